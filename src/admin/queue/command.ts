@@ -1,0 +1,20 @@
+import type { CommandModule } from 'yargs';
+import { listCommand } from './list.ts';
+import { operateCommands } from './operate.ts';
+import { showCommand } from './show.ts';
+import { statsCommand } from './stats.ts';
+
+/** `appengine-mailer queue …`: what an administrator sees of the spool and does to it. */
+export const queueCommand: CommandModule = {
+  command: 'queue',
+  describe: 'Look at the queue and work on it',
+  builder: (yargs) => {
+    for (const command of operateCommands) yargs.command(command);
+    return yargs
+      .command(listCommand)
+      .command(showCommand)
+      .command(statsCommand)
+      .demandCommand(0, 1);
+  },
+  handler: () => {},
+};

@@ -1,0 +1,72 @@
+import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { environmentOptions } from '../../host/environment-options.ts';
+import { printable } from '../../mail/printable.ts';
+import { listMessages, type Listed } from '../../spool/list.ts';
+import { openSpool, spoolOption } from '../../spool/open-spool.ts';
+import type { MessageState } from '../../spool/spool.ts';
+import { parseDuration, shortDuration } from '../duration.ts';
+import { entryJson } from './entry-json.ts';
+
+const STATES = ['queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted'] as const;
+
+const options = {
+  spool: spoolOption,
+  json: { type: 'boolean', default: false, describe: 'One JSON object a line' },
+  state: {
+    type: 'string',
+    choices: [...STATES, 'all'] as const,
+    describe: 'Only this state; else queued, sending, held and failed',
+  },
+  sender: { type: 'string', describe: 'Only from this address' },
+  recipient: { type: 'string', describe: 'Only to this address' },
+  'older-than': { type: 'string', describe: 'Only queued longer ago, such as 1h' },
+} as const satisfies Record<string, Options>;
+
+/** `appengine-mailer queue [list]`: the queue, oldest first. */
+export const listCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
+  command: ['list', '$0'],
+  describe: 'List the queue, oldest first',
+  builder: (yargs) => yargs.options({ ...options, ...environmentOptions({ spool: spoolOption }) }),
+  handler: (argv) => {
+    const now = Date.now();
+    const filter = {
+      states: states(argv.state),
+      sender: argv.sender,
+      recipient: argv.recipient,
+      queuedBefore: argv.olderThan === undefined ? undefined : now - parseDuration(argv.olderThan),
+    };
+    const spool = openSpool(argv.spool, 'operator');
+    const text = argv.json ? entryJson : (message: Listed) => entryText(message, now);
+    for (const message of listMessages(spool, filter, now)) {
+      process.stdout.write(`${text(message)}\n`);
+    }
+    spool.close();
+  },
+};
+
+function states(state: MessageState | 'all' | undefined): readonly MessageState[] | undefined {
+  return state === undefined ? undefined : state === 'all' ? STATES : [state];
+}
+
+/** Two lines and one for each recipient, in the manner of mailq. */
+function entryText(message: Listed, now: number): string {
+  const { id, eximId, state, sender, size, attempts, lastReason } = message;
+  const age = shortDuration(now - message.queuedAt);
+  const due = message.dueAt === null ? '' : `, next try ${dueText(message.dueAt, now)}`;
+  const lines = [
+    `${id}  ${state}${due}`,
+    `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} attempts, from <${printable(sender)}>`,
+    ...message.recipients.map(({ address, state, status, reason }) => {
+      const said = status === null ? '' : ` (${status} ${printable(reason ?? '')})`;
+      return `    <${printable(address)}> ${state}${said}`;
+    }),
+  ];
+  if (lastReason !== null && message.recipients.every(({ status }) => status === null)) {
+    lines.push(`    last attempt: ${printable(lastReason)}`);
+  }
+  return lines.join('\n');
+}
+
+function dueText(dueAt: number, now: number): string {
+  return dueAt <= now ? 'now' : `in ${shortDuration(dueAt - now)}`;
+}

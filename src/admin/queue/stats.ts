@@ -1,0 +1,65 @@
+import type { CommandModule } from 'yargs';
+import { environmentOptions } from '../../host/environment-options.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
+import { printable } from '../../mail/printable.ts';
+import { openSpool, spoolOption } from '../../spool/open-spool.ts';
+import { stats, type Stats } from '../../spool/stats.ts';
+import { parseDuration, shortDuration } from '../duration.ts';
+import { time } from './entry-json.ts';
+
+interface Arguments {
+  spool: string;
+  json: boolean;
+  'max-age': string | undefined;
+  maxAge?: string | undefined;
+}
+
+/** `appengine-mailer queue stats`: the queue in numbers; with --max-age an answer for monitoring. */
+export const statsCommand: CommandModule<object, Arguments> = {
+  command: 'stats',
+  describe: 'Show the queue in numbers',
+  builder: (yargs) =>
+    yargs
+      .options(environmentOptions({ spool: spoolOption }))
+      .option('json', { type: 'boolean', default: false, describe: 'As one JSON object' })
+      .option('max-age', {
+        type: 'string',
+        describe: 'Exit with 1 when a message waits longer, such as 1h',
+        requiresArg: true,
+      }),
+  handler: (argv) => {
+    const now = Date.now();
+    const maxAgeMs = argv.maxAge === undefined ? Infinity : parseDuration(argv.maxAge);
+    const spool = openSpool(argv.spool, 'operator');
+    const found = stats(spool);
+    spool.close();
+    process.stdout.write(`${argv.json ? statsJson(found) : statsText(found, now)}\n`);
+    const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
+    if (ageMs > maxAgeMs) {
+      throw new Failure(exitCodes.no, `the oldest message has waited for ${shortDuration(ageMs)}`);
+    }
+  },
+};
+
+function statsJson({ counters, oldestQueuedAt, endpoint }: Stats): string {
+  return JSON.stringify({
+    ...counters,
+    oldest_queued_at: time(oldestQueuedAt),
+    proxy_down_since: time(endpoint.downSince),
+    proxy_reason: endpoint.reason,
+    last_passed_at: time(endpoint.passedAt),
+  });
+}
+
+function statsText({ counters, oldestQueuedAt, endpoint }: Stats, now: number): string {
+  const ago = (ms: number | null) => (ms === null ? 'never' : `${shortDuration(now - ms)} ago`);
+  const { accepted, ...states } = counters;
+  const numbers = Object.entries(states).filter(([, messages]) => messages > 0);
+  return [
+    `accepted ${accepted}${numbers.map(([name, messages]) => `, ${name} ${messages}`).join('')}`,
+    ...(oldestQueuedAt === null ? [] : [`oldest queued ${ago(oldestQueuedAt)}`]),
+    endpoint.downSince === null
+      ? `last post that passed: ${ago(endpoint.passedAt)}`
+      : `the proxy is down since ${ago(endpoint.downSince)}: ${printable(endpoint.reason ?? '')}`,
+  ].join('\n');
+}

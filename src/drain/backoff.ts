@@ -1,0 +1,30 @@
+import { limits } from '../mail/limits.ts';
+
+/**
+ * How long the endpoint is left alone after the N-th failure in a row (from 1), in milliseconds: 1 s,
+ * doubling, at most 60 s, and up to a quarter more, so that many hosts do not come back at once and a
+ * long outage costs less than a request a minute. A Retry-After is waited for in full, up to limits.retryAfterMaxMs. `random` is from [0, 1).
+ */
+export function endpointBackoffMs(
+  failures: number,
+  random: number,
+  retryAfterMs: number | undefined,
+): number {
+  const wait = doubling(limits.endpointFirstMs, failures, limits.endpointMaxMs);
+  const asked = Math.min(retryAfterMs ?? 0, limits.retryAfterMaxMs);
+  return Math.max(wait * (1 + random / 4), asked);
+}
+
+/**
+ * How long a message waits after its N-th deferral in a row (from 1), in milliseconds: 30 s, doubling,
+ * at most 30 min, ± 20 %. `random` is from [0, 1).
+ */
+export function messageBackoffMs(deferrals: number, random: number): number {
+  const wait = doubling(limits.messageFirstMs, deferrals, limits.messageMaxMs);
+  return Math.round(wait * (1 + limits.jitter * (2 * random - 1)));
+}
+
+function doubling(firstMs: number, count: number, maxMs: number): number {
+  // The exponent is bounded, not only the result, so that no count makes it infinite.
+  return Math.min(firstMs * 2 ** Math.min(Math.max(count, 1) - 1, 30), maxMs);
+}

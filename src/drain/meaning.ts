@@ -1,0 +1,154 @@
+import type { Answer } from '../wire/attempt.ts';
+
+/** An answer that is not verdicts. */
+export type Trouble = Exclude<Answer, { kind: 'verdicts' }>;
+
+/** Whether, since the attempt began, other messages passed, at least a probe did, or nothing. */
+export type Passing = 'posts' | 'probe' | 'nothing';
+
+/** What an answer without verdicts means (law 5). */
+export interface Meaning {
+  /** For the journal and the operator: what happened. */
+  text: string;
+  /**
+   * When the message itself is to blame, and not the endpoint: never, when other posts pass, or
+   * already when a probe passes.
+   */
+  messageWhen: 'never' | 'posts pass' | 'a probe passes';
+  /** What the operator has to do; undefined when time may mend it. */
+  remedy?: string;
+  /** What the server asked for. */
+  retryAfterMs?: number | undefined;
+}
+
+/** Who has to wait: the whole queue, or this message alone. */
+export function blame({ messageWhen }: Meaning, passing: Passing): 'endpoint' | 'message' {
+  if (messageWhen === 'never' || passing === 'nothing') return 'endpoint';
+  return messageWhen === 'a probe passes' || passing === 'posts' ? 'message' : 'endpoint';
+}
+
+/**
+ * What an answer without verdicts means. Nothing here ends a message: all of it is trouble that is
+ * waited for. What is unknown counts as trouble of the endpoint, unless others pass.
+ */
+export function meaningOf(answer: Trouble): Meaning {
+  switch (answer.kind) {
+    case 'clock':
+      return {
+        text: "the proxy finds the clock wrong although its own time was used: its clock or this host's jumps",
+        messageWhen: 'never',
+        remedy: 'set the clocks of both machines right (timedatectl)',
+      };
+    case 'aborted':
+      return { text: 'the attempt was given up because drain stops', messageWhen: 'never' };
+    case 'unusable':
+      return answer.signed
+        ? { text: answer.fault, messageWhen: 'a probe passes' }
+        : {
+            text: `the proxy answered 200, but ${answer.fault}`,
+            messageWhen: 'never',
+            remedy:
+              'check that GMAIL_PROXY_URL is the proxy itself and not another web server, a login page or a cache in between',
+          };
+    case 'http':
+      return httpMeaning(answer);
+    case 'network':
+      return networkMeaning(answer);
+  }
+}
+
+type Http = Extract<Trouble, { kind: 'http' }>;
+
+function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
+  const said = `the proxy answered ${status}${text === '' ? '' : ` ${JSON.stringify(text)}`}`;
+  const remedy = HTTP_REMEDIES[status];
+  if (remedy !== undefined) {
+    // A filter before the proxy may dislike one message; then 403 is about that message.
+    return { text: said, messageWhen: status === 403 ? 'posts pass' : 'never', remedy };
+  }
+  if (status >= 300 && status < 400) {
+    return {
+      text: `${said}, a redirect, which is not followed`,
+      messageWhen: 'never',
+      remedy: 'set GMAIL_PROXY_URL to the final address of the proxy',
+    };
+  }
+  if (status < 300) {
+    return {
+      text: said,
+      messageWhen: 'never',
+      remedy: 'check that GMAIL_PROXY_URL is an appengine-mailer proxy that speaks HTTP v2',
+    };
+  }
+  // Asked to wait, the queue waits, even for a server that answers a probe: its relay may be down.
+  if (status === 429) return { text: said, messageWhen: 'never', retryAfterMs };
+  if (status === 503) return { text: said, messageWhen: 'posts pass', retryAfterMs };
+  if (status >= 500 || OF_ONE_MESSAGE.has(status)) {
+    return { text: said, messageWhen: 'a probe passes', retryAfterMs };
+  }
+  return { text: said, messageWhen: 'posts pass', retryAfterMs };
+}
+
+const HTTP_REMEDIES: Partial<Record<number, string>> = {
+  401: 'check that GMAIL_SECRET_KEY is one of the keys of the proxy, then restart the service',
+  403: 'ask who runs the proxy, or a firewall before it, to let this host in',
+  404: 'check the path of GMAIL_PROXY_URL',
+  405: 'check that GMAIL_PROXY_URL is the proxy: that server takes no posts',
+  407: 'check the user and password in https_proxy',
+  410: 'check GMAIL_PROXY_URL: that server says that the proxy is gone for good',
+};
+
+/** Bad request, time-out of the upload, conflict of ids, too large. */
+const OF_ONE_MESSAGE = new Set([400, 408, 409, 413]);
+
+type Network = Extract<Trouble, { kind: 'network' }>;
+
+function networkMeaning({ code, text }: Network): Meaning {
+  const said = text.includes(code) ? text : `${text} (${code})`;
+  if (code === 'ENOTFOUND') {
+    return {
+      text: `the proxy's name is unknown: ${said}`,
+      messageWhen: 'never',
+      remedy: 'check the host name in GMAIL_PROXY_URL and the DNS of this machine',
+    };
+  }
+  if (TLS.test(code)) {
+    return {
+      text: `no trusted TLS connection to the proxy: ${said}`,
+      messageWhen: 'never',
+      remedy:
+        "check the proxy's certificate, its name and dates, this machine's clock, and --ca-file for a private authority",
+    };
+  }
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'ERR_INVALID_URL') {
+    return {
+      text: `the proxy cannot be addressed: ${said}`,
+      messageWhen: 'never',
+      remedy: 'check GMAIL_PROXY_URL and https_proxy',
+    };
+  }
+  if (BEFORE_THE_POST.has(code)) {
+    return { text: `the proxy cannot be reached: ${said}`, messageWhen: 'never' };
+  }
+  // The connection broke, or the answer was slow, endless, garbled or cut off: it may be this message.
+  return { text: `the post to the proxy failed: ${said}`, messageWhen: 'a probe passes' };
+}
+
+/** Codes of OpenSSL's verification and of Node's TLS; see node:tls and x509_verify_cert_error(3). */
+const TLS =
+  /^(?:ERR_TLS_|ERR_SSL_|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_CERT_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|HOSTNAME_MISMATCH|EPROTO|UND_ERR_PRX_TLS)/;
+
+const BEFORE_THE_POST = new Set([
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'ECONNREFUSED',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'EADDRNOTAVAIL',
+  'EMFILE',
+  'ENFILE',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);

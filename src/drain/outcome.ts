@@ -1,0 +1,74 @@
+import { statuses, statusClass } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+import type { Claimed } from '../spool/claim.ts';
+import { expiresAt, outageExpiresAt } from '../spool/lifetime.ts';
+import type { Outcome } from '../spool/record.ts';
+import type { Verdict } from '../wire/verdicts.ts';
+import { messageBackoffMs } from './backoff.ts';
+import type { Delivery } from './courier.ts';
+
+/** What an outcome depends on besides the message and its delivery. */
+export interface Circumstances {
+  /** Milliseconds since 1970. */
+  now: number;
+  /** The endpoint's outage counter. */
+  outageMs: number;
+  /** From [0, 1). */
+  random: number;
+}
+
+/**
+ * What a delivery means for the message: for each recipient sent, failed or still pending, and when it
+ * is due again. Only a verdict or old age fails a recipient (law 5). Trouble of the message defers it
+ * alone; trouble of the endpoint leaves it as it was, due again when the endpoint is back, after the
+ * messages that were not tried.
+ */
+export function outcomeOf(
+  message: Claimed,
+  { verdicts, trouble }: Delivery,
+  { now, outageMs, random }: Circumstances,
+): Outcome {
+  const given = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
+  const text = trouble?.meaning.text ?? '';
+  const tooOld = now >= expiresAt(message, outageMs);
+  const tooOldForOutage = now >= outageExpiresAt(message);
+
+  const decided = message.recipients.flatMap(({ position, address }) => {
+    const verdict = given.get(address);
+    if (verdict) return decide(verdict, tooOld);
+    if (trouble?.of === 'message')
+      return decide({ status: statuses.trouble, reason: text }, tooOld);
+    if (trouble?.of === 'endpoint' && tooOldForOutage) {
+      return decide({ status: statuses.unreached, reason: text }, true);
+    }
+    return [];
+
+    function decide({ status, reason }: Omit<Verdict, 'recipient'>, tooOld: boolean) {
+      const state = STATES[statusClass(status) ?? 'deferred'];
+      if (state !== 'pending' || !tooOld) return { position, state, status, reason };
+      const days = Math.floor((now - message.renewedAt) / DAY_MS);
+      const story = `not delivered in ${days} days; the last answer was ${status} ${reason}`;
+      return { position, state: 'failed' as const, status: statuses.expired, reason: story };
+    }
+  });
+
+  const blameless = trouble !== undefined && trouble.of !== 'message';
+  const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
+  const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
+  const backoffMs = Math.max(messageBackoffMs(message.deferrals + 1, random), retryAfterMs);
+  return {
+    seq: message.seq,
+    verdicts: decided,
+    charged: given.size > 0 || !blameless,
+    dueAt: blameless ? now : now + backoffMs,
+    lastStatus: blameless ? statuses.unreached : (worst?.status ?? statuses.trouble),
+    lastReason: blameless ? text : (worst?.reason ?? text),
+  };
+}
+
+/** What is still to be done is told before what failed, and that before what is done. */
+const SEVERITY = { sent: 0, failed: 1, pending: 2 } as const;
+
+const STATES = { sent: 'sent', deferred: 'pending', failed: 'failed' } as const;
+
+const DAY_MS = 86_400_000;

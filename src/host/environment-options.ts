@@ -1,0 +1,28 @@
+import type { Options } from 'yargs';
+import { exitCodes, Failure } from './failure.ts';
+
+/**
+ * Makes every option of a command settable as APPENGINE_MAILER_<OPTION> too; the command line wins.
+ * (yargs' own env() would refuse the options of the other commands in the same environment.)
+ */
+export function environmentOptions<T extends Record<string, Options>>(
+  options: T,
+  environment: NodeJS.ProcessEnv = process.env,
+): T {
+  const entries = Object.entries(options).map(([name, option]) => {
+    const variable = `APPENGINE_MAILER_${name.toUpperCase().replaceAll('-', '_')}`;
+    const text = environment[variable];
+    return [name, text ? { ...option, default: convert(variable, text, option.type) } : option];
+  });
+  return Object.fromEntries(entries) as T;
+}
+
+function convert(variable: string, text: string, type: Options['type']): unknown {
+  if (type === 'number' && Number.isFinite(Number(text))) return Number(text);
+  if (type === 'boolean' && /^(?:true|1|yes)$/i.test(text)) return true;
+  if (type === 'boolean' && /^(?:false|0|no)$/i.test(text)) return false;
+  if (type === 'number' || type === 'boolean') {
+    throw new Failure(exitCodes.configuration, `${variable} is not a ${type}: ${text}`);
+  }
+  return text;
+}

@@ -1,0 +1,23 @@
+import Database from 'better-sqlite3';
+import { connect, makeFile } from './open-database.ts';
+
+/**
+ * Takes the lock that the file stands for, or returns undefined when another process has it. It is an
+ * exclusive SQLite transaction on an otherwise empty file: the kernel frees it when the holder dies,
+ * however it dies, so nothing can be left locked.
+ */
+export function exclusiveLock(file: string): { release(): void } | undefined {
+  makeFile(file);
+  const db = connect(file);
+  try {
+    db.pragma('busy_timeout = 0');
+    db.exec('BEGIN EXCLUSIVE');
+    return { release: () => db.close() };
+  } catch (error) {
+    db.close();
+    if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
+      return undefined;
+    }
+    throw error;
+  }
+}

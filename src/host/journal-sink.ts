@@ -1,0 +1,72 @@
+import { fstatSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as unixDatagram from 'unix-dgram';
+
+/** Priorities of syslog(3) that are used here. */
+export const priority = { error: 3, warning: 4, notice: 5, info: 6 } as const;
+
+/**
+ * One entry of the journal: MESSAGE and its other fields. What is undefined is left out, a list is
+ * the field repeated.
+ */
+export interface Entry {
+  text: string;
+  priority: (typeof priority)[keyof typeof priority];
+  fields: Record<string, string | number | readonly string[] | undefined>;
+}
+
+export type Sink = (entry: Entry) => void;
+
+/**
+ * Where entries go: to systemd's journal with their fields, when it is what standard error is
+ * connected to (systemd.exec(5), $JOURNAL_STREAM); otherwise their text goes to standard error.
+ */
+export function journalSink(environment: NodeJS.ProcessEnv): Sink {
+  const { dev, ino } = fstatSync(2);
+  return environment['JOURNAL_STREAM'] === `${dev}:${ino}` ? nativeSink() : stderrSink;
+}
+
+const stderrSink: Sink = ({ text }) => {
+  process.stderr.write(`${text}\n`);
+};
+
+/** Standard error of a service: a prefix tells the priority (sd-daemon(3)). */
+const prefixedSink: Sink = ({ priority, text }) => {
+  process.stderr.write(`<${priority}>${text}\n`);
+};
+
+/** Datagrams of systemd's native journal protocol; an entry that it does not take goes to stderr. */
+function nativeSink(): Sink {
+  const { createSocket } = createRequire(import.meta.url)('unix-dgram') as typeof unixDatagram;
+  const socket = createSocket('unix_dgram');
+  return (entry) => {
+    const datagram = encodeEntry(entry);
+    socket.send(datagram, 0, datagram.length, '/run/systemd/journal/socket', (error) => {
+      if (error) prefixedSink(entry);
+    });
+  };
+}
+
+/** KEY=value lines; a value with line breaks has its length before it. */
+export function encodeEntry({ text, priority, fields }: Entry): Buffer {
+  const all = {
+    MESSAGE: text,
+    PRIORITY: priority,
+    SYSLOG_IDENTIFIER: 'appengine-mailer',
+    ...fields,
+  };
+  const pairs = Object.entries(all).flatMap(([name, value]) =>
+    value === undefined ? [] : [value].flat().map((each) => encodeField(name, String(each))),
+  );
+  return Buffer.concat(pairs);
+}
+
+function encodeField(name: string, value: string): Buffer {
+  const bytes = Buffer.from(value);
+  if (!bytes.includes('\n')) return Buffer.concat([Buffer.from(`${name}=`), bytes, LF]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(bytes.length));
+  return Buffer.concat([Buffer.from(`${name}\n`), length, bytes, LF]);
+}
+
+const LF = Buffer.from('\n');

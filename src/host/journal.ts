@@ -1,0 +1,264 @@
+import { printable } from '../mail/printable.ts';
+import { journalSink, priority, type Entry, type Sink } from './journal-sink.ts';
+
+/** A message, as the journal names it. */
+export interface JournalMail {
+  id: string;
+  eximId: string;
+  sender: string;
+}
+
+/** A recipient and what was said of it. */
+export interface JournalRecipient {
+  address: string;
+  state: string;
+  status: string;
+  reason: string;
+}
+
+/**
+ * Every line that a program of this project writes, one method an event. Each is one sentence or two
+ * for a person, and fields for `journalctl FIELD=value`; foreign text is made printable here.
+ */
+export class Journal {
+  readonly #sink: Sink;
+
+  constructor(sink: Sink = journalSink(process.env)) {
+    this.#sink = sink;
+  }
+
+  /** An attempt that brought verdicts, or trouble of this message alone. Due: when the rest is next. */
+  attempted(
+    mail: JournalMail,
+    attempt: number,
+    recipients: readonly JournalRecipient[],
+    dueAt: number,
+    now: number,
+  ): void {
+    const waits = recipients.some(({ state }) => state === 'pending');
+    const failed = recipients.some(({ state }) => state === 'failed');
+    const next = waits ? `; next try ${inTime(dueAt - now)}` : '';
+    this.#write(failed ? 'failed' : waits ? 'deferred' : 'sent', {
+      text: `${name(mail)}: attempt ${attempt}: ${recipientsText(recipients)}${next}`,
+      priority: failed ? priority.error : waits ? priority.warning : priority.info,
+      fields: {
+        ...mailFields(mail),
+        MAIL_RECIPIENT: recipients.map(({ address }) => printable(address)),
+        MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
+        MAIL_ATTEMPT: attempt,
+        MAIL_DUE: waits ? new Date(dueAt).toISOString() : undefined,
+      },
+    });
+  }
+
+  /** A post that met trouble of the endpoint: the message waits with the queue, uncharged. */
+  postponed(mail: JournalMail, recipients: readonly string[], status: string, text: string): void {
+    this.#write('postponed', {
+      text: `${name(mail)} to ${addressList(recipients)}: not sent, stays in the queue: ${text}`,
+      priority: priority.info,
+      fields: {
+        ...mailFields(mail),
+        MAIL_RECIPIENT: recipients.map(printable),
+        MAIL_STATUS: status,
+      },
+    });
+  }
+
+  /** The endpoint failed, and is left alone for a while; `queued` messages wait for it. */
+  endpointDown(url: string, text: string, failures: number, waitMs: number, queued: number): void {
+    this.#write('endpoint_down', {
+      text:
+        `the proxy ${url} is down: ${text}; ${count(queued, 'message')} queued, ` +
+        `try ${failures} failed, next try ${inTime(waitMs)}`,
+      priority: priority.warning,
+      fields: { MAIL_ATTEMPT: failures },
+    });
+  }
+
+  /** The endpoint is back after an outage. */
+  endpointUp(url: string, downMs: number, queued: number): void {
+    this.#write('endpoint_up', {
+      text: `the proxy ${url} is back after ${duration(downMs)}; ${count(queued, 'message')} queued`,
+      priority: priority.notice,
+      fields: {},
+    });
+  }
+
+  /** Trouble that an operator has to end. */
+  operatorFault(text: string, remedy: string): void {
+    this.#write('operator_fault', {
+      text: `attention: ${text}. No mail is lost, it waits. To do: ${remedy}`,
+      priority: priority.error,
+      fields: {},
+    });
+  }
+
+  drainStarted(folder: string, url: string, queued: number, recovered: number): void {
+    const again =
+      recovered > 0 ? `, ${recovered} of them were being sent when drain last died` : '';
+    this.#write('drain_started', {
+      text: `drain of ${folder} to ${url} started; ${count(queued, 'message')} queued${again}`,
+      priority: priority.info,
+      fields: {},
+    });
+  }
+
+  drainStopped(folder: string, queued: number): void {
+    this.#write('drain_stopped', {
+      text: `drain of ${folder} stopped; ${count(queued, 'message')} queued`,
+      priority: priority.info,
+      fields: {},
+    });
+  }
+
+  /** The spool cannot be read or written: nothing is sent, since it could not be recorded. */
+  spoolTrouble(folder: string, text: string, waitMs: number): void {
+    this.#write('spool_trouble', {
+      text: `the spool ${folder} cannot be written, so nothing is sent: ${text}; next try ${inTime(waitMs)}`,
+      priority: priority.error,
+      fields: {},
+    });
+  }
+
+  proxyStarted(address: string, backend: string, ledger: string, keys: number): void {
+    this.#write('proxy_started', {
+      text: `proxy listens on ${address}, backend ${backend}, ledger ${ledger}, ${count(keys, 'key')}`,
+      priority: priority.info,
+      fields: {},
+    });
+  }
+
+  proxyStopped(address: string): void {
+    this.#write('proxy_stopped', {
+      text: `proxy on ${address} stopped`,
+      priority: priority.info,
+      fields: {},
+    });
+  }
+
+  /** The proxy's answer to a post. */
+  verdicts(
+    id: string,
+    sender: string,
+    verdicts: readonly { recipient: string; status: string; reason: string }[],
+  ): void {
+    const recipients = verdicts.map(({ recipient, status, reason }) => ({
+      address: recipient,
+      state: status.startsWith('2') ? 'sent' : status.startsWith('4') ? 'pending' : 'failed',
+      status,
+      reason,
+    }));
+    this.#write('proxy_verdicts', {
+      text: `${id} from <${printable(sender)}>: ${recipientsText(recipients)}`,
+      priority: priority.info,
+      fields: {
+        MAIL_ID: id,
+        MAIL_RECIPIENT: recipients.map(({ address }) => printable(address)),
+        MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
+      },
+    });
+  }
+
+  /** The backend may have sent it or not; the ledger lists it, and the next post sends it again. */
+  outcomeUnknown(id: string, recipients: readonly string[], reason: string): void {
+    this.#write('proxy_unknown', {
+      text:
+        `${id} to ${addressList(recipients)}: it cannot be known whether this was sent: ` +
+        `${printable(reason)}; the next post sends it again`,
+      priority: priority.warning,
+      fields: { MAIL_ID: id, MAIL_RECIPIENT: recipients.map(printable) },
+    });
+  }
+
+  /** A request that was not taken. */
+  requestRefused(from: string, id: string | undefined, status: number, reason: string): void {
+    this.#write('proxy_refused', {
+      text: `request from ${from} refused with ${status}: ${printable(reason)}`,
+      priority: priority.warning,
+      fields: { MAIL_ID: id && printable(id), MAIL_STATUS: status },
+    });
+  }
+
+  /** The ledger or the backend fails: nothing is taken until it works again. */
+  proxyTrouble(text: string): void {
+    this.#write('proxy_trouble', {
+      text: `attention: no mail is taken: ${printable(text)}`,
+      priority: priority.error,
+      fields: {},
+    });
+  }
+
+  #write(event: keyof typeof messageIds, { text, priority, fields }: Entry): void {
+    this.#sink({
+      text,
+      priority,
+      fields: { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields },
+    });
+  }
+}
+
+/** The events and their catalog ids (`journalctl -x`, systemd.journal-fields(7)). */
+const messageIds = {
+  sent: 'fc00f2ad7866ff2d2878619c5b123e67',
+  deferred: '4d9e9eae1971282e4b9d9e6502cb1ed7',
+  failed: 'cea56a7efcf8e9ca97c7d5c2f41552d7',
+  postponed: '06015cf420667fdc60b37360792252c3',
+  endpoint_down: 'bb12ad4f696beee6c4fcf596bd9e4f00',
+  endpoint_up: '60222abbc38fa6a074ec6cafd3adbc88',
+  operator_fault: '197c6f0af7417a27022c6b1a93049984',
+  drain_started: '91f47674b2297675df883376d30cd30f',
+  drain_stopped: 'a956dea087d7a774152c1a03c7064769',
+  spool_trouble: 'f743b30d969cc8f41b128c647c4c8dfd',
+  proxy_started: '9d895d40a5e059bc6c24a7289191d7cc',
+  proxy_stopped: '884e4b51e8578622e4606d24ba46cedb',
+  proxy_verdicts: '0362a15832437e82322a74ea7167d9a8',
+  proxy_unknown: 'aa80e848491f69c5a2703a184708f32c',
+  proxy_refused: '135f3cc69649ee3151023c15baae3ee4',
+  proxy_trouble: '10f494ddd5f76c71fb97b37efb5e7fbb',
+} as const;
+
+function mailFields({ id, eximId }: JournalMail) {
+  return { MAIL_ID: id, EXIM_ID: eximId };
+}
+
+function name({ id, eximId, sender }: JournalMail): string {
+  return `${id} (Exim ${eximId}) from <${printable(sender)}>`;
+}
+
+/** Recipients with the same verdict are named together. */
+function recipientsText(recipients: readonly JournalRecipient[]): string {
+  const groups = new Map<string, string[]>();
+  for (const { address, state, status, reason } of recipients) {
+    const said = `${WORDS[state] ?? state} (${status} ${printable(reason)})`;
+    groups.set(said, [...(groups.get(said) ?? []), address]);
+  }
+  return [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`).join('; ');
+}
+
+/** What the states of a recipient are called in a sentence. */
+const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
+
+function addressList(addresses: readonly string[]): string {
+  const named = addresses.slice(0, NAMED_MAX).map((address) => `<${printable(address)}>`);
+  const more = addresses.length - named.length;
+  return named.join(', ') + (more > 0 ? ` and ${more} more` : '');
+}
+
+/** A line names so many recipients; the fields have them all. */
+const NAMED_MAX = 10;
+
+function inTime(ms: number): string {
+  return ms <= 0 ? 'at once' : `in ${duration(ms)}`;
+}
+
+function duration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 1) return `${Math.round(ms)} ms`;
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,135 @@
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  lstatSync,
+  openSync,
+  statSync,
+  type Stats,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import Database from 'better-sqlite3';
+import { limits } from '../mail/limits.ts';
+
+export type { Database } from 'better-sqlite3';
+
+/** What a file of ours must be: its migrations, and who may apply them. */
+export interface Format {
+  /** What the file is called in errors: "spool", "ledger". */
+  name: string;
+  /** Append-only: number N (from 1) brings a file from PRAGMA user_version N - 1 to N. */
+  migrations: readonly string[];
+  /** Whether an older file is brought up to date; a program that may not refuses it. */
+  migrate: boolean;
+  /** Whether a missing file is made. */
+  create: boolean;
+}
+
+/** A database cannot be used as it is; the message says why and what to do. */
+export class DatabaseUnusable extends Error {}
+
+/**
+ * Opens a SQLite file for durable work: WAL, synchronous=FULL, foreign keys. The only way this
+ * project opens one, because better-sqlite3 sets synchronous=NORMAL whenever it opens a file that is
+ * in WAL mode already, and then a power cut takes committed transactions with it.
+ *
+ * A file made here has mode 0660 and the folder's owner and group, even when root makes it.
+ * Throws DatabaseUnusable for a missing file or an unsuitable schema, SqliteError for the rest.
+ */
+export function openDatabase(file: string, format: Format): Database.Database {
+  if (format.create) makeFile(file);
+  const db = connect(file);
+  try {
+    db.pragma('foreign_keys = ON');
+    // Cannot be switched on later; must come before anything is written to a new file.
+    if (format.create) db.pragma('auto_vacuum = INCREMENTAL');
+    whileBusy(() => db.pragma('journal_mode = WAL'));
+    db.pragma('synchronous = FULL');
+    db.pragma(`journal_size_limit = ${limits.walBytes}`);
+    whileBusy(() => adopt(db, file, format));
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/** Opens a file as it is; it must exist. Also serves the lock files, which are never written. */
+export function connect(file: string): Database.Database {
+  const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
+  return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+}
+
+/**
+ * Makes an empty file where there is none, 0660 and the folder's owner's, and mends mode and owner
+ * where a program died half-way through that. A link is refused: root follows none into a folder
+ * that belongs to somebody else.
+ */
+export function makeFile(file: string): void {
+  const self = process.geteuid?.();
+  const folder = statSync(dirname(file));
+  const fit = (found: Stats) =>
+    (found.mode & 0o777) === 0o660 &&
+    (self !== 0 || (found.uid === folder.uid && found.gid === folder.gid));
+
+  const found = lstatSync(file, { throwIfNoEntry: false });
+  if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
+  // Opening and closing a file drops the locks that SQLite in this process may hold on it.
+  if (found && (fit(found) || (self !== 0 && self !== found.uid))) return;
+
+  const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
+  const fd = openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o660);
+  try {
+    if (self === 0) fchownSync(fd, folder.uid, folder.gid);
+    fchmodSync(fd, 0o660);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function adopt(db: Database.Database, file: string, format: Format): void {
+  const latest = format.migrations.length;
+  const version = () => Number(db.pragma('user_version', { simple: true }));
+  if (version() === latest) return;
+  const bring = db.transaction(() => {
+    const found = version();
+    if (found > latest) {
+      throw new DatabaseUnusable(
+        `the ${format.name} ${file} has schema ${found} and this program knows schemas up to ` +
+          `${latest}: it was written by a newer appengine-mailer; install that version or a later one`,
+      );
+    }
+    if (found === 0 ? !format.create : found < latest && !format.migrate) {
+      throw new DatabaseUnusable(
+        `the ${format.name} ${file} has schema ${found} and this program needs ${latest}: ` +
+          'start the service once, it brings the file up to date',
+      );
+    }
+    for (const migration of format.migrations.slice(found)) db.exec(migration);
+    db.pragma(`user_version = ${latest}`);
+  });
+  bring.immediate();
+}
+
+/**
+ * SQLite's own waiting does not cover a change of the journal mode, nor the moment in which another
+ * process recovers the log: wait for these too.
+ */
+function whileBusy(action: () => unknown): void {
+  const deadline = performance.now() + limits.busyMs;
+  for (;;) {
+    try {
+      action();
+      return;
+    } catch (error) {
+      const busy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY');
+      if (!busy || performance.now() > deadline) throw error;
+      Atomics.wait(pause, 0, 0, 20);
+    }
+  }
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
+const require = createRequire(import.meta.url);

@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { exitCodes, Failure } from './failure.ts';
+
+/** The settings that are not options, because they are secret or were there in 2012. */
+export type SettingName =
+  'GMAIL_PROXY_URL' | 'GMAIL_SECRET_KEY' | 'GMAIL_SECRET_KEYS' | 'GMAIL_DEFAULT_SENDER';
+
+/** Where to look besides the environment and /etc/envdir. */
+export interface Sources {
+  environment: NodeJS.ProcessEnv;
+  /** Last of all, a file of that name in this folder. */
+  folder?: string;
+}
+
+/**
+ * Reads a setting: environment, then $CREDENTIALS_DIRECTORY/NAME (systemd's LoadCredential), then
+ * /etc/envdir/NAME, then NAME in the folder. Returns its bytes; undefined when it is nowhere. Throws
+ * Failure 78 for a file that is there and cannot be read.
+ */
+export function readSetting(
+  name: SettingName,
+  { environment, folder }: Sources,
+): Buffer | undefined {
+  const value = environment[name];
+  if (value !== undefined && value !== '') return Buffer.from(value);
+  const folders = [environment['CREDENTIALS_DIRECTORY'], '/etc/envdir', folder];
+  for (const each of folders) {
+    if (!each) continue;
+    const bytes = readIfThere(join(each, name));
+    if (bytes) return bytes;
+  }
+  return undefined;
+}
+
+/** The first line of a setting, trimmed, as bytes. */
+export function firstLine(bytes: Buffer): Buffer {
+  return lines(bytes)[0] ?? Buffer.alloc(0);
+}
+
+/** The keys of a setting: its lines, trimmed, but for blank ones and those that begin with #. */
+export function keyLines(bytes: Buffer): Buffer[] {
+  return lines(bytes).filter((line) => line.length > 0 && line[0] !== HASH);
+}
+
+/** In latin1 an octet is a character: nothing is decoded. */
+function lines(bytes: Buffer): Buffer[] {
+  const text = bytes.toString('latin1').split('\n');
+  return text.map((line) => Buffer.from(line.replace(/^[ \t\r]+|[ \t\r]+$/g, ''), 'latin1'));
+}
+
+/** Adds the settings of /etc/default to the environment, which wins. systemd reads the same file. */
+export function loadDefaults(file: string): void {
+  try {
+    process.loadEnvFile(file);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return;
+    throw new Failure(exitCodes.configuration, `cannot read ${file}: ${message}`);
+  }
+}
+
+function readIfThere(file: string): Buffer | undefined {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new Failure(exitCodes.configuration, `cannot read a setting: ${message}`);
+  }
+}
+
+const HASH = 0x23;

@@ -1,0 +1,30 @@
+/** What a status says of a recipient: its first digit (RFC 3463 2). */
+export type StatusClass = 'sent' | 'deferred' | 'failed';
+
+/** The class of an enhanced status such as `5.1.1`; undefined when it is not one (RFC 3463 2). */
+export function statusClass(status: string): StatusClass | undefined {
+  if (!ENHANCED_STATUS.test(status)) return undefined;
+  return status.startsWith('2') ? 'sent' : status.startsWith('4') ? 'deferred' : 'failed';
+}
+
+const ENHANCED_STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;
+
+/** The statuses that this project gives itself (RFC 3463, RFC 5248). */
+export const statuses = {
+  /** Taken by the backend. */
+  sent: '2.0.0',
+  /** The backend's answer never came: it may have taken the message. */
+  unknown: '4.4.2',
+  /** The proxy or the message cannot be dealt with at present. */
+  trouble: '4.3.0',
+  /** The proxy cannot be reached. */
+  unreached: '4.4.1',
+  /** More recipients than one post may have. */
+  surplus: '4.5.3',
+  /** The recipient's address is not one. */
+  badRecipient: '5.1.3',
+  /** The sender's address is not one. */
+  badSender: '5.1.7',
+  /** Too old. */
+  expired: '5.4.7',
+} as const;

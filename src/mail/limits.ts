@@ -1,0 +1,97 @@
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/**
+ * Every limit of the product, in one place: sizes in bytes (`…Bytes`), durations in milliseconds
+ * (`…Ms`), the rest counts. Those that an administrator may set name their option.
+ */
+export const limits = {
+  /** A message after dot-unstuffing; exim-pipe `--max-size`. */
+  messageBytes: 100 * MiB,
+  /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
+  envelopeLineBytes: 64 * KiB,
+  /** Recipients in one hand-over; Exim's transport sends at most `batch_max = 1000`. */
+  handOverRecipients: 10_000,
+  /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
+  postRecipients: 100,
+  /** An address, in octets of UTF-8 (RFC 5321 4.5.3.1 allows 64 + 1 + 255). */
+  addressBytes: 320,
+  /** A reason in a verdict, in characters; longer ones are cut. */
+  reasonChars: 500,
+
+  /** How long any writer waits for another one's transaction on the spool or the ledger. */
+  busyMs: 20 * SECOND,
+  /** The write-ahead log is cut back to this size after a checkpoint. */
+  walBytes: 16 * MiB,
+  /** Free-space guard of the spool: 75 below this many bytes or this share, whichever is less. */
+  freeBytesMin: 100_000_000,
+  freeShareMin: 0.05,
+  freeInodesMin: 100,
+  /** Free pages the spool keeps for its next messages; what is above goes back to the disk. */
+  sparePagesBytes: 16 * MiB,
+  /** Pages given back, and rows deleted, in one step of house-keeping. */
+  vacuumPages: 2000,
+  purgeRows: 500,
+  housekeepingMs: 10 * MINUTE,
+
+  /** Drain: posts and bytes of messages in flight. */
+  inFlight: 64,
+  inFlightBytes: 64 * MiB,
+  /** How long drain sleeps at most: finds the mail of a writer that died before waking it. */
+  lookMs: 30 * SECOND,
+  /** How long a stopping program lets its work in flight finish. */
+  stopMs: 30 * SECOND,
+  /** How long drain waits before it tries again to write a spool that would not be written. */
+  spoolRetryMs: 5 * SECOND,
+
+  /** The endpoint's backoff while it is down. */
+  endpointFirstMs: 1 * SECOND,
+  endpointMaxMs: 60 * SECOND,
+  /** The longest Retry-After that is honoured. */
+  retryAfterMaxMs: 10 * MINUTE,
+  /** A message's own backoff after temporary verdicts; ± `jitter`. */
+  messageFirstMs: 30 * SECOND,
+  messageMaxMs: 30 * MINUTE,
+  jitter: 0.2,
+  /** An operator's fault is told at once and then this often. */
+  faultRepeatMs: 1 * HOUR,
+
+  /** How long a message is tried: its own time, and with outages of the endpoint added. */
+  lifetimeMs: 5 * DAY,
+  lifetimeWithOutagesMs: 14 * DAY,
+  /** `retry` and `release` of a message first posted longer ago than this ask for --force. */
+  renewalMs: 25 * DAY,
+  /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
+  failedBodyMs: 5 * DAY,
+  historyMs: 30 * DAY,
+  /** How long `hold` and `delete` wait for the outcome of what is being sent. */
+  operatorWaitMs: 30 * SECOND,
+  operatorPollMs: 100,
+
+  /** One post: connecting, then at least `postBytesPerSecond` besides `postMs`. */
+  connectMs: 10 * SECOND,
+  postMs: 60 * SECOND,
+  postBytesPerSecond: 32 * KiB,
+  /** The largest answer that is read. */
+  answerBytes: 4 * MiB,
+
+  /** Proxy: a request's line of JSON, its body, its time, and all bodies held at once. */
+  envelopeBytes: 8 * MiB,
+  requestMs: 5 * MINUTE,
+  headersMs: 20 * SECOND,
+  requestsBytes: 512 * MiB,
+  connections: 1000,
+  /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
+  proxyIdleMs: 75 * SECOND,
+  clientIdleMs: 30 * SECOND,
+  /** How long a backend may take before the outcome counts as unknown. */
+  backendMs: 50 * SECOND,
+  /** Clock difference that a signature survives (Standard Webhooks). */
+  toleranceMs: 300 * SECOND,
+  /** Retry-After of the proxy when it stops or its ledger or backend fails. */
+  proxyRetryAfterMs: 10 * SECOND,
+} as const;

@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto';
+import { decodeAddress } from '../mail/address.ts';
+import type { Envelope } from '../mail/envelope.ts';
+import { limits } from '../mail/limits.ts';
+
+/** The stream is not one complete message; nothing of it may be stored. */
+export class BsmtpError extends Error {}
+
+/**
+ * Reads one message from a batch SMTP stream, as Exim's pipe transport writes it with `use_bsmtp`
+ * (Exim specification, chapter 48): MAIL FROM, RCPT TO once or more, DATA, the dot-stuffed message, a
+ * dot on a line of its own, and then the end. The lines of the envelope tell the line ends: LF, or CRLF
+ * with `use_crlf`. The message's bytes are kept as they are, but for the dots that were doubled.
+ *
+ * Write the stream with `push`, chunk by chunk, then call `end`. Both throw BsmtpError.
+ */
+export class BsmtpReader {
+  readonly #bytesMax: number;
+  #state: 'envelope' | 'message' | 'done' = 'envelope';
+  #crlf = false;
+  #line: Buffer = Buffer.alloc(0);
+  #sender: string | undefined;
+  readonly #recipients = new Set<string>();
+  /** Octets at the start of a line of the message that may be part of the closing line. */
+  #held = '';
+  #lineStart = true;
+  #size = 0;
+  readonly #pieces: Buffer[] = [];
+  readonly #hash = createHash('sha256');
+
+  constructor(bytesMax: number = limits.messageBytes) {
+    this.#bytesMax = bytesMax;
+  }
+
+  push(chunk: Buffer): void {
+    let rest: Buffer = chunk;
+    while (rest.length > 0) {
+      if (this.#state === 'done') {
+        throw new BsmtpError('there is something after the closing dot: only one message is taken');
+      }
+      rest = this.#state === 'envelope' ? this.#pushEnvelope(rest) : this.#pushMessage(rest);
+    }
+  }
+
+  /** The complete message; `digest` is SHA-256 of its bytes. */
+  end(): { envelope: Envelope; bytes: Buffer; digest: Buffer } {
+    if (this.#state !== 'done') {
+      throw new BsmtpError('the input ends before the closing dot: the message was cut short');
+    }
+    return {
+      envelope: { sender: this.#sender ?? '', recipients: [...this.#recipients] },
+      bytes: Buffer.concat(this.#pieces, this.#size),
+      digest: this.#hash.digest(),
+    };
+  }
+
+  #pushEnvelope(chunk: Buffer): Buffer {
+    const newline = chunk.indexOf(LF);
+    const end = newline < 0 ? chunk.length : newline + 1;
+    if (this.#line.length + end > limits.envelopeLineBytes) {
+      throw new BsmtpError(
+        `a line of the envelope is over ${limits.envelopeLineBytes} octets long`,
+      );
+    }
+    this.#line = Buffer.concat([this.#line, chunk.subarray(0, end)]);
+    if (newline >= 0) {
+      const crlf = this.#line.at(-2) === CR;
+      this.#command(this.#line.subarray(0, crlf ? -2 : -1), crlf);
+      this.#line = Buffer.alloc(0);
+    }
+    return chunk.subarray(end);
+  }
+
+  #command(line: Buffer, crlf: boolean): void {
+    const command = line.toString('latin1');
+    if (this.#sender === undefined) {
+      this.#crlf = crlf;
+      this.#sender = path(line, 'MAIL FROM:<', command);
+    } else if (crlf !== this.#crlf) {
+      throw new BsmtpError('the lines of the envelope end in different ways');
+    } else if (command.toUpperCase() !== 'DATA') {
+      this.#recipients.add(path(line, 'RCPT TO:<', command));
+      if (this.#recipients.size > limits.handOverRecipients) {
+        throw new BsmtpError(`there are more than ${limits.handOverRecipients} recipients`);
+      }
+    } else if (this.#recipients.size === 0) {
+      throw new BsmtpError('there is no recipient');
+    } else {
+      this.#state = 'message';
+    }
+  }
+
+  #pushMessage(chunk: Buffer): Buffer {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#lineStart) {
+        const read = this.#startLine(chunk.subarray(at));
+        at += read;
+        if (this.#state === 'done') break;
+        continue;
+      }
+      // Up to the next line that begins with a dot; all other lines need no look.
+      const dot = chunk.indexOf(LF_DOT, at);
+      const end = dot < 0 ? chunk.length : dot + 1;
+      this.#keep(chunk.subarray(at, end));
+      this.#lineStart = chunk[end - 1] === LF;
+      at = end;
+    }
+    return chunk.subarray(at);
+  }
+
+  /** Reads one octet where a line starts: closing line, doubled dot, or anything else. */
+  #startLine(rest: Buffer): number {
+    const octet = String.fromCharCode(rest[0] ?? 0);
+    const line = this.#held + octet;
+    if (line === (this.#crlf ? '.\r\n' : '.\n')) {
+      this.#state = 'done';
+      return 1;
+    }
+    if (line === '.' || (this.#crlf && line === '.\r')) {
+      this.#held = line;
+      return 1;
+    }
+    // RFC 5321 4.5.2: of a line that begins with a dot, the dot goes.
+    this.#keep(Buffer.from(this.#held.slice(1), 'latin1'));
+    this.#held = '';
+    this.#lineStart = false;
+    return 0;
+  }
+
+  #keep(piece: Buffer): void {
+    this.#size += piece.length;
+    if (this.#size > this.#bytesMax) {
+      throw new BsmtpError(`the message is larger than the limit of ${this.#bytesMax} bytes`);
+    }
+    this.#hash.update(piece);
+    this.#pieces.push(piece);
+  }
+}
+
+/** The address of a command: everything between the command and the line's last `>`. */
+function path(line: Buffer, prefix: string, command: string): string {
+  const end = line.lastIndexOf('>');
+  if (!command.toUpperCase().startsWith(prefix) || end < prefix.length) {
+    throw new BsmtpError(
+      `expected ${prefix}…> or DATA and got ${JSON.stringify(command.slice(0, 80))}`,
+    );
+  }
+  if (command.slice(end + 1).trim() !== '') {
+    throw new BsmtpError(`parameters are not supported: ${JSON.stringify(command.slice(-80))}`);
+  }
+  return decodeAddress(line.subarray(prefix.length, end));
+}
+
+const LF = 0x0a;
+const CR = 0x0d;
+const LF_DOT = Buffer.from('\n.');

@@ -1,0 +1,83 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { limits } from '../mail/limits.ts';
+import { decodeFrame, FrameError, messageId } from '../wire/frame.ts';
+import { sign, signatureHeaders, verify } from '../wire/sign.ts';
+import { encodeVerdicts } from '../wire/verdicts.ts';
+import { DigestConflict } from './ledger.ts';
+import { RelayUnavailable, type Relay } from './relay.ts';
+import { retryLater, type Reply } from './reply.ts';
+
+/**
+ * Answers a post of HTTP v2: signature first, then the clock, then the frame, then the mail. Every
+ * answer but that to a wrong signature is signed with the key that signed the request.
+ */
+export async function answerV2(
+  headers: IncomingHttpHeaders,
+  body: Buffer,
+  keys: readonly Buffer[],
+  relay: Relay,
+): Promise<Reply> {
+  const header = (name: string) => String(headers[name] ?? '');
+  const id = header(signatureHeaders.id);
+  const timestamp = header(signatureHeaders.timestamp);
+  const signed = { id, timestamp, body: [body] };
+  const key = verify(keys, header(signatureHeaders.signature), signed);
+  if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
+  if (!messageId.test(id))
+    return { status: 400, text: `the webhook-id does not match ${messageId}` };
+
+  const reply = await answerSigned(id, timestamp, body, relay);
+  const answered = {
+    id,
+    timestamp: String(Math.floor(Date.now() / 1000)),
+    body: [Buffer.from(reply.text)],
+  };
+  return {
+    ...reply,
+    headers: {
+      ...reply.headers,
+      [signatureHeaders.id]: answered.id,
+      [signatureHeaders.timestamp]: answered.timestamp,
+      [signatureHeaders.signature]: sign(key, answered),
+    },
+  };
+}
+
+async function answerSigned(
+  id: string,
+  timestamp: string,
+  body: Buffer,
+  relay: Relay,
+): Promise<Reply> {
+  const skewMs = Math.abs(Number(timestamp) * 1000 - Date.now());
+  if (!(skewMs <= limits.toleranceMs)) {
+    return {
+      status: 401,
+      text: `the webhook-timestamp is more than ${limits.toleranceMs / 1000} s off`,
+    };
+  }
+  try {
+    const { envelope, bytes } = decodeFrame(body);
+    if (bytes.length > limits.messageBytes) {
+      return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
+    }
+    if (envelope.recipients.length === 0) {
+      await relay.check();
+      return verdictsReply(id, []);
+    }
+    return verdictsReply(id, await relay.send(id, envelope, bytes));
+  } catch (error) {
+    if (error instanceof FrameError) return { status: 400, text: error.message };
+    if (error instanceof DigestConflict) return { status: 409, text: error.message };
+    if (error instanceof RelayUnavailable) return retryLater(error.message);
+    throw error;
+  }
+}
+
+function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
+  return {
+    status: 200,
+    text: encodeVerdicts(...answer).toString(),
+    headers: { 'content-type': 'application/json' },
+  };
+}

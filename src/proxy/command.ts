@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { environmentOptions } from '../host/environment-options.ts';
+import { exclusiveLock } from '../host/exclusive-lock.ts';
+import { exitCodes, Failure } from '../host/failure.ts';
+import { Journal } from '../host/journal.ts';
+import { keyLines, readSetting } from '../host/settings.ts';
+import { stopSignal } from '../host/stop-signal.ts';
+import { limits } from '../mail/limits.ts';
+import type { Backend } from './backend.ts';
+import { discardBackend } from './backends/discard.ts';
+import { fileBackend } from './backends/file.ts';
+import { Ledger } from './ledger.ts';
+import { startProxy } from './proxy.ts';
+import { Relay } from './relay.ts';
+
+const options = {
+  listen: {
+    type: 'string',
+    default: '127.0.0.1:8025',
+    describe: 'HOST:PORT to listen on',
+    requiresArg: true,
+  },
+  backend: {
+    choices: ['file', 'discard'] as const,
+    default: 'file' as const,
+    describe: 'What becomes of the mail',
+  },
+  ledger: {
+    type: 'string',
+    default: './ledger.db',
+    describe: 'File that remembers what was sent',
+    requiresArg: true,
+  },
+  dir: {
+    type: 'string',
+    default: './delivered',
+    describe: 'Folder of the file backend',
+    requiresArg: true,
+  },
+  'keys-file': {
+    type: 'string',
+    describe: 'File of keys, one a line; else GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
+    requiresArg: true,
+  },
+  'max-recipients': {
+    type: 'number',
+    default: limits.postRecipients,
+    describe: 'Recipients that are taken in one post',
+    requiresArg: true,
+  },
+} as const satisfies Record<string, Options>;
+
+type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof options>>;
+
+/** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
+export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
+  command: 'proxy',
+  describe: 'Take signed messages over HTTP and send them on',
+  builder: (yargs) => yargs.options(environmentOptions(options)),
+  handler: async (argv) => {
+    const keys = readKeys(argv);
+    const { host, port } = parseListen(argv.listen);
+    const backend = await makeBackend(argv);
+    const lock = orFailure(argv.ledger, () => exclusiveLock(`${argv.ledger}.lock`));
+    if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${argv.ledger}`);
+    const ledger = orFailure(argv.ledger, () => new Ledger(argv.ledger, Date.now()));
+
+    const stop = stopSignal();
+    const journal = new Journal();
+    const relay = new Relay(ledger, backend, journal, argv.maxRecipients);
+    const proxy = await startProxy({ relay, keys, journal, host, port }).catch((error: Error) => {
+      throw new Failure(
+        exitCodes.configuration,
+        `cannot listen on ${argv.listen}: ${error.message}`,
+      );
+    });
+    journal.proxyStarted(proxy.address, argv.backend, argv.ledger, keys.length);
+    const pruning = setInterval(() => prune(ledger, journal), limits.housekeepingMs);
+    await new Promise<void>((resolve) => {
+      if (stop.aborted) resolve();
+      stop.addEventListener('abort', () => resolve());
+    });
+    clearInterval(pruning);
+    await proxy.stop();
+    ledger.close();
+    lock.release();
+    journal.proxyStopped(proxy.address);
+  },
+};
+
+function readKeys({ keysFile }: Arguments): Buffer[] {
+  const sources = { environment: process.env, folder: '.' };
+  const text =
+    keysFile === undefined
+      ? (readSetting('GMAIL_SECRET_KEYS', sources) ?? readSetting('GMAIL_SECRET_KEY', sources))
+      : orFailure(keysFile, () => readFileSync(keysFile));
+  const keys = keyLines(text ?? Buffer.alloc(0));
+  if (keys.length > 0) return keys;
+  throw new Failure(
+    exitCodes.configuration,
+    'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS',
+  );
+}
+
+async function makeBackend({ backend, dir }: Arguments): Promise<Backend> {
+  if (backend === 'discard') return discardBackend;
+  return fileBackend(dir).catch((error: Error) => {
+    throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
+  });
+}
+
+function parseListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]+)):(?<port>\d{1,5})$/.exec(text);
+  const port = Number(match?.groups?.['port']);
+  if (!match || port > 65_535) {
+    throw new Failure(exitCodes.configuration, `--listen takes HOST:PORT and got ${text}`);
+  }
+  return { host: match.groups?.['v6'] ?? match.groups?.['host'] ?? '', port };
+}
+
+function prune(ledger: Ledger, journal: Journal): void {
+  try {
+    while (ledger.prune(Date.now()));
+  } catch (error) {
+    journal.proxyTrouble(`the ledger cannot be pruned: ${(error as Error).message}`);
+  }
+}
+
+function orFailure<T>(file: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw new Failure(exitCodes.configuration, `cannot use ${file}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,196 @@
+import { openDatabase, type Database } from '../host/open-database.ts';
+import { limits } from '../mail/limits.ts';
+
+/** A recipient's verdict as the ledger keeps it. */
+export interface Kept {
+  status: string;
+  reason: string;
+}
+
+/** How a recipient that was begun ended: sent (kept), refused (forgotten) or unknown (listed). */
+export type Settled =
+  | { address: string; kind: 'sent'; status: string; reason: string }
+  | { address: string; kind: 'refused' }
+  | { address: string; kind: 'unknown'; reason: string };
+
+/** The same id was posted with other bytes before. */
+export class DigestConflict extends Error {}
+
+/**
+ * The proxy's durable memory (law 6): which recipients of which message were begun and sent. Many posts
+ * share one transaction and its fsync. A begun one that a crash left behind is listed as unknown when
+ * the ledger is opened.
+ */
+export class Ledger {
+  readonly #db: Database;
+  readonly #statements: ReturnType<typeof prepare>;
+  #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
+
+  /** Opens the ledger, or makes it. Only for the holder of its lock. */
+  constructor(file: string, now: number) {
+    this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
+    this.#statements = prepare(this.#db);
+    const { listBegun, forgetBegun } = this.#statements;
+    this.#db.transaction(() => {
+      listBegun.run(now);
+      forgetBegun.run();
+    })();
+  }
+
+  /**
+   * Commits as begun the recipients that were not sent before, and returns the verdicts of those that
+   * were. Rejects with DigestConflict, or when the ledger cannot be written.
+   */
+  async begin(
+    id: string,
+    digest: Buffer,
+    addresses: readonly string[],
+    now: number,
+  ): Promise<Map<string, Kept>> {
+    const { seen, find, begin } = this.#statements;
+    const sent = await this.#commit(() => {
+      if (!seen.get(id, digest, now)?.digest.equals(digest)) return undefined;
+      const sent = new Map<string, Kept>();
+      for (const address of addresses) {
+        const kept = find.get(id, address);
+        if (kept) sent.set(address, kept);
+        else begin.run(id, address);
+      }
+      return sent;
+    });
+    if (!sent) throw new DigestConflict(`${id} was posted before with other bytes`);
+    return sent;
+  }
+
+  /** Commits how the begun recipients ended. */
+  async settle(id: string, settled: readonly Settled[], now: number): Promise<void> {
+    const { keep, forget, list } = this.#statements;
+    await this.#commit(() => {
+      for (const each of settled) {
+        if (each.kind === 'sent') keep.run(each.status, each.reason, id, each.address);
+        else forget.run(id, each.address);
+        if (each.kind === 'unknown') list.run(id, each.address, now, each.reason);
+      }
+    });
+  }
+
+  /** Resolves when something could be written. */
+  async check(): Promise<void> {
+    await this.#commit(() => this.#statements.touch.run());
+  }
+
+  /** Deletes a bounded number of what is older than 30 days; returns whether there is more. */
+  prune(now: number): boolean {
+    const before = now - limits.historyMs;
+    const { forgetOld, unlistOld } = this.#statements;
+    const deleted = this.#db.transaction(
+      () => forgetOld.run(before).changes + unlistOld.run(before).changes,
+    )();
+    return deleted >= limits.purgeRows;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Runs the action in the next transaction, with all others that are asked for until then. */
+  async #commit<T>(action: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let result: T;
+      this.#waiting.push({
+        action: () => {
+          result = action();
+        },
+        committed: () => resolve(result),
+        failed: reject,
+      });
+      if (this.#waiting.length === 1) setImmediate(() => this.#commitAll());
+    });
+  }
+
+  #commitAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    try {
+      this.#db.transaction(() => waiting.forEach(({ action }) => action())).immediate();
+    } catch (error) {
+      for (const { failed } of waiting) failed(error);
+      return;
+    }
+    for (const { committed } of waiting) committed();
+  }
+}
+
+function prepare(db: Database) {
+  return {
+    /** Notes the message and gives the digest that it had first. */
+    seen: db.prepare<unknown[], { digest: Buffer }>(
+      `INSERT INTO message (id, digest, at) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET at = excluded.at RETURNING digest`,
+    ),
+    find: db.prepare<unknown[], Kept>(
+      `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
+    ),
+    begin: db.prepare(`INSERT INTO recipient (message, address, state) VALUES (?, ?, 'begun')`),
+    keep: db.prepare(
+      `UPDATE recipient SET state = 'sent', status = ?, reason = ? WHERE message = ? AND address = ?`,
+    ),
+    forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
+    list: db.prepare(`INSERT INTO unknown (message, address, at, reason) VALUES (?, ?, ?, ?)`),
+    listBegun: db.prepare(
+      `INSERT INTO unknown (message, address, at, reason)
+       SELECT message, address, ?, 'the proxy ended before the backend answered'
+       FROM recipient WHERE state = 'begun'`,
+    ),
+    forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
+    touch: db.prepare(`UPDATE checked SET times = times + 1`),
+    forgetOld: db.prepare(
+      `DELETE FROM message WHERE id IN
+         (SELECT id FROM message WHERE at < ? ORDER BY at LIMIT ${limits.purgeRows})`,
+    ),
+    unlistOld: db.prepare(
+      `DELETE FROM unknown WHERE rowid IN
+         (SELECT rowid FROM unknown WHERE at < ? LIMIT ${limits.purgeRows})`,
+    ),
+  };
+}
+
+/**
+ * message    a message that was posted: SHA-256 of its bytes, and when it was last posted
+ * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
+ *            What was refused or put off has no row: it is tried anew when it is posted anew
+ * unknown    recipients of which it cannot be known whether they were sent
+ * checked    one row, written to find out whether the ledger can be written
+ * Times are milliseconds since 1970 UTC.
+ */
+const migrations: readonly string[] = [
+  `
+CREATE TABLE message (
+  id TEXT PRIMARY KEY,
+  digest BLOB NOT NULL CHECK (length(digest) = 32),
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_at ON message (at);
+
+CREATE TABLE recipient (
+  message TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+  address TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('begun', 'sent')),
+  status TEXT CHECK ((status IS NOT NULL) = (state = 'sent') AND status GLOB '2.[0-9]*.[0-9]*'),
+  reason TEXT CHECK ((reason IS NOT NULL) = (state = 'sent')),
+  PRIMARY KEY (message, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recipient_begun ON recipient (message) WHERE state = 'begun';
+
+CREATE TABLE unknown (
+  message TEXT NOT NULL,
+  address TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX unknown_at ON unknown (at);
+
+CREATE TABLE checked (times INTEGER NOT NULL) STRICT;
+INSERT INTO checked VALUES (0);
+`,
+];

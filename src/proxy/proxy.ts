@@ -1,0 +1,120 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Journal } from '../host/journal.ts';
+import { limits } from '../mail/limits.ts';
+import { v2Type } from '../wire/frame.ts';
+import { answerV2 } from './answer-v2.ts';
+import { BodyRefused, RequestBodies } from './request-bodies.ts';
+import { retryLater, type Reply } from './reply.ts';
+import type { Relay } from './relay.ts';
+
+export interface ProxyOptions {
+  relay: Relay;
+  keys: readonly Buffer[];
+  journal: Journal;
+  host: string;
+  port: number;
+}
+
+/** A proxy at work. */
+export interface Proxy {
+  /** HOST:PORT that it listens on. */
+  address: string;
+  /** Takes nothing more, finishes what it took (limits.stopMs at most), and ends. */
+  stop(): Promise<void>;
+}
+
+/** Starts the HTTP server (src/wire/README.md). Rejects when it cannot listen. */
+export async function startProxy(options: ProxyOptions): Promise<Proxy> {
+  const { relay, keys, journal } = options;
+  const bodies = new RequestBodies();
+  let stopping = false;
+
+  const server = createServer(
+    {
+      requestTimeout: limits.requestMs,
+      headersTimeout: limits.headersMs,
+      keepAliveTimeout: limits.proxyIdleMs,
+      connectionsCheckingInterval: 1000,
+    },
+    (request, response) => {
+      void answer(request)
+        .catch((error: Error) => {
+          if (request.destroyed) return undefined; // The client went away.
+          journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
+          return { status: 500, text: '' };
+        })
+        .then((reply) => reply && send(request, response, reply));
+    },
+  );
+  server.maxConnections = limits.connections;
+
+  async function answer(request: IncomingMessage): Promise<Reply> {
+    const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
+    if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
+    if (request.method === 'GET' || request.method === 'HEAD') return { status: 200, text: '' };
+    if (request.method !== 'POST') return { status: 405, text: 'only POST and GET are understood' };
+    if (stopping) return retryLater('the proxy is stopping');
+    if (mediaType(request) !== v2Type)
+      return { status: 400, text: `expected Content-Type ${v2Type}` };
+    try {
+      const body = await bodies.read(request);
+      try {
+        return await answerV2(request.headers, body.bytes, keys, relay);
+      } finally {
+        body.free();
+      }
+    } catch (error) {
+      if (!(error instanceof BodyRefused)) throw error;
+      const { status, message } = error;
+      return { ...(status === 503 ? retryLater(message) : { status, text: message }), close: true };
+    }
+  }
+
+  function send(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
+    const { status, text, headers, close } = reply;
+    if (status >= 400 && status !== 404) {
+      const from = `${request.socket.remoteAddress}:${request.socket.remotePort}`;
+      journal.requestRefused(
+        from,
+        request.headers['webhook-id'] as string | undefined,
+        status,
+        text,
+      );
+    }
+    if (stopping || close) response.setHeader('connection', 'close');
+    const body = Buffer.from(text);
+    response.writeHead(status, {
+      'content-type': 'text/plain; charset=utf-8',
+      'content-length': body.length,
+      ...headers,
+    });
+    response.end(request.method === 'HEAD' ? undefined : body);
+  }
+
+  const address = await listen(server, options.host, options.port);
+  return {
+    address,
+    async stop() {
+      stopping = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const late = setTimeout(() => server.closeAllConnections(), limits.stopMs);
+      await closed;
+      clearTimeout(late);
+    },
+  };
+}
+
+function mediaType(request: IncomingMessage): string | undefined {
+  return request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+}
+
+async function listen(server: Server, host: string, port: number): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => resolve());
+  });
+  const { address, port: bound, family } = server.address() as AddressInfo;
+  return `${family === 'IPv6' ? `[${address}]` : address}:${bound}`;
+}

@@ -1,0 +1,200 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Journal } from '../host/journal.ts';
+import { addressFault } from '../mail/address.ts';
+import { statusClass, statuses } from '../mail/enhanced-status.ts';
+import type { Envelope } from '../mail/envelope.ts';
+import { limits } from '../mail/limits.ts';
+import type { Verdict } from '../wire/verdicts.ts';
+import { BackendUnavailable, type Backend, type Delivery, type Result } from './backend.ts';
+import { DigestConflict, type Ledger, type Settled } from './ledger.ts';
+
+/** Nothing can be sent on now; the whole post is to come again later. */
+export class RelayUnavailable extends Error {}
+
+/**
+ * Sends posts on, each recipient once (law 6): asks the ledger, calls the backend for those that were
+ * not sent, and writes down what became of them before anybody hears of it.
+ */
+export class Relay {
+  readonly #ledger: Ledger;
+  readonly #backend: Backend;
+  readonly #journal: Journal;
+  readonly #recipientsMax: number;
+  /** Recipients that are being sent, by message: a second post of one waits for its verdict. */
+  readonly #inProgress = new Map<string, Promise<Verdict>>();
+
+  constructor(ledger: Ledger, backend: Backend, journal: Journal, recipientsMax: number) {
+    this.#ledger = ledger;
+    this.#backend = backend;
+    this.#journal = journal;
+    this.#recipientsMax = recipientsMax;
+  }
+
+  /**
+   * The verdicts on the recipients, in their order. Rejects with DigestConflict, or RelayUnavailable
+   * when ledger or backend cannot work.
+   */
+  async send(id: string, envelope: Envelope, bytes: Buffer): Promise<Verdict[]> {
+    const refusals = this.#refusals(envelope);
+    const candidates = envelope.recipients.filter((recipient) => !refusals.has(recipient));
+    const theirs = candidates.flatMap(
+      (recipient) => this.#inProgress.get(key(id, recipient)) ?? [],
+    );
+    const mine = candidates.filter((recipient) => !this.#inProgress.has(key(id, recipient)));
+
+    const sending = this.#sendMine({ id, sender: envelope.sender, recipients: mine, bytes });
+    for (const recipient of mine) {
+      const verdict = sending.then(
+        (verdicts) => verdicts.find((each) => each.recipient === recipient) ?? lost(recipient),
+      );
+      verdict.catch(() => {}); // Who waits for it hears of it; that nobody does is no fault.
+      this.#inProgress.set(key(id, recipient), verdict);
+    }
+    const verdicts = [...refusals.values(), ...(await sending), ...(await waitFor(theirs))];
+    const byRecipient = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
+    const inOrder = envelope.recipients.map(
+      (recipient) => byRecipient.get(recipient) ?? lost(recipient),
+    );
+    this.#journal.verdicts(id, envelope.sender, inOrder);
+    return inOrder;
+  }
+
+  /** Resolves when a post could be taken, as far as the ledger is concerned. */
+  async check(): Promise<void> {
+    await this.#ledger.check().catch((error: Error) => this.#ledgerFailed(error));
+  }
+
+  /** Verdicts that need no backend: addresses that are none, and what is too much for one post. */
+  #refusals({ sender, recipients }: Envelope): Map<string, Verdict> {
+    const senderFault = sender === '' ? undefined : addressFault(sender);
+    const refusals = new Map<string, Verdict>();
+    let taken = 0;
+    for (const recipient of recipients) {
+      const fault = addressFault(recipient);
+      const refuse = (status: string, reason: string) =>
+        refusals.set(recipient, { recipient, status, reason });
+      if (fault) refuse(statuses.badRecipient, fault);
+      else if (senderFault) refuse(statuses.badSender, `sender: ${senderFault}`);
+      else if (taken === this.#recipientsMax) refuse(statuses.surplus, SURPLUS);
+      else taken += 1;
+    }
+    return refusals;
+  }
+
+  async #sendMine(delivery: Delivery): Promise<Verdict[]> {
+    const { id, recipients, bytes } = delivery;
+    const done = () => recipients.forEach((each) => this.#inProgress.delete(key(id, each)));
+    try {
+      const digest = createHash('sha256').update(bytes).digest();
+      const known = await this.#ledger
+        .begin(id, digest, recipients, Date.now())
+        .catch((error: Error) => this.#ledgerFailed(error));
+      const fresh = recipients.filter((recipient) => !known.has(recipient));
+      const results = await this.#callBackend({ ...delivery, recipients: fresh });
+      await this.#settle(id, results, done);
+      const before = [...known].map(([recipient, kept]) => ({ recipient, ...kept }));
+      return [...before, ...results.map(verdictOf)];
+    } catch (error) {
+      done();
+      throw error;
+    }
+  }
+
+  /** Calls the backend, for a limited time; what it does not answer for is unknown. */
+  async #callBackend(delivery: Delivery): Promise<Result[]> {
+    const { id, recipients } = delivery;
+    if (recipients.length === 0) return [];
+    const timeUp = AbortSignal.timeout(limits.backendMs);
+    const unknown = (reason: string) =>
+      recipients.map((recipient) => ({ recipient, unknown: reason }));
+    const late = new Promise<Result[]>((resolve) => {
+      timeUp.addEventListener('abort', () => resolve(unknown('the backend took too long')));
+    });
+    try {
+      const results = await Promise.race([this.#backend(delivery, timeUp), late]);
+      const answered = new Map(results.map((result) => [result.recipient, result]));
+      return unknown('the backend said nothing of it').map(
+        (missing) => answered.get(missing.recipient) ?? missing,
+      );
+    } catch (error) {
+      const { message } = error as Error;
+      if (!(error instanceof BackendUnavailable)) return unknown(message);
+      this.#journal.proxyTrouble(message);
+      const nothingSent = recipients.map((address) => ({ address, kind: 'refused' as const }));
+      await this.#ledger
+        .settle(id, nothingSent, Date.now())
+        .catch((error: Error) => this.#ledgerFailed(error));
+      throw new RelayUnavailable(message);
+    }
+  }
+
+  /**
+   * Writes down how recipients ended, then calls `done`. When that fails, the verdicts are true all the
+   * same: they are given, and kept in memory for repeats until they are written.
+   */
+  async #settle(id: string, results: readonly Result[], done: () => void): Promise<void> {
+    const unknown = results.flatMap((result) => ('unknown' in result ? [result] : []));
+    if (unknown.length > 0) {
+      const recipients = unknown.map(({ recipient }) => recipient);
+      this.#journal.outcomeUnknown(id, recipients, unknown[0]?.unknown ?? '');
+    }
+    const settled = results.map(settledOf);
+    const write = async () => {
+      await this.#ledger.settle(id, settled, Date.now());
+      done();
+    };
+    const writeLater = async () => {
+      for (;;) {
+        await sleep(limits.spoolRetryMs, undefined, { ref: false });
+        try {
+          return await write();
+        } catch {
+          // Told once, below; posts that come meanwhile are refused and tell it too.
+        }
+      }
+    };
+    await write().catch((error: Error) => {
+      this.#journal.proxyTrouble(`the ledger cannot be written: ${error.message}`);
+      void writeLater();
+    });
+  }
+
+  #ledgerFailed(error: Error): never {
+    if (error instanceof DigestConflict) throw error;
+    const text = `the ledger cannot be written: ${error.message}`;
+    this.#journal.proxyTrouble(text);
+    throw new RelayUnavailable(text);
+  }
+}
+
+function settledOf(result: Result): Settled {
+  const address = result.recipient;
+  if ('unknown' in result) return { address, kind: 'unknown', reason: result.unknown };
+  const { status, reason } = result;
+  const sent = statusClass(status) === 'sent';
+  return sent ? { address, kind: 'sent', status, reason } : { address, kind: 'refused' };
+}
+
+function verdictOf(result: Result): Verdict {
+  if (!('unknown' in result)) return result;
+  return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
+}
+
+async function waitFor(theirs: Promise<Verdict>[]): Promise<Verdict[]> {
+  try {
+    return await Promise.all(theirs);
+  } catch (error) {
+    throw new RelayUnavailable(`the post before this one failed: ${(error as Error).message}`);
+  }
+}
+
+function lost(recipient: string): never {
+  throw new Error(`no verdict on ${recipient}: a defect of the proxy`);
+}
+
+function key(id: string, recipient: string): string {
+  return `${id} ${recipient}`;
+}
+
+const SURPLUS = 'too many recipients in one post, post the rest again';

@@ -1,0 +1,16 @@
+import { limits } from '../mail/limits.ts';
+
+/** An answer of the proxy: one plain line for people, unless the headers say otherwise. */
+export interface Reply {
+  status: number;
+  text: string;
+  headers?: Record<string, string>;
+  /** Close the connection: the rest of the request is not read. */
+  close?: boolean;
+}
+
+/** 503: nothing is wrong with the request, and it is to come again. */
+export function retryLater(text: string): Reply {
+  const seconds = String(limits.proxyRetryAfterMs / 1000);
+  return { status: 503, text, headers: { 'retry-after': seconds } };
+}

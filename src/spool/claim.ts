@@ -1,0 +1,123 @@
+import { decodeAddress } from '../mail/address.ts';
+import { limits } from '../mail/limits.ts';
+import type { LifetimeStart } from './lifetime.ts';
+import type { Spool } from './spool.ts';
+
+/** A message that drain has taken to send, with the recipients still pending. */
+export interface Claimed extends LifetimeStart {
+  seq: number;
+  id: string;
+  eximId: string;
+  digest: Buffer;
+  sender: string;
+  size: number;
+  attempts: number;
+  deferrals: number;
+  recipients: { position: number; address: string }[];
+}
+
+/** What may still be put in flight. */
+export interface Room {
+  messages: number;
+  bytes: number;
+}
+
+/**
+ * Marks the messages that are due as being sent, longest due first, and returns them. One that is too
+ * large for the room left is passed over until there is more; one that is larger than all the room
+ * there ever is counts as slightly less than that, so that it finds its turn. Runs inside the
+ * caller's transaction.
+ */
+export function claim(spool: Spool, room: Room, now: number): Claimed[] {
+  if (room.messages <= 0) return [];
+  // A due time further ahead than the longest backoff means that the clock was stepped back.
+  spool
+    .sql(`UPDATE message SET due_at = :now WHERE state = 'queued' AND due_at > :farthest`)
+    .run({ now, farthest: now + farthestMs });
+
+  const due = spool
+    .sql<Omit<Claimed, 'sender' | 'recipients'> & { sender: Buffer }>(
+      `SELECT seq, id, exim_id AS eximId, digest, sender, size, attempts, deferrals,
+         renewed_at AS renewedAt, outage_ms AS outageMs
+       FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
+    )
+    .all({ now, most: limits.inFlight });
+
+  const claimed: Claimed[] = [];
+  let bytes = room.bytes;
+  for (const message of due) {
+    if (claimed.length === room.messages) break;
+    if (roomFor(message.size) > bytes) continue;
+    bytes -= roomFor(message.size);
+    spool
+      .sql(
+        `UPDATE message SET state = 'sending', due_at = NULL, posted_at = coalesce(posted_at, :now)
+         WHERE seq = :seq`,
+      )
+      .run({ seq: message.seq, now });
+    claimed.push({
+      ...message,
+      sender: decodeAddress(message.sender),
+      recipients: pendingRecipients(spool, message.seq),
+    });
+  }
+  return claimed;
+}
+
+/** How much of the room for bytes a message takes. */
+export function roomFor(size: number): number {
+  return Math.min(size, limits.inFlightBytes * 0.9);
+}
+
+/** The bytes of a claimed message. */
+export function readBody(spool: Spool, seq: number): Buffer {
+  const row = spool.sql<{ bytes: Buffer }>('SELECT bytes FROM body WHERE message = ?').get(seq);
+  if (!row) throw new Error(`message ${seq} of the spool has lost its body`);
+  return row.bytes;
+}
+
+/** When the next message is due, in milliseconds since 1970; undefined when none is queued. */
+export function nextDueAt(spool: Spool, now: number): number | undefined {
+  const row = spool
+    .sql<{ dueAt: number }>(
+      `SELECT due_at AS dueAt FROM message WHERE state = 'queued' ORDER BY due_at LIMIT 1`,
+    )
+    .get();
+  return row && row.dueAt > now + farthestMs ? now : row?.dueAt;
+}
+
+/**
+ * Makes due what was in flight when a drain died (law 7). Only for the holder of the drain lock.
+ * Returns how many messages these were.
+ */
+export function recoverClaimed(spool: Spool, now: number): number {
+  return spool.transaction(
+    () =>
+      spool
+        .sql(`UPDATE message SET state = 'queued', due_at = :now WHERE state = 'sending'`)
+        .run({ now }).changes,
+  );
+}
+
+/** Makes due what was never tried and seems to be due later, because the clock was stepped back. */
+export function undoClockStep(spool: Spool, now: number): void {
+  spool.transaction(() =>
+    spool
+      .sql(
+        `UPDATE message SET due_at = :now WHERE state = 'queued' AND due_at > :now AND attempts = 0`,
+      )
+      .run({ now }),
+  );
+}
+
+function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
+  return spool
+    .sql<{ position: number; address: Buffer }>(
+      `SELECT position, address FROM recipient
+       WHERE message = ? AND state = 'pending' ORDER BY position`,
+    )
+    .all(seq)
+    .map(({ position, address }) => ({ position, address: decodeAddress(address) }));
+}
+
+const farthestMs = limits.messageMaxMs * (1 + limits.jitter);

@@ -1,0 +1,52 @@
+import type { Spool } from './spool.ts';
+
+/** What the spool remembers of the endpoint, the same for all messages. */
+export interface EndpointRecord {
+  /** When the present outage began; null while the endpoint answers. */
+  downSince: number | null;
+  /** Why it is down. */
+  reason: string | null;
+  /** When a post last passed; null when none ever did. */
+  passedAt: number | null;
+}
+
+/** Reads what the spool remembers of the endpoint. */
+export function endpointRecord(spool: Spool): EndpointRecord {
+  const row = spool
+    .sql<EndpointRecord>(
+      `SELECT down_since AS downSince, reason, passed_at AS passedAt FROM endpoint`,
+    )
+    .get();
+  if (!row) throw new Error('the spool has lost its endpoint row');
+  return row;
+}
+
+/**
+ * How long the endpoint has been down altogether, in milliseconds, the present outage included. A
+ * message keeps the value of when its lifetime began: the difference is the outage it lived through,
+ * whatever the number of messages.
+ */
+export function outageMs(spool: Spool, now: number): number {
+  const row = spool
+    .sql<{ ms: number }>(
+      `SELECT outage_ms + max(0, :now - coalesce(down_since, :now)) AS ms FROM endpoint`,
+    )
+    .get({ now });
+  return row?.ms ?? 0;
+}
+
+/** Begins an outage, or renews its reason. */
+export function recordDown(spool: Spool, reason: string, now: number): void {
+  spool
+    .sql('UPDATE endpoint SET down_since = coalesce(down_since, :now), reason = :reason')
+    .run({ reason, now });
+}
+
+/** Notes that a post passed, which ends an outage. */
+export function recordPassed(spool: Spool, now: number): void {
+  spool
+    .sql(
+      `UPDATE endpoint SET outage_ms = :outageMs, down_since = NULL, reason = NULL, passed_at = :now`,
+    )
+    .run({ outageMs: outageMs(spool, now), now });
+}

@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto';
+import { spaceFault } from '../host/free-space.ts';
+import { encodeAddress } from '../mail/address.ts';
+import type { Envelope } from '../mail/envelope.ts';
+import { outageMs } from './endpoint.ts';
+import type { Spool } from './spool.ts';
+
+/** A message as it is handed over. */
+export interface HandOver {
+  eximId: string;
+  envelope: Envelope;
+  bytes: Buffer;
+  /** SHA-256 of the bytes. */
+  digest: Buffer;
+}
+
+/** The spool cannot take a message now. */
+export class SpoolFull extends Error {}
+
+/**
+ * Stores a message for those of its recipients that are not known yet, in one transaction that is on
+ * disk when this returns. The key is (Exim id, recipient, digest), so handing over again what was
+ * stored stores nothing (law 2): then `already` is true and the id is that of the message that has
+ * the first recipient. Throws SpoolFull or SqliteError, and then nothing is stored.
+ */
+export function enqueue(
+  spool: Spool,
+  { eximId, envelope, bytes, digest }: HandOver,
+  now: number,
+): { id: string; already: boolean } {
+  const fault = spaceFault(spool.folder, spool.spareBytes());
+  if (fault) throw new SpoolFull(fault);
+
+  return spool.transaction(() => {
+    const known = new Map(
+      spool
+        .sql<{ address: Buffer; id: string }>(
+          `SELECT recipient.address, message.id FROM message
+           JOIN recipient ON recipient.message = message.seq
+           WHERE message.exim_id = :eximId AND message.digest = :digest`,
+        )
+        .all({ eximId, digest })
+        .map(({ address, id }) => [address.toString('latin1'), id]),
+    );
+    const octets = envelope.recipients.map((recipient) => encodeAddress(recipient));
+    const fresh = new Map(
+      octets
+        .map((address) => [address.toString('latin1'), address] as const)
+        .filter(([key]) => !known.has(key)),
+    );
+    const [first] = octets;
+    if (!first) throw new RangeError('a message without recipients cannot be queued');
+    const knownId = known.get(first.toString('latin1'));
+    if (fresh.size === 0 && knownId) return { id: knownId, already: true };
+
+    const id = randomBytes(16).toString('hex');
+    const { lastInsertRowid: seq } = spool
+      .sql(
+        `INSERT INTO message
+           (id, exim_id, digest, sender, size, state, queued_at, due_at, renewed_at, outage_ms)
+         VALUES (:id, :eximId, :digest, :sender, :size, 'queued', :now, :now, :now, :outageMs)`,
+      )
+      .run({
+        id,
+        eximId,
+        digest,
+        sender: encodeAddress(envelope.sender),
+        size: bytes.length,
+        now,
+        outageMs: outageMs(spool, now),
+      });
+    spool.sql('INSERT INTO body (message, bytes) VALUES (?, ?)').run(seq, bytes);
+    const add = spool.sql('INSERT INTO recipient (message, position, address) VALUES (?, ?, ?)');
+    [...fresh.values()].forEach((address, position) => add.run(seq, position, address));
+    return { id, already: false };
+  });
+}

@@ -1,0 +1,22 @@
+import { limits } from '../mail/limits.ts';
+
+/** The start of a message's lifetime: a time, and the endpoint's outage counter at that time. */
+export interface LifetimeStart {
+  renewedAt: number;
+  outageMs: number;
+}
+
+/**
+ * When trouble of its own ends a message: 5 days after its lifetime began, plus the time for which the
+ * endpoint was down since, but 14 days at the most. Milliseconds since 1970; `outageMs` is the
+ * endpoint's counter now.
+ */
+export function expiresAt(start: LifetimeStart, outageMs: number): number {
+  const outage = Math.max(0, outageMs - start.outageMs);
+  return start.renewedAt + Math.min(limits.lifetimeMs + outage, limits.lifetimeWithOutagesMs);
+}
+
+/** When an attempt that fails by an outage of the endpoint ends a message all the same: 14 days. */
+export function outageExpiresAt(start: LifetimeStart): number {
+  return start.renewedAt + limits.lifetimeWithOutagesMs;
+}

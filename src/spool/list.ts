@@ -1,0 +1,110 @@
+import { decodeAddress, encodeAddress } from '../mail/address.ts';
+import { outageMs } from './endpoint.ts';
+import { expiresAt, type LifetimeStart } from './lifetime.ts';
+import type { MessageState, RecipientState, Spool } from './spool.ts';
+
+/** A message as the queue commands show it. Times are milliseconds since 1970; absent is null. */
+export interface Listed {
+  id: string;
+  eximId: string;
+  state: MessageState;
+  sender: string;
+  recipients: {
+    address: string;
+    state: RecipientState;
+    status: string | null;
+    reason: string | null;
+  }[];
+  size: number;
+  queuedAt: number;
+  dueAt: number | null;
+  attempts: number;
+  lastStatus: string | null;
+  lastReason: string | null;
+  /** When trouble of its own will end it; null when nothing can. */
+  expiresAt: number | null;
+}
+
+/** Which messages to list; what is absent does not restrict. */
+export interface Filter {
+  states?: readonly MessageState[] | undefined;
+  sender?: string | undefined;
+  recipient?: string | undefined;
+  queuedBefore?: number | undefined;
+}
+
+/**
+ * The messages that fit the filter, oldest first; without states, those an operator cares about:
+ * queued, sending, held and failed. Reads a page at a time, so that listing disturbs no writer and
+ * costs the same however long the queue is.
+ */
+export function* listMessages(spool: Spool, filter: Filter, now: number): Generator<Listed> {
+  const outage = outageMs(spool, now);
+  const states = filter.states ? `(${filter.states.map((state) => `'${state}'`).join()})` : LISTED;
+  const page = spool.sql<Row>(
+    `SELECT ${COLUMNS} FROM message WHERE state IN ${states} AND seq > :after
+       AND (:sender IS NULL OR sender = :sender)
+       AND (:queuedBefore IS NULL OR queued_at < :queuedBefore)
+       AND (:recipient IS NULL OR EXISTS (
+         SELECT 1 FROM recipient WHERE message = seq AND address = :recipient))
+     ORDER BY seq LIMIT ${PAGE}`,
+  );
+  const wanted = {
+    sender: octets(filter.sender),
+    recipient: octets(filter.recipient),
+    queuedBefore: filter.queuedBefore ?? null,
+  };
+  for (let after = 0; ;) {
+    const rows = page.all({ ...wanted, after });
+    for (const row of rows) {
+      after = row.seq;
+      yield listed(spool, row, outage);
+    }
+    if (rows.length < PAGE) return;
+  }
+}
+
+function octets(address: string | undefined): Buffer | null {
+  return address === undefined ? null : encodeAddress(address);
+}
+
+/** One message by its id; undefined when the spool does not know it. */
+export function findMessage(spool: Spool, id: string, now: number): Listed | undefined {
+  const row = spool.sql<Row>(`SELECT ${COLUMNS} FROM message WHERE id = ?`).get(id);
+  return row && listed(spool, row, outageMs(spool, now));
+}
+
+/** The bytes of a message by its id; undefined when it has none (any more). */
+export function findBody(spool: Spool, id: string): Buffer | undefined {
+  return spool
+    .sql<{ bytes: Buffer }>(
+      'SELECT bytes FROM body JOIN message ON message.seq = body.message WHERE message.id = ?',
+    )
+    .get(id)?.bytes;
+}
+
+type Row = LifetimeStart &
+  Omit<Listed, 'sender' | 'recipients' | 'expiresAt'> & { seq: number; sender: Buffer };
+
+function listed(spool: Spool, row: Row, outage: number): Listed {
+  const { seq: _seq, renewedAt, outageMs: outageBefore, ...message } = row;
+  const lives = row.state === 'queued' || row.state === 'sending';
+  return {
+    ...message,
+    sender: decodeAddress(row.sender),
+    recipients: spool
+      .sql<Omit<Listed['recipients'][number], 'address'> & { address: Buffer }>(
+        'SELECT address, state, status, reason FROM recipient WHERE message = ? ORDER BY position',
+      )
+      .all(row.seq)
+      .map((recipient) => ({ ...recipient, address: decodeAddress(recipient.address) })),
+    expiresAt: lives ? expiresAt({ renewedAt, outageMs: outageBefore }, outage) : null,
+  };
+}
+
+const PAGE = 200;
+// The very text of the index message_listed, or SQLite does not use it.
+const LISTED = `('queued', 'sending', 'held', 'failed')`;
+const COLUMNS = `seq, id, exim_id AS eximId, state, sender, size, queued_at AS queuedAt,
+  due_at AS dueAt, attempts, last_status AS lastStatus, last_reason AS lastReason,
+  renewed_at AS renewedAt, outage_ms AS outageMs`;

@@ -1,0 +1,71 @@
+import type { RecipientState, Spool } from './spool.ts';
+
+/** What one claim of a message came to. */
+export interface Outcome {
+  seq: number;
+  /** The verdicts that were given, by the recipient's position. None in an outage. */
+  verdicts: {
+    position: number;
+    state: Extract<RecipientState, 'pending' | 'sent' | 'failed'>;
+    status: string;
+    reason: string;
+  }[];
+  /** Whether the attempt was about this message, and not about the endpoint. */
+  charged: boolean;
+  /** When the recipients that stay pending are due again. */
+  dueAt: number;
+  /** What the attempt came to, in one status and sentence. */
+  lastStatus: string;
+  lastReason: string;
+}
+
+/**
+ * Writes an outcome: recipients first, then the message, which is queued again while one of them is
+ * pending and finished otherwise. Runs inside the caller's transaction.
+ */
+export function record(spool: Spool, outcome: Outcome, now: number): void {
+  const { seq, charged, dueAt, lastStatus, lastReason } = outcome;
+  for (const verdict of outcome.verdicts) {
+    spool
+      .sql(
+        `UPDATE recipient SET state = :state, status = :status, reason = :reason
+         WHERE message = :seq AND position = :position AND state = 'pending'`,
+      )
+      .run({ ...verdict, seq });
+  }
+  spool
+    .sql(
+      `UPDATE message SET attempts = attempts + :charge, deferrals = deferrals + :charge,
+         last_status = :lastStatus, last_reason = :lastReason WHERE seq = :seq`,
+    )
+    .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
+  if (finish(spool, seq, now)) return;
+  spool
+    .sql(`UPDATE message SET state = 'queued', due_at = :dueAt WHERE seq = :seq`)
+    .run({ seq, dueAt });
+}
+
+/**
+ * Finishes a message that has no pending recipient: its state follows from theirs, and its body goes
+ * unless a failure may still be looked into. Returns false when one is pending.
+ */
+export function finish(spool: Spool, seq: number, now: number): boolean {
+  const states = new Set(
+    spool
+      .sql<{ state: RecipientState }>('SELECT DISTINCT state FROM recipient WHERE message = ?')
+      .all(seq)
+      .map(({ state }) => state),
+  );
+  if (states.has('pending')) return false;
+  const state = (['failed', 'deleted', 'bounced', 'sent'] as const).find((each) =>
+    states.has(each),
+  );
+  if (!state) throw new Error(`message ${seq} of the spool has lost its recipients`);
+  spool
+    .sql(`UPDATE message SET state = :state, due_at = NULL, finished_at = :now WHERE seq = :seq`)
+    .run({ seq, state, now });
+  if (state === 'sent' || state === 'deleted') {
+    spool.sql('DELETE FROM body WHERE message = ?').run(seq);
+  }
+  return true;
+}

@@ -1,0 +1,81 @@
+import { utimesSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Statement } from 'better-sqlite3';
+import { openDatabase, type Database } from '../host/open-database.ts';
+import { migrations } from './schema.ts';
+
+/** States of a message; src/README.md has the table. */
+export type MessageState =
+  'queued' | 'sending' | 'held' | 'failed' | 'sent' | 'bounced' | 'deleted';
+
+export type RecipientState = 'pending' | 'sent' | 'failed' | 'bounced' | 'deleted';
+
+/** Where the spool is when nothing says otherwise. */
+export const defaultSpool = '/var/spool/appengine-mailer';
+
+/** What a program may do to the spool's file when it opens it. */
+export type Access = 'drain' | 'pipe' | 'operator';
+
+/**
+ * An open spool: the SQLite file `spool.db` in a folder. The verbs (enqueue, claim, record, …) are
+ * functions over it, one file each.
+ */
+export class Spool {
+  readonly folder: string;
+  readonly db: Database;
+  readonly #statements = new Map<string, Statement>();
+
+  /**
+   * Opens the spool in an existing folder. Drain and pipe make it where there is none; only drain
+   * brings an older one up to date. Throws DatabaseUnusable or SqliteError.
+   */
+  constructor(folder: string, access: Access) {
+    this.folder = folder;
+    this.db = openDatabase(join(folder, 'spool.db'), {
+      name: 'spool',
+      migrations,
+      migrate: access === 'drain',
+      create: access !== 'operator',
+    });
+  }
+
+  /** A prepared statement, prepared once. Named parameters are plain properties of one object. */
+  sql<Row = unknown>(text: string): Statement<unknown[], Row> {
+    let statement = this.#statements.get(text);
+    if (!statement) {
+      statement = this.db.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement as Statement<unknown[], Row>;
+  }
+
+  /** Runs the action in one IMMEDIATE transaction: all of it is committed and on disk, or nothing. */
+  transaction<Result>(action: () => Result): Result {
+    return this.db.transaction(action).immediate();
+  }
+
+  /** Bytes of the file that hold nothing and are used before it grows. */
+  spareBytes(): number {
+    const pages = (name: string) => Number(this.db.pragma(name, { simple: true }));
+    return pages('freelist_count') * pages('page_size');
+  }
+
+  /**
+   * Wakes drain, which watches the folder: every writer but drain calls this after its commit.
+   * Watching the write-ahead log instead would miss small commits: its event precedes the fsync.
+   */
+  wakeDrain(): void {
+    const now = new Date();
+    try {
+      utimesSync(this.db.name, now, now);
+    } catch (error) {
+      // Only the file's owner may set its times. For an operator of the group, and in any other
+      // trouble, drain's next look (limits.lookMs) finds what is committed.
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    }
+  }
+
+  close(): void {
+    this.db.close();
+  }
+}

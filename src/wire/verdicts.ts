@@ -1,0 +1,52 @@
+import { statusClass } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+
+/** What the proxy says of one recipient. */
+export interface Verdict {
+  recipient: string;
+  /** An enhanced status (RFC 3463): 2.x.x sent, 4.x.x try again, 5.x.x refused for good. */
+  status: string;
+  reason: string;
+}
+
+/** The body of a 200. */
+export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
+  return Buffer.from(`${JSON.stringify({ id, verdicts })}\n`);
+}
+
+/**
+ * Reads the body of a 200 to a post of `id` for `recipients`. Only an answer that names exactly these,
+ * in this order, says anything; for every other one the fault is returned as a sentence.
+ */
+export function decodeVerdicts(
+  body: Buffer,
+  id: string,
+  recipients: readonly string[],
+): Verdict[] | { fault: string } {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+  } catch {
+    return { fault: 'the answer is not JSON in UTF-8' };
+  }
+  const answer = (json ?? {}) as Record<string, unknown>;
+  if (answer['id'] !== id) return { fault: 'the answer is about another message' };
+  if (!Array.isArray(answer['verdicts'])) return { fault: 'the answer has no verdicts' };
+  const given = answer['verdicts'] as unknown[];
+  if (given.length !== recipients.length) {
+    return { fault: `the answer has ${given.length} verdicts for ${recipients.length} recipients` };
+  }
+  const verdicts: Verdict[] = [];
+  for (const [position, recipient] of recipients.entries()) {
+    const verdict = (given[position] ?? {}) as Record<string, unknown>;
+    const { status, reason } = verdict;
+    if (verdict['recipient'] !== recipient)
+      return { fault: 'the answer is about other recipients' };
+    if (typeof status !== 'string' || !statusClass(status)) {
+      return { fault: `the answer has a verdict that is none: ${String(status).slice(0, 40)}` };
+    }
+    if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
+    verdicts.push({ recipient, status, reason: reason.slice(0, limits.reasonChars) });
+  }
+  return verdicts;
+}
