@@ -1,0 +1,37 @@
+import { accessSync } from 'node:fs';
+
+/** What a machine may lack; the value says where it is seen. */
+const machine = {
+  root: () => process.geteuid?.() === 0 || 'it needs root',
+  exim4: () => exists('/usr/sbin/exim4') || 'it needs exim4 (Debian: exim4-daemon-light)',
+  cc: () => exists('/usr/bin/cc') || 'it needs a C compiler (Debian: gcc, libc6-dev)',
+  faketime: () => FAKETIME.some(exists) || 'it needs libfaketime (Debian: libfaketime)',
+  openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
+  curl: () => exists('/usr/bin/curl') || 'it needs curl',
+} as const;
+
+/** libfaketime's multi-thread library, where Debian puts it. */
+export const FAKETIME = ['x86_64', 'aarch64'].map(
+  (cpu) => `/usr/lib/${cpu}-linux-gnu/faketime/libfaketimeMT.so.1`,
+);
+
+/**
+ * For the options of a test: says why it is skipped when the machine lacks something, else false. With
+ * CI=true nothing may be skipped, and the test file fails instead.
+ */
+export function needs(...things: (keyof typeof machine)[]): { skip: string | false } {
+  const missing = things.map((thing) => machine[thing]()).filter((found) => found !== true);
+  if (missing.length > 0 && process.env['CI'] === 'true') {
+    throw new Error(`a test would be skipped, but CI=true: ${missing.join(', ')}`);
+  }
+  return { skip: missing.length > 0 && missing.join(', ') };
+}
+
+function exists(file: string): boolean {
+  try {
+    accessSync(file);
+    return true;
+  } catch {
+    return false;
+  }
+}
