@@ -1,0 +1,89 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { dirname, join } from 'node:path';
+
+/** Where the private Exim works, and what it hands messages to. */
+export interface DemoPlace {
+  folder: string;
+  spool: string;
+  launcher: string;
+}
+
+/**
+ * A private Exim for the demonstration: configuration and spool directory of its own, no daemon, no
+ * privileges, and the router and transport as they are shipped.
+ */
+export class DemoExim {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Makes it, or says why it cannot be run here. */
+  static make({ folder, spool, launcher }: DemoPlace): DemoExim | string {
+    if (spawnSync(EXIM, ['-bV']).status !== 0) return 'exim4 is not installed';
+    // Exim drops root for a configuration like this; with its own user as the transport's it still can
+    // do everything. Debian has the account mail everywhere, with a group of that name.
+    const asRoot = process.geteuid?.() === 0;
+    const user = asRoot ? 'mail' : userInfo().username;
+    const [uid, gid] = ['passwd', 'group'].map((database) => {
+      const { stdout } = spawnSync('getent', [database, user], { encoding: 'utf8' });
+      return Number(stdout.split(':')[2]);
+    });
+    if (!uid || !gid) return `there is no user and group ${user}`;
+    const readable = ['-c', `test -x "$0" && test -r "$1"`, launcher, join(launcher, '../../dist')];
+    if (spawnSync('/bin/sh', readable, asRoot ? { uid, gid } : {}).status !== 0) {
+      return `Exim would run as ${user}, who cannot read this checkout`;
+    }
+
+    chmodSync(folder, 0o755);
+    const own = join(folder, 'exim');
+    mkdirSync(own);
+    if (asRoot) for (const each of [own, spool]) chownSync(each, uid, gid);
+    chmodSync(spool, 0o2770);
+    const pipe = join(folder, 'exim-pipe');
+    // Exim's pipe transport runs with a clean environment: the spool's place goes in as an option.
+    writeFileSync(pipe, `#!/bin/sh\nexec '${launcher}' "$@" --spool '${spool}'\n`, { mode: 0o755 });
+    const snippets = dirname(launcher);
+    writeFileSync(
+      join(folder, 'exim.conf'),
+      `spool_directory = ${own}
+log_file_path = ${own}/%slog
+exim_user = ${user}
+exim_group = ${gid}
+primary_hostname = demo.example.com
+domainlist local_domains = demo.example.com
+keep_environment =
+DCconfig_smarthost = 1
+APPENGINE_MAILER_PIPE = ${pipe}
+APPENGINE_MAILER_USER = ${user}
+begin routers
+.include ${snippets}/router
+begin transports
+.include ${snippets}/transport
+begin retry
+* * F,4d,1m
+`,
+    );
+    return new DemoExim(folder);
+  }
+
+  /** Hands a message in as sendmail does, and returns what Exim says of it. */
+  async send(sender: string, recipient: string, message: string): Promise<string> {
+    const args = ['-C', join(this.#folder, 'exim.conf'), '-odi', '-oi', '-f', sender, recipient];
+    const exim = spawn(EXIM, args, { stdio: ['pipe', 'ignore', 'pipe'] });
+    let log = '';
+    exim.stderr.on('data', (chunk: Buffer) => {
+      log += chunk.toString();
+    });
+    exim.stdin.end(message);
+    await once(exim, 'close');
+    // Without its privileges Exim logs to standard error.
+    return log.split('\n').find((line) => line.includes('transport output')) ?? log;
+  }
+}
+
+const EXIM = '/usr/sbin/exim4';
