@@ -8,7 +8,8 @@ export function scratch(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-test-'));
   t.after(() => {
     // Node 20 has `passed`, its types do not.
-    if ((t as TestContext & { passed?: boolean }).passed) rmSync(folder, { recursive: true, force: true });
+    if ((t as TestContext & { passed?: boolean }).passed)
+      rmSync(folder, { recursive: true, force: true });
     else t.diagnostic(`kept for a look: ${folder}`);
   });
   return folder;

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { needs } from '../support/needs.ts';
+import { inCheckout, run } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+
+test(
+  "src/wire/README.md's client in curl and openssl sends a message",
+  needs('curl', 'openssl'),
+  async (t) => {
+    const [, client = ''] =
+      /```sh\n(.*?)```/s.exec(readFileSync(inCheckout('src/wire/README.md'), 'utf8')) ?? [];
+    const road = new Road(t);
+    const message = Buffer.from('Subject: by hand\n\nCaf\xe9\n', 'latin1');
+    writeFileSync(join(road.folder, 'message.eml'), message);
+    await road.proxy();
+    const env = { KEY: road.key, URL: `http://${road.address}/` };
+
+    const { code, stdout, stderr } = await run(t, '/bin/sh', ['-euc', client], {
+      cwd: road.folder,
+      env,
+    });
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout.toString()) as { verdicts: { status: string }[] };
+    assert.deepEqual(
+      answer.verdicts.map(({ status }) => status),
+      ['2.0.0'],
+    );
+    assert.deepEqual(road.deliveries()[0]?.bytes, message);
+
+    // It does notice an answer of somebody else: with another key on both ways nothing is accepted.
+    const wrong = { ...env, KEY: 'another key' };
+    const refused = await run(t, '/bin/sh', ['-euc', client], { cwd: road.folder, env: wrong });
+    assert.notEqual(refused.code, 0);
+    assert.equal(road.deliveries().length, 1);
+  },
+);
