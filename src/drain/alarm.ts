@@ -2,6 +2,7 @@
 export class Alarm {
   #woken = false;
   #resolve: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   wake(): void {
     this.#woken = true;
@@ -20,6 +21,4 @@ export class Alarm {
     }
     this.#woken = false;
   }
-
-  #timer: NodeJS.Timeout | undefined;
 }

@@ -49,18 +49,16 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
 
   const loop = new DrainLoop(options);
-  const watch = watchSpool(
-    spool,
-    () => loop.alarm.wake(),
-    (error) => journal.spoolTrouble(spool.folder, error.message, limits.lookMs),
-  );
   const wake = () => loop.alarm.wake();
+  const unwatch = watchSpool(spool, wake, (error) => {
+    journal.spoolUnwatched(spool.folder, error.message, limits.lookMs);
+  });
   stop.addEventListener('abort', wake);
   try {
     return await loop.run();
   } finally {
     stop.removeEventListener('abort', wake);
-    watch.stop();
+    unwatch();
     await connection.close();
     journal.drainStopped(spool.folder, queued(spool));
   }
@@ -84,6 +82,8 @@ class DrainLoop {
   #endpointNews: { down: string } | 'passed' | undefined;
   /** Monotonic time before which the spool is not touched again. */
   #spoolRetryAt = 0;
+  /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
+  #tooLarge = false;
   #keepHouseAt = 0;
   #clockOffset = Date.now() - performance.now();
 
@@ -150,6 +150,7 @@ class DrainLoop {
     });
     this.#finished = [];
     this.#endpointNews = undefined;
+    this.#tooLarge = messages > 0 && claimed.length === 0;
 
     for (const message of claimed) void this.#work(message);
     for (const { message, delivery, outcome } of outcomes) {
@@ -210,7 +211,9 @@ class DrainLoop {
       const { failures } = this.#endpoint;
       journal.endpointDown(connection.url.href, text, failures, waitMs, queued(spool));
     }
-    if (remedy !== undefined && this.#endpoint.tellFault(now)) journal.operatorFault(text, remedy);
+    if (remedy !== undefined && this.#endpoint.tellFault(remedy, now)) {
+      journal.operatorFault(text, remedy);
+    }
   }
 
   /** Due times are of the wall clock: one that was stepped back must not make mail wait. */
@@ -221,10 +224,10 @@ class DrainLoop {
   }
 
   #keepHouseWhenTime(): void {
-    if (performance.now() < this.#keepHouseAt || this.#inFlight.size > 0) return;
+    const now = performance.now();
+    if (now < this.#keepHouseAt) return;
     const more = keepHouse(this.#options.spool, Date.now());
-    this.#keepHouseAt = performance.now() + (more ? 0 : limits.housekeepingMs);
-    if (more) this.alarm.wake();
+    this.#keepHouseAt = now + (more ? limits.housekeepingStepMs : limits.housekeepingMs);
   }
 
   #room(): number {
@@ -249,7 +252,9 @@ class DrainLoop {
     const probe = downUntil === undefined || this.#courier.probing ? Infinity : downUntil - now;
     const due = nextDueAt(this.#options.spool, Date.now()) ?? Infinity;
     // Without room, what is due waits for a delivery to end, which wakes the loop.
-    return Math.min(limits.lookMs, probe, this.#room() > 0 ? due - Date.now() : Infinity);
+    const claims = this.#room() > 0 && !this.#tooLarge;
+    const housekeeping = this.#keepHouseAt - now;
+    return Math.min(limits.lookMs, probe, housekeeping, claims ? due - Date.now() : Infinity);
   }
 }
 

@@ -14,7 +14,7 @@ export class Endpoint {
   #era = 0;
   #inFlight = 0;
   #postPassedAt = -Infinity;
-  #faultToldAt = -Infinity;
+  #told: { remedy: string; at: number } | undefined;
 
   /** When the probe may go; undefined while the endpoint is up. */
   get downUntil(): number | undefined {
@@ -46,7 +46,7 @@ export class Endpoint {
     this.#failures = 0;
     this.#downUntil = undefined;
     this.#limit = Math.min(this.#limit + 1, limits.inFlight);
-    this.#faultToldAt = -Infinity;
+    this.#told = undefined;
   }
 
   /**
@@ -82,10 +82,11 @@ export class Endpoint {
     return first ? wait : undefined;
   }
 
-  /** Whether the operator is to be told of a fault now: at once, and then hourly until posts pass. */
-  tellFault(now: number): boolean {
-    if (now - this.#faultToldAt < limits.faultRepeatMs) return false;
-    this.#faultToldAt = now;
+  /** Whether the operator is to be told of a fault: at once, and then hourly until posts pass. */
+  tellFault(remedy: string, now: number): boolean {
+    const told = this.#told;
+    if (told?.remedy === remedy && now - told.at < limits.faultRepeatMs) return false;
+    this.#told = { remedy, at: now };
     return true;
   }
 }

@@ -120,6 +120,17 @@ export class Journal {
     });
   }
 
+  /** Drain is not woken by new mail and has to look for it. */
+  spoolUnwatched(folder: string, text: string, everyMs: number): void {
+    this.#write('spool_trouble', {
+      text:
+        `the spool ${folder} cannot be watched (${text}): new mail is looked for every ` +
+        `${duration(everyMs)}; raise fs.inotify.max_user_watches or max_user_instances`,
+      priority: priority.warning,
+      fields: {},
+    });
+  }
+
   proxyStarted(address: string, backend: string, ledger: string, keys: number): void {
     this.#write('proxy_started', {
       text: `proxy listens on ${address}, backend ${backend}, ledger ${ledger}, ${count(keys, 'key')}`,

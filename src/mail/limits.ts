@@ -37,6 +37,8 @@ export const limits = {
   vacuumPages: 2000,
   purgeRows: 500,
   housekeepingMs: 10 * MINUTE,
+  /** How soon the next step follows while there is more. */
+  housekeepingStepMs: 1 * SECOND,
 
   /** Drain: posts and bytes of messages in flight. */
   inFlight: 64,

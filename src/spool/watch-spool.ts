@@ -3,25 +3,27 @@ import type { Spool } from './spool.ts';
 
 /**
  * Calls back when another process has committed something to the spool; see Spool.wakeDrain.
- * PRAGMA data_version tells others' commits from our own checkpoints. Returns `look`, which checks
- * without an event (drain does now and then, for a writer that died before waking it), and `stop`.
+ * PRAGMA data_version tells others' commits from our own checkpoints, which touch the file as well.
+ * Returns what ends it. Without a watch (`failed`: too many on this machine) drain has only its looks.
  */
 export function watchSpool(
   spool: Spool,
   changed: () => void,
   failed: (error: Error) => void,
-): { look(): void; stop(): void } {
+): () => void {
   const version = () => spool.db.pragma('data_version', { simple: true });
   let seen = version();
-  const look = () => {
-    const now = version();
-    if (now === seen) return;
-    seen = now;
-    changed();
-  };
-  const watcher = watch(spool.folder, (_event, name) => {
-    if (name === 'spool.db') look();
-  });
-  watcher.on('error', failed);
-  return { look, stop: () => watcher.close() };
+  try {
+    const watcher = watch(spool.folder, (_event, name) => {
+      if (name !== 'spool.db') return;
+      const now = version();
+      if (now !== seen) changed();
+      seen = now;
+    });
+    watcher.on('error', failed);
+    return () => watcher.close();
+  } catch (error) {
+    failed(error as Error);
+    return () => {};
+  }
 }
