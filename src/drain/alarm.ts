@@ -1,24 +1,29 @@
-/** Something that a loop waits on: a time, or being woken. A wake while nobody waits is kept. */
+/**
+ * Something that a loop waits on: a time, or being woken. A wake while nobody waits is kept. Who is
+ * woken goes on after everything else that happened in the same moment, so that one round of the loop
+ * takes it all.
+ */
 export class Alarm {
   #woken = false;
   #resolve: (() => void) | undefined;
-  #timer: NodeJS.Timeout | undefined;
 
   wake(): void {
+    if (this.#woken) return;
     this.#woken = true;
-    this.#resolve?.();
+    setImmediate(() => this.#resolve?.());
   }
 
   /** Waits until woken, or for so many milliseconds. */
   async wait(ms: number): Promise<void> {
-    if (!this.#woken) {
-      await new Promise<void>((resolve) => {
-        this.#resolve = resolve;
-        this.#timer = setTimeout(resolve, Math.max(0, ms));
-      });
-      clearTimeout(this.#timer);
-      this.#resolve = undefined;
-    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, ms));
+      this.#resolve = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      if (this.#woken) setImmediate(this.#resolve);
+    });
+    this.#resolve = undefined;
     this.#woken = false;
   }
 }

@@ -43,6 +43,8 @@ export const limits = {
   /** Drain: posts and bytes of messages in flight. */
   inFlight: 64,
   inFlightBytes: 64 * MiB,
+  /** Messages looked at behind those that are too large for the bytes left. */
+  claimLookAhead: 8,
   /** How long drain sleeps at most: finds the mail of a writer that died before waking it. */
   lookMs: 30 * SECOND,
   /** How long a stopping program lets its work in flight finish. */

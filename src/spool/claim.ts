@@ -41,7 +41,7 @@ export function claim(spool: Spool, room: Room, now: number): Claimed[] {
          renewed_at AS renewedAt, outage_ms AS outageMs
        FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
     )
-    .all({ now, most: limits.inFlight });
+    .all({ now, most: room.messages + limits.claimLookAhead });
 
   const claimed: Claimed[] = [];
   let bytes = room.bytes;
