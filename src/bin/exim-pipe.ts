@@ -5,15 +5,14 @@ for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR2', 'SIGPIPE'] as co
   process.on(signal, () => {});
 }
 
-// Loaded late, so that a native module of another Node ABI is one line and a 75 like everything else.
+// Loaded late, so that whatever cannot be loaded is one line and a 75 like everything else.
 void import('../pipe/exim-pipe.ts')
-  .then(({ eximPipe }) => eximPipe(process.argv.slice(2), process.env, process.stdin))
+  .then(({ eximPipe }) => eximPipe(process.argv.slice(2), process.env, 0))
   .catch((error: Error) => ({
     exitCode: 75,
     line: `cannot start: ${error.message.split('\n')[0]}`,
   }))
   .then(({ exitCode, line }) => {
-    process.exitCode = exitCode;
     writeSync(1, `${line}\n`);
-    process.exit();
+    process.exit(exitCode);
   });

@@ -4,24 +4,25 @@ import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
 import { defaultSpool, Spool } from '../spool/spool.ts';
 import { BsmtpReader } from './bsmtp.ts';
+import { readInput } from './read-input.ts';
 
 /**
  * exim-pipe EXIM_ID [--spool DIR] [--max-size BYTES]
  *
- * Exim's pipe transport runs it for each message. Reads the message as batch SMTP on standard input,
+ * Exim's pipe transport runs it for each message. Reads the message as batch SMTP from the descriptor `input`,
  * stores it in the spool, prints one line and returns the exit code: 0 after the whole message is
  * committed with synchronous=FULL (law 1), 75 for everything else, so that Exim keeps the message and
  * hands it over again. The whole program starts anew for each message: it imports little.
  */
-export async function eximPipe(
+export function eximPipe(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
-  input: AsyncIterable<Buffer>,
-): Promise<{ exitCode: 0 | 75; line: string }> {
+  input: number,
+): { exitCode: 0 | 75; line: string } {
   try {
     const { eximId, folder, bytesMax } = interpret(args, environment);
     const reader = new BsmtpReader(bytesMax);
-    for await (const chunk of input) reader.push(chunk);
+    for (const chunk of readInput(input)) reader.push(chunk);
     const message = reader.end();
 
     const spool = new Spool(folder, 'pipe');

@@ -1,0 +1,33 @@
+import { readSync } from 'node:fs';
+
+/**
+ * The chunks of a blocking descriptor until its end. Reading synchronously spares the program, which
+ * starts anew for each message, the start-up of Node's streams.
+ */
+export function* readInput(fd: number): Generator<Buffer> {
+  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  for (;;) {
+    const length = readWhenReady(fd, buffer);
+    if (length === 0) return;
+    // A copy: kept parts of the buffer would keep all of it.
+    yield Buffer.from(buffer.subarray(0, length));
+  }
+}
+
+/** Who writes may have made the descriptor non-blocking for both ends: then wait a little. */
+function readWhenReady(fd: number, buffer: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(fd, buffer);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EOF') return 0;
+      if (code !== 'EAGAIN') throw error;
+      Atomics.wait(pause, 0, 0, PAUSE_MS);
+    }
+  }
+}
+
+const CHUNK_BYTES = 64 * 1024;
+const PAUSE_MS = 5;
+const pause = new Int32Array(new SharedArrayBuffer(4));
