@@ -43,7 +43,9 @@ export function decodeVerdicts(
     if (verdict['recipient'] !== recipient)
       return { fault: 'the answer is about other recipients' };
     if (typeof status !== 'string' || !statusClass(status)) {
-      return { fault: `the answer has a verdict that is none: ${String(status).slice(0, 40)}` };
+      const shown =
+        typeof status === 'string' ? JSON.stringify(status.slice(0, 40)) : typeof status;
+      return { fault: `the answer has a verdict that is none: ${shown}` };
     }
     if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
     verdicts.push({ recipient, status, reason: reason.slice(0, limits.reasonChars) });
