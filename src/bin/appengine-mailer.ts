@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { runCommandLine } from '../admin/command-line.ts';
+import { printed } from '../admin/print.ts';
 
 process.exitCode = await runCommandLine(process.argv.slice(2));
-// What is left is idle connections and journal sockets.
+await printed();
+// What is left is idle connections and the journal's socket.
 process.exit();

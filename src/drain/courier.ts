@@ -33,13 +33,13 @@ export class Courier {
    * too many for a post (4.5.3) are posted again at once. Trouble that is this message's, since other
    * posts or a probe pass, is given a second try: it may have been a connection that broke.
    */
-  async deliver(message: Claimed, bytes: Buffer): Promise<Delivery> {
+  async deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
     const verdicts = new Map<string, Verdict>();
     let recipients = message.recipients.map(({ address }) => address);
     for (let tries = 1; recipients.length > 0;) {
       const startedAt = performance.now();
       const envelope = { sender: message.sender, recipients };
-      const answer = await this.#post({ id: message.id, envelope, bytes });
+      const answer = await this.#post({ id: message.id, envelope, bytes, size: message.size });
 
       if (answer.kind === 'verdicts') {
         this.#endpoint.postPassed(performance.now());
@@ -68,7 +68,8 @@ export class Courier {
     this.#probing ??= this.#post({
       id: randomBytes(16).toString('hex'),
       envelope: { sender: '', recipients: [] },
-      bytes: Buffer.alloc(0),
+      bytes: [],
+      size: 0,
     }).finally(() => {
       this.#probing = undefined;
     });

@@ -3,12 +3,12 @@ import type { Journal } from '../host/journal.ts';
 import {
   claim,
   nextDueAt,
-  readBody,
   recoverClaimed,
   roomFor,
   undoClockStep,
   type Claimed,
 } from '../spool/claim.ts';
+import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { record, type Outcome } from '../spool/record.ts';
@@ -176,7 +176,9 @@ class DrainLoop {
   /** Never rejects: whatever happens, the message gets an outcome and is not left as being sent. */
   async #deliver(message: Claimed): Promise<Delivery> {
     try {
-      return await this.#courier.deliver(message, readBody(this.#options.spool, message.seq));
+      const bytes = readBody(this.#options.spool, message.seq, message.size);
+      if (!bytes) throw new Error("the spool has lost the message's bytes");
+      return await this.#courier.deliver(message, bytes);
     } catch (error) {
       const text = `the message cannot be posted: ${messageOf(error)}`;
       return { verdicts: [], trouble: { of: 'message', meaning: { text, messageWhen: 'never' } } };

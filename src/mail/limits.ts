@@ -12,6 +12,8 @@ const DAY = 24 * HOUR;
 export const limits = {
   /** A message after dot-unstuffing; exim-pipe `--max-size`. */
   messageBytes: 100 * MiB,
+  /** The spool stores a message in parts of this size. */
+  bodyPartBytes: 1 * MiB,
   /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
   envelopeLineBytes: 64 * KiB,
   /** Recipients in one hand-over; Exim's transport sends at most `batch_max = 1000`. */

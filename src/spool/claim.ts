@@ -69,13 +69,6 @@ export function roomFor(size: number): number {
   return Math.min(size, limits.inFlightBytes * 0.9);
 }
 
-/** The bytes of a claimed message. */
-export function readBody(spool: Spool, seq: number): Buffer {
-  const row = spool.sql<{ bytes: Buffer }>('SELECT bytes FROM body WHERE message = ?').get(seq);
-  if (!row) throw new Error(`message ${seq} of the spool has lost its body`);
-  return row.bytes;
-}
-
 /** When the next message is due, in milliseconds since 1970; undefined when none is queued. */
 export function nextDueAt(spool: Spool, now: number): number | undefined {
   const row = spool

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { spaceFault } from '../host/free-space.ts';
 import { encodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
+import { writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import type { Spool } from './spool.ts';
 
@@ -69,7 +70,7 @@ export function enqueue(
         now,
         outageMs: outageMs(spool, now),
       });
-    spool.sql('INSERT INTO body (message, bytes) VALUES (?, ?)').run(seq, bytes);
+    writeBody(spool, Number(seq), bytes);
     const add = spool.sql('INSERT INTO recipient (message, position, address) VALUES (?, ?, ?)');
     [...fresh.values()].forEach((address, position) => add.run(seq, position, address));
     return { id, already: false };

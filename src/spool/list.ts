@@ -5,6 +5,7 @@ import type { MessageState, RecipientState, Spool } from './spool.ts';
 
 /** A message as the queue commands show it. Times are milliseconds since 1970; absent is null. */
 export interface Listed {
+  seq: number;
   id: string;
   eximId: string;
   state: MessageState;
@@ -74,20 +75,10 @@ export function findMessage(spool: Spool, id: string, now: number): Listed | und
   return row && listed(spool, row, outageMs(spool, now));
 }
 
-/** The bytes of a message by its id; undefined when it has none (any more). */
-export function findBody(spool: Spool, id: string): Buffer | undefined {
-  return spool
-    .sql<{ bytes: Buffer }>(
-      'SELECT bytes FROM body JOIN message ON message.seq = body.message WHERE message.id = ?',
-    )
-    .get(id)?.bytes;
-}
-
-type Row = LifetimeStart &
-  Omit<Listed, 'sender' | 'recipients' | 'expiresAt'> & { seq: number; sender: Buffer };
+type Row = LifetimeStart & Omit<Listed, 'sender' | 'recipients' | 'expiresAt'> & { sender: Buffer };
 
 function listed(spool: Spool, row: Row, outage: number): Listed {
-  const { seq: _seq, renewedAt, outageMs: outageBefore, ...message } = row;
+  const { renewedAt, outageMs: outageBefore, ...message } = row;
   const lives = row.state === 'queued' || row.state === 'sending';
   return {
     ...message,

@@ -1,4 +1,5 @@
 import { limits } from '../mail/limits.ts';
+import { hasBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { finish } from './record.ts';
 import type { MessageState, Spool } from './spool.ts';
@@ -13,7 +14,6 @@ interface Subject {
   seq: number;
   state: MessageState;
   postedAt: number | null;
-  hasBody: 0 | 1;
 }
 
 /**
@@ -29,11 +29,7 @@ export function operate(
 ): Operated {
   return spool.transaction(() => {
     const subject = spool
-      .sql<Subject>(
-        `SELECT seq, state, posted_at AS postedAt,
-           EXISTS (SELECT 1 FROM body WHERE message = seq) AS hasBody
-         FROM message WHERE id = ?`,
-      )
+      .sql<Subject>('SELECT seq, state, posted_at AS postedAt FROM message WHERE id = ?')
       .get(id);
     if (!subject) return 'missing';
     if (subject.state === 'sending') return 'busy';
@@ -45,8 +41,8 @@ const verbs: Record<Verb, typeof retry> = { retry, hold, release, delete: remove
 
 /** Due now, with a new lifetime; what failed is pending again while its body is there. */
 function retry(spool: Spool, subject: Subject, now: number, force: boolean): Operated {
-  const { seq, state, hasBody } = subject;
-  if (state !== 'queued' && !(state === 'failed' && hasBody)) return 'unfit';
+  const { seq, state } = subject;
+  if (state !== 'queued' && !(state === 'failed' && hasBody(spool, seq))) return 'unfit';
   if (!force && tooOld(subject, now)) return 'old';
   spool
     .sql(

@@ -1,3 +1,4 @@
+import { deleteBody } from './body.ts';
 import type { RecipientState, Spool } from './spool.ts';
 
 /** What one claim of a message came to. */
@@ -64,8 +65,6 @@ export function finish(spool: Spool, seq: number, now: number): boolean {
   spool
     .sql(`UPDATE message SET state = :state, due_at = NULL, finished_at = :now WHERE seq = :seq`)
     .run({ seq, state, now });
-  if (state === 'sent' || state === 'deleted') {
-    spool.sql('DELETE FROM body WHERE message = ?').run(seq);
-  }
+  if (state === 'sent' || state === 'deleted') deleteBody(spool, seq);
   return true;
 }

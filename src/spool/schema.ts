@@ -16,7 +16,8 @@
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
  *   last_status, last_reason   what the last attempt came to, whoever was to blame
- * body           the message's bytes, apart, so that a change of state does not rewrite them
+ * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
+ *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
  * recipient      address as octets; status and reason of its last verdict
  * counter        law 8, kept by triggers, so that it outlives the rows
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one
@@ -52,8 +53,10 @@ CREATE INDEX message_listed ON message (seq) WHERE state IN ('queued', 'sending'
 CREATE INDEX message_finished ON message (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE body (
-  message INTEGER PRIMARY KEY REFERENCES message (seq) ON DELETE CASCADE,
-  bytes BLOB NOT NULL
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  part INTEGER NOT NULL CHECK (part >= 0),
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (message, part)
 ) STRICT;
 
 CREATE TABLE recipient (

@@ -11,7 +11,10 @@ import { decodeVerdicts, type Verdict } from './verdicts.ts';
 export interface Post {
   id: string;
   envelope: Envelope;
-  bytes: Buffer;
+  /** The message in pieces, which are read once to sign them and once to send them. */
+  bytes: Iterable<Buffer>;
+  /** In bytes. */
+  size: number;
 }
 
 /** What came of one attempt, as facts; what they mean is for the caller to decide. */
@@ -35,11 +38,12 @@ export type Answer =
  */
 export async function attempt(
   connection: Connection,
-  { id, envelope, bytes }: Post,
+  { id, envelope, bytes, size }: Post,
   stop: AbortSignal,
 ): Promise<Answer> {
-  const body = [encodeFrame(envelope), bytes];
-  const length = body.reduce((sum, piece) => sum + piece.length, 0);
+  const frame = encodeFrame(envelope);
+  const body = { [Symbol.iterator]: () => chain(frame, bytes) };
+  const length = frame.length + size;
   const timestamp = String(Math.floor((Date.now() + connection.clockOffsetMs) / 1000));
   const timeLimit = AbortSignal.timeout(
     limits.postMs + Math.ceil((length / limits.postBytesPerSecond) * 1000),
@@ -84,6 +88,11 @@ export async function attempt(
     if (timeLimit.aborted) return { kind: 'network', code: 'TIMEOUT', text: 'no answer in time' };
     return { kind: 'network', ...cause(error) };
   }
+}
+
+function* chain(first: Buffer, rest: Iterable<Buffer>): Generator<Buffer> {
+  yield first;
+  yield* rest;
 }
 
 type Headers = Record<string, string | string[] | undefined>;

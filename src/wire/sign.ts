@@ -12,7 +12,7 @@ export interface Signed {
   id: string;
   timestamp: string;
   /** The body in pieces, so that a large message need not be copied to be signed. */
-  body: readonly Uint8Array[];
+  body: Iterable<Uint8Array>;
 }
 
 /** Signs as Standard Webhooks does, over bytes: `v1,` and base64 of HMAC-SHA256. */

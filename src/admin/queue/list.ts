@@ -4,6 +4,7 @@ import { printable } from '../../mail/printable.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
 import { openSpool, spoolOption } from '../../spool/open-spool.ts';
 import type { MessageState } from '../../spool/spool.ts';
+import { print } from '../print.ts';
 import { parseDuration, shortDuration } from '../duration.ts';
 import { entryJson } from './entry-json.ts';
 
@@ -27,7 +28,7 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
   command: ['list', '$0'],
   describe: 'List the queue, oldest first',
   builder: (yargs) => yargs.options({ ...options, ...environmentOptions({ spool: spoolOption }) }),
-  handler: (argv) => {
+  handler: async (argv) => {
     const now = Date.now();
     const filter = {
       states: states(argv.state),
@@ -38,7 +39,7 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
     const spool = openSpool(argv.spool, 'operator');
     const text = argv.json ? entryJson : (message: Listed) => entryText(message, now);
     for (const message of listMessages(spool, filter, now)) {
-      process.stdout.write(`${text(message)}\n`);
+      await print(`${text(message)}\n`);
     }
     spool.close();
   },

@@ -9,6 +9,7 @@ import { listMessages } from '../../spool/list.ts';
 import { openSpool, spoolOption } from '../../spool/open-spool.ts';
 import { operate, type Operated, type Verb } from '../../spool/operate.ts';
 import type { Spool } from '../../spool/spool.ts';
+import { print } from '../print.ts';
 
 interface Arguments {
   id: string | undefined;
@@ -55,7 +56,7 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
       }
       spool.wakeDrain();
       spool.close();
-      report(verb, counts, all);
+      await report(verb, counts, all);
     },
   };
 }
@@ -94,9 +95,9 @@ const STATES = {
   delete: ['queued', 'sending', 'held', 'failed'],
 } as const;
 
-function report(verb: Verb, counts: Map<Operated, number>, all: boolean): void {
+async function report(verb: Verb, counts: Map<Operated, number>, all: boolean): Promise<void> {
   const count = (operated: Operated) => counts.get(operated) ?? 0;
-  process.stdout.write(`${verb}: ${count('done')} done\n`);
+  await print(`${verb}: ${count('done')} done\n`);
   if (count('busy') > 0) {
     throw new Failure(
       exitCodes.busy,

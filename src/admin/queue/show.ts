@@ -2,8 +2,10 @@ import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
-import { findBody, findMessage, type Listed } from '../../spool/list.ts';
+import { readBody } from '../../spool/body.ts';
+import { findMessage, type Listed } from '../../spool/list.ts';
 import { openSpool, spoolOption } from '../../spool/open-spool.ts';
+import { print } from '../print.ts';
 import { entryJson, time } from './entry-json.ts';
 
 interface Arguments {
@@ -24,16 +26,16 @@ export const showCommand: CommandModule<object, Arguments> = {
       .option('raw', { type: 'boolean', describe: 'Its bytes, as Exim wrote them' })
       .option('json', { type: 'boolean', describe: 'As one JSON object' })
       .conflicts('raw', 'json'),
-  handler: (argv) => {
+  handler: async (argv) => {
     const spool = openSpool(argv.spool, 'operator');
     const message = findMessage(spool, argv.id, Date.now());
     if (!message) throw new Failure(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
     if (argv.raw) {
-      const body = findBody(spool, argv.id);
+      const body = readBody(spool, message.seq, message.size);
       if (!body) throw new Failure(exitCodes.no, `message ${argv.id} has no body any more`);
-      process.stdout.write(body);
+      for (const part of body) await print(part);
     } else {
-      process.stdout.write(`${argv.json ? entryJson(message) : entryText(message)}\n`);
+      await print(`${argv.json ? entryJson(message) : entryText(message)}\n`);
     }
     spool.close();
   },

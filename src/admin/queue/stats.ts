@@ -4,6 +4,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
 import { openSpool, spoolOption } from '../../spool/open-spool.ts';
 import { stats, type Stats } from '../../spool/stats.ts';
+import { print } from '../print.ts';
 import { parseDuration, shortDuration } from '../duration.ts';
 import { time } from './entry-json.ts';
 
@@ -27,13 +28,13 @@ export const statsCommand: CommandModule<object, Arguments> = {
         describe: 'Exit with 1 when a message waits longer, such as 1h',
         requiresArg: true,
       }),
-  handler: (argv) => {
+  handler: async (argv) => {
     const now = Date.now();
     const maxAgeMs = argv.maxAge === undefined ? Infinity : parseDuration(argv.maxAge);
     const spool = openSpool(argv.spool, 'operator');
     const found = stats(spool);
     spool.close();
-    process.stdout.write(`${argv.json ? statsJson(found) : statsText(found, now)}\n`);
+    await print(`${argv.json ? statsJson(found) : statsText(found, now)}\n`);
     const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
     if (ageMs > maxAgeMs) {
       throw new Failure(exitCodes.no, `the oldest message has waited for ${shortDuration(ageMs)}`);

@@ -1,0 +1,44 @@
+import { limits } from '../mail/limits.ts';
+import type { Spool } from './spool.ts';
+
+/**
+ * The bytes of a message, part by part, as often as they are iterated; they are read from the spool as
+ * they are wanted, so that a large message is never whole in memory. Throws while iterating when parts
+ * are missing; without any part (the message is finished) it returns undefined.
+ */
+export function readBody(spool: Spool, seq: number, size: number): Iterable<Buffer> | undefined {
+  if (!hasBody(spool, seq)) return undefined;
+  return { [Symbol.iterator]: () => readParts(spool, seq, size) };
+}
+
+/** Stores the bytes of a message in parts; also an empty message has one. */
+export function writeBody(spool: Spool, seq: number, bytes: Buffer): void {
+  const insert = spool.sql('INSERT INTO body (message, part, bytes) VALUES (?, ?, ?)');
+  for (let part = 0; part === 0 || part * PART_BYTES < bytes.length; part += 1) {
+    insert.run(seq, part, bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES));
+  }
+}
+
+/** Whether the bytes of a message are still there. */
+export function hasBody(spool: Spool, seq: number): boolean {
+  return spool.sql('SELECT 1 FROM body WHERE message = ? AND part = 0').get(seq) !== undefined;
+}
+
+/** Forgets the bytes of a message. */
+export function deleteBody(spool: Spool, seq: number): void {
+  spool.sql('DELETE FROM body WHERE message = ?').run(seq);
+}
+
+function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> {
+  let read = 0;
+  for (let part = 0; part === 0 || read < size; part += 1) {
+    const row = spool
+      .sql<{ bytes: Buffer }>('SELECT bytes FROM body WHERE message = ? AND part = ?')
+      .get(seq, part);
+    if (!row) throw new Error(`the spool has lost part ${part} of the message's bytes`);
+    read += row.bytes.length;
+    yield row.bytes;
+  }
+}
+
+const PART_BYTES = limits.bodyPartBytes;
