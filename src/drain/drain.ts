@@ -154,10 +154,32 @@ class DrainLoop {
 
     for (const message of claimed) void this.#work(message);
     for (const { message, delivery, outcome } of outcomes) {
-      announce(journal, message, delivery, outcome, now);
+      this.#announce(message, delivery, outcome, now);
     }
     if (news === 'passed' && before.downSince !== null) {
       journal.endpointUp(this.#options.connection.url.href, now - before.downSince, queued(spool));
+    }
+  }
+
+  #announce(message: Claimed, { trouble }: Delivery, outcome: Outcome, now: number): void {
+    const { journal } = this.#options;
+    const attempt = message.attempts + 1;
+    const undecided = new Map(
+      message.recipients.map(({ position, address }) => [position, address]),
+    );
+    const recipients = outcome.verdicts.map(({ position, ...verdict }) => {
+      const address = undecided.get(position) ?? '';
+      undecided.delete(position);
+      return { address, ...verdict };
+    });
+    if (recipients.length > 0) {
+      journal.attempted(message, attempt, recipients, outcome.dueAt, now);
+    }
+    if (trouble && undecided.size > 0) {
+      const { lastStatus } = outcome;
+      const waitMs = (this.#endpoint.downUntil ?? 0) - performance.now();
+      const rest = [...undecided.values()];
+      journal.postponed(message, attempt, rest, lastStatus, trouble.meaning.text, waitMs);
     }
   }
 
@@ -257,27 +279,6 @@ class DrainLoop {
     const claims = this.#room() > 0 && !this.#tooLarge;
     const housekeeping = this.#keepHouseAt - now;
     return Math.min(limits.lookMs, probe, housekeeping, claims ? due - Date.now() : Infinity);
-  }
-}
-
-function announce(
-  journal: Journal,
-  message: Claimed,
-  { trouble }: Delivery,
-  outcome: Outcome,
-  now: number,
-): void {
-  const addresses = new Map(message.recipients.map(({ position, address }) => [position, address]));
-  if (outcome.verdicts.length > 0) {
-    const recipients = outcome.verdicts.map(({ position, ...verdict }) => ({
-      address: addresses.get(position) ?? '',
-      ...verdict,
-    }));
-    for (const { position } of outcome.verdicts) addresses.delete(position);
-    journal.attempted(message, message.attempts + 1, recipients, outcome.dueAt, now);
-  }
-  if (trouble && addresses.size > 0) {
-    journal.postponed(message, [...addresses.values()], outcome.lastStatus, trouble.meaning.text);
   }
 }
 

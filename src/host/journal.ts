@@ -52,14 +52,24 @@ export class Journal {
   }
 
   /** A post that met trouble of the endpoint: the message waits with the queue, uncharged. */
-  postponed(mail: JournalMail, recipients: readonly string[], status: string, text: string): void {
+  postponed(
+    mail: JournalMail,
+    attempt: number,
+    recipients: readonly string[],
+    status: string,
+    text: string,
+    waitMs: number,
+  ): void {
     this.#write('postponed', {
-      text: `${name(mail)} to ${addressList(recipients)}: not sent, stays in the queue: ${text}`,
+      text:
+        `${name(mail)}: attempt ${attempt}: ${addressList(recipients)} not sent, stays in the queue ` +
+        `(${status} ${text}); next try when the proxy is back, asked ${inTime(waitMs)}`,
       priority: priority.info,
       fields: {
         ...mailFields(mail),
         MAIL_RECIPIENT: recipients.map(printable),
         MAIL_STATUS: status,
+        MAIL_ATTEMPT: attempt,
       },
     });
   }
