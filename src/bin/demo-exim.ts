@@ -1,14 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 
-/** Where the private Exim works, and what it hands messages to. */
+/** Where the private Exim works, and the checkout that it belongs to. */
 export interface DemoPlace {
   folder: string;
   spool: string;
-  launcher: string;
+  checkout: string;
 }
 
 /**
@@ -23,7 +23,7 @@ export class DemoExim {
   }
 
   /** Makes it, or says why it cannot be run here. */
-  static make({ folder, spool, launcher }: DemoPlace): DemoExim | string {
+  static make({ folder, spool, checkout }: DemoPlace): DemoExim | string {
     if (spawnSync(EXIM, ['-bV']).status !== 0) return 'exim4 is not installed';
     // Exim drops root for a configuration like this; with its own user as the transport's it still can
     // do everything. Debian has the account mail everywhere, with a group of that name.
@@ -34,10 +34,6 @@ export class DemoExim {
       return Number(stdout.split(':')[2]);
     });
     if (!uid || !gid) return `there is no user and group ${user}`;
-    const readable = ['-c', `test -x "$0" && test -r "$1"`, launcher, join(launcher, '../../dist')];
-    if (spawnSync('/bin/sh', readable, asRoot ? { uid, gid } : {}).status !== 0) {
-      return `Exim would run as ${user}, who cannot read this checkout`;
-    }
 
     chmodSync(folder, 0o755);
     const own = join(folder, 'exim');
@@ -45,9 +41,12 @@ export class DemoExim {
     if (asRoot) for (const each of [own, spool]) chownSync(each, uid, gid);
     chmodSync(spool, 0o2770);
     const pipe = join(folder, 'exim-pipe');
+    const lib = join(folder, 'lib');
+    install(checkout, lib);
     // Exim's pipe transport runs with a clean environment: the spool's place goes in as an option.
-    writeFileSync(pipe, `#!/bin/sh\nexec '${launcher}' "$@" --spool '${spool}'\n`, { mode: 0o755 });
-    const snippets = dirname(launcher);
+    writeFileSync(pipe, `#!/bin/sh\nexec '${lib}/exim-pipe' "$@" --spool '${spool}'\n`, {
+      mode: 0o755,
+    });
     writeFileSync(
       join(folder, 'exim.conf'),
       `spool_directory = ${own}
@@ -61,9 +60,9 @@ DCconfig_smarthost = 1
 APPENGINE_MAILER_PIPE = ${pipe}
 APPENGINE_MAILER_USER = ${user}
 begin routers
-.include ${snippets}/router
+.include ${lib}/router
 begin transports
-.include ${snippets}/transport
+.include ${lib}/transport
 begin retry
 * * F,4d,1m
 `,
@@ -84,6 +83,17 @@ begin retry
     // Without its privileges Exim logs to standard error.
     return log.split('\n').find((line) => line.includes('transport output')) ?? log;
   }
+}
+
+/**
+ * Copies what Exim needs: it becomes another user, who may not be let into a checkout in somebody's
+ * home.
+ */
+function install(checkout: string, to: string): void {
+  const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+  cpSync(join(checkout, 'exim'), to, { recursive: true });
+  cpSync(join(checkout, 'dist/exim-pipe.cjs'), join(to, 'exim-pipe.cjs'));
+  cpSync(join(checkout, addon), join(to, addon));
 }
 
 const EXIM = '/usr/sbin/exim4';

@@ -108,7 +108,7 @@ async function handIn(number: number): Promise<void> {
     return;
   }
   const input = `MAIL FROM:<${sender}>\nRCPT TO:<${recipient}>\nDATA\n${message}.\n`;
-  const pipe = spawn(launcher, [`demo-${number}`, '--spool', spool], {
+  const pipe = spawn(inCheckout('exim/exim-pipe'), [`demo-${number}`, '--spool', spool], {
     env,
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -129,7 +129,6 @@ function inCheckout(path: string): string {
   return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }
 
-const launcher = inCheckout('exim/exim-pipe');
 const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-demo-'));
 const spool = join(folder, 'spool');
 const delivered = join(folder, 'delivered');
@@ -139,7 +138,7 @@ const env = {
   GMAIL_SECRET_KEY: randomBytes(24).toString('base64'),
 };
 const children = new Set<ChildProcess>();
-const exim = DemoExim.make({ folder, spool, launcher });
+const exim = DemoExim.make({ folder, spool, checkout: inCheckout('.') });
 const TIME_LIMIT_MS = 55_000;
 const late = setTimeout(() => fail(new Error('something took too long')), TIME_LIMIT_MS);
 await demonstrate().catch(fail);
