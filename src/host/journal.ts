@@ -211,7 +211,7 @@ export class Journal {
 
   #write(event: keyof typeof messageIds, { text, priority, fields }: Entry): void {
     this.#sink({
-      text,
+      text: printable(text),
       priority,
       fields: { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields },
     });

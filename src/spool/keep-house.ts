@@ -19,7 +19,7 @@ export function keepHouse(spool: Spool, now: number): boolean {
         .sql(
           `DELETE FROM body WHERE message IN (
              SELECT seq FROM message JOIN body ON body.message = seq AND body.part = 0
-             WHERE finished_at < :before ORDER BY finished_at LIMIT :rows)`,
+             WHERE state IN ('failed', 'bounced') AND finished_at < :before LIMIT :rows)`,
         )
         .run({ before: now - limits.failedBodyMs, rows }).changes,
   );

@@ -30,7 +30,7 @@ function counters(spool: Spool): Counters {
 function oldestQueuedAt(spool: Spool): number | null {
   const oldest = spool
     .sql<{ at: number }>(
-      `SELECT queued_at AS at FROM message
+      `SELECT queued_at AS at FROM message INDEXED BY message_listed
        WHERE state IN ('queued', 'sending', 'held', 'failed') AND state IN ('queued', 'sending')
        ORDER BY seq LIMIT 1`,
     )

@@ -21,7 +21,9 @@ export class DestinationError extends Error {}
 export function parseProxyUrl(text: string, insecure: boolean): URL {
   const url = URL.parse(text);
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.hostname === '') {
-    throw new DestinationError(`the proxy's URL is not an http(s) URL: ${JSON.stringify(text)}`);
+    // What is before an @ may be a password.
+    const shown = JSON.stringify(text.replace(/^.*@/s, '…@'));
+    throw new DestinationError(`the proxy's URL is not an http(s) URL: ${shown}`);
   }
   if (url.username !== '' || url.password !== '') {
     throw new DestinationError("the proxy's URL must not carry a user or password");
