@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { appengineMailer } from '../support/program.ts';
+import { clock } from '../support/clock.ts';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import { needs } from '../support/needs.ts';
+import { Road } from '../support/road.ts';
+import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+
+test('retry of a failed message sends it again, to those who did not get it', async (t) => {
+  const road = new Road(t);
+  const [id = ''] = handIn(road.spool, [{ recipients: ['a@example.org', 'b@example.org'] }]);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+    proxy.answer(post, (recipient) =>
+      recipient.startsWith('b')
+        ? { status: '5.1.1', reason: 'no' }
+        : { status: '2.0.0', reason: 'ok' },
+    ),
+  );
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  await drain.says(/refused \(5\.1\.1 no\)/);
+  assert.equal(lookInto(road.spool).counters.failed, 1);
+  proxy.script = (post, proxy) => proxy.accept(post);
+  const { code, stdout } = await road.queue('retry', id);
+  assert.deepEqual([code, stdout.toString()], [0, 'retry: 1 done\n']);
+  await drain.says(/attempt 2: <b@example.org> sent/);
+  assert.deepEqual(
+    proxy.posts.map(({ recipients }) => recipients),
+    [['a@example.org', 'b@example.org'], ['b@example.org']],
+  );
+  assert.equal(lookInto(road.spool).counters.sent, 1);
+  const again = await road.queue('retry', id);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /not in a state to retry/);
+});
+
+test('retry --all makes due what waits for its backoff', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}, {}]);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+    proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+  );
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  await drain.says(/deferred/, 2);
+  proxy.script = (post, proxy) => proxy.accept(post);
+  assert.equal((await road.queue('retry', '--all')).stdout.toString(), 'retry: 2 done\n');
+  await drain.says(/attempt 2: .*> sent \(/, 2);
+});
+
+test('what is held is not sent until it is released', async (t) => {
+  const road = new Road(t);
+  const [held = '', other] = handIn(road.spool, [{}, {}]);
+  assert.equal((await road.queue('hold', held)).code, 0);
+  assert.equal((await road.queue('hold', held)).code, 1, 'it is held already');
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  await drain.says(/> sent \(/);
+  assert.deepEqual(
+    proxy.posts.map(({ id }) => id),
+    [other],
+  );
+  assert.deepEqual(
+    lookInto(road.spool).messages.map(({ state }) => state),
+    ['held', 'sent'],
+  );
+  assert.equal((await road.queue('release', held)).code, 0);
+  await drain.says(/> sent \(/, 2);
+  assert.equal((await road.queue('release', held)).code, 1);
+});
+
+test('delete removes without sending, and is counted (law 8)', async (t) => {
+  const road = new Road(t);
+  const [first = ''] = handIn(road.spool, [{}, {}, {}]);
+  assert.equal((await road.queue('delete', first)).code, 0);
+  assert.equal((await road.queue('delete', first)).code, 1);
+  const all = await road.queue('delete', '--all');
+  assert.deepEqual([all.code, all.stdout.toString()], [0, 'delete: 2 done\n']);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
+  assert.equal(proxy.posts.length, 0);
+  const { messages, counters } = lookInto(road.spool);
+  assert.deepEqual([counters.accepted, counters.deleted], [3, 3]);
+  for (const { state, recipients } of messages) {
+    assert.deepEqual([state, recipients[0]?.state], ['deleted', 'deleted']);
+  }
+});
+
+for (const [verb, script, state, code] of [
+  ['delete', 'defers', 'deleted', 0],
+  ['delete', 'accepts', 'sent', 1],
+  ['hold', 'defers', 'held', 0],
+] as const) {
+  test(`${verb} of what is being sent waits for its outcome; the proxy ${script} it: ${state}`, async (t) => {
+    const road = new Road(t);
+    const [id = ''] = handIn(road.spool, [{}]);
+    const proxy = await ScriptedProxy.start(t, road.key, () => {});
+    const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+    const [post] = (await proxy.received(1)) as [Received];
+    const operator = appengineMailer(t, ['queue', verb, id, '--spool', road.spool]);
+    // It must not end before the outcome; there is no event that says that it waits.
+    await Promise.race([operator.ended, new Promise((resolve) => setTimeout(resolve, 2000))]);
+    assert.equal(operator.child.exitCode, null);
+    assert.equal(lookInto(road.spool).counters.sending, 1);
+    if (script === 'accepts') proxy.accept(post);
+    else proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' }));
+    assert.equal((await operator.ended).code, code);
+    await drain.says(/attempt 1/);
+    assert.deepEqual(
+      lookInto(road.spool).messages.map(({ state }) => state),
+      [state],
+    );
+    await drain.stop();
+  });
+}
+
+test(
+  'delete gives up with 75 when what is being sent has no outcome for 30 s',
+  needs('faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const [id = ''] = handIn(road.spool, [{}]);
+    const proxy = await ScriptedProxy.start(t, road.key, () => {});
+    road.drain([], { GMAIL_PROXY_URL: proxy.url });
+    await proxy.received(1);
+    const args = ['queue', 'delete', id, '--spool', road.spool];
+    const { code, stderr } = await appengineMailer(t, args, { env: clock('+0 x20') }).ended;
+    assert.equal(code, 75, stderr);
+    assert.match(stderr, /1 being sent for more than 30 s/);
+    assert.equal(lookInto(road.spool).counters.sending, 1);
+  },
+);
+
+test('what a dead drain left as being sent is deleted without waiting (law 7)', async (t) => {
+  const road = new Road(t);
+  const [id = ''] = handIn(road.spool, [{}]);
+  const proxy = await ScriptedProxy.start(t, road.key, () => {});
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  await proxy.received(1);
+  await drain.stop('SIGKILL');
+  assert.equal(lookInto(road.spool).counters.sending, 1);
+  assert.equal((await road.queue('delete', id)).code, 0);
+  assert.equal(lookInto(road.spool).counters.deleted, 1);
+});

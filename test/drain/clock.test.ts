@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { clock } from '../support/clock.ts';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import { needs } from '../support/needs.ts';
+import { Road } from '../support/road.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
+
+test(
+  'mail arrives whichever clock is wrong, and nothing is charged for it (law 5)',
+  { ...needs('faketime'), concurrency: 3 },
+  async (t) => {
+    const clocks: [string, NodeJS.ProcessEnv, NodeJS.ProcessEnv][] = [
+      ['drain 1 h ahead', clock('+1h'), {}],
+      ['drain 1 h behind', clock('-1h'), {}],
+      ['drain years ahead', clock('+9y'), {}],
+      ['proxy 1 h ahead', {}, clock('+1h')],
+      ['both wrong', clock('-1h'), clock('+1h')],
+    ];
+    await Promise.all(
+      clocks.map(async ([name, ofDrain, ofProxy]) =>
+        t.test(name, async (t) => {
+          const road = new Road(t);
+          handIn(road.spool, [{}, {}, {}]);
+          const proxy = await road.proxy([], ofProxy);
+          const { code, stderr } = await road.drain(['--once'], ofDrain).ended;
+          assert.equal(code, 0, stderr);
+          assert.doesNotMatch(stderr, /attention|is down|deferred/);
+          for (const { state, attempts } of lookInto(road.spool).messages) {
+            assert.deepEqual([state, attempts], ['sent', 1]);
+          }
+          assert.equal(road.deliveries().length, 3);
+          // The first post learns the proxy's time for all that follow.
+          assert.equal(proxy.stderr.match(/refused with 401/g)?.length, 1);
+          await proxy.stop();
+        }),
+      ),
+    );
+  },
+);
+
+test('a proxy that finds the clock wrong whatever it is told: the queue waits, the operator is told (law 5)', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}]);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+    proxy.signed(post, 401, Buffer.from('off')),
+  );
+  const { code, stderr } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
+  assert.equal(code, 69);
+  assert.match(stderr, /attention: .*clock.*To do: set the clocks/);
+  assert.deepEqual(
+    lookInto(road.spool).messages.map(({ state, attempts }) => [state, attempts]),
+    [['queued', 0]],
+  );
+  assert.equal(proxy.posts.length, 2);
+});
+
+test(
+  'fresh mail is sent at once after the clock was stepped back',
+  needs('faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const file = join(road.folder, 'clock');
+    writeFileSync(file, '+0');
+    handIn(road.spool, [{}]);
+    const env = { GMAIL_PROXY_URL: proxy.url, ...clock({ file }) };
+    const drain = road.drain([], env);
+    await drain.says(/> sent \(/);
+
+    // Handed in just before the step, it is due in ten minutes for a drain that knows only the new time.
+    writeFileSync(file, '-10m');
+    handIn(road.spool, [{}]);
+    await drain.says(/attempt 1: .*> sent \(/, 2);
+    await drain.stop();
+
+    // The same when drain starts after the step, or after one of hours.
+    handIn(road.spool, [{}]);
+    assert.equal((await road.drain(['--once'], env).ended).code, 0);
+    assert.equal(proxy.posts.length, 3);
+    handIn(road.spool, [{}]);
+    writeFileSync(file, '-5h');
+    assert.equal((await road.drain(['--once'], env).ended).code, 0);
+    assert.equal(proxy.posts.length, 4);
+  },
+);
+
+test(
+  'a deferred message whose due time a clock step put far ahead is due at once',
+  needs('faketime'),
+  async (t) => {
+    const road = new Road(t);
+    handIn(road.spool, [{}]);
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+      proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+    );
+    const env = { GMAIL_PROXY_URL: proxy.url };
+    await road.drain(['--once'], env).ended;
+    proxy.script = (post, proxy) => proxy.accept(post);
+    assert.equal((await road.drain(['--once'], { ...env, ...clock('-2h') }).ended).code, 0);
+    assert.equal(lookInto(road.spool).counters.sent, 1);
+  },
+);

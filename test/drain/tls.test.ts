@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { certificate } from '../support/certificate.ts';
+import { clock } from '../support/clock.ts';
+import { Forwarder } from '../support/forwarder.ts';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import { needs } from '../support/needs.ts';
+import { Road } from '../support/road.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
+
+test(
+  'a self-signed certificate is refused and the mail waits; --ca-file trusts it (law 5)',
+  needs('openssl'),
+  async (t) => {
+    const road = new Road(t);
+    handIn(road.spool, [{}, {}]);
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const { key, cert, file } = await certificate(t, road.folder);
+    const tls = await Forwarder.open(t, proxy.url, { key, cert });
+    const env = { GMAIL_PROXY_URL: `https://127.0.0.1:${tls.port}/` };
+
+    const refusing = road.drain([], env);
+    await refusing.says(/try 2 failed/);
+    assert.match(refusing.stderr, /no trusted TLS connection to the proxy: .*self-signed/);
+    assert.equal(refusing.stderr.match(/attention: .*--ca-file/g)?.length, 1);
+    assert.equal((await refusing.stop()).code, 0);
+    assert.equal(proxy.posts.length, 0);
+    for (const { state, attempts } of lookInto(road.spool).messages) {
+      assert.deepEqual([state, attempts], ['queued', 0]);
+    }
+
+    const trusting = await road.drain(['--once', '--ca-file', file], env).ended;
+    assert.equal(trusting.code, 0, trusting.stderr);
+    assert.equal(lookInto(road.spool).counters.sent, 2);
+  },
+);
+
+test(
+  'a trusted certificate for another name is refused, and so is one out of date (law 5)',
+  needs('openssl', 'faketime'),
+  async (t) => {
+    const road = new Road(t);
+    handIn(road.spool, [{}]);
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const { key, cert, file } = await certificate(t, road.folder, 'proxy.example.org');
+    const tls = await Forwarder.open(t, proxy.url, { key, cert });
+
+    const other = { GMAIL_PROXY_URL: `https://localhost:${tls.port}/` };
+    const named = await road.drain(['--once', '--ca-file', file], other).ended;
+    assert.equal(named.code, 69);
+    assert.match(named.stderr, /no trusted TLS connection .*attention: .*certificate/s);
+
+    const late = { GMAIL_PROXY_URL: `https://127.0.0.1:${tls.port}/`, ...clock('+9d') };
+    const expired = await road.drain(['--once', '--ca-file', file], late).ended;
+    assert.equal(expired.code, 69);
+    assert.match(expired.stderr, /no trusted TLS connection .*expired.*attention: .*certificate/s);
+    assert.equal(proxy.posts.length, 0);
+    assert.deepEqual(
+      lookInto(road.spool).messages.map(({ attempts }) => attempts),
+      [0],
+    );
+  },
+);
+
+test('a server that does not speak TLS is a fault the operator is told of (law 5)', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}]);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const { code, stderr } = await road.drain(['--once'], {
+    GMAIL_PROXY_URL: proxy.url.replace('http:', 'https:'),
+  }).ended;
+  assert.equal(code, 69);
+  assert.match(stderr, /no trusted TLS connection .*attention: /s);
+  assert.deepEqual(
+    lookInto(road.spool).messages.map(({ attempts }) => attempts),
+    [0],
+  );
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import test from 'node:test';
+import { Road } from '../support/road.ts';
+import { encodePost, signedPost, type SignedPost } from '../support/signed-post.ts';
+
+/** A post as it goes over the wire, in two pieces. */
+function wire(post: SignedPost): { head: string; body: Buffer } {
+  const { headers, body } = encodePost(post);
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n${lines.join('')}\r\n`;
+  return { head, body };
+}
+
+test('a body that is announced as too large is refused with 413 before it is sent', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const { head } = wire({ key: road.key });
+  const socket = connect(Number(road.address.split(':')[1]), '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.write(head.replace(/content-length: \d+/, 'content-length: 200000000'));
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 413 /);
+  assert.match(answer.toString(), /connection: close/i);
+});
+
+test('a message of exactly 100 MiB is taken, and one byte more is 413, signed', async (t) => {
+  const road = new Road(t);
+  const { key } = road;
+  await road.proxy(['--backend', 'discard']);
+  const bytes = Buffer.alloc(100 * 1024 * 1024, 'x\n');
+  assert.equal((await signedPost(road.address, { key, bytes })).status, 200);
+  const larger = await signedPost(road.address, {
+    key,
+    id: 'larger',
+    bytes: Buffer.concat([bytes, Buffer.from('x')]),
+  });
+  assert.equal(larger.status, 413);
+  assert.ok(larger.signedBy(key, 'larger'));
+});
+
+test('a body that comes byte by byte, or not to its end, hinders nobody', async (t) => {
+  const road = new Road(t);
+  const { key } = road;
+  const proxy = await road.proxy();
+  const port = Number(road.address.split(':')[1]);
+  const slow = connect(port, '127.0.0.1');
+  t.after(() => slow.destroy());
+  slow.setNoDelay(true);
+  const { head, body } = wire({ key, id: 'slow', bytes: 'slow\n' });
+  slow.write(head);
+
+  // Clients that go away: with half a head, after the head, and with half a body.
+  const { head: other, body: half } = wire({ key, id: 'aborted', bytes: 'aborted\n' });
+  for (const sent of [other.slice(0, 30), other, other + half.subarray(0, 20).toString('latin1')]) {
+    const aborted = connect(port, '127.0.0.1');
+    aborted.write(sent, 'latin1', () => aborted.resetAndDestroy());
+    await once(aborted, 'close');
+  }
+  for (const octet of body.subarray(0, -1)) {
+    await new Promise((resolve) => slow.write(Buffer.of(octet), resolve));
+  }
+  assert.equal((await signedPost(road.address, { key, id: 'quick' })).status, 200);
+  slow.write(body.subarray(-1));
+  const [answer] = (await once(slow, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+  assert.deepEqual(
+    road
+      .deliveries()
+      .map(({ id }) => id)
+      .toSorted(),
+    ['quick', 'slow'],
+  );
+  assert.doesNotMatch(proxy.stderr, /defect|attention/);
+});
+
+test('garbage instead of HTTP, and headers without end, hinder nobody', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  const port = Number(road.address.split(':')[1]);
+  for (const sent of [
+    '\0\x01\x02\r\n\r\n',
+    'EHLO me\r\n',
+    `POST / HTTP/1.1\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`,
+  ]) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(sent);
+    await once(socket, 'close');
+  }
+  assert.equal((await signedPost(road.address, { key: road.key })).status, 200);
+  assert.doesNotMatch(proxy.stderr, /defect|attention/);
+});

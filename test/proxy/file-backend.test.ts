@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import { Road } from '../support/road.ts';
+import { signedPost } from '../support/signed-post.ts';
+
+const recipients = ['ü@example.org', 'b@example.org', 'a@example.org'];
+
+/** NAME of the contract: the id, and 8 digits of SHA-256 of the sorted recipients. */
+function nameOf(id: string, addresses: string[]): string {
+  const digest = createHash('sha256').update(addresses.toSorted().join('\n')).digest('hex');
+  return `${id}-${digest.slice(0, 8)}`;
+}
+
+test('NAME.eml has the exact bytes, NAME.json id and envelope, and nothing else is left (law 3, law 4)', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const messages = {
+    octets: Buffer.from(Array.from({ length: 256 }, (_, octet) => octet)),
+    empty: Buffer.alloc(0),
+    'line-ends': Buffer.from('a\rb\nc\r\n\r\r\n\n'),
+    'no-end': Buffer.from('Bcc: hidden@example.org\nSubject: x\n\n.\n..\nno end'),
+    'json-alike': Buffer.from('{"sender":"x","recipients":[]}\n'),
+  };
+  for (const [id, bytes] of Object.entries(messages)) {
+    const { status } = await signedPost(road.address, {
+      key: road.key,
+      id,
+      recipients,
+      bytes,
+      sender: '"q"@example.com',
+    });
+    assert.equal(status, 200);
+    const file = join(road.delivered, nameOf(id, recipients));
+    assert.deepEqual(readFileSync(`${file}.eml`), bytes);
+    assert.deepEqual(JSON.parse(readFileSync(`${file}.json`, 'utf8')), {
+      id,
+      sender: '"q"@example.com',
+      recipients,
+    });
+    assert.equal(statSync(`${file}.eml`).mode & 0o007, 0, 'mail is not for everybody');
+  }
+  const names = Object.keys(messages).flatMap((id) =>
+    ['eml', 'json'].map((end) => `${nameOf(id, recipients)}.${end}`),
+  );
+  assert.deepEqual(readdirSync(road.delivered).toSorted(), names.toSorted());
+});
+
+test('the .json is there before the .eml, and a delivery that failed half-way is completed', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const post = { key: road.key, id: 'an-id', recipients };
+  const name = nameOf('an-id', recipients);
+  // A folder where the .eml would be written: the second file cannot be made.
+  mkdirSync(join(road.delivered, `${name}.eml.part`));
+  const failed = await signedPost(road.address, post);
+  assert.equal(failed.status, 503);
+  assert.equal(failed.headers['retry-after'], '10');
+  assert.deepEqual(readdirSync(road.delivered).toSorted(), [`${name}.eml.part`, `${name}.json`]);
+  rmdirSync(join(road.delivered, `${name}.eml.part`));
+  assert.equal((await signedPost(road.address, post)).status, 200);
+  assert.deepEqual(readdirSync(road.delivered).toSorted(), [`${name}.eml`, `${name}.json`]);
+});
+
+test('a repeat that the ledger does not know replaces the files', async (t) => {
+  const road = new Road(t);
+  const post = { key: road.key, id: 'an-id', recipients };
+  const first = await road.proxy();
+  await signedPost(road.address, post);
+  const before = readdirSync(road.delivered);
+  await first.stop();
+  for (const end of ['', '-wal', '-shm'])
+    rmSync(join(road.folder, `ledger.db${end}`), { force: true });
+  await road.proxy();
+  const again = { ...post, recipients: recipients.toReversed(), bytes: 'the second\n' };
+  assert.equal((await signedPost(road.address, again)).status, 200);
+  assert.deepEqual(
+    readdirSync(road.delivered),
+    before,
+    'the order of recipients is not in the name',
+  );
+  assert.deepEqual(
+    road.deliveries().map(({ bytes }) => bytes.toString()),
+    ['the second\n'],
+  );
+});
+
+test('a folder that cannot be written: 503 for drain, the mail waits, and arrives later (law 5)', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  handIn(road.spool, [{ recipients }]);
+  // Not by its mode, which root would not mind.
+  renameSync(road.delivered, `${road.delivered}.away`);
+  writeFileSync(road.delivered, 'in the way');
+  const { code, stderr } = await road.drain(['--once']).ended;
+  assert.equal(code, 69);
+  assert.match(stderr, /answered 503 "cannot deliver into .*ENOTDIR/);
+  assert.match(proxy.stderr, /attention: no mail is taken: cannot deliver into/);
+  assert.deepEqual(
+    lookInto(road.spool).messages.map(({ state, attempts }) => [state, attempts]),
+    [['queued', 0]],
+  );
+  rmSync(road.delivered);
+  renameSync(`${road.delivered}.away`, road.delivered);
+  assert.equal((await road.drain(['--once']).ended).code, 0);
+  assert.deepEqual(
+    road.deliveries().map((each) => each.recipients),
+    [recipients],
+  );
+});

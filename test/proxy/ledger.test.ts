@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import test from 'node:test';
+import { BackendUnavailable } from '../../src/proxy/backend.ts';
+import { DigestConflict } from '../../src/proxy/ledger.ts';
+import { RelayUnavailable } from '../../src/proxy/relay.ts';
+import { ControlledRelay, everyone } from '../support/controlled-relay.ts';
+
+const [a, b, c] = ['a@example.org', 'b@example.org', 'c@example.org'] as const;
+
+test('a repeat is answered alike and not sent again, also after a restart (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const first = await proxy.post('id', [a, b]);
+  assert.deepEqual(first, [`2.0.0 told ${a}`, `2.0.0 told ${b}`]);
+  assert.deepEqual(await proxy.post('id', [a, b]), first);
+  assert.deepEqual(await proxy.post('id', [b]), first.slice(1));
+  proxy.restart();
+  assert.deepEqual(await proxy.post('id', [b, a]), first.toReversed());
+  assert.equal(proxy.calls.length, 1);
+
+  // The key is message and recipient: what is new of either is sent.
+  await proxy.post('id', [a, c]);
+  await proxy.post('other', [a]);
+  assert.deepEqual(
+    proxy.calls.slice(1).map(({ id, recipients }) => [id, recipients]),
+    [
+      ['id', [c]],
+      ['other', [a]],
+    ],
+  );
+});
+
+test('the same id with other bytes is refused, and nothing of it is sent (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  await proxy.post('id', [a]);
+  await assert.rejects(proxy.post('id', [a], 'other\n'), DigestConflict);
+  await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflict);
+  proxy.restart();
+  await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflict);
+  assert.equal(proxy.calls.length, 1);
+  assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`], 'the first is as it was');
+});
+
+test('a second post of what is being sent waits for the first: one call, alike verdicts (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const backend = new AbortController();
+  proxy.answer = async (delivery) => {
+    await once(backend.signal, 'abort');
+    return everyone(delivery, '2.0.0');
+  };
+  const first = proxy.post('id', [a, b]);
+  const second = proxy.post('id', [a, b]);
+  const third = proxy.post('id', [b, c]);
+  while (proxy.calls.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  const fourth = proxy.post('id', [a]);
+  backend.abort();
+  assert.deepEqual(await second, await first);
+  assert.deepEqual(await third, [`2.0.0 told ${b}`, `2.0.0 told ${c}`]);
+  assert.deepEqual(await fourth, [`2.0.0 told ${a}`]);
+  assert.deepEqual(
+    proxy.calls.map(({ recipients }) => recipients),
+    [[a, b], [c]],
+  );
+});
+
+test('a second post with other bytes while the first is being sent is not given its verdict (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const backend = new AbortController();
+  proxy.answer = async (delivery) => {
+    await once(backend.signal, 'abort');
+    return everyone(delivery, '2.0.0');
+  };
+  const first = proxy.post('id', [a]);
+  while (proxy.calls.length < 1) await new Promise((resolve) => setImmediate(resolve));
+  const second = proxy.post('id', [a], 'other\n');
+  second.catch(() => {}); // Looked at below.
+  backend.abort();
+  await first;
+  await assert.rejects(second, DigestConflict);
+});
+
+test('4.x.x and 5.x.x are tried anew when they are posted anew, each alone (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  proxy.answer = ({ recipients }) =>
+    Promise.resolve(
+      recipients.map((recipient) => {
+        const status = recipient === a ? '4.2.2' : recipient === b ? '5.1.1' : '2.0.0';
+        return { recipient, status, reason: 'so' };
+      }),
+    );
+  assert.deepEqual(await proxy.post('id', [a, b, c]), ['4.2.2 so', '5.1.1 so', '2.0.0 so']);
+  assert.deepEqual(
+    proxy.rows('recipient').map(({ address, state }) => [address, state]),
+    [[c, 'sent']],
+  );
+  proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
+  await proxy.post('id', [a, b, c]);
+  assert.deepEqual(proxy.calls[1]?.recipients, [a, b]);
+  assert.deepEqual(proxy.rows('unknown'), []);
+});
+
+test('a backend that throws, or says nothing of one: 4.4.2, listed, sent at the next post (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  proxy.answer = () => Promise.reject(new Error('the line broke after DATA'));
+  assert.deepEqual(await proxy.post('id', [a]), ['4.4.2 the line broke after DATA']);
+  const [listed, ...more] = proxy.rows('unknown');
+  assert.deepEqual(more, []);
+  assert.deepEqual([listed?.['message'], listed?.['address']], ['id', a]);
+  assert.ok(proxy.journal.some((line) => line.includes('cannot be known') && line.includes(a)));
+
+  proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
+  assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`]);
+  assert.equal(proxy.calls.length, 2);
+  assert.equal(proxy.rows('unknown').length, 1, 'it stays listed: it may have been sent twice');
+
+  proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0').slice(1));
+  const [silent, told] = await proxy.post('half', [a, b]);
+  assert.match(silent ?? '', /^4\.4\.2 /);
+  assert.equal(told, `2.0.0 told ${b}`);
+  assert.deepEqual(
+    proxy.rows('unknown').map(({ message, address }) => [message, address]),
+    [
+      ['id', a],
+      ['half', a],
+    ],
+  );
+});
+
+test('a backend that can take nothing: the post is refused, nothing is listed, all is tried anew (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  proxy.answer = () => Promise.reject(new BackendUnavailable('relay down'));
+  await assert.rejects(proxy.post('id', [a, b]), RelayUnavailable);
+  assert.deepEqual(proxy.rows('unknown'), []);
+  assert.deepEqual(proxy.rows('recipient'), []);
+  proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
+  await proxy.post('id', [a, b]);
+  assert.deepEqual(proxy.calls[1]?.recipients, [a, b]);
+});
+
+test('what was begun when the proxy died is unknown at the next start, and sent again (law 6, law 7)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  proxy.answer = () => new Promise(() => {});
+  void proxy.post('id', [a, b]).catch(() => {}); // Its proxy is no more.
+  while (proxy.calls.length < 1) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(
+    proxy.rows('recipient').map(({ state }) => state),
+    ['begun', 'begun'],
+    'committed before the call',
+  );
+  proxy.restart();
+  assert.deepEqual(
+    proxy.rows('unknown').map(({ message, address }) => [message, address]),
+    [
+      ['id', a],
+      ['id', b],
+    ],
+  );
+  assert.deepEqual(proxy.rows('recipient'), []);
+  proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
+  await proxy.post('id', [a, b]);
+  assert.equal(proxy.calls.length, 2);
+  proxy.restart();
+  assert.equal(proxy.rows('unknown').length, 2, 'listed once');
+});
+
+test('what was sent is committed as sent before its post is answered (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  await proxy.post('id', [a]);
+  const [row] = proxy.rows('recipient');
+  assert.deepEqual(
+    [row?.['state'], row?.['status'], row?.['reason']],
+    ['sent', '2.0.0', `told ${a}`],
+  );
+});
+
+test('the ledger forgets 30 days after the last post, and not before (law 6)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const day = 86_400_000;
+  await proxy.post('old', [a]);
+  await proxy.post('repeated', [a]);
+  proxy.answer = () => Promise.reject(new Error('?'));
+  await proxy.post('unknown', [a]);
+  const posted = Date.now();
+  assert.equal(proxy.ledger.prune(posted + 29 * day), false);
+  assert.equal(proxy.rows('message').length, 3);
+  await proxy.ledger.begin('repeated', digestOf(proxy, 'repeated'), [a], posted + 20 * day);
+  proxy.ledger.prune(posted + 31 * day);
+  assert.deepEqual(
+    proxy.rows('message').map(({ id }) => id),
+    ['repeated'],
+  );
+  assert.deepEqual(
+    proxy.rows('recipient').map(({ message }) => message),
+    ['repeated'],
+  );
+  assert.deepEqual(proxy.rows('unknown'), []);
+});
+
+test('pruning many goes in steps, and each says whether there is more', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const digest = Buffer.alloc(32);
+  await Promise.all(
+    Array.from({ length: 1200 }, async (_, number) =>
+      proxy.ledger.begin(`id-${number}`, digest, [], 0),
+    ),
+  );
+  const now = Date.now();
+  const steps = [];
+  for (let more = true; more;) {
+    more = proxy.ledger.prune(now);
+    steps.push(proxy.rows('message').length);
+  }
+  assert.deepEqual(steps, [700, 200, 0]);
+});
+
+function digestOf(proxy: ControlledRelay, id: string): Buffer {
+  const row = proxy.rows('message').find((row) => row['id'] === id);
+  return row?.['digest'] as Buffer;
+}

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
+import {
+  claim,
+  nextDueAt,
+  recoverClaimed,
+  roomFor,
+  undoClockStep,
+  type Room,
+} from '../../src/spool/claim.ts';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { findMessage } from '../../src/spool/list.ts';
+import { operate } from '../../src/spool/operate.ts';
+import { record } from '../../src/spool/record.ts';
+import { Spool } from '../../src/spool/spool.ts';
+import { stats } from '../../src/spool/stats.ts';
+import { freshSpool } from '../support/fresh-spool.ts';
+import { handOver } from '../support/hand-over.ts';
+
+const NOW = 1_800_000_000_000;
+const MINUTE = 60_000;
+const MiB = 1024 * 1024;
+const ample: Room = { messages: 64, bytes: 64 * MiB };
+
+/** Queues messages named by their Exim ids, one a millisecond. */
+function fill(spool: Spool, ...eximIds: string[]): void {
+  for (const [place, eximId] of eximIds.entries())
+    enqueue(spool, handOver({ eximId }), NOW + place);
+}
+
+function take(spool: Spool, room: Room, now = NOW + MINUTE): string[] {
+  return spool.transaction(() => claim(spool, room, now)).map(({ eximId }) => eximId);
+}
+
+/** Pretends that messages are so large, which would take long to write. */
+function resize(spool: Spool, sizes: Record<string, number>): void {
+  for (const [eximId, size] of Object.entries(sizes)) {
+    spool.sql('UPDATE message SET size = ? WHERE exim_id = ?').run(size, eximId);
+  }
+}
+
+function setDue(spool: Spool, eximId: string, dueAt: number): void {
+  spool.sql('UPDATE message SET due_at = ? WHERE exim_id = ?').run(dueAt, eximId);
+}
+
+test('what has been due longest goes first, and each goes once', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a', 'b', 'c', 'd');
+  setDue(spool, 'c', NOW - 5);
+  assert.deepEqual(take(spool, { messages: 3, bytes: MiB }), ['c', 'a', 'b']);
+  assert.deepEqual(take(spool, ample), ['d']);
+  assert.deepEqual(take(spool, ample), []);
+  assert.equal(stats(spool).counters.sending, 4);
+});
+
+test('messages that are due at the same moment go in the order of arrival', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a', 'b', 'c');
+  for (const each of ['c', 'a', 'b']) setDue(spool, each, NOW);
+  assert.deepEqual(take(spool, ample, NOW), ['a', 'b', 'c']);
+});
+
+test('what is due later is left, up to the very millisecond', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a', 'b');
+  setDue(spool, 'b', NOW + MINUTE);
+  assert.deepEqual(take(spool, ample, NOW + MINUTE - 1), ['a']);
+  assert.equal(nextDueAt(spool, NOW), NOW + MINUTE);
+  assert.deepEqual(take(spool, ample, NOW + MINUTE), ['b']);
+  assert.equal(nextDueAt(spool, NOW), undefined);
+});
+
+test('no more is claimed than there is room for, in messages and in bytes', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a', 'b', 'c');
+  resize(spool, { a: 10, b: 10, c: 10 });
+  for (const room of [
+    { messages: 0, bytes: MiB },
+    { messages: -1, bytes: MiB },
+    { messages: 9, bytes: 9 },
+  ]) {
+    assert.deepEqual(take(spool, room), []);
+  }
+  assert.deepEqual(take(spool, { messages: 9, bytes: 20 }), ['a', 'b']);
+  assert.deepEqual(take(spool, { messages: 9, bytes: 10 }), ['c']);
+});
+
+test('what is too large for the room left is passed over, and first when there is room', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'large', 'a', 'b');
+  resize(spool, { large: 30 * MiB });
+  assert.deepEqual(take(spool, { messages: 9, bytes: 20 * MiB }), ['a', 'b']);
+  fill(spool, 'c');
+  assert.deepEqual(take(spool, { messages: 9, bytes: 30 * MiB }), ['large']);
+});
+
+test('what is larger than all the room there is finds its turn alone', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'huge', 'small');
+  resize(spool, { huge: limits.messageBytes, small: 1 });
+  assert.ok(roomFor(limits.messageBytes) < limits.inFlightBytes);
+  assert.deepEqual(take(spool, { messages: 64, bytes: limits.inFlightBytes }), ['huge', 'small']);
+});
+
+test('a few messages behind those that are too large are found, and no more are looked at', (t) => {
+  const spool = freshSpool(t);
+  const large = Array.from({ length: limits.claimLookAhead }, (_, number) => `large-${number}`);
+  fill(spool, ...large, 'a', 'b', 'c');
+  resize(spool, Object.fromEntries(large.map((eximId) => [eximId, 2 * MiB])));
+  assert.deepEqual(take(spool, { messages: 2, bytes: MiB }), ['a', 'b']);
+});
+
+test('what is held is not claimed, and neither is what is finished', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a');
+  const { id } = enqueue(spool, handOver({ eximId: 'held' }), NOW);
+  const deleted = enqueue(spool, handOver({ eximId: 'deleted' }), NOW);
+  operate(spool, 'hold', id, NOW);
+  operate(spool, 'delete', deleted.id, NOW);
+  assert.deepEqual(take(spool, ample), ['a']);
+});
+
+test('only recipients that are still pending are claimed, and the first post is remembered', (t) => {
+  const spool = freshSpool(t);
+  const { id } = enqueue(spool, handOver({ recipients: ['a@x', 'b@x', 'c@x'] }), NOW);
+  const [first] = spool.transaction(() => claim(spool, ample, NOW + 1));
+  assert.equal(first?.id, id);
+  const verdicts = [
+    { position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' },
+    { position: 2, state: 'failed' as const, status: '5.1.1', reason: 'no' },
+  ];
+  const rest = { charged: true, dueAt: NOW + 2, lastStatus: '2.0.0', lastReason: 'ok' };
+  spool.transaction(() => record(spool, { seq: first?.seq ?? 0, verdicts, ...rest }, NOW + 2));
+  const [second] = spool.transaction(() => claim(spool, ample, NOW + 3));
+  assert.deepEqual(second?.recipients, [{ position: 1, address: 'b@x' }]);
+  assert.deepEqual([second?.attempts, second?.deferrals], [1, 1]);
+  const posted = spool.sql<{ at: number }>('SELECT posted_at AS at FROM message').get();
+  assert.equal(posted?.at, NOW + 1);
+});
+
+test('a due time further ahead than the longest backoff is due now: the clock was stepped back', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a', 'b');
+  setDue(spool, 'a', NOW + 36 * MINUTE);
+  setDue(spool, 'b', NOW + 36 * MINUTE + 1);
+  assert.equal(nextDueAt(spool, NOW), NOW + 36 * MINUTE);
+  assert.deepEqual(take(spool, ample, NOW), ['b']);
+  setDue(spool, 'a', NOW + 99 * MINUTE);
+  assert.equal(nextDueAt(spool, NOW), NOW);
+  assert.deepEqual(take(spool, ample, NOW), ['a']);
+});
+
+test('after a clock step what was never tried is due, what backs off is not', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'new', 'tried', 'early');
+  setDue(spool, 'new', NOW + 20 * MINUTE);
+  setDue(spool, 'early', NOW - MINUTE);
+  spool.sql(`UPDATE message SET attempts = 1, posted_at = 1 WHERE exim_id = 'tried'`).run();
+  setDue(spool, 'tried', NOW + 20 * MINUTE);
+  undoClockStep(spool, NOW);
+  assert.deepEqual(take(spool, ample, NOW), ['early', 'new']);
+});
+
+test('what was in flight when a drain died is due again, and nothing else changes (law 7)', (t) => {
+  const spool = freshSpool(t);
+  fill(spool, 'a', 'b', 'c');
+  const { id } = enqueue(spool, handOver({ eximId: 'held' }), NOW);
+  operate(spool, 'hold', id, NOW);
+  take(spool, { messages: 2, bytes: MiB });
+  spool.close();
+
+  const next = new Spool(spool.folder, 'drain');
+  t.after(() => next.close());
+  assert.equal(next.db.prepare(`SELECT * FROM message WHERE state = 'sending'`).all().length, 2);
+  assert.equal(recoverClaimed(next, NOW + 5), 2);
+  assert.equal(recoverClaimed(next, NOW + 6), 0);
+  assert.equal(findMessage(next, id, NOW)?.state, 'held');
+  assert.deepEqual(take(next, ample), ['c', 'a', 'b']);
+});

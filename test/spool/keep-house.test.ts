@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
+import { hasBody } from '../../src/spool/body.ts';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { keepHouse } from '../../src/spool/keep-house.ts';
+import { findMessage } from '../../src/spool/list.ts';
+import { operate } from '../../src/spool/operate.ts';
+import { finish } from '../../src/spool/record.ts';
+import type { Spool } from '../../src/spool/spool.ts';
+import { stats } from '../../src/spool/stats.ts';
+import { freshSpool } from '../support/fresh-spool.ts';
+import { handOver } from '../support/hand-over.ts';
+
+const NOW = 1_800_000_000_000;
+const DAY = 86_400_000;
+
+/** Does all there is to do; returns in how many steps. */
+function keepAll(spool: Spool, now: number): number {
+  let steps = 1;
+  while (keepHouse(spool, now)) steps += 1;
+  return steps;
+}
+
+/** Stores a message that is finished at once, and returns its number and id. */
+function finished(spool: Spool, eximId: string, state: 'sent' | 'failed' | 'deleted') {
+  const { id } = enqueue(spool, handOver({ eximId }), NOW);
+  const seq = findMessage(spool, id, NOW)?.seq ?? 0;
+  const status = { sent: '2.0.0', failed: '5.1.1', deleted: '4.0.0' }[state];
+  spool
+    .sql(`UPDATE recipient SET state = ?, status = ?, reason = 'so' WHERE message = ?`)
+    .run(state, status, seq);
+  finish(spool, seq, NOW);
+  return { seq, id };
+}
+
+test('what is finished is remembered for 30 days, and then forgotten whole (law 2, law 8)', (t) => {
+  const spool = freshSpool(t);
+  const messages = (['sent', 'failed', 'deleted'] as const).map((state) =>
+    finished(spool, state, state),
+  );
+  keepAll(spool, NOW + 30 * DAY);
+  for (const { id } of messages) assert.ok(findMessage(spool, id, NOW));
+  assert.equal(enqueue(spool, handOver({ eximId: 'sent' }), NOW).already, true);
+
+  keepAll(spool, NOW + 30 * DAY + 1);
+  for (const table of ['message', 'recipient', 'body']) {
+    assert.deepEqual(spool.db.prepare(`SELECT * FROM ${table}`).all(), []);
+  }
+  const { accepted, sent, failed, deleted } = stats(spool).counters;
+  assert.deepEqual(
+    { accepted, sent, failed, deleted },
+    { accepted: 3, sent: 1, failed: 1, deleted: 1 },
+  );
+  assert.equal(enqueue(spool, handOver({ eximId: 'sent' }), NOW).already, false);
+});
+
+test('the bytes of what failed are kept for 5 days, of what is sent or deleted not at all', (t) => {
+  const spool = freshSpool(t);
+  const failed = finished(spool, 'failed', 'failed');
+  assert.equal(hasBody(spool, finished(spool, 'sent', 'sent').seq), false);
+  assert.equal(hasBody(spool, finished(spool, 'deleted', 'deleted').seq), false);
+  keepAll(spool, NOW + 5 * DAY);
+  assert.equal(hasBody(spool, failed.seq), true);
+  keepAll(spool, NOW + 5 * DAY + 1);
+  assert.equal(hasBody(spool, failed.seq), false);
+  assert.equal(findMessage(spool, failed.id, NOW)?.state, 'failed', 'the row stays');
+});
+
+test('what waits is kept, however old: queued, sending and held', (t) => {
+  const spool = freshSpool(t);
+  const ids = ['queued', 'sending', 'held'].map(
+    (eximId) => enqueue(spool, handOver({ eximId }), NOW).id,
+  );
+  operate(spool, 'hold', ids[2] ?? '', NOW);
+  spool.sql(`UPDATE message SET state = 'sending', due_at = NULL WHERE id = ?`).run(ids[1]);
+  assert.equal(keepAll(spool, NOW + 999 * DAY), 1, 'nothing to do');
+  for (const id of ids) assert.equal(hasBody(spool, findMessage(spool, id, NOW)?.seq ?? 0), true);
+});
+
+test('a message that failed and is retried keeps its bytes', (t) => {
+  const spool = freshSpool(t);
+  const { seq, id } = finished(spool, 'failed', 'failed');
+  operate(spool, 'retry', id, NOW + DAY);
+  keepAll(spool, NOW + 99 * DAY);
+  assert.equal(hasBody(spool, seq), true);
+});
+
+test('one step forgets a bounded number, rows and bodies alike', (t) => {
+  const spool = freshSpool(t);
+  const count = 2 * limits.purgeRows + 1;
+  spool.transaction(() => {
+    for (let number = 0; number < count; number += 1) finished(spool, `n${number}`, 'failed');
+  });
+  const rows = (table: string) => spool.db.prepare(`SELECT * FROM ${table}`).all().length;
+  const left: number[] = [];
+  while (keepHouse(spool, NOW + 6 * DAY)) left.push(rows('body'));
+  assert.deepEqual(left, [count - 500, count - 1000, 0]);
+  assert.equal(rows('message'), count);
+  left.length = 0;
+  while (keepHouse(spool, NOW + 31 * DAY)) left.push(rows('message'));
+  assert.deepEqual(left, [count - 500, count - 1000, 0]);
+});
+
+test('free pages go back to the disk, step by step, but for a few to be used again', (t) => {
+  const spool = freshSpool(t);
+  const fileBytes = () => {
+    spool.db.pragma('wal_checkpoint(TRUNCATE)');
+    return statSync(spool.db.name).size;
+  };
+  const message = Buffer.alloc(10 * 1024 * 1024, 'x');
+  const ids = ['a', 'b', 'c', 'd'].map(
+    (eximId) => enqueue(spool, handOver({ eximId, message }), NOW).id,
+  );
+  const full = fileBytes();
+  assert.equal(keepAll(spool, NOW), 1, 'nothing to give back');
+  for (const id of ids) operate(spool, 'delete', id, NOW);
+  assert.equal(fileBytes(), full, 'SQLite itself gives nothing back');
+  assert.ok(spool.spareBytes() >= 4 * message.length);
+
+  const stepBytes = limits.vacuumPages * Number(spool.db.pragma('page_size', { simple: true }));
+  for (let before = spool.spareBytes(); keepHouse(spool, NOW); before = spool.spareBytes()) {
+    assert.equal(before - spool.spareBytes(), stepBytes, 'a bounded step');
+  }
+  assert.ok(spool.spareBytes() <= limits.sparePagesBytes);
+  assert.ok(spool.spareBytes() > limits.sparePagesBytes - stepBytes, 'some are kept');
+  assert.ok(fileBytes() < full - 4 * message.length + limits.sparePagesBytes + stepBytes);
+  assert.equal(spool.db.pragma('integrity_check', { simple: true }), 'ok');
+});

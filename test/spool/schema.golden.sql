@@ -1,0 +1,83 @@
+CREATE TABLE message (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
+  exim_id TEXT NOT NULL
+    CHECK (length(exim_id) BETWEEN 1 AND 64 AND exim_id NOT GLOB '*[^0-9A-Za-z-]*'),
+  digest BLOB NOT NULL CHECK (length(digest) = 32),
+  sender BLOB NOT NULL,
+  size INTEGER NOT NULL CHECK (size >= 0),
+  state TEXT NOT NULL
+    CHECK (state IN ('queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted')),
+  queued_at INTEGER NOT NULL,
+  due_at INTEGER CHECK ((due_at IS NOT NULL) = (state = 'queued')),
+  attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+  deferrals INTEGER NOT NULL DEFAULT 0 CHECK (deferrals BETWEEN 0 AND attempts),
+  posted_at INTEGER CHECK (posted_at IS NOT NULL OR attempts = 0),
+  renewed_at INTEGER NOT NULL,
+  outage_ms INTEGER NOT NULL CHECK (outage_ms >= 0),
+  finished_at INTEGER
+    CHECK ((finished_at IS NOT NULL) = (state IN ('failed', 'sent', 'bounced', 'deleted'))),
+  last_status TEXT CHECK (last_status GLOB '[245].[0-9]*.[0-9]*'),
+  last_reason TEXT CHECK ((last_reason IS NULL) = (last_status IS NULL))
+) STRICT;
+
+CREATE TABLE sqlite_sequence(name,seq);
+
+CREATE INDEX message_state ON message (state, due_at);
+
+CREATE INDEX message_exim_id ON message (exim_id);
+
+CREATE INDEX message_listed ON message (seq) WHERE state IN ('queued', 'sending', 'held', 'failed');
+
+CREATE INDEX message_finished ON message (finished_at) WHERE finished_at IS NOT NULL;
+
+CREATE TABLE body (
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  part INTEGER NOT NULL CHECK (part >= 0),
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (message, part)
+) STRICT;
+
+CREATE TABLE recipient (
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  position INTEGER NOT NULL CHECK (position >= 0),
+  address BLOB NOT NULL,
+  state TEXT NOT NULL DEFAULT 'pending'
+    CHECK (state IN ('pending', 'sent', 'failed', 'bounced', 'deleted')),
+  status TEXT CHECK (status GLOB '[245].[0-9]*.[0-9]*'),
+  reason TEXT CHECK ((reason IS NULL) = (status IS NULL)),
+  PRIMARY KEY (message, position),
+  UNIQUE (message, address),
+  CHECK (CASE state
+    WHEN 'pending' THEN status IS NULL OR status GLOB '4.*'
+    WHEN 'sent' THEN status IS NOT NULL AND status GLOB '2.*'
+    WHEN 'deleted' THEN 1
+    ELSE status IS NOT NULL AND status GLOB '5.*' END)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE counter (
+  name TEXT PRIMARY KEY,
+  messages INTEGER NOT NULL DEFAULT 0 CHECK (messages >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
+  UPDATE counter SET messages = messages + 1 WHERE name IN ('accepted', NEW.state);
+END;
+
+CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
+  UPDATE counter SET messages = messages - 1 WHERE name = OLD.state;
+  UPDATE counter SET messages = messages + 1 WHERE name = NEW.state;
+END;
+
+CREATE TRIGGER message_unfinished BEFORE DELETE ON message WHEN OLD.finished_at IS NULL BEGIN
+  SELECT raise(ABORT, 'an unfinished message must not be forgotten');
+END;
+
+CREATE TABLE endpoint (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  down_since INTEGER,
+  outage_ms INTEGER NOT NULL DEFAULT 0 CHECK (outage_ms >= 0),
+  reason TEXT,
+  passed_at INTEGER,
+  CHECK ((reason IS NULL) = (down_since IS NULL))
+) STRICT;

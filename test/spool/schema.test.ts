@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test, { type TestContext } from 'node:test';
+import { claim } from '../../src/spool/claim.ts';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { operate } from '../../src/spool/operate.ts';
+import type { Spool } from '../../src/spool/spool.ts';
+import { stats } from '../../src/spool/stats.ts';
+import { freshSpool } from '../support/fresh-spool.ts';
+import { handOver } from '../support/hand-over.ts';
+import { inCheckout } from '../support/program.ts';
+
+/** A spool with one queued message for two recipients: number 1. */
+function spoolWithMessage(t: TestContext): { spool: Spool; id: string } {
+  const spool = freshSpool(t);
+  const given = handOver({ recipients: ['a@example.org', 'b@example.org'] });
+  return { spool, id: enqueue(spool, given, 1000).id };
+}
+
+test('the schema is the one of schema.golden.sql: whoever changes it adds a migration', (t) => {
+  const objects = freshSpool(t)
+    .sql<{ sql: string }>('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid')
+    .all();
+  const dump = objects.map(({ sql }) => `${sql};\n`).join('\n');
+  assert.equal(dump, readFileSync(inCheckout('test/spool/schema.golden.sql'), 'utf8'));
+});
+
+const sent = `state = 'sent', status = '2.0.0', reason = 'ok'`;
+const finished = `due_at = NULL, finished_at = 5`;
+
+/** Changes of a sound message that are sound, so that it is not just anything that is refused. */
+const legal: [what: string, sql: string][] = [
+  ['queued again', `UPDATE message SET due_at = 7, posted_at = 3, attempts = 2, deferrals = 1`],
+  ['held', `UPDATE message SET state = 'held', due_at = NULL`],
+  ['sending', `UPDATE message SET state = 'sending', due_at = NULL, posted_at = 4`],
+  ...['sent', 'failed', 'bounced', 'deleted'].map((state): [string, string] => [
+    state,
+    `UPDATE message SET state = '${state}', ${finished}`,
+  ]),
+  ['a status', `UPDATE message SET last_status = '4.4.1', last_reason = 'down'`],
+  ['a recipient put off', `UPDATE recipient SET status = '4.2.2', reason = 'full'`],
+  ['a recipient sent', `UPDATE recipient SET ${sent}`],
+  ['one failed', `UPDATE recipient SET state = 'failed', status = '5.1.1', reason = 'no'`],
+  ['one bounced', `UPDATE recipient SET state = 'bounced', status = '5.1.1', reason = 'no'`],
+  ['one deleted', `UPDATE recipient SET state = 'deleted'`],
+  ['an outage', `UPDATE endpoint SET down_since = 1, reason = 'refused'`],
+];
+for (const [what, sql] of legal) {
+  test(`taken: ${what}`, (t) => {
+    const { spool } = spoolWithMessage(t);
+    assert.ok(spool.db.prepare(sql).run().changes > 0);
+  });
+}
+
+const illegal: [what: string, sql: string][] = [
+  ['a short id', `UPDATE message SET id = 'ab'`],
+  ['an id in capitals', `UPDATE message SET id = '0123456789ABCDEF0123456789ABCDEF'`],
+  ['no Exim id', `UPDATE message SET exim_id = ''`],
+  ['a long Exim id', `UPDATE message SET exim_id = '${'a'.repeat(65)}'`],
+  ['an Exim id with a line break', `UPDATE message SET exim_id = 'a' || char(10) || 'b'`],
+  ['an Exim id that is a path', `UPDATE message SET exim_id = '../b'`],
+  ['half a digest', `UPDATE message SET digest = x'00'`],
+  ['no digest', `UPDATE message SET digest = NULL`],
+  ['a sender that is text', `UPDATE message SET sender = 'text'`],
+  ['no sender', `UPDATE message SET sender = NULL`],
+  ['a negative size', `UPDATE message SET size = -1`],
+  ['a size that is text', `UPDATE message SET size = 'large'`],
+  ['a state that is none', `UPDATE message SET state = 'lost', due_at = NULL`],
+  ['no state', `UPDATE message SET state = NULL, due_at = NULL`],
+  ['queued without a due time', `UPDATE message SET due_at = NULL`],
+  ['held with a due time', `UPDATE message SET state = 'held'`],
+  ['sending with a due time', `UPDATE message SET state = 'sending', posted_at = 1`],
+  ['sent with a due time', `UPDATE message SET state = 'sent', finished_at = 5`],
+  ['sent without its end', `UPDATE message SET state = 'sent', due_at = NULL`],
+  ['queued with an end', `UPDATE message SET finished_at = 5`],
+  ['held with an end', `UPDATE message SET state = 'held', ${finished}`],
+  ['negative attempts', `UPDATE message SET attempts = -1, deferrals = -1, posted_at = 1`],
+  ['attempts without a post', `UPDATE message SET attempts = 1`],
+  ['more deferrals than attempts', `UPDATE message SET deferrals = 1, posted_at = 1`],
+  ['negative deferrals', `UPDATE message SET attempts = 1, deferrals = -1, posted_at = 1`],
+  ['a negative outage', `UPDATE message SET outage_ms = -1`],
+  ['a last status that is none', `UPDATE message SET last_status = '3.0.0', last_reason = ''`],
+  ['an SMTP code', `UPDATE message SET last_status = '550', last_reason = ''`],
+  ['a last status without a reason', `UPDATE message SET last_status = '4.0.0'`],
+  ['a last reason without a status', `UPDATE message SET last_reason = 'why'`],
+  ['the same id twice', copyOfMessage('id')],
+  ['a recipient pending for good', `UPDATE recipient SET status = '5.1.1', reason = 'no'`],
+  ['a recipient pending and sent', `UPDATE recipient SET status = '2.0.0', reason = 'ok'`],
+  ['one sent without a status', `UPDATE recipient SET state = 'sent'`],
+  ['one sent with 4.x.x', `UPDATE recipient SET ${sent.replace('2.0.0', '4.0.0')}`],
+  ['one failed without a status', `UPDATE recipient SET state = 'failed'`],
+  [
+    'one failed with 4.x.x',
+    `UPDATE recipient SET ${sent.replace(`sent', status = '2`, `failed', status = '4`)}`,
+  ],
+  ['one bounced with 2.x.x', `UPDATE recipient SET ${sent.replace('sent', 'bounced')}`],
+  ['a recipient state that is none', `UPDATE recipient SET state = 'lost'`],
+  ['a status without a reason', `UPDATE recipient SET status = '4.0.0'`],
+  ['a reason without a status', `UPDATE recipient SET reason = 'why'`],
+  ['a status that is none', `UPDATE recipient SET status = '4', reason = 'why'`],
+  ['an address that is text', `UPDATE recipient SET address = 'a@b' WHERE position = 0`],
+  ['a negative position', `UPDATE recipient SET position = -1 WHERE position = 0`],
+  ['an address twice', `UPDATE recipient SET address = x'61'`],
+  ['a position twice', `UPDATE recipient SET position = 0`],
+  [
+    'a recipient of no message',
+    `INSERT INTO recipient (message, position, address) VALUES (9, 0, x'61')`,
+  ],
+  ['a body of no message', `INSERT INTO body VALUES (9, 0, x'00')`],
+  ['the same part twice', `INSERT INTO body VALUES (1, 0, x'00')`],
+  ['a part before the first', `INSERT INTO body VALUES (1, -1, x'00')`],
+  ['a part that is text', `INSERT INTO body VALUES (1, 1, 'text')`],
+  ['a negative counter', `UPDATE counter SET messages = -1 WHERE name = 'held'`],
+  ['a second endpoint', `INSERT INTO endpoint (only) VALUES (2)`],
+  ['an outage without a reason', `UPDATE endpoint SET down_since = 1`],
+  ['a reason without an outage', `UPDATE endpoint SET reason = 'why'`],
+  ['outages below nothing', `UPDATE endpoint SET outage_ms = -1`],
+];
+for (const [what, sql] of illegal) {
+  test(`refused: ${what}`, (t) => {
+    const { spool } = spoolWithMessage(t);
+    assert.throws(
+      () => spool.db.prepare(sql).run(),
+      ({ code }: NodeJS.ErrnoException) => code?.startsWith('SQLITE_CONSTRAINT') ?? false,
+    );
+  });
+}
+
+/** A second row of message that differs from the first in everything that must, but for one column. */
+function copyOfMessage(same: string): string {
+  const columns = ['exim_id', 'digest', 'sender', 'size', 'state', 'queued_at', 'due_at'];
+  const list = [same, ...columns, 'renewed_at', 'outage_ms'].join();
+  return `INSERT INTO message (${list}) SELECT ${list} FROM message`;
+}
+
+test('a message that is not finished cannot be forgotten, a finished one takes all with it', (t) => {
+  const { spool, id } = spoolWithMessage(t);
+  const forget = () => spool.db.exec('DELETE FROM message');
+  const rows = (table: string) => spool.db.prepare(`SELECT * FROM ${table}`).all().length;
+  assert.throws(forget, /an unfinished message must not be forgotten/, 'queued');
+  operate(spool, 'hold', id, 2000);
+  assert.throws(forget, /an unfinished message must not be forgotten/, 'held');
+  operate(spool, 'release', id, 3000);
+  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6 }, 3000));
+  assert.throws(forget, /an unfinished message must not be forgotten/, 'sending');
+  assert.deepEqual([rows('message'), rows('body'), rows('recipient')], [1, 1, 2]);
+
+  spool.db.exec(`UPDATE recipient SET state = 'failed', status = '5.0.0', reason = 'no'`);
+  spool.db.exec(`UPDATE message SET state = 'failed', finished_at = 4000`);
+  forget();
+  assert.deepEqual([rows('message'), rows('body'), rows('recipient')], [0, 0, 0]);
+});
+
+test('counters outlive the rows (law 8)', (t) => {
+  const { spool, id } = spoolWithMessage(t);
+  operate(spool, 'delete', id, 2000);
+  spool.db.exec('DELETE FROM message');
+  const { accepted, deleted, ...others } = stats(spool).counters;
+  assert.deepEqual([accepted, deleted], [1, 1]);
+  assert.ok(Object.values(others).every((messages) => messages === 0));
+});
+
+test('the number of a message is never given again, even when all are forgotten', (t) => {
+  const { spool, id } = spoolWithMessage(t);
+  const last = () => spool.sql<{ seq: number }>('SELECT max(seq) AS seq FROM message').get()?.seq;
+  assert.equal(last(), 1);
+  operate(spool, 'delete', id, 2000);
+  spool.db.exec('DELETE FROM message');
+  enqueue(spool, handOver(), 3000);
+  assert.equal(last(), 2);
+});

@@ -1,0 +1,212 @@
+import { limits } from '../../src/mail/limits.ts';
+import type { Verb } from '../../src/spool/operate.ts';
+import type { MessageState, RecipientState } from '../../src/spool/spool.ts';
+import type { Counters } from '../../src/spool/stats.ts';
+
+export interface ModelMessage {
+  id: string;
+  /** Exim's id and the number of the content: with an address the key of law 2. */
+  eximId: string;
+  content: number;
+  size: number;
+  state: MessageState;
+  recipients: { address: string; state: RecipientState; status: string | null }[];
+  dueAt: number | null;
+  attempts: number;
+  deferrals: number;
+  postedAt: number | null;
+  renewedAt: number;
+  outageMs: number;
+  finishedAt: number | null;
+  lastStatus: string | null;
+  hasBody: boolean;
+}
+
+export interface ModelVerdict {
+  position: number;
+  state: 'sent' | 'pending' | 'failed';
+  status: string;
+}
+
+const STATES = ['queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted'] as const;
+
+/** What a spool must do, in plain arrays: slow, in memory, and short enough to be seen to be right. */
+export class SpoolModel {
+  now = 1_800_000_000_000;
+  /** In the order of arrival; house-keeping takes them out. */
+  messages: ModelMessage[] = [];
+  readonly #forgotten: MessageState[] = [];
+  #downSince: number | null = null;
+  #outageMs = 0;
+
+  get outageMs(): number {
+    const present = this.#downSince === null ? 0 : Math.max(0, this.now - this.#downSince);
+    return this.#outageMs + present;
+  }
+
+  get counters(): Counters {
+    const states = [...this.#forgotten, ...this.messages.map(({ state }) => state)];
+    const counts = STATES.map((state) => [state, states.filter((each) => each === state).length]);
+    return {
+      accepted: states.length,
+      ...(Object.fromEntries(counts) as Omit<Counters, 'accepted'>),
+    };
+  }
+
+  get nextDueAt(): number | undefined {
+    const due = this.messages.flatMap(({ dueAt }) => dueAt ?? []);
+    if (due.length === 0) return undefined;
+    const next = Math.min(...due);
+    return next > this.now + FARTHEST_MS ? this.now : next;
+  }
+
+  /** The message that has a recipient of a hand-over already. */
+  find(eximId: string, content: number, address: string): ModelMessage | undefined {
+    return this.messages.find(
+      (message) =>
+        message.eximId === eximId &&
+        message.content === content &&
+        message.recipients.some((recipient) => recipient.address === address),
+    );
+  }
+
+  /** Stores a new message for the recipients that are not known; `id` is the one it was given. */
+  enqueue(id: string, eximId: string, content: number, size: number, addresses: string[]): void {
+    const fresh = [...new Set(addresses)].filter((each) => !this.find(eximId, content, each));
+    if (fresh.length === 0) return;
+    this.messages.push({
+      id,
+      eximId,
+      content,
+      size,
+      state: 'queued',
+      recipients: fresh.map((address) => ({ address, state: 'pending', status: null })),
+      dueAt: this.now,
+      attempts: 0,
+      deferrals: 0,
+      postedAt: null,
+      renewedAt: this.now,
+      outageMs: this.outageMs,
+      finishedAt: null,
+      lastStatus: null,
+      hasBody: true,
+    });
+  }
+
+  claim(room: { messages: number; bytes: number }): ModelMessage[] {
+    if (room.messages === 0) return [];
+    const queued = this.messages.filter(({ state }) => state === 'queued');
+    for (const message of queued) {
+      if ((message.dueAt ?? 0) > this.now + FARTHEST_MS) message.dueAt = this.now;
+    }
+    // A stable sort: messages that are due at the same time stay in the order of arrival.
+    const due = queued
+      .filter(({ dueAt }) => (dueAt ?? Infinity) <= this.now)
+      .toSorted((one, two) => (one.dueAt ?? 0) - (two.dueAt ?? 0))
+      .slice(0, room.messages + limits.claimLookAhead);
+    const claimed: ModelMessage[] = [];
+    let bytes = room.bytes;
+    for (const message of due) {
+      if (claimed.length === room.messages || message.size > bytes) continue;
+      bytes -= message.size;
+      Object.assign(message, { state: 'sending', dueAt: null });
+      message.postedAt ??= this.now;
+      claimed.push(message);
+    }
+    return claimed;
+  }
+
+  record(
+    message: ModelMessage,
+    verdicts: readonly ModelVerdict[],
+    { charged, dueAt, lastStatus }: { charged: boolean; dueAt: number; lastStatus: string },
+  ): void {
+    for (const { position, state, status } of verdicts) {
+      Object.assign(message.recipients[position] ?? {}, { state, status });
+    }
+    message.attempts += charged ? 1 : 0;
+    message.deferrals += charged ? 1 : 0;
+    message.lastStatus = lastStatus;
+    if (!this.#finish(message)) Object.assign(message, { state: 'queued', dueAt });
+  }
+
+  operate(verb: Verb, message: ModelMessage, force: boolean): string {
+    const { state, postedAt, hasBody } = message;
+    if (state === 'sending') return 'busy';
+    const fits = {
+      retry: state === 'queued' || (state === 'failed' && hasBody),
+      hold: state === 'queued',
+      release: state === 'held',
+      delete: state === 'queued' || state === 'held' || state === 'failed',
+    };
+    if (!fits[verb]) return 'unfit';
+    const old = postedAt !== null && this.now - postedAt > 25 * DAY_MS;
+    if ((verb === 'retry' || verb === 'release') && old && !force) return 'old';
+
+    const set = (states: RecipientState[], state: RecipientState, status?: null) => {
+      for (const recipient of message.recipients) {
+        if (!states.includes(recipient.state)) continue;
+        recipient.state = state;
+        if (status === null) recipient.status = null;
+      }
+    };
+    if (verb === 'hold') Object.assign(message, { state: 'held', dueAt: null });
+    if (verb === 'delete') {
+      set(['pending', 'failed'], 'deleted');
+      this.#finish(message);
+    }
+    if (verb === 'retry' || verb === 'release') {
+      if (verb === 'retry') set(['failed'], 'pending', null);
+      Object.assign(message, { state: 'queued', dueAt: this.now, finishedAt: null, deferrals: 0 });
+      Object.assign(message, { renewedAt: this.now, outageMs: this.outageMs });
+    }
+    return 'done';
+  }
+
+  /** What a new drain does first; returns how many were in flight. */
+  recover(): number {
+    const sending = this.messages.filter(({ state }) => state === 'sending');
+    for (const message of sending) Object.assign(message, { state: 'queued', dueAt: this.now });
+    return sending.length;
+  }
+
+  undoClockStep(): void {
+    for (const message of this.messages) {
+      if (message.dueAt !== null && message.attempts === 0) {
+        message.dueAt = Math.min(message.dueAt, this.now);
+      }
+    }
+  }
+
+  keepHouse(): void {
+    const older = (message: ModelMessage, days: number) =>
+      message.finishedAt !== null && message.finishedAt < this.now - days * DAY_MS;
+    for (const message of this.messages) {
+      if (older(message, 30)) this.#forgotten.push(message.state);
+      if (older(message, 5)) message.hasBody = false;
+    }
+    this.messages = this.messages.filter((message) => !older(message, 30));
+  }
+
+  down(): void {
+    this.#downSince ??= this.now;
+  }
+
+  passed(): void {
+    this.#outageMs = this.outageMs;
+    this.#downSince = null;
+  }
+
+  #finish(message: ModelMessage): boolean {
+    const states = new Set(message.recipients.map(({ state }) => state));
+    if (states.has('pending')) return false;
+    const state = (['failed', 'deleted', 'sent'] as const).find((each) => states.has(each));
+    Object.assign(message, { state, dueAt: null, finishedAt: this.now });
+    if (state !== 'failed') message.hasBody = false;
+    return true;
+  }
+}
+
+export const DAY_MS = 86_400_000;
+/** The longest backoff, 30 minutes and 20 %: a due time further ahead is a clock stepped back. */
+const FARTHEST_MS = 36 * 60_000;

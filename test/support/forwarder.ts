@@ -1,0 +1,53 @@
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import type { TestContext } from 'node:test';
+
+/** A TCP or TLS port before a server, to be opened and closed while the server stays as it is. */
+export class Forwarder {
+  port = 0;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+
+  /** Connections are passed on to the host and port of `url`. */
+  static async open(t: TestContext, url: string, tls?: TlsOptions): Promise<Forwarder> {
+    const forwarder = new Forwarder();
+    await forwarder.listen(url, tls);
+    t.after(() => forwarder.close());
+    return forwarder;
+  }
+
+  async listen(url: string, tls?: TlsOptions): Promise<void> {
+    const { hostname, port } = new URL(url);
+    const pass = (from: Socket) => {
+      const to = connect(Number(port), hostname);
+      for (const [socket, other] of [
+        [from, to],
+        [to, from],
+      ] as const) {
+        this.#sockets.add(socket);
+        socket.on('error', () => other.destroy());
+        socket.on('close', () => {
+          this.#sockets.delete(socket);
+          other.destroy();
+        });
+        socket.pipe(other);
+      }
+    };
+    const server = tls ? createTlsServer(tls, pass) : createServer(pass);
+    server.on('tlsClientError', () => {}); // A client that refuses the certificate is expected.
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(this.port, '127.0.0.1', resolve);
+    });
+    this.port = (server.address() as AddressInfo).port;
+    this.#server = server;
+  }
+
+  /** Closes the port and every connection through it; `listen` opens the same port again. */
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    const server = this.#server;
+    this.#server = undefined;
+    if (server) await new Promise((resolve) => server.close(resolve));
+  }
+}

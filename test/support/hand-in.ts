@@ -1,0 +1,38 @@
+import { createHash } from 'node:crypto';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { Spool } from '../../src/spool/spool.ts';
+
+/** A message for the spool; what is left out is made up. */
+export interface Mail {
+  sender?: string;
+  recipients?: string[];
+  bytes?: Buffer | string;
+}
+
+/**
+ * Puts messages into the spool as exim-pipe does, without the cost of its process, and wakes drain
+ * once. `now` is the time on the clock of the one who hands in. Returns their ids.
+ */
+export function handIn(
+  folder: string,
+  mails: readonly Mail[],
+  { now = Date.now(), wake = true } = {},
+): string[] {
+  const spool = new Spool(folder, 'pipe');
+  const ids = mails.map(({ sender = 's@example.com', recipients, bytes }) => {
+    handedIn += 1;
+    const content = Buffer.from(bytes ?? `Subject: number ${handedIn}\n\nHello\n`);
+    const message = {
+      eximId: `test-${handedIn}`,
+      envelope: { sender, recipients: recipients ?? ['r@example.org'] },
+      bytes: content,
+      digest: createHash('sha256').update(content).digest(),
+    };
+    return enqueue(spool, message, now).id;
+  });
+  if (wake) spool.wakeDrain();
+  spool.close();
+  return ids;
+}
+
+let handedIn = 0;

@@ -1,0 +1,17 @@
+import type { TestContext } from 'node:test';
+import { start } from './program.ts';
+
+/** Makes a command line one that sees what was mounted. */
+export type Inside = (file: string, ...args: string[]) => [string, string[]];
+
+/**
+ * Mounts a file system of its own, in memory, on a folder, as root; `options` are those of tmpfs. Only
+ * what runs `inside` sees it: it belongs to a process of the test and goes with it, however that ends.
+ */
+export async function mounted(t: TestContext, folder: string, options = ''): Promise<Inside> {
+  const script = 'mount -t tmpfs -o "$1" tmpfs "$2" && echo mounted >&2 && exec cat';
+  const args = ['-m', '/bin/sh', '-c', script, 'sh', `mode=755,${options}`, folder];
+  const keeper = start(t, 'unshare', args);
+  await keeper.says(/^mounted$/m);
+  return (file, ...words) => ['nsenter', ['-m', '-t', `${keeper.child.pid}`, '--', file, ...words]];
+}

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import { Endpoint } from '../../src/drain/endpoint.ts';
+import { limits } from '../../src/mail/limits.ts';
+import { holds } from '../support/holds.ts';
+
+const SECOND = 1000;
+const HOUR = 3600 * SECOND;
+
+/** Begins as many posts as there is room for, and returns what ends each. */
+function fill(endpoint: Endpoint): (() => void)[] {
+  const ends: (() => void)[] = [];
+  while (endpoint.room > 0) ends.push(endpoint.begin());
+  return ends;
+}
+
+/** A round trip in which every post that may be begun passes; returns how many these were. */
+function passAll(endpoint: Endpoint, now: number): number {
+  const ends = fill(endpoint);
+  for (const end of ends) {
+    endpoint.postPassed(now);
+    end();
+  }
+  return ends.length;
+}
+
+test('one post goes first; then the posts in flight double with each round trip, up to 64', () => {
+  const endpoint = new Endpoint();
+  const rounds = Array.from({ length: 8 }, (_, now) => passAll(endpoint, now));
+  assert.deepEqual(rounds, [1, 2, 4, 8, 16, 32, 64, 64]);
+});
+
+test('while it is down nothing may be begun, also when its time is up, until a probe passes', () => {
+  const endpoint = new Endpoint();
+  passAll(endpoint, 0);
+  const wait = endpoint.trouble(0, 0, undefined);
+  assert.equal(wait, SECOND);
+  assert.equal(endpoint.downUntil, SECOND);
+  assert.equal(endpoint.room, 0);
+  endpoint.probePassed();
+  assert.equal(endpoint.downUntil, undefined);
+  assert.equal(endpoint.room, 1, 'the ramp begins anew');
+});
+
+test('a probe does not reset the count of failures, a post does', () => {
+  const endpoint = new Endpoint();
+  const waits: (number | undefined)[] = [];
+  for (let turn = 0, now = 0; turn < 8; turn += 1) {
+    waits.push(endpoint.trouble(now, 0, undefined));
+    now = endpoint.downUntil ?? NaN;
+    endpoint.probePassed();
+  }
+  assert.deepEqual(
+    waits,
+    [1, 2, 4, 8, 16, 32, 60, 60].map((seconds) => seconds * SECOND),
+  );
+  assert.equal(endpoint.failures, 8);
+  endpoint.postPassed(HOUR);
+  assert.equal(endpoint.failures, 0);
+  assert.equal(endpoint.trouble(HOUR, 0, undefined), SECOND);
+});
+
+test('a probe that fails counts as well, and the waiting starts from its end', () => {
+  const endpoint = new Endpoint();
+  endpoint.trouble(0, 0, undefined);
+  assert.equal(endpoint.trouble(1500, 0, undefined), 2 * SECOND);
+  assert.equal(endpoint.downUntil, 1500 + 2 * SECOND);
+  assert.equal(endpoint.failures, 2);
+});
+
+test('of posts that fail together only the first counts; a Retry-After among them is heeded', () => {
+  const endpoint = new Endpoint();
+  for (let round = 0; round < 6; round += 1) passAll(endpoint, 0);
+  for (const [place, end] of fill(endpoint).entries()) {
+    endpoint.trouble(10 + place, 0, undefined);
+    end();
+  }
+  assert.equal(endpoint.failures, 1);
+  assert.equal(endpoint.downUntil, 10 + SECOND);
+  assert.equal(endpoint.trouble(100, 0, 90 * SECOND), undefined);
+  assert.equal(endpoint.downUntil, 100 + 90 * SECOND);
+  assert.equal(endpoint.trouble(110, 0, 5 * SECOND), undefined);
+  assert.equal(endpoint.downUntil, 100 + 90 * SECOND, 'a shorter one does not shorten it');
+  endpoint.trouble(120, 0, HOUR);
+  assert.equal(endpoint.downUntil, 120 + limits.retryAfterMaxMs);
+});
+
+test('a post that passes late ends the outage', () => {
+  const endpoint = new Endpoint();
+  endpoint.trouble(0, 0, HOUR);
+  endpoint.postPassed(10);
+  assert.equal(endpoint.downUntil, undefined);
+  assert.ok(endpoint.room > 0);
+});
+
+test('posts begun before an outage do not take up the ramp after it, nor free it twice', () => {
+  const endpoint = new Endpoint();
+  for (let round = 0; round < 4; round += 1) passAll(endpoint, 0);
+  const stragglers = fill(endpoint);
+  assert.equal(stragglers.length, 16);
+  endpoint.trouble(0, 0, undefined);
+  endpoint.probePassed();
+  assert.equal(endpoint.room, 1);
+  const end = endpoint.begin();
+  assert.equal(endpoint.room, 0);
+  for (const each of stragglers) each();
+  assert.equal(endpoint.room, 0, 'the one post of this ramp is still in flight');
+  end();
+  assert.equal(endpoint.room, 1);
+});
+
+test('whatever happens, there is room for at most 64, none while down, and some in the end', (t) => {
+  const event = fc.constantFrom('begin', 'begin', 'begin', 'pass', 'fail', 'retry after', 'probe');
+  holds(
+    t,
+    fc.property(fc.array(event, { maxLength: 300 }), (events) => {
+      const endpoint = new Endpoint();
+      const inFlight: (() => void)[] = [];
+      for (const [turn, each] of events.entries()) {
+        const now = turn * 500;
+        if (each === 'begin' && endpoint.room > 0) inFlight.push(endpoint.begin());
+        if (each === 'pass') endpoint.postPassed(now);
+        if (each === 'fail') endpoint.trouble(now, 0.5, undefined);
+        if (each === 'retry after') endpoint.trouble(now, 0.5, 30 * SECOND);
+        if (each === 'probe') endpoint.probePassed();
+        else if (each !== 'begin') inFlight.shift()?.();
+        assert.ok(endpoint.room >= 0 && endpoint.room <= limits.inFlight, String(endpoint.room));
+        if (endpoint.downUntil !== undefined) assert.equal(endpoint.room, 0);
+      }
+      for (const end of inFlight) end();
+      endpoint.probePassed();
+      assert.ok(endpoint.room > 0 && endpoint.room <= limits.inFlight, String(endpoint.room));
+    }),
+  );
+});
+
+test('passedSince tells whether a post passed, not a probe, since a time', () => {
+  const endpoint = new Endpoint();
+  endpoint.probePassed();
+  assert.equal(endpoint.passedSince(-SECOND), false);
+  endpoint.postPassed(100);
+  assert.equal(endpoint.passedSince(100), true);
+  assert.equal(endpoint.passedSince(101), false);
+});
+
+test('a fault is told at once, then hourly, each for itself, and at once again after a post', () => {
+  const endpoint = new Endpoint();
+  const told = (remedy: string, now: number) => endpoint.tellFault(remedy, now);
+  assert.equal(told('the key', 0), true);
+  assert.equal(told('the key', HOUR - 1), false);
+  assert.equal(told('the key', HOUR), true);
+  assert.equal(told('the key', HOUR + 1), false);
+  assert.equal(told('the DNS', HOUR + 2), true, 'another fault');
+  endpoint.probePassed();
+  assert.equal(told('the DNS', HOUR + 3), false, 'a probe says nothing of posts');
+  endpoint.postPassed(HOUR + 4);
+  assert.equal(told('the DNS', HOUR + 5), true);
+});

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import test from 'node:test';
+import { inCheckout } from '../support/program.ts';
+
+/** Something that a source file imports: a file of ours by its path in src, or a module by its name. */
+interface Import {
+  /** Types alone, which are gone when the program runs. */
+  typeOnly: boolean;
+  file?: string;
+  module?: string;
+}
+
+const STATEMENT = /^(?:import|export)(?<types> type)? (?:[^;'=()]*? from )?'(?<what>[^']+)';$/gm;
+const CALL = /(?:\bimport|\brequire(?:\.resolve)?|\bcreateRequire\([^)]*\))\('(?<what>[^']+)'\)/g;
+
+const sources = new Map(
+  readdirSync(inCheckout('src'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
+    .map((path) => [path, readFileSync(inCheckout(`src/${path}`), 'utf8')]),
+);
+
+function importsOf(path: string): Import[] {
+  const text = sources.get(path);
+  assert.ok(text !== undefined, `src/${path} is imported and does not exist`);
+  return [...text.matchAll(STATEMENT), ...text.matchAll(CALL)].map(({ groups }) => {
+    const typeOnly = groups?.['types'] !== undefined;
+    const what = groups?.['what'] ?? '';
+    return what.startsWith('.')
+      ? { typeOnly, file: join(dirname(path), what) }
+      : { typeOnly, module: what };
+  });
+}
+
+/** The files that run when this one is loaded. */
+function closure(path: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(path)) return seen;
+  seen.add(path);
+  for (const { file, typeOnly } of importsOf(path)) if (file && !typeOnly) closure(file, seen);
+  return seen;
+}
+
+const [ANY, NONE] = [/^/, /^$/];
+
+/** What a station may import besides itself: folders or files of ours, and modules. */
+const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
+  mail: { files: [], modules: NONE },
+  host: { files: ['mail'], modules: ANY },
+  spool: { files: ['host', 'mail'], modules: ANY },
+  wire: { files: ['host', 'mail'], modules: ANY },
+  pipe: { files: ['spool', 'mail', /^host\/open-database\.ts$/], modules: /^node:/ },
+  drain: { files: ['spool', 'wire', 'host', 'mail'], modules: ANY },
+  proxy: { files: ['wire', 'host', 'mail'], modules: ANY },
+  client: { files: ['wire', 'host', 'mail'], modules: ANY },
+  admin: {
+    files: ['spool', 'wire', 'host', 'mail', /^(?:drain|proxy|client)\/command\.ts$/],
+    modules: ANY,
+  },
+  bin: { files: [ANY], modules: ANY },
+};
+
+test('imports go bin → stations → spool, wire → host, mail, as DESIGN and src/README.md say', () => {
+  const wrong = [...sources.keys()].flatMap((path) => {
+    const station = path.split('/')[0] ?? '';
+    const rule = rules[station];
+    if (!rule) return [`src/${path}: a station without a rule`];
+    return importsOf(path)
+      .filter(({ file, module }) => {
+        if (module !== undefined) return !rule.modules.test(module);
+        return ![station, ...rule.files].some((allowed) =>
+          typeof allowed === 'string' ? file?.startsWith(`${allowed}/`) : allowed.test(file ?? ''),
+        );
+      })
+      .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`);
+  });
+  assert.deepEqual(wrong, []);
+});
+
+test('every kind of import is seen by this test', () => {
+  const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
+  assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'pipe/exim-pipe.ts']);
+  const dgram = importsOf('host/journal-sink.ts').filter(({ module }) => module === 'unix-dgram');
+  assert.deepEqual(
+    dgram.map(({ typeOnly }) => typeOnly),
+    [true, false],
+  );
+  assert.ok(modules('host/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')));
+  assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
+  assert.ok(
+    importsOf('spool/open-spool.ts').some((each) => each.module === 'yargs' && each.typeOnly),
+  );
+});
+
+test('exim-pipe loads nothing but pipe, spool, mail and the opening of a database', () => {
+  const files = [...closure('bin/exim-pipe.ts')];
+  const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
+  assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
+  const host = files.filter((file) => file.startsWith('host/'));
+  assert.deepEqual(host.toSorted(), ['host/free-space.ts', 'host/open-database.ts']);
+  const modules = files.flatMap((file) =>
+    importsOf(file).flatMap(({ module, typeOnly }) => (module && !typeOnly ? [module] : [])),
+  );
+  const packages = new Set(modules.filter((name) => !name.startsWith('node:')));
+  assert.deepEqual([...packages].toSorted(), [
+    'better-sqlite3',
+    'better-sqlite3/build/Release/better_sqlite3.node',
+  ]);
+});
+
+test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no other package', () => {
+  const bundle = readFileSync(inCheckout('dist/exim-pipe.cjs'), 'utf8');
+  const parts = [...bundle.matchAll(/^\/\/ (?<path>(?:src|node_modules)\/\S+)$/gm)].map(
+    ({ groups }) => groups?.['path']?.split('/').slice(0, 2).join('/') ?? '',
+  );
+  assert.deepEqual([...new Set(parts)].toSorted(), [
+    'node_modules/better-sqlite3',
+    'node_modules/bindings',
+    'node_modules/file-uri-to-path',
+    'src/bin',
+    'src/host',
+    'src/mail',
+    'src/pipe',
+    'src/spool',
+  ]);
+  assert.doesNotMatch(bundle, /undici|yargs|unix-dgram/);
+});
+
+test('no file of src has more than 350 lines', () => {
+  const long = [...sources].filter(([, text]) => text.split('\n').length > 351);
+  assert.deepEqual(
+    long.map(([path]) => path),
+    [],
+  );
+});

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import { encodeEntry, type Entry } from '../../src/host/journal-sink.ts';
+import { Journal } from '../../src/host/journal.ts';
+import { holds } from '../support/holds.ts';
+
+test('an entry is KEY=value lines, in the native protocol of the journal', () => {
+  const entry: Entry = { text: 'sent', priority: 6, fields: { MAIL_ID: 'ab', MAIL_ATTEMPT: 2 } };
+  assert.equal(
+    encodeEntry(entry).toString(),
+    'MESSAGE=sent\nPRIORITY=6\nSYSLOG_IDENTIFIER=appengine-mailer\nMAIL_ID=ab\nMAIL_ATTEMPT=2\n',
+  );
+});
+
+test('a list is its field repeated, and what is undefined is left out', () => {
+  const fields = { MAIL_RECIPIENT: ['a@b', 'c=d'], MAIL_DUE: undefined, MAIL_STATUS: [] };
+  const lines = encodeEntry({ text: '', priority: 3, fields }).toString().split('\n').slice(3);
+  assert.deepEqual(lines, ['MAIL_RECIPIENT=a@b', 'MAIL_RECIPIENT=c=d', '']);
+});
+
+test('a value with a line break has its length in octets before it, in 8 octets, lowest first', () => {
+  const encoded = encodeEntry({ text: 'ü\n2', priority: 3, fields: {} });
+  const expected = Buffer.from('MESSAGE\n\x04\0\0\0\0\0\0\0\xc3\xbc\n2\nPRIORITY=3\n', 'latin1');
+  assert.deepEqual(encoded.subarray(0, expected.length), expected);
+});
+
+test('a reader of the protocol gets every value back, whatever is in it', (t) => {
+  const value = fc.string({ unit: 'grapheme' }).map((text) => text.toWellFormed());
+  const broken = fc.array(fc.oneof(value, fc.constantFrom('\n', '=', 'PRIORITY=0\n')));
+  holds(
+    t,
+    fc.property(broken, fc.array(value), (pieces, list) => {
+      const entry: Entry = { text: pieces.join(''), priority: 4, fields: { MAIL_X: list } };
+      assert.deepEqual(parse(encodeEntry(entry)), [
+        ['MESSAGE', entry.text],
+        ['PRIORITY', '4'],
+        ['SYSLOG_IDENTIFIER', 'appengine-mailer'],
+        ...list.map((each) => ['MAIL_X', each]),
+      ]);
+    }),
+    500,
+  );
+});
+
+/** Reads a datagram as journald does. */
+function parse(datagram: Buffer): [name: string, value: string][] {
+  const fields: [string, string][] = [];
+  for (let at = 0; at < datagram.length;) {
+    const lineEnd = datagram.indexOf('\n', at);
+    const line = datagram.toString('utf8', at, lineEnd);
+    const equals = line.indexOf('=');
+    at = lineEnd + 1;
+    if (equals >= 0) {
+      fields.push([line.slice(0, equals), line.slice(equals + 1)]);
+      continue;
+    }
+    const end = at + 8 + Number(datagram.readBigUInt64LE(at));
+    fields.push([line, datagram.toString('utf8', at + 8, end)]);
+    assert.equal(datagram[end], 0x0a);
+    at = end + 1;
+  }
+  return fields;
+}
+
+const mail = (text: string) => ({ id: 'ab12', eximId: '1abc-0', sender: text });
+
+/** Every method, with foreign text wherever some may come in. The type says when one is missing. */
+const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => void } = {
+  attempted: (journal, text) => {
+    const states = ['sent', 'pending', 'failed'] as const;
+    const recipients = states.map((state) => ({
+      address: text,
+      state,
+      status: '4.0.0',
+      reason: text,
+    }));
+    journal.attempted(mail(text), 3, recipients, 60_000, 0);
+  },
+  postponed: (journal, text) =>
+    journal.postponed(mail(text), 2, [text, 'a@b'], '4.4.1', text, 1000),
+  endpointDown: (journal, text) => journal.endpointDown(text, text, 2, 1000, 7),
+  endpointUp: (journal, text) => journal.endpointUp(text, 1000, 7),
+  operatorFault: (journal, text) => journal.operatorFault(text, text),
+  drainStarted: (journal, text) => journal.drainStarted(text, text, 1, 1),
+  drainStopped: (journal, text) => journal.drainStopped(text, 0),
+  spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
+  spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
+  proxyStarted: (journal, text) => journal.proxyStarted(text, text, text, 1),
+  proxyStopped: (journal, text) => journal.proxyStopped(text),
+  verdicts: (journal, text) => {
+    journal.verdicts('ab12', text, [{ recipient: text, status: '5.0.0', reason: text }]);
+  },
+  outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
+  requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
+  proxyTrouble: (journal, text) => journal.proxyTrouble(text),
+};
+
+function entriesOf(method: keyof Journal, text: string): Entry[] {
+  const entries: Entry[] = [];
+  calls[method](new Journal((entry) => entries.push(entry)), text);
+  return entries;
+}
+
+const hostile = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom('\n', '\r', '\0', '\x1b[2J', '\x9b', '\u2028', '\u2029', '\u202e', '\udc8a'),
+      fc.string({ unit: 'binary' }),
+    ),
+  )
+  .map((pieces) => pieces.join(''));
+
+for (const method of Object.keys(calls) as (keyof Journal)[]) {
+  test(`${method} is one line without control characters, whatever it is told`, (t) => {
+    holds(
+      t,
+      fc.property(hostile, (text) => {
+        const [entry, ...more] = entriesOf(method, text);
+        assert.ok(entry);
+        assert.deepEqual(more, []);
+        for (const each of [entry.text, ...Object.values(entry.fields).flat()]) {
+          assert.doesNotMatch(String(each), /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+        }
+      }),
+      100,
+    );
+  });
+
+  test(`${method} has an event and its catalog id`, () => {
+    const { MAIL_EVENT, MESSAGE_ID } = entriesOf(method, 'x')[0]?.fields ?? {};
+    assert.match(String(MAIL_EVENT), /^[a-z_]+$/);
+    assert.match(String(MESSAGE_ID), /^[0-9a-f]{32}$/);
+  });
+}
+
+test('the fields of a message can be asked for: id, Exim id, recipients, statuses, attempt, due', () => {
+  const [entry] = entriesOf('attempted', 'a@b');
+  const { MAIL_EVENT, ...fields } = entry?.fields ?? {};
+  assert.equal(MAIL_EVENT, 'failed');
+  assert.deepEqual(fields, {
+    MESSAGE_ID: fields['MESSAGE_ID'],
+    MAIL_ID: 'ab12',
+    EXIM_ID: '1abc-0',
+    MAIL_RECIPIENT: ['a@b', 'a@b', 'a@b'],
+    MAIL_STATUS: ['4.0.0'],
+    MAIL_ATTEMPT: 3,
+    MAIL_DUE: '1970-01-01T00:01:00.000Z',
+  });
+});
+
+test('a line names ten recipients and counts the rest, the fields have them all', () => {
+  const entries: Entry[] = [];
+  const journal = new Journal((entry) => entries.push(entry));
+  const recipients = Array.from({ length: 12 }, (_, number) => `r${number}@b`);
+  journal.postponed(mail('s@c'), 1, recipients, '4.4.1', 'down', 1000);
+  assert.match(entries[0]?.text ?? '', /<r9@b> and 2 more/);
+  assert.deepEqual(entries[0]?.fields['MAIL_RECIPIENT'], recipients);
+});

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import { blame, meaningOf, type Passing, type Trouble } from '../../src/drain/meaning.ts';
+import { decodeVerdicts } from '../../src/wire/verdicts.ts';
+import { holds } from '../support/holds.ts';
+
+/** Whom an answer blames: the endpoint always, or the message when posts, or already a probe, pass. */
+type Blamed = 'the endpoint' | 'the message when posts pass' | 'the message when a probe passes';
+
+const blamed: Record<Blamed, Record<Passing, 'endpoint' | 'message'>> = {
+  'the endpoint': { nothing: 'endpoint', probe: 'endpoint', posts: 'endpoint' },
+  'the message when posts pass': { nothing: 'endpoint', probe: 'endpoint', posts: 'message' },
+  'the message when a probe passes': { nothing: 'endpoint', probe: 'message', posts: 'message' },
+};
+
+/** A test a row: what came, whom it blames, and a word of what the operator is to do, if anything. */
+function row(name: string, answer: Trouble, blames: Blamed, remedy?: RegExp, text?: RegExp): void {
+  test(`${name}: trouble of ${blames} (law 5)`, () => {
+    const meaning = meaningOf(answer);
+    for (const passing of ['nothing', 'probe', 'posts'] as const) {
+      assert.equal(blame(meaning, passing), blamed[blames][passing], `${passing} passing`);
+    }
+    if (remedy) assert.match(meaning.remedy ?? 'no remedy', remedy);
+    else assert.equal(meaning.remedy, undefined);
+    assert.match(meaning.text, text ?? /./);
+  });
+}
+
+const network = (code: string, text = `what the system says of ${code}`): Trouble => ({
+  kind: 'network',
+  code,
+  text,
+});
+
+row('an unknown name', network('ENOTFOUND'), 'the endpoint', /host name .* DNS/, /name is unknown/);
+const noWayThere = [
+  ['a resolver that does not answer', 'EAI_AGAIN'],
+  ['a resolver that fails', 'EAI_FAIL'],
+  ['a refused connection', 'ECONNREFUSED'],
+  ['a host out of reach', 'EHOSTUNREACH'],
+  ['a host that is down', 'EHOSTDOWN'],
+  ['a network out of reach', 'ENETUNREACH'],
+  ['a network that is down', 'ENETDOWN'],
+  ['a connection that takes too long', 'UND_ERR_CONNECT_TIMEOUT'],
+  ['no port left', 'EADDRNOTAVAIL'],
+  ['no file descriptor left', 'EMFILE'],
+  ['no file descriptor left anywhere', 'ENFILE'],
+] as const;
+for (const [name, code] of noWayThere) {
+  row(name, network(code), 'the endpoint', undefined, /cannot be reached/);
+}
+
+const distrusted = [
+  ['a self-signed certificate', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+  ['a private authority', 'SELF_SIGNED_CERT_IN_CHAIN'],
+  ['an incomplete chain', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'],
+  ['an unknown issuer', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'],
+  ['an expired certificate', 'CERT_HAS_EXPIRED'],
+  ['a certificate of tomorrow', 'CERT_NOT_YET_VALID'],
+  ['a revoked certificate', 'CERT_REVOKED'],
+  ['a bad signature in a certificate', 'CERT_SIGNATURE_FAILURE'],
+  ['an authority that is none', 'INVALID_CA'],
+  ['a certificate for something else', 'INVALID_PURPOSE'],
+  ['a chain that is too long', 'PATH_LENGTH_EXCEEDED'],
+  ['a certificate for another name', 'ERR_TLS_CERT_ALTNAME_INVALID'],
+  ['another name, as OpenSSL says it', 'HOSTNAME_MISMATCH'],
+  ['an expired CRL', 'CRL_HAS_EXPIRED'],
+  ['no TLS on that port', 'EPROTO'],
+  ['an unexpected TLS version', 'ERR_SSL_WRONG_VERSION_NUMBER'],
+  ['a TLS alert', 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA'],
+  ['a TLS handshake that stalls', 'ERR_TLS_HANDSHAKE_TIMEOUT'],
+  ['no TLS with the web proxy', 'UND_ERR_PRX_TLS'],
+] as const;
+for (const [name, code] of distrusted) {
+  row(name, network(code), 'the endpoint', /certificate.*--ca-file/, /no trusted TLS/);
+}
+
+row('an impossible URL', network('ERR_INVALID_URL'), 'the endpoint', /GMAIL_PROXY_URL/);
+row('an impossible request', network('UND_ERR_INVALID_ARG'), 'the endpoint', /https_proxy/);
+
+const brokenOff = [
+  ['a reset', 'ECONNRESET'],
+  ['a broken pipe', 'EPIPE'],
+  ['a connection that went silent', 'ETIMEDOUT'],
+  ['an aborted connection', 'ECONNABORTED'],
+  ['a connection closed by the other side', 'UND_ERR_SOCKET'],
+  ['an answer that does not come', 'TIMEOUT'],
+  ['an answer that is cut short', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
+  ['an answer without an end', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'],
+  ['an answer that is not HTTP', 'HPE_INVALID_CONSTANT'],
+  ['headers without an end', 'UND_ERR_HEADERS_OVERFLOW'],
+  ['anything that nobody thought of', 'UNKNOWN'],
+] as const;
+for (const [name, code] of brokenOff) {
+  row(name, network(code), 'the message when a probe passes', undefined, /the post .* failed/);
+}
+
+const http = (status: number, text = '', retryAfterMs?: number): Trouble => ({
+  kind: 'http',
+  status,
+  text,
+  retryAfterMs,
+});
+
+for (const status of [100, 101, 103, 199, 0]) {
+  row(`HTTP ${status}, no final answer`, http(status), 'the endpoint', /speaks HTTP v2/);
+}
+for (const status of [201, 202, 204, 206, 226]) {
+  row(`HTTP ${status}, of another server`, http(status), 'the endpoint', /speaks HTTP v2/);
+}
+for (const status of [300, 301, 302, 303, 304, 307, 308, 399]) {
+  row(`HTTP ${status}, a redirect`, http(status), 'the endpoint', /final address/, /not followed/);
+}
+row('HTTP 401', http(401), 'the endpoint', /GMAIL_SECRET_KEY/);
+row('HTTP 403', http(403), 'the message when posts pass', /firewall/);
+row('HTTP 404', http(404), 'the endpoint', /path/);
+row('HTTP 405', http(405), 'the endpoint', /takes no posts/);
+row('HTTP 407', http(407), 'the endpoint', /https_proxy/);
+row('HTTP 410', http(410), 'the endpoint', /GMAIL_PROXY_URL/);
+row('HTTP 429', http(429), 'the endpoint');
+for (const status of [400, 408, 409, 413]) {
+  row(`HTTP ${status}`, http(status), 'the message when a probe passes');
+}
+for (const status of [402, 406, 411, 414, 415, 418, 422, 425, 426, 431, 451, 499]) {
+  row(`HTTP ${status}`, http(status), 'the message when posts pass');
+}
+for (const status of [500, 501, 502, 504, 507, 520, 599, 999]) {
+  row(`HTTP ${status}`, http(status), 'the message when a probe passes');
+}
+row('HTTP 503', http(503), 'the message when posts pass');
+row('HTML of a load balancer with 502', http(502, ''), 'the message when a probe passes');
+
+const unsigned: Trouble = { kind: 'unusable', signed: false, fault: 'it is not signed' };
+row('a 200 without our signature', unsigned, 'the endpoint', /GMAIL_PROXY_URL/, /not signed/);
+const faults: [name: string, body: string][] = [
+  ['that is an HTML page', '<html>ok</html>'],
+  ['that is cut short', '{"id":"one","verdicts":[{"recip'],
+  ['about another message', '{"id":"other","verdicts":[]}'],
+  ['without verdicts', '{"id":"one"}'],
+  ['with too few verdicts', '{"id":"one","verdicts":[]}'],
+  ['about another recipient', '{"id":"one","verdicts":[{"recipient":"b@c"}]}'],
+];
+for (const [name, body] of faults) {
+  const decoded = decodeVerdicts(Buffer.from(body), 'one', ['a@b']);
+  assert.ok('fault' in decoded);
+  const answer: Trouble = { kind: 'unusable', signed: true, ...decoded };
+  row(`a signed 200 ${name}`, answer, 'the message when a probe passes', undefined, /the answer/);
+}
+row('a clock that stays wrong', { kind: 'clock' }, 'the endpoint', /clocks of both/);
+row('an attempt that drain gave up', { kind: 'aborted' }, 'the endpoint');
+
+test('what the server says and asks for is passed on', () => {
+  assert.match(meaningOf(http(503, 'relay down', 7000)).text, /answered 503 "relay down"$/);
+  for (const status of [400, 422, 429, 500, 502, 503]) {
+    assert.equal(meaningOf(http(status, '', 7000)).retryAfterMs, 7000, String(status));
+  }
+  const said = 'connect ECONNREFUSED 192.0.2.1:443';
+  assert.equal(
+    meaningOf(network('ECONNREFUSED', said)).text,
+    `the proxy cannot be reached: ${said}`,
+  );
+  assert.match(
+    meaningOf(network('ECONNRESET', 'other side closed')).text,
+    /closed \(ECONNRESET\)$/,
+  );
+});
+
+const anyTrouble: fc.Arbitrary<Trouble> = fc.oneof(
+  fc.constant<Trouble>({ kind: 'clock' }),
+  fc.constant<Trouble>({ kind: 'aborted' }),
+  fc.record({
+    kind: fc.constant('unusable' as const),
+    signed: fc.boolean(),
+    fault: fc.string({ minLength: 1 }),
+  }),
+  fc.record({
+    kind: fc.constant('http' as const),
+    status: fc.oneof(fc.integer({ min: 100, max: 599 }), fc.integer()),
+    text: fc.string({ unit: 'binary' }),
+    retryAfterMs: fc.option(fc.nat(), { nil: undefined }),
+  }),
+  fc.record({
+    kind: fc.constant('network' as const),
+    code: fc.oneof(
+      fc.constantFrom(...[...noWayThere, ...distrusted, ...brokenOff].map(([, code]) => code)),
+      fc.string(),
+    ),
+    text: fc.string({ unit: 'binary' }),
+  }),
+);
+
+test('no answer whatever is the fault of a message when nothing else passes (law 5)', (t) => {
+  holds(
+    t,
+    fc.property(anyTrouble, (answer) => {
+      const meaning = meaningOf(answer);
+      assert.equal(blame(meaning, 'nothing'), 'endpoint');
+      assert.ok(meaning.text.length > 0);
+    }),
+    2000,
+  );
+});
+
+test('what a message is blamed for while a probe passes, it is blamed for while posts pass', (t) => {
+  holds(
+    t,
+    fc.property(anyTrouble, (answer) => {
+      const meaning = meaningOf(answer);
+      if (blame(meaning, 'probe') === 'message') assert.equal(blame(meaning, 'posts'), 'message');
+    }),
+    2000,
+  );
+});

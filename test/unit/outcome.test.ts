@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import type { Delivery } from '../../src/drain/courier.ts';
+import { outcomeOf } from '../../src/drain/outcome.ts';
+import type { Claimed } from '../../src/spool/claim.ts';
+import { holds } from '../support/holds.ts';
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const DAY = 24 * 60 * MINUTE;
+const QUEUED_AT = 1_800_000_000_000;
+
+const addresses = ['a@example.org', 'b@example.org', 'c@example.org'];
+
+const message: Claimed = {
+  seq: 7,
+  id: '0123456789abcdef0123456789abcdef',
+  eximId: '1abc-0',
+  digest: Buffer.alloc(32),
+  sender: 's@example.com',
+  size: 5,
+  attempts: 3,
+  deferrals: 2,
+  renewedAt: QUEUED_AT,
+  outageMs: 1000,
+  recipients: addresses.map((address, position) => ({ position: position + 1, address })),
+};
+
+/** What becomes of the message when it is so old, and the endpoint was down for `outage` meanwhile. */
+function outcome(delivery: Delivery, { age = MINUTE, outage = 0, deferrals = 2 } = {}) {
+  const circumstances = { now: QUEUED_AT + age, outageMs: 1000 + outage, random: 0.5 };
+  return outcomeOf({ ...message, deferrals }, delivery, circumstances);
+}
+
+/** Verdicts on the recipients, in their order. */
+function verdicts(...given: [status: string, reason: string][]): Delivery {
+  return {
+    verdicts: given.map(([status, reason], position) => ({
+      recipient: addresses[position] ?? '',
+      status,
+      reason,
+    })),
+  };
+}
+
+function trouble(of: 'endpoint' | 'message' | 'nobody', retryAfterMs?: number): Delivery {
+  return {
+    verdicts: [],
+    trouble: { of, meaning: { text: 'it broke', messageWhen: 'never', retryAfterMs } },
+  };
+}
+
+const deferred: [string, string] = ['4.2.2', 'mailbox full'];
+
+test('2, 4 and 5 are sent, pending and failed, each recipient for itself (law 5)', () => {
+  const given = verdicts(['2.0.0', 'ok'], deferred, ['5.1.1', 'no such user']);
+  assert.deepEqual(outcome(given), {
+    seq: 7,
+    verdicts: [
+      { position: 1, state: 'sent', status: '2.0.0', reason: 'ok' },
+      { position: 2, state: 'pending', status: '4.2.2', reason: 'mailbox full' },
+      { position: 3, state: 'failed', status: '5.1.1', reason: 'no such user' },
+    ],
+    charged: true,
+    dueAt: QUEUED_AT + MINUTE + 2 * MINUTE,
+    lastStatus: '4.2.2',
+    lastReason: 'mailbox full',
+  });
+});
+
+test('the last status is of what is still to be done, else of what failed, else of what is sent', () => {
+  const sent: [string, string] = ['2.0.0', 'ok'];
+  const failed: [string, string] = ['5.1.1', 'no'];
+  assert.equal(outcome(verdicts(sent, failed, deferred)).lastStatus, '4.2.2');
+  assert.equal(outcome(verdicts(sent, failed, sent)).lastStatus, '5.1.1');
+  assert.equal(outcome(verdicts(sent, sent, sent)).lastStatus, '2.0.0');
+});
+
+test('a message waits longer with every deferral, and in full what a server asks for', () => {
+  const wait = (delivery: Delivery, deferrals: number) =>
+    outcome(delivery, { deferrals }).dueAt - QUEUED_AT - MINUTE;
+  assert.equal(wait(verdicts(deferred, deferred, deferred), 0), 30 * SECOND);
+  assert.equal(wait(verdicts(deferred, deferred, deferred), 3), 4 * MINUTE);
+  assert.equal(wait(trouble('message'), 3), 4 * MINUTE);
+  assert.equal(wait(trouble('message', 7 * MINUTE), 3), 7 * MINUTE);
+  assert.equal(wait(trouble('message', 60 * MINUTE), 3), 10 * MINUTE);
+  assert.equal(wait(trouble('message', 1), 3), 4 * MINUTE);
+});
+
+test('trouble of the message alone defers all its recipients and is charged (law 5)', () => {
+  const { verdicts: decided, charged, lastStatus, lastReason } = outcome(trouble('message'));
+  assert.deepEqual(
+    decided.map(({ position, state, status, reason }) => [position, state, status, reason]),
+    [1, 2, 3].map((position) => [position, 'pending', '4.3.0', 'it broke']),
+  );
+  assert.equal(charged, true);
+  assert.deepEqual([lastStatus, lastReason], ['4.3.0', 'it broke']);
+});
+
+for (const of of ['endpoint', 'nobody'] as const) {
+  test(`trouble of ${of}: nothing is decided or charged, and it is due at once (law 5)`, () => {
+    for (const age of [0, 4 * DAY, 13.99 * DAY]) {
+      assert.deepEqual(outcome(trouble(of, 7 * MINUTE), { age }), {
+        seq: 7,
+        verdicts: [],
+        charged: false,
+        dueAt: QUEUED_AT + age,
+        lastStatus: '4.4.1',
+        lastReason: 'it broke',
+      });
+    }
+  });
+}
+
+test('verdicts before trouble of the endpoint count, and are charged', () => {
+  const delivery = { ...trouble('endpoint'), ...verdicts(['2.0.0', 'ok'], ['5.1.1', 'no']) };
+  const { verdicts: decided, charged, lastStatus } = outcome(delivery);
+  assert.deepEqual(
+    decided.map(({ position, state }) => [position, state]),
+    [
+      [1, 'sent'],
+      [2, 'failed'],
+    ],
+  );
+  assert.equal(charged, true);
+  assert.equal(lastStatus, '4.4.1');
+});
+
+/** Whether the recipients fail of age: all of them, or none. */
+function expires(delivery: Delivery, age: number, outage = 0): boolean {
+  const { verdicts: decided } = outcome(delivery, { age, outage });
+  const failed = decided.filter(({ state }) => state === 'failed');
+  assert.ok(failed.length === 0 || failed.length === addresses.length);
+  assert.ok(failed.every(({ status }) => status === '5.4.7'));
+  return failed.length > 0;
+}
+
+/** The age at which it begins to expire, to a millisecond. */
+function lifetime(delivery: Delivery, outage = 0): number {
+  let [young, old] = [0, 100 * DAY];
+  assert.ok(!expires(delivery, young, outage) && expires(delivery, old, outage));
+  while (old - young > 1) {
+    const middle = Math.floor((young + old) / 2);
+    if (expires(delivery, middle, outage)) old = middle;
+    else young = middle;
+  }
+  return old;
+}
+
+const ownTrouble: [name: string, delivery: Delivery][] = [
+  ['4.x.x', verdicts(deferred, deferred, deferred)],
+  ['trouble of the message', trouble('message')],
+];
+for (const [name, delivery] of ownTrouble) {
+  test(`${name} ends a message after 5 days, or as much later as the endpoint was down (law 5)`, () => {
+    assert.equal(lifetime(delivery), 5 * DAY);
+    assert.equal(lifetime(delivery, 2 * DAY), 7 * DAY);
+    assert.equal(lifetime(delivery, 9 * DAY), 14 * DAY);
+    assert.equal(lifetime(delivery, 99 * DAY), 14 * DAY);
+    assert.equal(lifetime(delivery, -500), 5 * DAY, 'a counter cannot run back');
+  });
+}
+
+test('trouble of the endpoint ends a message only after 14 days (law 5)', () => {
+  for (const outage of [0, 9 * DAY, 99 * DAY]) {
+    assert.equal(lifetime(trouble('endpoint'), outage), 14 * DAY);
+  }
+});
+
+test('age alone ends nothing: not an attempt given up, not a success, not what has no verdict', () => {
+  assert.equal(expires(trouble('nobody'), 99 * DAY), false);
+  const states = (delivery: Delivery) =>
+    outcome(delivery, { age: 99 * DAY }).verdicts.map(({ state }) => state);
+  assert.deepEqual(states(verdicts(['2.0.0', 'ok'])), ['sent']);
+  assert.deepEqual(states({ ...trouble('nobody'), ...verdicts(['2.0.0', 'ok']) }), ['sent']);
+});
+
+test('what expired says for how long it was tried and what was said last', () => {
+  const [first] = outcome(verdicts(deferred), { age: 5.5 * DAY }).verdicts;
+  assert.match(first?.reason ?? '', /not delivered in 5 days.*4\.2\.2 mailbox full$/);
+});
+
+test('only a 5.x.x verdict for that recipient, or old age at a failing attempt, fails one (law 5)', (t) => {
+  const status = fc.constantFrom('2.0.0', '4.0.0', '4.5.3', '5.0.0', '5.4.7');
+  const verdict = fc.record({ recipient: fc.constantFrom(...addresses, 'x@y'), status });
+  const delivery = fc.record({
+    verdicts: fc.array(
+      verdict.map((each) => ({ ...each, reason: 'so' })),
+      { maxLength: 4 },
+    ),
+    of: fc.option(fc.constantFrom('endpoint', 'message', 'nobody')),
+  });
+  const time = fc.integer({ min: -DAY, max: 20 * DAY });
+  holds(
+    t,
+    fc.property(
+      delivery,
+      time,
+      time,
+      fc.double({ min: 0, max: 0.99, noNaN: true }),
+      (given, age, outage, random) => {
+        const ended = given.of && trouble(given.of).trouble;
+        const { verdicts: decided, dueAt } = outcomeOf(
+          message,
+          { verdicts: given.verdicts, ...(ended ? { trouble: ended } : {}) },
+          { now: QUEUED_AT + age, outageMs: 1000 + outage, random },
+        );
+        assert.ok(dueAt >= QUEUED_AT + age);
+        for (const { position, state } of decided) {
+          const said = given.verdicts.findLast(
+            ({ recipient }) => recipient === addresses[position - 1],
+          );
+          const refused = said?.status.startsWith('5') ?? false;
+          const sent = said?.status.startsWith('2') ?? false;
+          if (state === 'sent') assert.ok(sent);
+          if (state === 'failed' && !refused) {
+            assert.ok(!sent);
+            const failing = said !== undefined || given.of === 'message' || given.of === 'endpoint';
+            const oldAge = !said && given.of === 'endpoint' ? 14 * DAY : 5 * DAY;
+            assert.ok(failing && age >= oldAge, `failed at ${age} ms`);
+          }
+        }
+      },
+    ),
+    3000,
+  );
+});

@@ -1,0 +1,259 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import test, { type TestContext } from 'node:test';
+import { attempt, type Answer, type Post } from '../../src/wire/attempt.ts';
+import { Connection } from '../../src/wire/connection.ts';
+import { encodeVerdicts } from '../../src/wire/verdicts.ts';
+import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
+
+const key = Buffer.from('a secret key');
+const message = Buffer.from('Subject: x\n\n\0\xff\r\n', 'latin1');
+const post: Post = {
+  id: '0123456789abcdef0123456789abcdef',
+  envelope: { sender: 's@example.com', recipients: ['a@example.org', 'ü@example.org'] },
+  bytes: [message.subarray(0, 9), message.subarray(9)],
+  size: message.length,
+};
+const never = new AbortController().signal;
+
+/** One attempt at a proxy that answers so; the connection shows what was learned. */
+async function ask(t: TestContext, script: Script, connection?: Connection): Promise<Answer> {
+  const proxy = await ScriptedProxy.start(t, key.toString(), script);
+  const used = connection ?? new Connection({ url: new URL(proxy.url), key });
+  t.after(() => used.close());
+  return attempt(used, post, never);
+}
+
+test('the request is what the interface says, byte for byte, and nothing else', async (t) => {
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => proxy.accept(post));
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  const before = Math.floor(Date.now() / 1000);
+  await attempt(connection, post, never);
+  const after = Math.floor(Date.now() / 1000);
+
+  const [{ request, timestamp, ...received } = assert.fail()] = proxy.posts;
+  assert.deepEqual([request.method, request.url], ['POST', '/']);
+  const body = Buffer.concat([
+    Buffer.from('{"sender":"s@example.com","recipients":["a@example.org","ü@example.org"]}\n'),
+    message,
+  ]);
+  assert.ok(Number(timestamp) >= before && Number(timestamp) <= after, timestamp);
+  const hmac = createHmac('sha256', key).update(`${post.id}.${timestamp}.`).update(body);
+  assert.deepEqual(
+    { ...request.headers },
+    {
+      host: new URL(proxy.url).host,
+      connection: 'keep-alive',
+      'content-type': 'application/vnd.appengine-mailer.v2',
+      'content-length': String(body.length),
+      'user-agent': 'appengine-mailer',
+      'webhook-id': post.id,
+      'webhook-timestamp': timestamp,
+      'webhook-signature': `v1,${hmac.digest('base64')}`,
+    },
+  );
+  assert.deepEqual(received.bytes, message);
+  assert.deepEqual(received.recipients, post.envelope.recipients);
+});
+
+test('verdicts: all classes, in the order of the recipients, reasons cut to 500 characters', async (t) => {
+  const answer = await ask(t, (post, proxy) =>
+    proxy.answer(post, (recipient) =>
+      recipient.startsWith('a')
+        ? { status: '5.1.1', reason: 'no' }
+        : { status: '4.2.2', reason: 'x'.repeat(600) },
+    ),
+  );
+  assert.deepEqual(answer, {
+    kind: 'verdicts',
+    verdicts: [
+      { recipient: 'a@example.org', status: '5.1.1', reason: 'no' },
+      { recipient: 'ü@example.org', status: '4.2.2', reason: 'x'.repeat(500) },
+    ],
+  });
+});
+
+test('a 200 counts only when it is signed, complete and about this post (law 5)', async (t) => {
+  const [a, b] = post.envelope.recipients.map((recipient) => ({
+    recipient,
+    status: '2.0.0',
+    reason: '',
+  }));
+  assert.ok(a && b);
+  const bodies: [string, string | Buffer, RegExp][] = [
+    ['another id', encodeVerdicts('another', [a, b]), /another message/],
+    ['the other order', encodeVerdicts(post.id, [b, a]), /other recipients/],
+    ['one too few', encodeVerdicts(post.id, [a]), /1 verdicts for 2/],
+    ['one too many', encodeVerdicts(post.id, [a, b, b]), /3 verdicts for 2/],
+    [
+      'a class that is none',
+      encodeVerdicts(post.id, [a, { ...b, status: '3.1.1' }]),
+      /is none: .3\.1\.1/,
+    ],
+    ['a status that is none', encodeVerdicts(post.id, [a, { ...b, status: '250 OK' }]), /is none/],
+    [
+      'a number for a status',
+      JSON.stringify({ id: post.id, verdicts: [a, { ...b, status: 5 }] }),
+      /is none/,
+    ],
+    [
+      'no reason',
+      JSON.stringify({ id: post.id, verdicts: [a, { ...b, reason: null }] }),
+      /without a reason/,
+    ],
+    [
+      'null for a verdict',
+      JSON.stringify({ id: post.id, verdicts: [a, null] }),
+      /other recipients/,
+    ],
+    ['verdicts that are no list', JSON.stringify({ id: post.id, verdicts: {} }), /no verdicts/],
+    ['null', 'null', /another message/],
+    ['nothing', '', /not JSON/],
+    ['half of it', encodeVerdicts(post.id, [a, b]).subarray(0, 40), /not JSON/],
+    ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), /not JSON in UTF-8/],
+  ];
+  for (const [name, body, fault] of bodies) {
+    const answer = await ask(t, (post, proxy) => proxy.signed(post, 200, Buffer.from(body)));
+    assert.ok(answer.kind === 'unusable' && answer.signed, `${name}: ${JSON.stringify(answer)}`);
+    assert.match(answer.fault, fault, name);
+  }
+});
+
+test('a signature of another key, id, time or body is none (law 5)', async (t) => {
+  const body = encodeVerdicts(
+    post.id,
+    post.envelope.recipients.map((recipient) => ({ recipient, status: '5.1.1', reason: '' })),
+  );
+  const right = {
+    'webhook-id': post.id,
+    'webhook-timestamp': '1',
+    'webhook-signature': mac(`${post.id}.1.${body.toString()}`),
+  };
+  const wrong: [string, Record<string, string>][] = [
+    ['none', {}],
+    [
+      'another key',
+      {
+        ...right,
+        'webhook-signature': mac(`${post.id}.1.${body.toString()}`, Buffer.from('other')),
+      },
+    ],
+    [
+      'another id',
+      { ...right, 'webhook-id': 'x', 'webhook-signature': mac(`x.1.${body.toString()}`) },
+    ],
+    ['another time', { ...right, 'webhook-timestamp': '2' }],
+    ['another body', { ...right, 'webhook-signature': mac(`${post.id}.1.${body.toString()} `) }],
+    [
+      'a time that is none',
+      {
+        ...right,
+        'webhook-timestamp': 'now',
+        'webhook-signature': mac(`${post.id}.now.${body.toString()}`),
+      },
+    ],
+  ];
+  for (const [name, headers] of wrong) {
+    const answer = await ask(t, ({ response }) => void response.writeHead(200, headers).end(body));
+    assert.deepEqual(
+      answer,
+      { kind: 'unusable', signed: false, fault: 'the answer is not signed with our key' },
+      name,
+    );
+  }
+  const second = { ...right, 'webhook-signature': `${mac('x')} ${right['webhook-signature']}` };
+  const answer = await ask(t, ({ response }) => void response.writeHead(200, second).end(body));
+  assert.equal(answer.kind, 'verdicts', 'one of several signatures suffices');
+});
+
+test('a signed 401 sets the clock for the next attempt, an unsigned one does not', async (t) => {
+  const ahead = 7_200_000;
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) =>
+    proxy.posts.length === 1
+      ? proxy.signed(post, 401, Buffer.from('off'), Math.floor((Date.now() + ahead) / 1000))
+      : proxy.accept(post),
+  );
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  assert.deepEqual(await attempt(connection, post, never), { kind: 'clock' });
+  assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+  const [first, second] = proxy.posts.map(({ timestamp }) => Number(timestamp));
+  const step = (second ?? 0) - (first ?? 0);
+  assert.ok(step >= 7199 && step < 7260, `${step} s`);
+
+  const unsigned = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => unsigned.close());
+  proxy.script = ({ response }) =>
+    void response.writeHead(401, { 'webhook-id': post.id, 'webhook-timestamp': '1' }).end();
+  assert.deepEqual(await attempt(unsigned, post, never), {
+    kind: 'http',
+    status: 401,
+    text: '',
+    retryAfterMs: undefined,
+  });
+  assert.equal(unsigned.clockOffsetMs, 0);
+});
+
+test('any other status is told with its plain text and Retry-After, and no redirect is followed', async (t) => {
+  const http = async (status: number, headers: Record<string, string>, body: string) =>
+    ask(t, ({ response }) => void response.writeHead(status, headers).end(body));
+  const plain = { 'content-type': 'text/plain' };
+  assert.deepEqual(await http(503, { ...plain, 'retry-after': '7' }, ' later \n'), {
+    kind: 'http',
+    status: 503,
+    text: 'later',
+    retryAfterMs: 7000,
+  });
+  assert.deepEqual(await http(400, { 'content-type': 'text/html' }, '<p>no'), {
+    kind: 'http',
+    status: 400,
+    text: '',
+    retryAfterMs: undefined,
+  });
+  assert.deepEqual(await http(204, plain, ''), {
+    kind: 'http',
+    status: 204,
+    text: '',
+    retryAfterMs: undefined,
+  });
+  const long = await http(500, plain, 'x'.repeat(600));
+  assert.ok(long.kind === 'http' && long.text.length === 500);
+
+  const date = await http(429, { 'retry-after': new Date(Date.now() + 90_000).toUTCString() }, '');
+  assert.ok(
+    date.kind === 'http' && (date.retryAfterMs ?? 0) > 60_000 && (date.retryAfterMs ?? 0) <= 90_000,
+  );
+  const past = await http(429, { 'retry-after': 'Mon, 01 Jan 2024 00:00:00 GMT' }, '');
+  assert.ok(past.kind === 'http' && past.retryAfterMs === 0);
+  const none = await http(429, { 'retry-after': 'soon' }, '');
+  assert.ok(none.kind === 'http' && none.retryAfterMs === undefined);
+
+  const proxy = await ScriptedProxy.start(
+    t,
+    key.toString(),
+    ({ response }) => void response.writeHead(307, { location: '/elsewhere' }).end(),
+  );
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  const answer = await attempt(connection, post, never);
+  assert.ok(answer.kind === 'http' && answer.status === 307);
+  assert.equal(proxy.posts.length, 1);
+});
+
+test('the caller may give up: before, and while the answer is waited for', async (t) => {
+  const proxy = await ScriptedProxy.start(t, key.toString(), () => {});
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  assert.deepEqual(await attempt(connection, post, AbortSignal.abort()), { kind: 'aborted' });
+  assert.equal(proxy.posts.length, 0);
+  const stop = new AbortController();
+  const answer = attempt(connection, post, stop.signal);
+  await proxy.received(1);
+  stop.abort();
+  assert.deepEqual(await answer, { kind: 'aborted' });
+});
+
+function mac(text: string, secret = key): string {
+  return `v1,${createHmac('sha256', secret).update(text).digest('base64')}`;
+}

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import test, { type TestContext } from 'node:test';
+import { attempt } from '../../src/wire/attempt.ts';
+import { Connection } from '../../src/wire/connection.ts';
+import { certificate } from '../support/certificate.ts';
+import { Forwarder } from '../support/forwarder.ts';
+import { needs } from '../support/needs.ts';
+import { scratch } from '../support/scratch.ts';
+import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+
+const key = Buffer.from('a secret key');
+const post = {
+  id: 'an-id',
+  envelope: { sender: '', recipients: ['a@example.org'] },
+  bytes: [Buffer.from('x\n')],
+  size: 2,
+};
+const never = new AbortController().signal;
+
+test('many attempts go over one connection, and attempts at once over several', async (t) => {
+  const ports = new Set<number | undefined>();
+  const held: Received[] = [];
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => {
+    ports.add(post.request.socket.remotePort);
+    proxy.accept(post);
+  });
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  for (let count = 0; count < 50; count += 1) {
+    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+  }
+  // The second attempt may begin before the first one's connection counts as free.
+  assert.ok(ports.size <= 2, `${ports.size} connections`);
+
+  ports.clear();
+  proxy.script = (post) => {
+    ports.add(post.request.socket.remotePort);
+    held.push(post);
+  };
+  const attempts = Array.from({ length: 65 }, async () => attempt(connection, post, never));
+  await proxy.received(50 + 65);
+  for (const each of held) proxy.accept(each);
+  for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
+  assert.equal(ports.size, 65, 'no post waits behind another');
+});
+
+test('a server that closes each connection after its answer is no trouble', async (t) => {
+  const ports = new Set<number | undefined>();
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => {
+    ports.add(post.request.socket.remotePort);
+    post.response.setHeader('connection', 'close');
+    proxy.accept(post);
+  });
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  for (let count = 0; count < 5; count += 1) {
+    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+  }
+  assert.equal(ports.size, 5);
+});
+
+test(
+  'https_proxy is honoured for other hosts, and TLS goes through it from end to end',
+  needs('openssl'),
+  async (t) => {
+    const folder = scratch(t);
+    const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => proxy.accept(post));
+    const { key: tlsKey, cert } = await certificate(t, folder, 'mail.example.org');
+    const tls = await Forwarder.open(t, proxy.url, { key: tlsKey, cert });
+    const tunnel = await connectProxy(t, tls.port);
+    environment(t, { https_proxy: tunnel.url, no_proxy: 'direct.invalid' });
+
+    const url = new URL('https://mail.example.org/');
+    const connection = new Connection({ url, key, ca: cert.toString() });
+    t.after(() => connection.close());
+    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+    assert.deepEqual([...new Set(tunnel.asked)], ['mail.example.org:443']);
+
+    const untrusting = new Connection({ url, key });
+    t.after(() => untrusting.close());
+    const refused = await attempt(untrusting, post, never);
+    assert.ok(
+      refused.kind === 'network' && /SELF_SIGNED/.test(refused.code),
+      JSON.stringify(refused),
+    );
+
+    const direct = new Connection({ url: new URL('https://direct.invalid/'), key });
+    t.after(() => direct.close());
+    const lost = await attempt(direct, post, never);
+    assert.ok(
+      lost.kind === 'network' && /ENOTFOUND|EAI_AGAIN/.test(lost.code),
+      'no_proxy is honoured',
+    );
+  },
+);
+
+test('a proxy on this machine is never asked through https_proxy or http_proxy', async (t) => {
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => proxy.accept(post));
+  environment(t, { http_proxy: 'http://127.0.0.1:1/', https_proxy: 'http://127.0.0.1:1/' });
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+});
+
+/** A web proxy that opens tunnels, all of them to one port here. */
+async function connectProxy(
+  t: TestContext,
+  port: number,
+): Promise<{ url: string; asked: string[] }> {
+  const asked: string[] = [];
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.once('data', (request) => {
+      asked.push(/^CONNECT (\S+) /.exec(request.toString('latin1'))?.[1] ?? request.toString());
+      const onward = connect(port, '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        socket.pipe(onward).pipe(socket);
+      });
+      sockets.push(onward);
+      onward.on('error', () => socket.destroy());
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+}
+
+/** Sets variables of this process for the time of the test. */
+function environment(t: TestContext, variables: Record<string, string>): void {
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, variables);
+  t.after(() => {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  });
+}
