@@ -1,5 +1,6 @@
 import { decodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
+import { outageMs as totalOutageMs } from './endpoint.ts';
 import type { LifetimeStart } from './lifetime.ts';
 import type { Spool } from './spool.ts';
 
@@ -35,13 +36,16 @@ export function claim(spool: Spool, room: Room, now: number): Claimed[] {
     .sql(`UPDATE message SET due_at = :now WHERE state = 'queued' AND due_at > :farthest`)
     .run({ now, farthest: now + farthestMs });
 
+  // Nothing expires for want of a drain: the lifetime begins when a message is first tried.
+  const outage = totalOutageMs(spool, now);
   const due = spool
     .sql<Omit<Claimed, 'sender' | 'recipients'> & { sender: Buffer }>(
       `SELECT seq, id, exim_id AS eximId, digest, sender, size, attempts, deferrals,
-         renewed_at AS renewedAt, outage_ms AS outageMs
+         iif(posted_at IS NULL, :now, renewed_at) AS renewedAt,
+         iif(posted_at IS NULL, :outage, outage_ms) AS outageMs
        FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
     )
-    .all({ now, most: room.messages + limits.claimLookAhead });
+    .all({ now, outage, most: room.messages + limits.claimLookAhead });
 
   const claimed: Claimed[] = [];
   let bytes = room.bytes;
@@ -49,12 +53,13 @@ export function claim(spool: Spool, room: Room, now: number): Claimed[] {
     if (claimed.length === room.messages) break;
     if (roomFor(message.size) > bytes) continue;
     bytes -= roomFor(message.size);
+    const { seq, renewedAt, outageMs } = message;
     spool
       .sql(
-        `UPDATE message SET state = 'sending', due_at = NULL, posted_at = coalesce(posted_at, :now)
-         WHERE seq = :seq`,
+        `UPDATE message SET state = 'sending', due_at = NULL, posted_at = coalesce(posted_at, :now),
+           renewed_at = :renewedAt, outage_ms = :outageMs WHERE seq = :seq`,
       )
-      .run({ seq: message.seq, now });
+      .run({ seq, renewedAt, outageMs, now });
     claimed.push({
       ...message,
       sender: decodeAddress(message.sender),

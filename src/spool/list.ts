@@ -22,7 +22,7 @@ export interface Listed {
   attempts: number;
   lastStatus: string | null;
   lastReason: string | null;
-  /** When trouble of its own will end it; null when nothing can. */
+  /** When trouble of its own will end it, at the earliest; null when nothing can. */
   expiresAt: number | null;
 }
 

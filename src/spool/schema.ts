@@ -12,7 +12,8 @@
  *   attempts     posts that were answered about this message; an outage charges none
  *   deferrals    of these, how many deferred it in a row since its lifetime began: the backoff
  *   posted_at    when it was first posted; null when never
- *   renewed_at   when its lifetime began: arrival, or an operator's retry or release
+ *   renewed_at   when its lifetime began: its first post, or an operator's retry or release; its
+ *                arrival while it was not posted
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
  *   last_status, last_reason   what the last attempt came to, whoever was to blame

@@ -142,3 +142,19 @@ test(
     assert.equal(lookInto(road.spool).counters.queued, 1);
   },
 );
+
+test('nothing expires at its first try, however old: not in an outage, not by a 4.x.x (law 5)', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}], { now: Date.now() - 20 * 86_400_000 });
+  const down = await road.drain(['--once'], { GMAIL_PROXY_URL: closed }).ended;
+  assert.match(down.stderr, /stays in the queue/);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+    proxy.answer(post, () => ({ status: '4.7.1', reason: 'greylisted' })),
+  );
+  await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
+  const [message] = lookInto(road.spool).messages;
+  assert.deepEqual(
+    [message?.state, message?.attempts, message?.lastStatus],
+    ['queued', 1, '4.7.1'],
+  );
+});

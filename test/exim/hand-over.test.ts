@@ -14,18 +14,22 @@ import { stored } from '../support/stored.ts';
 const launcher = inCheckout('exim/exim-pipe');
 const message = 'Subject: test\n\ntest\n';
 
-// Three at a time: one of them only waits.
+// Three at a time: the first two only wait.
 suite('The launcher, handing one message over', { concurrency: 3 }, () => {
-  test('law 1: a transaction of somebody else is waited for, longer than SQLite does by default', async (t) => {
-    const road = new Road(t);
-    await road.pipe('seed', bsmtp('', ['seed@x.example'], message));
-    const other = new Database(join(road.spool, 'spool.db'));
-    other.exec('BEGIN IMMEDIATE');
-    const ending = road.pipe('waits', bsmtp('', ['one@x.example'], message));
-    await sleep(6000); // better-sqlite3 gives up after 5 s unless told otherwise.
-    other.close();
-    idOf('queued', await ending);
-  });
+  for (const seeds of [1, 0]) {
+    const spool = seeds === 1 ? 'a spool' : 'a spool that is just being made';
+    test(`law 1: somebody else's lock on ${spool} is waited for, longer than SQLite does by default`, async (t) => {
+      const road = new Road(t);
+      if (seeds === 1) await road.pipe('seed', bsmtp('', ['seed@x.example'], message));
+      const other = new Database(join(road.spool, 'spool.db'));
+      other.exec('BEGIN EXCLUSIVE');
+      const ending = road.pipe('waits', bsmtp('', ['one@x.example'], message));
+      await sleep(6000); // better-sqlite3 gives up after 5 s unless told otherwise.
+      other.close();
+      idOf('queued', await ending);
+      assert.equal(stored(road.spool).length, seeds + 1);
+    });
+  }
 
   test('it prints one line: queued and the id, or already queued and the same id (law 2)', async (t) => {
     const road = new Road(t);

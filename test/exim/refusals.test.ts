@@ -109,6 +109,33 @@ suite('law 1: 75, one line that says why, and nothing stored', { concurrency: 2 
     }
   });
 
+  test('for every death of Node: 75 as well, so that Exim never decides', async (t) => {
+    const road = await seeded(t);
+    const preload = join(road.folder, 'preload.cjs');
+    writeFileSync(preload, `process.kill(process.pid, process.env.BY)`);
+    const NODE_OPTIONS = `--require ${preload}`;
+    const deaths: [NodeJS.ProcessEnv, RegExp][] = [
+      [{ PATH: '/nonexistent' }, /ended with status 127: .*node/],
+      [{ NODE_OPTIONS: '--no-such-option' }, /ended with status 9: .*--no-such-option/],
+      [
+        { NODE_OPTIONS: `--require ${road.folder}/none` },
+        /ended with status 1: .*Cannot find module/,
+      ],
+      [{ NODE_OPTIONS, BY: 'SIGKILL' }, /ended with status 137:/],
+      [{ NODE_OPTIONS, BY: 'SIGSEGV' }, /ended with status 139:/],
+      [{ NODE_OPTIONS, BY: 'SIGABRT' }, /ended with status 134:/],
+    ];
+    for (const [env, reason] of deaths) {
+      await t.test(String(reason), async () => {
+        const { code, stdout, stderr } = await road.pipe('1abc', whole, env);
+        assert.deepEqual({ code, stderr }, { code: 75, stderr: '' });
+        assert.match(stdout.toString(), /^try again later, \S*exim-pipe.cjs ended [^\n]*\n$/);
+        assert.match(stdout.toString(), reason);
+        assertOnlySeed(road);
+      });
+    }
+  });
+
   test('for a folder that is missing; it is not made', async (t) => {
     const road = new Road(t);
     const missing = join(road.folder, 'missing');
