@@ -1,8 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { installPipe } from './install-pipe.ts';
 
 /** Where the private Exim works, and the checkout that it belongs to. */
 export interface DemoPlace {
@@ -42,7 +43,7 @@ export class DemoExim {
     chmodSync(spool, 0o2770);
     const pipe = join(folder, 'exim-pipe');
     const lib = join(folder, 'lib');
-    install(checkout, lib);
+    installPipe(checkout, lib);
     // Exim's pipe transport runs with a clean environment: the spool's place goes in as an option.
     writeFileSync(pipe, `#!/bin/sh\nexec '${lib}/exim-pipe' "$@" --spool '${spool}'\n`, {
       mode: 0o755,
@@ -83,17 +84,6 @@ begin retry
     // Without its privileges Exim logs to standard error.
     return log.split('\n').find((line) => line.includes('transport output')) ?? log;
   }
-}
-
-/**
- * Copies what Exim needs: it becomes another user, who may not be let into a checkout in somebody's
- * home.
- */
-function install(checkout: string, to: string): void {
-  const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
-  cpSync(join(checkout, 'exim'), to, { recursive: true });
-  cpSync(join(checkout, 'dist/exim-pipe.cjs'), join(to, 'exim-pipe.cjs'));
-  cpSync(join(checkout, addon), join(to, addon));
 }
 
 const EXIM = '/usr/sbin/exim4';

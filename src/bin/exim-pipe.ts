@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 
 // Exim, systemd and operators send these to whole groups of processes; the message comes first.
-for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR2', 'SIGPIPE'] as const) {
+for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) {
   process.on(signal, () => {});
 }
 

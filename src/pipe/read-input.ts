@@ -22,7 +22,7 @@ function readWhenReady(fd: number, buffer: Buffer): number {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EOF') return 0;
-      if (code !== 'EAGAIN') throw error;
+      if (code !== 'EAGAIN' && code !== 'EINTR') throw error;
       Atomics.wait(pause, 0, 0, PAUSE_MS);
     }
   }

@@ -140,7 +140,7 @@ suite('The launcher, handing one message over', { concurrency: 3 }, () => {
     needs('root'),
     async (t) => {
       const road = new Road(t);
-      const { uid, gid, command } = account();
+      const { uid, gid, command, launcher } = account();
       chmodSync(road.folder, 0o711);
       chownSync(road.spool, uid, gid);
       chmodSync(road.spool, 0o2770);

@@ -1,4 +1,8 @@
 import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { installPipe } from '../../src/bin/install-pipe.ts';
 import { inCheckout } from './program.ts';
 
 /** An account without privileges, for what must not run as root. */
@@ -6,14 +10,13 @@ export interface Account {
   name: string;
   uid: number;
   gid: number;
+  /** The launcher of exim-pipe, in a copy that the account can read wherever the checkout is. */
+  launcher: string;
   /** Makes a command line one that runs as this account; root may use it. */
   command: (file: string, ...args: string[]) => [string, string[]];
 }
 
-/**
- * An account that every Debian has and that has a group of its own name, as the transport wants it.
- * Fails, saying so, when the account cannot run what this checkout has.
- */
+/** An account that every Debian has and that has a group of its own name, as the transport wants it. */
 export function account(): Account {
   const name = 'daemon';
   const id = (option: string) => Number(spawnSync('id', [option, name]).stdout.toString());
@@ -23,15 +26,15 @@ export function account(): Account {
     'setpriv',
     [...ids, file, ...args],
   ];
+  return { name, uid, gid, command, launcher: (launcher ??= installed()) };
+}
 
-  const launcher = inCheckout('exim/exim-pipe');
-  const look = `fs.accessSync(process.argv[1], fs.constants.R_OK | fs.constants.X_OK)`;
-  const { status } = spawnSync(...command(process.execPath, '-e', look, launcher), { cwd: '/' });
-  if (status !== 0) {
-    throw new Error(
-      `the account ${name}, as which the pipe is run, cannot read ${launcher} or run ` +
-        `${process.execPath}: put the checkout where everybody may read it`,
-    );
-  }
-  return { name, uid, gid, command };
+let launcher: string | undefined;
+
+function installed(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-test-'));
+  chmodSync(folder, 0o755);
+  installPipe(inCheckout('.'), folder);
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'exim-pipe');
 }

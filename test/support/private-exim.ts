@@ -69,7 +69,7 @@ export class PrivateExim {
    * Exim id, so a script stands before the launcher: it names the spool and finds the Node of this
    * test; `before`, lines of sh, spoils what the test wants spoilt.
    */
-  launch(before = '', launcher = inCheckout('exim/exim-pipe')): void {
+  launch(before = '', launcher = this.account.launcher): void {
     const lines = [
       '#!/bin/sh',
       `PATH='${dirname(process.execPath)}':$PATH`,
