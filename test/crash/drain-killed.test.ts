@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { fillSpool } from '../support/fill-spool.ts';
+import { handIn } from '../support/hand-in.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
@@ -15,7 +15,7 @@ test(
       recipients: [`recipient-${number}@example.org`],
       bytes: Buffer.from(`Subject: ${number}\n\nx\n`),
     }));
-    const ids = [...fillSpool(road.spool, messages).keys()];
+    const ids = handIn(road.spool, messages);
 
     // Three messages pass, so that four may be posted at once; those four are never answered.
     const silent = await ScriptedProxy.start(t, road.key, (post, proxy) => {

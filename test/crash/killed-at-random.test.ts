@@ -5,7 +5,7 @@ import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import * as fc from 'fast-check';
-import { fillSpool, type Message } from '../support/fill-spool.ts';
+import { handIn } from '../support/hand-in.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { bsmtp, Road } from '../support/road.ts';
 
@@ -42,7 +42,8 @@ test(
     assert.ok(plan);
     const road = new Road(t);
     const messages = Array.from({ length: MESSAGES }, (_, number) => makeMessage(number));
-    const handedIn = fillSpool(road.spool, messages.slice(PIPED));
+    const queued = messages.slice(PIPED);
+    const handedIn = new Map(handIn(road.spool, queued).map((id, index) => [id, queued[index]]));
 
     let proxy = await road.proxy();
     const arrivals = watchArrivals(road.delivered);
@@ -113,7 +114,7 @@ test(
   },
 );
 
-function makeMessage(number: number): Message {
+function makeMessage(number: number) {
   // Now and then a large one, which is posted and written in many pieces.
   const size = number % 25 === 0 ? 300_000 : 1000;
   return {

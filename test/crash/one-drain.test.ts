@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { fillSpool } from '../support/fill-spool.ts';
+import { handIn } from '../support/hand-in.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
@@ -16,7 +16,7 @@ test(
   { timeout: 120_000 },
   async (t) => {
     const road = new Road(t);
-    const ids = [...fillSpool(road.spool, [message]).keys()];
+    const ids = handIn(road.spool, [message]);
     const proxy = await ScriptedProxy.start(t, road.key, () => {});
     const env = { GMAIL_PROXY_URL: proxy.url };
     const first = road.drain([], env);
@@ -49,7 +49,7 @@ test(
   { timeout: 120_000 },
   async (t) => {
     const road = new Road(t);
-    const ids = [...fillSpool(road.spool, [message]).keys()];
+    const ids = handIn(road.spool, [message]);
     const proxy = await ScriptedProxy.start(t, road.key, () => {});
     const env = { GMAIL_PROXY_URL: proxy.url };
 

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { Spool } from '../../src/spool/spool.ts';
+import { handOver } from './hand-over.ts';
 
 /** A message for the spool; what is left out is made up. */
 export interface Mail {
@@ -19,16 +19,11 @@ export function handIn(
   { now = Date.now(), wake = true } = {},
 ): string[] {
   const spool = new Spool(folder, 'pipe');
-  const ids = mails.map(({ sender = 's@example.com', recipients, bytes }) => {
+  const ids = mails.map(({ sender, recipients, bytes }) => {
     handedIn += 1;
-    const content = Buffer.from(bytes ?? `Subject: number ${handedIn}\n\nHello\n`);
-    const message = {
-      eximId: `test-${handedIn}`,
-      envelope: { sender, recipients: recipients ?? ['r@example.org'] },
-      bytes: content,
-      digest: createHash('sha256').update(content).digest(),
-    };
-    return enqueue(spool, message, now).id;
+    const message = bytes ?? `Subject: number ${handedIn}\n\nHello\n`;
+    const eximId = `test-${handedIn}`;
+    return enqueue(spool, handOver({ eximId, sender, recipients, message }), now).id;
   });
   if (wake) spool.wakeDrain();
   spool.close();

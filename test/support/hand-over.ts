@@ -5,13 +5,13 @@ import type { HandOver } from '../../src/spool/enqueue.ts';
 export function handOver({
   eximId = '1abc-0',
   sender = 's@example.com',
-  recipients = ['a@example.org'],
+  recipients = ['r@example.org'],
   message = 'Subject: x\n\nhello\n',
 }: {
-  eximId?: string;
-  sender?: string;
-  recipients?: readonly string[];
-  message?: string | Buffer;
+  eximId?: string | undefined;
+  sender?: string | undefined;
+  recipients?: readonly string[] | undefined;
+  message?: string | Buffer | undefined;
 } = {}): HandOver {
   const bytes = Buffer.from(message);
   const digest = createHash('sha256').update(bytes).digest();
