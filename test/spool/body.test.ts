@@ -23,10 +23,12 @@ for (const size of [0, 1, PART - 1, PART, PART + 1, 3 * PART, 3 * PART + 7]) {
     const { spool, message } = spoolWith(t, size);
     const body = readBody(spool, 1, size);
     assert.ok(body);
+    const count = Math.max(1, Math.ceil(size / PART));
+    assert.equal(spool.sql('SELECT part FROM body').all().length, count);
     for (const time of ['once', 'and again']) {
       const parts: Buffer[] = [...body];
       assert.ok(Buffer.concat(parts).equals(message), time);
-      assert.equal(parts.length, Math.max(1, Math.ceil(size / PART)));
+      assert.equal(parts.length, count);
       assert.ok(parts.every(({ length }) => length <= PART));
     }
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readBody } from '../../src/spool/body.ts';
+import { recordDown } from '../../src/spool/endpoint.ts';
 import { enqueue, type HandOver } from '../../src/spool/enqueue.ts';
 import { findMessage } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
@@ -10,7 +11,8 @@ import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
 
 const NOW = 1_800_000_000_000;
-const [A, B, C] = ['a@example.org', 'b@example.org', 'c@example.org'];
+const DAY = 86_400_000;
+const [A, B, C, D] = ['a@example.org', 'b@example.org', 'c@example.org', 'd@example.org'];
 
 function store(spool: Spool, ...given: Parameters<typeof handOver>) {
   return enqueue(spool, handOver(...given), NOW);
@@ -51,7 +53,7 @@ test('what is stored is what was handed over, envelope and bytes apart (law 3, l
     attempts: 0,
     lastStatus: null,
     lastReason: null,
-    expiresAt: NOW + 5 * 86_400_000,
+    expiresAt: NOW + 5 * DAY,
   });
   assert.deepEqual(
     stored,
@@ -85,6 +87,9 @@ test('of a hand-over that is partly known only the new recipients are stored (la
   assert.deepEqual(recipients(spool, second.id), [C, B]);
   assert.deepEqual(store(spool, { recipients: [B, A] }), { id: second.id, already: true });
   assert.deepEqual(store(spool, { recipients: [A, B] }), { id: first.id, already: true });
+  const third = store(spool, { recipients: [A, B, D] });
+  assert.equal(third.already, false);
+  assert.deepEqual(recipients(spool, third.id), [D]);
 });
 
 test('another Exim id, or other bytes, is another message (law 2)', (t) => {
@@ -133,19 +138,34 @@ test('it is known whatever became of it, and by every program that opens the spo
   assert.deepEqual(store(pipe, { eximId: 'deleted' }), { id: deleted.id, already: true });
 });
 
-test('a hand-over that cannot be stored leaves nothing behind', (t) => {
+test('an outage from before it was queued does not lengthen its life', (t) => {
+  const spool = freshSpool(t);
+  recordDown(spool, 'refused', NOW - DAY);
+  const { id } = store(spool);
+  assert.equal(findMessage(spool, id, NOW)?.expiresAt, NOW + 5 * DAY);
+  assert.equal(findMessage(spool, id, NOW + DAY)?.expiresAt, NOW + 6 * DAY);
+});
+
+test('a hand-over that cannot be stored leaves nothing behind, wherever it fails (law 1)', (t) => {
   const spool = freshSpool(t);
   const wrong: Partial<HandOver>[] = [
     { eximId: 'not an id' },
     { digest: Buffer.alloc(3) },
     { envelope: { sender: '', recipients: [] } },
-    { bytes: undefined as unknown as Buffer },
   ];
   for (const each of wrong) {
     assert.throws(() => enqueue(spool, { ...handOver(), ...each }, NOW));
   }
   for (const table of ['message', 'body', 'recipient']) {
+    spool.db.exec(
+      `CREATE TEMP TRIGGER full BEFORE INSERT ON ${table} BEGIN SELECT raise(ABORT, 'full'); END`,
+    );
+    assert.throws(() => store(spool), /full/);
+    spool.db.exec('DROP TRIGGER full');
+  }
+  for (const table of ['message', 'body', 'recipient']) {
     assert.deepEqual(spool.db.prepare(`SELECT * FROM ${table}`).all(), []);
   }
   assert.equal(stats(spool).counters.accepted, 0);
+  assert.equal(store(spool).already, false, 'and then it can be handed over again');
 });

@@ -38,7 +38,7 @@ function plansOf(spool: Spool, action: () => void): { sql: string; steps: string
  * beginning, for the first that fits; nothing else may, and nothing may be sorted.
  */
 const wholeTable = /^SCAN (?!counter$|endpoint$|message USING INDEX message_listed$)/;
-const sorted = /TEMP B-TREE FOR ORDER BY/;
+const sorted = /TEMP B-TREE FOR .*ORDER BY/;
 
 const everyState: MessageState[] = ['queued', 'sending', 'held', 'failed', 'sent', 'deleted'];
 const lists = [undefined, ...everyState.map((state) => [state]), everyState];

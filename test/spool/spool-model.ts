@@ -110,7 +110,13 @@ export class SpoolModel {
       if (claimed.length === room.messages || message.size > bytes) continue;
       bytes -= message.size;
       Object.assign(message, { state: 'sending', dueAt: null });
-      message.postedAt ??= this.now;
+      if (message.postedAt === null) {
+        Object.assign(message, {
+          renewedAt: this.now,
+          outageMs: this.outageMs,
+          postedAt: this.now,
+        });
+      }
       claimed.push(message);
     }
     return claimed;
