@@ -43,7 +43,7 @@ export class Journal {
       priority: failed ? priority.error : waits ? priority.warning : priority.info,
       fields: {
         ...mailFields(mail),
-        MAIL_RECIPIENT: recipients.map(({ address }) => printable(address)),
+        MAIL_RECIPIENT: recipients.map(({ address }) => address),
         MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
         MAIL_ATTEMPT: attempt,
         MAIL_DUE: waits ? new Date(dueAt).toISOString() : undefined,
@@ -67,7 +67,7 @@ export class Journal {
       priority: priority.info,
       fields: {
         ...mailFields(mail),
-        MAIL_RECIPIENT: recipients.map(printable),
+        MAIL_RECIPIENT: recipients,
         MAIL_STATUS: status,
         MAIL_ATTEMPT: attempt,
       },
@@ -170,11 +170,11 @@ export class Journal {
       reason,
     }));
     this.#write('proxy_verdicts', {
-      text: `${id} from <${printable(sender)}>: ${recipientsText(recipients)}`,
+      text: `${id} from <${sender}>: ${recipientsText(recipients)}`,
       priority: priority.info,
       fields: {
         MAIL_ID: id,
-        MAIL_RECIPIENT: recipients.map(({ address }) => printable(address)),
+        MAIL_RECIPIENT: recipients.map(({ address }) => address),
         MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
       },
     });
@@ -185,36 +185,34 @@ export class Journal {
     this.#write('proxy_unknown', {
       text:
         `${id} to ${addressList(recipients)}: it cannot be known whether this was sent: ` +
-        `${printable(reason)}; the next post sends it again`,
+        `${reason}; the next post sends it again`,
       priority: priority.warning,
-      fields: { MAIL_ID: id, MAIL_RECIPIENT: recipients.map(printable) },
+      fields: { MAIL_ID: id, MAIL_RECIPIENT: recipients },
     });
   }
 
   /** A request that was not taken. */
   requestRefused(from: string, id: string | undefined, status: number, reason: string): void {
     this.#write('proxy_refused', {
-      text: `request from ${from} refused with ${status}: ${printable(reason)}`,
+      text: `request from ${from} refused with ${status}: ${reason}`,
       priority: priority.warning,
-      fields: { MAIL_ID: id && printable(id), MAIL_STATUS: status },
+      fields: { MAIL_ID: id, MAIL_STATUS: status },
     });
   }
 
   /** The ledger or the backend fails: nothing is taken until it works again. */
   proxyTrouble(text: string): void {
     this.#write('proxy_trouble', {
-      text: `attention: no mail is taken: ${printable(text)}`,
+      text: `attention: no mail is taken: ${text}`,
       priority: priority.error,
       fields: {},
     });
   }
 
   #write(event: keyof typeof messageIds, { text, priority, fields }: Entry): void {
-    this.#sink({
-      text: printable(text),
-      priority,
-      fields: { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields },
-    });
+    const all: Entry['fields'] = { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields };
+    const entries = Object.entries(all).map(([name, value]) => [name, cleaned(value)]);
+    this.#sink({ text: printable(text), priority, fields: Object.fromEntries(entries) });
   }
 }
 
@@ -238,19 +236,24 @@ const messageIds = {
   proxy_trouble: '10f494ddd5f76c71fb97b37efb5e7fbb',
 } as const;
 
+function cleaned(value: Entry['fields'][string]): Entry['fields'][string] {
+  if (typeof value === 'string') return printable(value);
+  return typeof value === 'object' ? value.map(printable) : value;
+}
+
 function mailFields({ id, eximId }: JournalMail) {
   return { MAIL_ID: id, EXIM_ID: eximId };
 }
 
 function name({ id, eximId, sender }: JournalMail): string {
-  return `${id} (Exim ${eximId}) from <${printable(sender)}>`;
+  return `${id} (Exim ${eximId}) from <${sender}>`;
 }
 
 /** Recipients with the same verdict are named together. */
 function recipientsText(recipients: readonly JournalRecipient[]): string {
   const groups = new Map<string, string[]>();
   for (const { address, state, status, reason } of recipients) {
-    const said = `${WORDS[state] ?? state} (${status} ${printable(reason)})`;
+    const said = `${WORDS[state] ?? state} (${status} ${reason})`;
     groups.set(said, [...(groups.get(said) ?? []), address]);
   }
   return [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`).join('; ');
@@ -260,7 +263,7 @@ function recipientsText(recipients: readonly JournalRecipient[]): string {
 const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
 
 function addressList(addresses: readonly string[]): string {
-  const named = addresses.slice(0, NAMED_MAX).map((address) => `<${printable(address)}>`);
+  const named = addresses.slice(0, NAMED_MAX).map((address) => `<${address}>`);
   const more = addresses.length - named.length;
   return named.join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
