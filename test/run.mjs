@@ -10,7 +10,7 @@ const files = readdirSync('test', { recursive: true })
   .toSorted();
 const { status } = spawnSync(
   process.execPath,
-  ['--import', 'tsx', '--test', '--test-concurrency=2', ...files],
+  ['--import', 'tsx', '--test', '--test-concurrency=2', '--test-timeout=300000', ...files],
   { stdio: 'inherit' },
 );
 process.exitCode = status ?? 1;

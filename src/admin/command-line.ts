@@ -27,7 +27,8 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
       .demandCommand(1, 'Name a command.')
       .strict()
       .fail((message, error) => {
-        throw error ?? new Failure(exitCodes.usage, `${message} See appengine-mailer --help.`);
+        const sentence = message.trim().replace(/\s+/g, ' ').replace(/\.?$/, '.');
+        throw error ?? new Failure(exitCodes.usage, `${sentence} See appengine-mailer --help.`);
       })
       .parseAsync();
     return exitCodes.ok;

@@ -29,7 +29,7 @@ async function demonstrate(): Promise<void> {
   say('two messages arrive, and are sent at once');
   await handIn(1);
   await handIn(2);
-  await drain.says(/attempt 1: .* sent/, 2);
+  await drain.says(/attempt 1: .*> sent \(/, 2);
 
   say('the proxy stops; three more messages arrive meanwhile');
   await proxy.stop();
@@ -38,7 +38,7 @@ async function demonstrate(): Promise<void> {
 
   say('the proxy is back');
   proxy = await startProxy(address);
-  await drain.says(/attempt 1: .* sent/, 5);
+  await drain.says(/attempt 1: .*> sent \(/, 5);
   await drain.stop();
   await proxy.stop();
 

@@ -48,7 +48,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
     if (ending === 'unreachable') {
       throw new Failure(
         exitCodes.unreachable,
-        'the proxy takes no mail now; all of it stays queued',
+        'the proxy takes no mail now; what is queued stays queued',
       );
     }
   },

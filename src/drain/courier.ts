@@ -36,8 +36,8 @@ export class Courier {
   async deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
     const verdicts = new Map<string, Verdict>();
     let recipients = message.recipients.map(({ address }) => address);
+    const startedAt = performance.now();
     for (let tries = 1; recipients.length > 0;) {
-      const startedAt = performance.now();
       const envelope = { sender: message.sender, recipients };
       const answer = await this.#post({ id: message.id, envelope, bytes, size: message.size });
 

@@ -78,6 +78,8 @@ class DrainLoop {
   readonly #courier: Courier;
   readonly #inFlight = new Map<number, Claimed>();
   #finished: Finished[] = [];
+  /** Met trouble of the endpoint since a post passed: others go first, in case it was theirs after all. */
+  readonly #suspects = new Set<number>();
   /** Why the endpoint is down, or that it passed; undefined when there is no news to record. */
   #endpointNews: { down: string } | 'passed' | undefined;
   /** Monotonic time before which the spool is not touched again. */
@@ -146,7 +148,8 @@ class DrainLoop {
       if (news === 'passed') recordPassed(spool, now);
       else if (news) recordDown(spool, news.down, now);
       for (const { outcome } of outcomes) record(spool, outcome, now);
-      return claim(spool, { messages, bytes: limits.inFlightBytes - this.#bytesInFlight() }, now);
+      const bytes = limits.inFlightBytes - this.#bytesInFlight();
+      return claim(spool, { messages, bytes }, now, this.#suspects);
     });
     this.#finished = [];
     this.#endpointNews = undefined;
@@ -190,8 +193,14 @@ class DrainLoop {
     end();
     this.#inFlight.delete(message.seq);
     this.#finished.push({ message, delivery });
-    if (delivery.verdicts.length > 0) this.#endpointNews = 'passed';
-    if (delivery.trouble?.of === 'endpoint') this.#endpointTrouble(delivery.trouble.meaning);
+    if (delivery.verdicts.length > 0) {
+      this.#endpointNews = 'passed';
+      this.#suspects.clear();
+    }
+    if (delivery.trouble?.of === 'endpoint') {
+      this.#suspects.add(message.seq);
+      this.#endpointTrouble(delivery.trouble.meaning);
+    }
     this.alarm.wake();
   }
 

@@ -104,8 +104,7 @@ export class Journal {
   }
 
   drainStarted(folder: string, url: string, queued: number, recovered: number): void {
-    const again =
-      recovered > 0 ? `, ${recovered} of them were being sent when drain last died` : '';
+    const again = recovered > 0 ? `; ${recovered} being sent when drain last died` : '';
     this.#write('drain_started', {
       text: `drain of ${folder} to ${url} started; ${count(queued, 'message')} queued${again}`,
       priority: priority.info,

@@ -23,8 +23,6 @@ export async function answerV2(
   const signed = { id, timestamp, body: [body] };
   const key = verify(keys, header(signatureHeaders.signature), signed);
   if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
-  if (!messageId.test(id))
-    return { status: 400, text: `the webhook-id does not match ${messageId}` };
 
   const reply = await answerSigned(id, timestamp, body, relay);
   const answered = {
@@ -49,6 +47,9 @@ async function answerSigned(
   body: Buffer,
   relay: Relay,
 ): Promise<Reply> {
+  if (!messageId.test(id)) {
+    return { status: 400, text: `the webhook-id does not match ${messageId}` };
+  }
   const skewMs = Math.abs(Number(timestamp) * 1000 - Date.now());
   if (!(skewMs <= limits.toleranceMs)) {
     return {

@@ -76,6 +76,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
       );
     });
     journal.proxyStarted(proxy.address, argv.backend, argv.ledger, keys.length);
+    prune(ledger, journal);
     const pruning = setInterval(() => prune(ledger, journal), limits.housekeepingMs);
     await new Promise<void>((resolve) => {
       if (stop.aborted) resolve();

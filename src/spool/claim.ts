@@ -26,10 +26,15 @@ export interface Room {
 /**
  * Marks the messages that are due as being sent, longest due first, and returns them. One that is too
  * large for the room left is passed over until there is more; one that is larger than all the room
- * there ever is counts as slightly less than that, so that it finds its turn. Runs inside the
- * caller's transaction.
+ * there ever is counts as slightly less than that, so that it finds its turn. `last` are claimed only
+ * when nothing else is at hand. Runs inside the caller's transaction.
  */
-export function claim(spool: Spool, room: Room, now: number): Claimed[] {
+export function claim(
+  spool: Spool,
+  room: Room,
+  now: number,
+  last: ReadonlySet<number> = new Set(),
+): Claimed[] {
   if (room.messages <= 0) return [];
   // A due time further ahead than the longest backoff means that the clock was stepped back.
   spool
@@ -49,7 +54,8 @@ export function claim(spool: Spool, room: Room, now: number): Claimed[] {
 
   const claimed: Claimed[] = [];
   let bytes = room.bytes;
-  for (const message of due) {
+  const late = (seq: number) => Number(last.has(seq));
+  for (const message of due.toSorted((one, two) => late(one.seq) - late(two.seq))) {
     if (claimed.length === room.messages) break;
     if (roomFor(message.size) > bytes) continue;
     bytes -= roomFor(message.size);

@@ -16,9 +16,14 @@ export function watchSpool(
   try {
     const watcher = watch(spool.folder, (_event, name) => {
       if (name !== 'spool.db') return;
-      const now = version();
-      if (now !== seen) changed();
-      seen = now;
+      try {
+        const now = version();
+        if (now === seen) return;
+        seen = now;
+      } catch {
+        // Whoever is told of a change reads the spool, and deals with what is wrong with it.
+      }
+      changed();
     });
     watcher.on('error', failed);
     return () => watcher.close();

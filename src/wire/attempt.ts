@@ -129,8 +129,8 @@ function cause(error: unknown): { code: string; text: string } {
   let inner = error;
   if (inner instanceof AggregateError) inner = inner.errors[0];
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  const { code, message } = inner as NodeJS.ErrnoException;
-  return { code: code ?? 'UNKNOWN', text: message || String(code) };
+  const { code, name, message } = inner as NodeJS.ErrnoException;
+  return { code: code ?? name, text: message || name };
 }
 
 const UNSIGNED = 'the answer is not signed with our key';

@@ -9,6 +9,7 @@ import {
   undoClockStep,
   type Room,
 } from '../../src/spool/claim.ts';
+import { recordDown } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { findMessage } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
@@ -20,6 +21,7 @@ import { handOver } from '../support/hand-over.ts';
 
 const NOW = 1_800_000_000_000;
 const MINUTE = 60_000;
+const DAY = 86_400_000;
 const MiB = 1024 * 1024;
 const ample: Room = { messages: 64, bytes: 64 * MiB };
 
@@ -140,6 +142,22 @@ test('only recipients that are still pending are claimed, and the first post is 
   assert.deepEqual([second?.attempts, second?.deferrals], [1, 1]);
   const posted = spool.sql<{ at: number }>('SELECT posted_at AS at FROM message').get();
   assert.equal(posted?.at, NOW + 1);
+});
+
+test('a lifetime begins with the first post, and an operator begins it anew (law 5)', (t) => {
+  const spool = freshSpool(t);
+  const { id } = enqueue(spool, handOver(), NOW);
+  recordDown(spool, 'refused', NOW + MINUTE);
+  const claimAt = (now: number) => {
+    const [claimed] = spool.transaction(() => claim(spool, ample, now));
+    recoverClaimed(spool, now);
+    return [claimed?.renewedAt, claimed?.outageMs];
+  };
+  // However long nothing was posted, for want of a drain: that time does not count.
+  assert.deepEqual(claimAt(NOW + 20 * DAY), [NOW + 20 * DAY, 20 * DAY - MINUTE]);
+  assert.deepEqual(claimAt(NOW + 21 * DAY), [NOW + 20 * DAY, 20 * DAY - MINUTE]);
+  operate(spool, 'retry', id, NOW + 22 * DAY);
+  assert.deepEqual(claimAt(NOW + 23 * DAY), [NOW + 22 * DAY, 22 * DAY - MINUTE]);
 });
 
 test('a due time further ahead than the longest backoff is due now: the clock was stepped back', (t) => {

@@ -8,9 +8,14 @@ export function scratch(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-test-'));
   t.after(() => {
     // Node 20 has `passed`, its types do not.
-    if ((t as TestContext & { passed?: boolean }).passed)
-      rmSync(folder, { recursive: true, force: true });
+    if ((t as TestContext & { passed?: boolean }).passed) done.push(folder);
     else t.diagnostic(`kept for a look: ${folder}`);
   });
   return folder;
 }
+
+/** Removed at the end: only then are all programs gone that a test leaves to its other hooks. */
+const done: string[] = [];
+process.on('exit', () => {
+  for (const folder of done) rmSync(folder, { recursive: true, force: true });
+});
