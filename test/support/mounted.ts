@@ -9,8 +9,21 @@ export type Inside = (file: string, ...args: string[]) => [string, string[]];
  * what runs `inside` sees it: it belongs to a process of the test and goes with it, however that ends.
  */
 export async function mounted(t: TestContext, folder: string, options = ''): Promise<Inside> {
-  const script = 'mount -t tmpfs -o "$1" tmpfs "$2" && echo mounted >&2 && exec cat';
-  const args = ['-m', '/bin/sh', '-c', script, 'sh', `mode=755,${options}`, folder];
+  // Where the root is no mount point (in a chroot) it cannot be made private, and need not be.
+  const script =
+    'mount --make-rprivate / 2>/dev/null; ' +
+    'mount -t tmpfs -o "$1" tmpfs "$2" && echo mounted >&2 && exec cat';
+  const args = [
+    '-m',
+    '--propagation',
+    'unchanged',
+    '/bin/sh',
+    '-c',
+    script,
+    'sh',
+    `mode=755,${options}`,
+    folder,
+  ];
   const keeper = start(t, 'unshare', args);
   await keeper.says(/^mounted$/m);
   return (file, ...words) => ['nsenter', ['-m', '-t', `${keeper.child.pid}`, '--', file, ...words]];

@@ -11,7 +11,7 @@ import {
 import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { account, type Account } from './account.ts';
-import { inCheckout, run, type Ended } from './program.ts';
+import { run, type Ended } from './program.ts';
 import type { Road } from './road.ts';
 
 /**
@@ -193,12 +193,12 @@ acl_smtp_rcpt = accept
 never_users =
 ${main}
 begin routers
-.include ${inCheckout('exim/router')}
+.include ${join(dirname(this.account.launcher), 'router')}
 the_next:
   driver = accept
   transport = mailbox
 begin transports
-.include ${inCheckout('exim/transport')}
+.include ${join(dirname(this.account.launcher), 'transport')}
 mailbox:
   driver = appendfile
   file = ${this.#mailbox}
