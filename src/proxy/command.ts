@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
@@ -84,6 +85,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
     });
     clearInterval(pruning);
     await proxy.stop();
+    await Promise.race([relay.settled(), sleep(limits.stopMs)]);
     ledger.close();
     lock.release();
     journal.proxyStopped(proxy.address);

@@ -65,6 +65,14 @@ export class Relay {
     await this.#ledger.check().catch((error: Error) => this.#ledgerFailed(error));
   }
 
+  /**
+   * Resolves when nothing is being sent any more. A client that went away has left its message with the
+   * backend: the proxy must not end before it has written down what became of it.
+   */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#inProgress.values());
+  }
+
   /** Verdicts that need no backend: addresses that are none, and what is too much for one post. */
   #refusals({ sender, recipients }: Envelope): Map<string, Verdict> {
     const senderFault = sender === '' ? undefined : addressFault(sender);

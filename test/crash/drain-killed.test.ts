@@ -38,10 +38,7 @@ test(
     const next = road.drain(['--once'], { GMAIL_PROXY_URL: willing.url });
     const { code, stderr } = await next.ended;
     assert.equal(code, 0);
-    assert.match(
-      stderr,
-      /started; 5 messages queued, 4 of them were being sent when drain last died/,
-    );
+    assert.match(stderr, /started; 5 messages queued; 4 being sent when drain last died/);
     assert.deepEqual(willing.posts.map(({ id }) => id).toSorted(), ids.slice(3).toSorted());
     for (const post of willing.posts) {
       const message = messages[ids.indexOf(post.id)];
