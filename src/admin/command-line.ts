@@ -27,8 +27,12 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
       .demandCommand(1, 'Name a command.')
       .strict()
       .fail((message, error) => {
-        const sentence = message.trim().replace(/\s+/g, ' ').replace(/\.?$/, '.');
-        throw error ?? new Failure(exitCodes.usage, `${sentence} See appengine-mailer --help.`);
+        if (error && error.name !== 'YError') throw error;
+        const sentence = (message ?? error?.message ?? '')
+          .trim()
+          .replace(/\s+/g, ' ')
+          .replace(/\.?$/, '.');
+        throw new Failure(exitCodes.usage, `${sentence} See appengine-mailer --help.`);
       })
       .parseAsync();
     return exitCodes.ok;

@@ -36,7 +36,7 @@ export class DatabaseUnusable extends Error {}
  * in WAL mode already, and then a power cut takes committed transactions with it.
  *
  * A file made here has mode 0660 and the folder's owner and group, even when root makes it.
- * Throws DatabaseUnusable for a missing file or an unsuitable schema, SqliteError for the rest.
+ * Throws DatabaseUnusable for an unsuitable schema or a link, SqliteError for the rest.
  */
 export function openDatabase(file: string, format: Format): Database.Database {
   if (format.create) makeFile(file);

@@ -1,3 +1,5 @@
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
 import type { Options } from 'yargs';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { defaultSpool, Spool, type Access } from './spool.ts';
@@ -21,12 +23,22 @@ export function orFailure<T>(folder: string, action: () => T): T {
     return action();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const denied = code === 'EACCES' || code === 'EPERM' || code === 'SQLITE_READONLY';
+    // SQLite says only that it cannot open or write a file; the system says why.
+    const denied = code === 'EACCES' || code === 'EPERM' || isDenied(join(folder, 'spool.db'));
     throw denied
       ? new Failure(
           exitCodes.notPermitted,
           `no permission for the spool ${folder}: ${message}; be root or in its group`,
         )
       : new Failure(exitCodes.spool, `the spool ${folder} cannot be opened: ${message}`);
+  }
+}
+
+function isDenied(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK | constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES';
   }
 }

@@ -142,7 +142,7 @@ const operations = fc
   );
 
 const clock = fc
-  .constantFrom(1, 30_000, 40 * 60_000, DAY_MS, 6 * DAY_MS, 31 * DAY_MS, -1, -DAY_MS)
+  .constantFrom(1, 30_000, 40 * 60_000, DAY_MS, 6 * DAY_MS, 26 * DAY_MS, -1, -DAY_MS)
   .map((ms) =>
     command(`clock ${ms}`, (model) => {
       model.now += ms;
@@ -158,10 +158,13 @@ const others = fc.constantFrom(
     undoClockStep(spool, model.now);
     model.undoClockStep();
   }),
-  command('house-keeping', (model, { spool }) => {
-    while (keepHouse(spool, model.now));
-    model.keepHouse();
-  }),
+  ...[0, 6].map((days) =>
+    command(`${days} days later house-keeping`, (model, { spool }) => {
+      model.now += days * DAY_MS;
+      while (keepHouse(spool, model.now));
+      model.keepHouse();
+    }),
+  ),
   command('endpoint down', (model, { spool }) => {
     recordDown(spool, 'refused', model.now);
     model.down();
@@ -243,6 +246,6 @@ test('whatever happens to a spool, it is as the model says after each step (law 
         real.spool.close();
       }
     }),
-    150,
+    120,
   );
 });
