@@ -131,7 +131,8 @@ function prepare(db: Database) {
     find: db.prepare<unknown[], Kept>(
       `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
     ),
-    begin: db.prepare(`INSERT INTO recipient (message, address, state) VALUES (?, ?, 'begun')`),
+    begin: db.prepare(`INSERT INTO recipient (message, address, state) VALUES (?, ?, 'begun')
+       ON CONFLICT DO NOTHING`),
     keep: db.prepare(
       `UPDATE recipient SET state = 'sent', status = ?, reason = ? WHERE message = ? AND address = ?`,
     ),

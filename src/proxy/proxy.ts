@@ -38,13 +38,16 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       connectionsCheckingInterval: 1000,
     },
     (request, response) => {
+      // A refused body takes the request's socket away; a read one leaves the request destroyed.
+      const { socket } = request;
+      const from = `${socket.remoteAddress}:${socket.remotePort}`;
       void answer(request)
         .catch((error: Error) => {
-          if (request.destroyed) return undefined; // The client went away.
+          if (socket.destroyed) return undefined; // The client went away.
           journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
           return { status: 500, text: '' };
         })
-        .then((reply) => reply && send(request, response, reply));
+        .then((reply) => reply && send(request, response, reply, from));
     },
   );
   server.maxConnections = limits.connections;
@@ -71,10 +74,14 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     }
   }
 
-  function send(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
+  function send(
+    request: IncomingMessage,
+    response: ServerResponse,
+    reply: Reply,
+    from: string,
+  ): void {
     const { status, text, headers, close } = reply;
     if (status >= 400 && status !== 404) {
-      const from = `${request.socket.remoteAddress}:${request.socket.remotePort}`;
       journal.requestRefused(
         from,
         request.headers['webhook-id'] as string | undefined,
