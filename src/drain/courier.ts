@@ -49,6 +49,7 @@ export class Courier {
         recipients = surplus.map(({ recipient }) => recipient);
         continue;
       }
+      if (answer.kind === 'network') this.#endpoint.narrow();
       const meaning = meaningOf(answer);
       const of =
         answer.kind === 'aborted'

@@ -40,6 +40,11 @@ export class Endpoint {
     };
   }
 
+  /** A post broke or was too slow: fewer at once, since they may be in each other's way. */
+  narrow(): void {
+    this.#limit = Math.max(1, Math.floor(this.#limit / 2));
+  }
+
   /** A post with recipients was answered with verdicts. */
   postPassed(now: number): void {
     this.#postPassedAt = now;
