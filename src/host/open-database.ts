@@ -56,7 +56,7 @@ export function openDatabase(file: string, format: Format): Database.Database {
   }
 }
 
-/** Opens a file as it is; it must exist. Also serves the lock files, which are never written. */
+/** Opens a file as it is; it must exist. Also serves the lock files, which hold nothing. */
 export function connect(file: string): Database.Database {
   const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
   return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });

@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
 
 /** The settings that are not options, because they are secret or were there in 2012. */
-export type SettingName =
-  'GMAIL_PROXY_URL' | 'GMAIL_SECRET_KEY' | 'GMAIL_SECRET_KEYS' | 'GMAIL_DEFAULT_SENDER';
+export type SettingName = 'GMAIL_PROXY_URL' | 'GMAIL_SECRET_KEY' | 'GMAIL_SECRET_KEYS';
 
 /** Where to look besides the environment and /etc/envdir. */
 export interface Sources {

@@ -9,7 +9,6 @@ export interface Claimed extends LifetimeStart {
   seq: number;
   id: string;
   eximId: string;
-  digest: Buffer;
   sender: string;
   size: number;
   attempts: number;
@@ -45,7 +44,7 @@ export function claim(
   const outage = totalOutageMs(spool, now);
   const due = spool
     .sql<Omit<Claimed, 'sender' | 'recipients'> & { sender: Buffer }>(
-      `SELECT seq, id, exim_id AS eximId, digest, sender, size, attempts, deferrals,
+      `SELECT seq, id, exim_id AS eximId, sender, size, attempts, deferrals,
          iif(posted_at IS NULL, :now, renewed_at) AS renewedAt,
          iif(posted_at IS NULL, :outage, outage_ms) AS outageMs
        FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,

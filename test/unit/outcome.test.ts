@@ -17,7 +17,6 @@ const message: Claimed = {
   seq: 7,
   id: '0123456789abcdef0123456789abcdef',
   eximId: '1abc-0',
-  digest: Buffer.alloc(32),
   sender: 's@example.com',
   size: 5,
   attempts: 3,

@@ -18,7 +18,7 @@ interface Arguments {
   spool: string;
 }
 
-/** `appengine-mailer queue retry|hold|release|delete ID…|--all`. */
+/** `appengine-mailer queue retry|hold|release|delete ID|--all`. */
 export const operateCommands: CommandModule<object, Arguments>[] = [
   operateCommand('retry', 'Send now, with a new lifetime; also what failed, while it has its body'),
   operateCommand('hold', 'Keep from being sent until it is released'),
