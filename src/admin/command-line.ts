@@ -20,12 +20,20 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     loadDefaults(`/etc/default/appengine-mailer${args[0] === 'proxy' ? '-proxy' : ''}`);
     await yargs([...args])
       .scriptName('appengine-mailer')
+      .locale('en')
       .usage('$0 COMMAND\n\nA durable queue between Exim and an HTTP mail proxy.')
       .command(drainCommand)
       .command(proxyCommand)
       .command(queueCommand)
       .demandCommand(1, 'Name a command.')
       .strict()
+      .check((argv) => {
+        const twice = Object.keys(argv).find(
+          (name) => !LISTS.has(name) && Array.isArray(argv[name]),
+        );
+        if (twice === undefined) return true;
+        throw new Failure(exitCodes.usage, `--${twice} is given twice`);
+      })
       .fail((message, error) => {
         if (error && error.name !== 'YError') throw error;
         const sentence = (message ?? error?.message ?? '')
@@ -42,3 +50,6 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     return error instanceof Failure ? error.exitCode : exitCodes.defect;
   }
 }
+
+/** Arguments that may be several. */
+const LISTS = new Set(['_', 'ids']);

@@ -3,7 +3,8 @@ import { limits } from '../mail/limits.ts';
 /**
  * How long the endpoint is left alone after the N-th failure in a row (from 1), in milliseconds: 1 s,
  * doubling, at most 60 s, and up to a quarter more, so that many hosts do not come back at once and a
- * long outage costs less than a request a minute. A Retry-After is waited for in full, up to limits.retryAfterMaxMs. `random` is from [0, 1).
+ * long outage costs less than a request a minute. A Retry-After is waited for in full, up to limits.retryAfterMaxMs.
+ * `random` is from [0, 1).
  */
 export function endpointBackoffMs(
   failures: number,
@@ -12,7 +13,7 @@ export function endpointBackoffMs(
 ): number {
   const wait = doubling(limits.endpointFirstMs, failures, limits.endpointMaxMs);
   const asked = Math.min(retryAfterMs ?? 0, limits.retryAfterMaxMs);
-  return Math.max(wait * (1 + random / 4), asked);
+  return Math.max(wait * (1 + limits.endpointJitter * random), asked);
 }
 
 /**
@@ -22,6 +23,14 @@ export function endpointBackoffMs(
 export function messageBackoffMs(deferrals: number, random: number): number {
   const wait = doubling(limits.messageFirstMs, deferrals, limits.messageMaxMs);
   return Math.round(wait * (1 + limits.jitter * (2 * random - 1)));
+}
+
+/**
+ * How long a spool that could not be worked on is left alone after the N-th failure in a row (from 1),
+ * in milliseconds: 5 s, doubling, at most a minute.
+ */
+export function spoolBackoffMs(failures: number): number {
+  return doubling(limits.spoolRetryMs, failures, limits.spoolRetryMaxMs);
 }
 
 function doubling(firstMs: number, count: number, maxMs: number): number {

@@ -5,17 +5,23 @@ import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
-import { drainLock } from '../spool/drain-lock.ts';
-import { openSpool, orFailure, spoolOption } from '../spool/open-spool.ts';
 import type { Counters } from '../spool/stats.ts';
-import { Connection, parseProxyUrl } from '../wire/connection.ts';
-import { drain } from './drain.ts';
+import { spoolOption, withSpool } from '../spool/with-spool.ts';
+import type { Connection } from '../wire/connection.ts';
 
 const options = {
   spool: spoolOption,
   once: { type: 'boolean', default: false, describe: 'Send what is due, then end' },
-  'proxy-url': { type: 'string', describe: 'Where the proxy is; else GMAIL_PROXY_URL' },
-  'ca-file': { type: 'string', describe: 'PEM file of further certificate authorities to trust' },
+  'proxy-url': {
+    type: 'string',
+    describe: 'Where the proxy is; else GMAIL_PROXY_URL',
+    requiresArg: true,
+  },
+  'ca-file': {
+    type: 'string',
+    describe: 'PEM file of further certificate authorities to trust',
+    requiresArg: true,
+  },
   'allow-insecure': {
     type: 'boolean',
     default: false,
@@ -31,20 +37,18 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
   describe: 'Send the messages of the spool to the proxy',
   builder: (yargs) => yargs.options(environmentOptions(options)),
   handler: async (argv) => {
-    const connection = connect(argv);
-    const lock = orFailure(argv.spool, () => drainLock(argv.spool));
-    if (!lock) throw new Failure(exitCodes.busy, `another drain is at work on ${argv.spool}`);
-    const spool = openSpool(argv.spool, 'drain');
-    const ending = await drain({
-      spool,
-      connection,
-      journal: new Journal(),
-      once: argv.once,
-      stop: stopSignal(),
-      progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-    });
-    spool.close();
-    lock.release();
+    const connection = await connect(argv);
+    const { drain } = await import('./drain.ts');
+    const ending = await withSpool(argv.spool, 'drain', async (spool) =>
+      drain({
+        spool,
+        connection,
+        journal: new Journal(),
+        once: argv.once,
+        stop: stopSignal(),
+        progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
+      }),
+    );
     if (ending === 'unreachable') {
       throw new Failure(
         exitCodes.unreachable,
@@ -54,7 +58,9 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
   },
 };
 
-function connect(argv: Arguments): Connection {
+/** The HTTP client is loaded when it is used: every command would pay for it. */
+async function connect(argv: Arguments): Promise<Connection> {
+  const { Connection, parseProxyUrl } = await import('../wire/connection.ts');
   const sources = { environment: process.env };
   const urlText = argv.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL')).toString();
   const key = firstLine(required('GMAIL_SECRET_KEY'));

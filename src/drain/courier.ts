@@ -30,19 +30,21 @@ export class Courier {
 
   /**
    * Posts a message until every recipient has a verdict or there is trouble. Recipients that were one
-   * too many for a post (4.5.3) are posted again at once. Trouble that is this message's, since other
-   * posts or a probe pass, is given a second try: it may have been a connection that broke.
+   * too many for a post (4.5.3) are posted again at once. A connection that broke while other posts or a
+   * probe pass is given a second try, before the message is charged with it.
    */
   async deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
     const verdicts = new Map<string, Verdict>();
     let recipients = message.recipients.map(({ address }) => address);
-    const startedAt = performance.now();
+    let startedAt = performance.now();
     for (let tries = 1; recipients.length > 0;) {
       const envelope = { sender: message.sender, recipients };
       const answer = await this.#post({ id: message.id, envelope, bytes, size: message.size });
 
       if (answer.kind === 'verdicts') {
-        this.#endpoint.postPassed(performance.now());
+        // That this very post passed says nothing of those that follow.
+        startedAt = performance.now();
+        this.#endpoint.postPassed(startedAt);
         for (const verdict of answer.verdicts) verdicts.set(verdict.recipient, verdict);
         const surplus = answer.verdicts.filter(({ status }) => status === statuses.surplus);
         if (surplus.length === recipients.length) break;
@@ -55,7 +57,7 @@ export class Courier {
         answer.kind === 'aborted'
           ? 'nobody'
           : blame(meaning, await this.#passing(meaning, startedAt));
-      if (of !== 'message' || tries === 2) {
+      if (of !== 'message' || answer.kind !== 'network' || tries === 2) {
         for (const recipient of recipients) verdicts.delete(recipient);
         return { verdicts: [...verdicts.values()], trouble: { of, meaning } };
       }
@@ -88,7 +90,7 @@ export class Courier {
   }
 
   async #passing({ messageWhen }: Meaning, startedAt: number): Promise<Passing> {
-    if (messageWhen === 'never') return 'nothing';
+    if (messageWhen === 'never' || messageWhen === 'always') return 'nothing';
     if (this.#endpoint.passedSince(startedAt)) return 'posts';
     if (messageWhen === 'posts pass') return 'nothing';
     const answer = await this.probe();

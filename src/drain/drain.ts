@@ -4,23 +4,24 @@ import {
   claim,
   nextDueAt,
   recoverClaimed,
-  roomFor,
+  roomLeft,
   undoClockStep,
   type Claimed,
 } from '../spool/claim.ts';
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
-import { record, type Outcome } from '../spool/record.ts';
+import { record } from '../spool/record.ts';
 import type { Spool } from '../spool/spool.ts';
 import { stats, type Counters } from '../spool/stats.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import type { Connection } from '../wire/connection.ts';
 import { Alarm } from './alarm.ts';
+import { spoolBackoffMs } from './backoff.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint } from './endpoint.ts';
 import { meaningOf, type Meaning } from './meaning.ts';
-import { outcomeOf } from './outcome.ts';
+import { outcomeOf, type ToldOutcome } from './outcome.ts';
 
 export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
@@ -40,7 +41,8 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 
 /**
  * Drains the spool: claims what is due, posts it, records what came of it. Runs until stopped, or with
- * `once` until nothing is due. Throws when the spool cannot be opened for work at all.
+ * `once` until nothing is due. Throws SqliteError when the spool cannot be worked on at the start, and
+ * with `once` at any time.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, stop } = options;
@@ -55,12 +57,13 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   });
   stop.addEventListener('abort', wake);
   try {
-    return await loop.run();
+    const ending = await loop.run();
+    journal.drainStopped(spool.folder, queued(spool));
+    return ending;
   } finally {
     stop.removeEventListener('abort', wake);
     unwatch();
     await connection.close();
-    journal.drainStopped(spool.folder, queued(spool));
   }
 }
 
@@ -69,6 +72,9 @@ interface Finished {
   message: Claimed;
   delivery: Delivery;
 }
+
+/** What happened to the endpoint, to be recorded and told. */
+type News = 'post passed' | 'probe passed' | { meaning: Meaning; failures: number; waitMs: number };
 
 class DrainLoop {
   readonly alarm = new Alarm();
@@ -80,10 +86,12 @@ class DrainLoop {
   #finished: Finished[] = [];
   /** Met trouble of the endpoint since a post passed: others go first, in case it was theirs after all. */
   readonly #suspects = new Set<number>();
-  /** Why the endpoint is down, or that it passed; undefined when there is no news to record. */
-  #endpointNews: { down: string } | 'passed' | undefined;
-  /** Monotonic time before which the spool is not touched again. */
+  #news: News[] = [];
+  /** Turns in a row in which the spool could not be worked on, and when the next one may be: monotonic. */
+  #spoolFailures = 0;
   #spoolRetryAt = 0;
+  /** When the next message is due, as the last turn found it; milliseconds since 1970. */
+  #dueAt = 0;
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
@@ -107,7 +115,7 @@ class DrainLoop {
         if (late) this.#giveUp.abort();
       } else if (once && idle) {
         if (this.#endpoint.downUntil !== undefined) return 'unreachable';
-        if (!this.#isDue()) return 'empty';
+        if (this.#dueAt > Date.now()) return 'empty';
       }
       await this.alarm.wait(Math.min(this.#sleepMs(), stopBy - performance.now()));
     }
@@ -116,27 +124,34 @@ class DrainLoop {
   /** One round: record what is finished, claim what is due in the same transaction, post it. */
   #turn(): void {
     if (performance.now() < this.#spoolRetryAt) return;
-    const { spool, journal, progress } = this.#options;
+    const { spool, journal, once, progress } = this.#options;
     try {
       this.#noticeClockStep();
-      if (this.#isTimeToProbe()) void this.#probe();
       this.#recordAndClaim();
+      if (this.#isTimeToProbe()) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
+      this.#dueAt = nextDueAt(spool, Date.now()) ?? Infinity;
+      if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
+      this.#spoolFailures = 0;
     } catch (error) {
+      if (once) throw error;
       // What was sent and cannot be recorded would be sent again: nothing is sent until it can be.
-      this.#spoolRetryAt = performance.now() + limits.spoolRetryMs;
-      journal.spoolTrouble(spool.folder, messageOf(error), limits.spoolRetryMs);
+      this.#spoolFailures += 1;
+      const waitMs = spoolBackoffMs(this.#spoolFailures);
+      this.#spoolRetryAt = performance.now() + waitMs;
+      journal.spoolTrouble(spool.folder, messageOf(error), waitMs);
     }
   }
 
   #recordAndClaim(): void {
-    const { spool, journal } = this.#options;
+    const { spool, journal, connection } = this.#options;
     const now = Date.now();
     const finished = this.#finished;
-    const news = this.#endpointNews;
-    const messages = this.#isDue() ? this.#room() : 0;
-    if (messages === 0 && finished.length === 0 && news === undefined) return;
+    const news = this.#news;
+    const isDue = (nextDueAt(spool, now) ?? Infinity) <= now;
+    const messages = isDue ? this.#room() : 0;
+    if (messages === 0 && finished.length === 0 && news.length === 0) return;
 
     const before = endpointRecord(spool);
     const outage = outageMs(spool, now);
@@ -144,62 +159,68 @@ class DrainLoop {
       const circumstances = { now, outageMs: outage, random: Math.random() };
       return { message, delivery, outcome: outcomeOf(message, delivery, circumstances) };
     });
+    const latest = news.at(-1);
+    // While posts may still be refused, the outage is over only when one passes.
+    const passed = latest === 'post passed' || (latest === 'probe passed' && queued(spool) === 0);
     const claimed = spool.transaction(() => {
-      if (news === 'passed') recordPassed(spool, now);
-      else if (news) recordDown(spool, news.down, now);
+      if (passed) recordPassed(spool, now);
+      else if (typeof latest === 'object') recordDown(spool, latest.meaning.text, now);
       for (const { outcome } of outcomes) record(spool, outcome, now);
-      const bytes = limits.inFlightBytes - this.#bytesInFlight();
-      return claim(spool, { messages, bytes }, now, this.#suspects);
+      const room = { messages, ...roomLeft(this.#inFlight.values()) };
+      return claim(spool, room, now, this.#suspects);
     });
     this.#finished = [];
-    this.#endpointNews = undefined;
+    this.#news = [];
     this.#tooLarge = messages > 0 && claimed.length === 0;
 
     for (const message of claimed) void this.#work(message);
     for (const { message, delivery, outcome } of outcomes) {
       this.#announce(message, delivery, outcome, now);
     }
-    if (news === 'passed' && before.downSince !== null) {
-      journal.endpointUp(this.#options.connection.url.href, now - before.downSince, queued(spool));
+    for (const each of news) {
+      if (typeof each === 'object') this.#announceDown(each, before.passedAt !== null);
+    }
+    if (passed && before.downSince !== null) {
+      journal.endpointUp(connection.url.href, now - before.downSince, queued(spool));
     }
   }
 
-  #announce(message: Claimed, { trouble }: Delivery, outcome: Outcome, now: number): void {
+  #announce(message: Claimed, { trouble }: Delivery, outcome: ToldOutcome, now: number): void {
     const { journal } = this.#options;
+    const { verdicts, undecided, dueAt, lastStatus } = outcome;
     const attempt = message.attempts + 1;
-    const undecided = new Map(
-      message.recipients.map(({ position, address }) => [position, address]),
-    );
-    const recipients = outcome.verdicts.map(({ position, ...verdict }) => {
-      const address = undecided.get(position) ?? '';
-      undecided.delete(position);
-      return { address, ...verdict };
-    });
-    if (recipients.length > 0) {
-      journal.attempted(message, attempt, recipients, outcome.dueAt, now);
+    if (verdicts.length > 0) journal.attempted(message, attempt, verdicts, dueAt, now);
+    if (trouble && undecided.length > 0) {
+      const { downUntil } = this.#endpoint;
+      const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
+      journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);
     }
-    if (trouble && undecided.size > 0) {
-      const { lastStatus } = outcome;
-      const waitMs = (this.#endpoint.downUntil ?? 0) - performance.now();
-      const rest = [...undecided.values()];
-      journal.postponed(message, attempt, rest, lastStatus, trouble.meaning.text, waitMs);
+  }
+
+  #announceDown({ meaning, failures, waitMs }: Exclude<News, string>, everPassed: boolean): void {
+    const { journal, connection, spool } = this.#options;
+    const { text, remedy } = meaning;
+    const hint = everPassed ? '' : NEVER_PASSED;
+    journal.endpointDown(connection.url.href, text + hint, failures, waitMs, queued(spool));
+    if (remedy !== undefined && this.#endpoint.tellFault(remedy, performance.now())) {
+      journal.operatorFault(text, remedy);
     }
   }
 
   async #work(message: Claimed): Promise<void> {
     this.#inFlight.set(message.seq, message);
-    const end = this.#endpoint.begin();
+    const post = this.#endpoint.begin();
     const delivery = await this.#deliver(message);
-    end();
+    post.end();
     this.#inFlight.delete(message.seq);
     this.#finished.push({ message, delivery });
     if (delivery.verdicts.length > 0) {
-      this.#endpointNews = 'passed';
+      this.#news.push('post passed');
       this.#suspects.clear();
     }
     if (delivery.trouble?.of === 'endpoint') {
       this.#suspects.add(message.seq);
-      this.#endpointTrouble(delivery.trouble.meaning);
+      this.#endpointTrouble(delivery.trouble.meaning, post);
     }
     this.alarm.wake();
   }
@@ -208,11 +229,10 @@ class DrainLoop {
   async #deliver(message: Claimed): Promise<Delivery> {
     try {
       const bytes = readBody(this.#options.spool, message.seq, message.size);
-      if (!bytes) throw new Error("the spool has lost the message's bytes");
       return await this.#courier.deliver(message, bytes);
     } catch (error) {
-      const text = `the message cannot be posted: ${messageOf(error)}`;
-      return { verdicts: [], trouble: { of: 'message', meaning: { text, messageWhen: 'never' } } };
+      const meaning = meaningOf({ kind: 'unreadable', text: messageOf(error) });
+      return { verdicts: [], trouble: { of: 'message', meaning } };
     }
   }
 
@@ -227,32 +247,25 @@ class DrainLoop {
     const answer = await this.#courier.probe();
     if (answer.kind === 'verdicts') {
       this.#endpoint.probePassed();
-      // While posts may still be refused, the outage is over only when one passes.
-      if (queued(this.#options.spool) === 0) this.#endpointNews = 'passed';
+      this.#news.push('probe passed');
     } else if (answer.kind !== 'aborted') {
-      this.#endpointTrouble(meaningOf(answer));
+      this.#endpointTrouble(meaningOf(answer), this.#endpoint);
     }
     this.alarm.wake();
   }
 
-  #endpointTrouble({ text, remedy, retryAfterMs }: Meaning): void {
-    const { journal, connection, spool } = this.#options;
-    const now = performance.now();
-    const waitMs = this.#endpoint.trouble(now, Math.random(), retryAfterMs);
-    this.#endpointNews = { down: text };
-    if (waitMs !== undefined) {
-      const { failures } = this.#endpoint;
-      journal.endpointDown(connection.url.href, text, failures, waitMs, queued(spool));
-    }
-    if (remedy !== undefined && this.#endpoint.tellFault(remedy, now)) {
-      journal.operatorFault(text, remedy);
-    }
+  #endpointTrouble(meaning: Meaning, met: Pick<Endpoint, 'trouble'>): void {
+    const waitMs = met.trouble(performance.now(), Math.random(), meaning.retryAfterMs);
+    if (waitMs === undefined) return;
+    this.#news.push({ meaning, failures: this.#endpoint.failures, waitMs });
   }
 
   /** Due times are of the wall clock: one that was stepped back must not make mail wait. */
   #noticeClockStep(): void {
     const offset = Date.now() - performance.now();
-    if (offset < this.#clockOffset - CLOCK_STEP_MS) undoClockStep(this.#options.spool, Date.now());
+    if (offset < this.#clockOffset - limits.clockStepMs) {
+      undoClockStep(this.#options.spool, Date.now());
+    }
     this.#clockOffset = offset;
   }
 
@@ -268,26 +281,20 @@ class DrainLoop {
     return Math.min(this.#endpoint.room, limits.inFlight - this.#inFlight.size);
   }
 
-  #bytesInFlight(): number {
-    let bytes = 0;
-    for (const { size } of this.#inFlight.values()) bytes += roomFor(size);
-    return bytes;
-  }
-
-  #isDue(): boolean {
-    return (nextDueAt(this.#options.spool, Date.now()) ?? Infinity) <= Date.now();
-  }
-
   #sleepMs(): number {
     const now = performance.now();
     if (now < this.#spoolRetryAt) return this.#spoolRetryAt - now;
     const { downUntil } = this.#endpoint;
     const probe = downUntil === undefined || this.#courier.probing ? Infinity : downUntil - now;
-    const due = nextDueAt(this.#options.spool, Date.now()) ?? Infinity;
     // Without room, what is due waits for a delivery to end, which wakes the loop.
     const claims = this.#room() > 0 && !this.#tooLarge;
     const housekeeping = this.#keepHouseAt - now;
-    return Math.min(limits.lookMs, probe, housekeeping, claims ? due - Date.now() : Infinity);
+    return Math.min(
+      limits.lookMs,
+      probe,
+      housekeeping,
+      claims ? this.#dueAt - Date.now() : Infinity,
+    );
   }
 }
 
@@ -300,5 +307,5 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A step of the wall clock against the monotonic one that is more than the two drifting apart. */
-const CLOCK_STEP_MS = 1000;
+const NEVER_PASSED =
+  ' (no post has ever passed: is GMAIL_PROXY_URL right, and does the proxy run?)';

@@ -31,12 +31,18 @@ export class Endpoint {
     return this.#downUntil === undefined ? Math.max(0, this.#limit - this.#inFlight) : 0;
   }
 
-  /** Counts a post as in flight until the returned function is called. */
-  begin(): () => void {
+  /** Counts a post as in flight until it ends; its trouble counts unless it was begun before an outage. */
+  begin(): { end(): void; trouble: Endpoint['trouble'] } {
     const era = this.#era;
     this.#inFlight += 1;
-    return () => {
-      if (era === this.#era) this.#inFlight -= 1;
+    return {
+      end: () => {
+        if (era === this.#era) this.#inFlight -= 1;
+      },
+      trouble: (now, random, retryAfterMs) =>
+        era === this.#era
+          ? this.trouble(now, random, retryAfterMs)
+          : this.#prolong(now, random, retryAfterMs),
     };
   }
 
@@ -62,9 +68,9 @@ export class Endpoint {
     this.#downUntil = undefined;
   }
 
-  /** Whether a post passed since the given time. */
+  /** Whether a post passed after the given time. */
   passedSince(time: number): boolean {
-    return this.#postPassedAt >= time;
+    return this.#postPassedAt > time;
   }
 
   /**
@@ -73,18 +79,23 @@ export class Endpoint {
    * not the first.
    */
   trouble(now: number, random: number, retryAfterMs: number | undefined): number | undefined {
-    const first = this.#downUntil === undefined || now >= this.#downUntil;
-    if (first) {
-      this.#failures += 1;
-      this.#era += 1;
-      this.#inFlight = 0;
-      this.#limit = 1;
+    if (this.#downUntil !== undefined && now < this.#downUntil) {
+      return this.#prolong(now, random, retryAfterMs);
     }
+    this.#failures += 1;
+    this.#era += 1;
+    this.#inFlight = 0;
+    this.#limit = 1;
     const wait = endpointBackoffMs(this.#failures, random, retryAfterMs);
-    this.#downUntil = first
-      ? now + wait
-      : Math.max(this.#downUntil ?? 0, now + (retryAfterMs ? wait : 0));
-    return first ? wait : undefined;
+    this.#downUntil = now + wait;
+    return wait;
+  }
+
+  /** More trouble of an outage that is known: only what the server asks for counts. */
+  #prolong(now: number, random: number, retryAfterMs: number | undefined): undefined {
+    if (this.#downUntil === undefined || retryAfterMs === undefined) return;
+    const wait = endpointBackoffMs(this.#failures, random, retryAfterMs);
+    this.#downUntil = Math.max(this.#downUntil, now + wait);
   }
 
   /** Whether the operator is to be told of a fault: at once, and then hourly until posts pass. */

@@ -11,10 +11,10 @@ export interface Meaning {
   /** For the journal and the operator: what happened. */
   text: string;
   /**
-   * When the message itself is to blame, and not the endpoint: never, when other posts pass, or
-   * already when a probe passes.
+   * When the message itself is to blame, and not the endpoint: never, when other posts pass, already
+   * when a probe passes, or always.
    */
-  messageWhen: 'never' | 'posts pass' | 'a probe passes';
+  messageWhen: 'never' | 'posts pass' | 'a probe passes' | 'always';
   /** What the operator has to do; undefined when time may mend it. */
   remedy?: string;
   /** What the server asked for. */
@@ -23,6 +23,7 @@ export interface Meaning {
 
 /** Who has to wait: the whole queue, or this message alone. */
 export function blame({ messageWhen }: Meaning, passing: Passing): 'endpoint' | 'message' {
+  if (messageWhen === 'always') return 'message';
   if (messageWhen === 'never' || passing === 'nothing') return 'endpoint';
   return messageWhen === 'a probe passes' || passing === 'posts' ? 'message' : 'endpoint';
 }
@@ -50,6 +51,11 @@ export function meaningOf(answer: Trouble): Meaning {
             remedy:
               'check that GMAIL_PROXY_URL is the proxy itself and not another web server, a login page or a cache in between',
           };
+    case 'unreadable':
+      return {
+        text: `the message cannot be read from the spool: ${answer.text}`,
+        messageWhen: 'always',
+      };
     case 'http':
       return httpMeaning(answer);
     case 'network':
@@ -112,6 +118,21 @@ function networkMeaning({ code, text }: Network): Meaning {
       remedy: 'check the host name in GMAIL_PROXY_URL and the DNS of this machine',
     };
   }
+  if (NOT_TLS.has(code)) {
+    return {
+      text: `the port of the proxy does not speak TLS: ${said}`,
+      messageWhen: 'never',
+      remedy: 'check GMAIL_PROXY_URL: its port, and whether http: is meant instead of https:',
+    };
+  }
+  if (code === 'UND_ERR_ABORTED' && text.startsWith('Proxy response')) {
+    return {
+      text: `the server of https_proxy lets nothing through: ${said}`,
+      messageWhen: 'never',
+      remedy:
+        'check the address, user and password in https_proxy, and whom that server lets through',
+    };
+  }
   if (TLS.test(code)) {
     return {
       text: `no trusted TLS connection to the proxy: ${said}`,
@@ -137,6 +158,13 @@ function networkMeaning({ code, text }: Network): Meaning {
 /** Codes of OpenSSL's verification and of Node's TLS; see node:tls and x509_verify_cert_error(3). */
 const TLS =
   /^(?:ERR_TLS_|ERR_SSL_|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_CERT_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|HOSTNAME_MISMATCH|EPROTO|UND_ERR_PRX_TLS)/;
+
+/** What OpenSSL says of bytes that are no TLS. */
+const NOT_TLS = new Set([
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+  'ERR_SSL_HTTP_REQUEST',
+]);
 
 const BEFORE_THE_POST = new Set([
   'EAI_AGAIN',

@@ -17,6 +17,13 @@ export interface Circumstances {
   random: number;
 }
 
+/** An outcome, with what the journal tells of it. */
+export interface ToldOutcome extends Outcome {
+  verdicts: (Outcome['verdicts'][number] & { address: string })[];
+  /** Recipients of which nothing is known: they are as they were. */
+  undecided: string[];
+}
+
 /**
  * What a delivery means for the message: for each recipient sent, failed or still pending, and when it
  * is due again. Only a verdict or old age fails a recipient (law 5). Trouble of the message defers it
@@ -27,11 +34,11 @@ export function outcomeOf(
   message: Claimed,
   { verdicts, trouble }: Delivery,
   { now, outageMs, random }: Circumstances,
-): Outcome {
+): ToldOutcome {
   const given = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
   const text = trouble?.meaning.text ?? '';
   const tooOld = now >= expiresAt(message, outageMs);
-  const tooOldForOutage = now >= outageExpiresAt(message);
+  const tooOldForOutage = now >= outageExpiresAt(message, outageMs);
 
   const decided = message.recipients.flatMap(({ position, address }) => {
     const verdict = given.get(address);
@@ -45,22 +52,32 @@ export function outcomeOf(
 
     function decide({ status, reason }: Omit<Verdict, 'recipient'>, tooOld: boolean) {
       const state = STATES[statusClass(status) ?? 'deferred'];
-      if (state !== 'pending' || !tooOld) return { position, state, status, reason };
+      if (state !== 'pending' || !tooOld) return { position, address, state, status, reason };
       const days = Math.floor((now - message.renewedAt) / DAY_MS);
       const story = `not delivered in ${days} days; the last answer was ${status} ${reason}`;
-      return { position, state: 'failed' as const, status: statuses.expired, reason: story };
+      return {
+        position,
+        address,
+        state: 'failed' as const,
+        status: statuses.expired,
+        reason: story,
+      };
     }
   });
 
+  const told = new Set(decided.map(({ address }) => address));
+  const addresses = message.recipients.map(({ address }) => address);
   const blameless = trouble !== undefined && trouble.of !== 'message';
+  const deferred = decided.some(({ state }) => state === 'pending');
   const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
   const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
   const backoffMs = Math.max(messageBackoffMs(message.deferrals + 1, random), retryAfterMs);
   return {
     seq: message.seq,
     verdicts: decided,
+    undecided: addresses.filter((address) => !told.has(address)),
     charged: given.size > 0 || !blameless,
-    dueAt: blameless ? now : now + backoffMs,
+    dueAt: blameless && !deferred ? now : now + backoffMs,
     lastStatus: blameless ? statuses.unreached : (worst?.status ?? statuses.trouble),
     lastReason: blameless ? text : (worst?.reason ?? text),
   };

@@ -1,4 +1,6 @@
+import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import { printable } from '../mail/printable.ts';
+import { showDuration } from './duration.ts';
 import { journalSink, priority, type Entry, type Sink } from './journal-sink.ts';
 
 /** A message, as the journal names it. */
@@ -51,19 +53,21 @@ export class Journal {
     });
   }
 
-  /** A post that met trouble of the endpoint: the message waits with the queue, uncharged. */
+  /** A post that met trouble of the endpoint: the message waits with the queue, for `waitMs` at least. */
   postponed(
     mail: JournalMail,
     attempt: number,
     recipients: readonly string[],
     status: string,
     text: string,
-    waitMs: number,
+    waitMs: number | undefined,
   ): void {
+    const next =
+      waitMs === undefined ? '' : `; next try when the proxy is back, asked ${inTime(waitMs)}`;
     this.#write('postponed', {
       text:
-        `${name(mail)}: attempt ${attempt}: ${addressList(recipients)} not sent, stays in the queue ` +
-        `(${status} ${text}); next try when the proxy is back, asked ${inTime(waitMs)}`,
+        `${name(mail)}: attempt ${attempt} (does not count): ${addressList(recipients)} not sent, ` +
+        `stays in the queue (${status} ${text})${next}`,
       priority: priority.info,
       fields: {
         ...mailFields(mail),
@@ -88,7 +92,7 @@ export class Journal {
   /** The endpoint is back after an outage. */
   endpointUp(url: string, downMs: number, queued: number): void {
     this.#write('endpoint_up', {
-      text: `the proxy ${url} is back after ${duration(downMs)}; ${count(queued, 'message')} queued`,
+      text: `the proxy ${url} is back after ${showDuration(downMs)}; ${count(queued, 'message')} queued`,
       priority: priority.notice,
       fields: {},
     });
@@ -129,12 +133,21 @@ export class Journal {
     });
   }
 
+  /** The spool can be worked on again. */
+  spoolUsable(folder: string): void {
+    this.#write('spool_usable', {
+      text: `the spool ${folder} can be written again; sending goes on`,
+      priority: priority.notice,
+      fields: {},
+    });
+  }
+
   /** Drain is not woken by new mail and has to look for it. */
   spoolUnwatched(folder: string, text: string, everyMs: number): void {
     this.#write('spool_trouble', {
       text:
         `the spool ${folder} cannot be watched (${text}): new mail is looked for every ` +
-        `${duration(everyMs)}; raise fs.inotify.max_user_watches or max_user_instances`,
+        `${showDuration(everyMs)}; raise fs.inotify.max_user_watches or max_user_instances`,
       priority: priority.warning,
       fields: {},
     });
@@ -164,7 +177,7 @@ export class Journal {
   ): void {
     const recipients = verdicts.map(({ recipient, status, reason }) => ({
       address: recipient,
-      state: status.startsWith('2') ? 'sent' : status.startsWith('4') ? 'pending' : 'failed',
+      state: statusClass(status) ?? 'deferred',
       status,
       reason,
     }));
@@ -227,6 +240,7 @@ const messageIds = {
   drain_started: '91f47674b2297675df883376d30cd30f',
   drain_stopped: 'a956dea087d7a774152c1a03c7064769',
   spool_trouble: 'f743b30d969cc8f41b128c647c4c8dfd',
+  spool_usable: '15a2adca8fe5f7ac8d06609ac9ee5883',
   proxy_started: '9d895d40a5e059bc6c24a7289191d7cc',
   proxy_stopped: '884e4b51e8578622e4606d24ba46cedb',
   proxy_verdicts: '0362a15832437e82322a74ea7167d9a8',
@@ -252,7 +266,8 @@ function name({ id, eximId, sender }: JournalMail): string {
 function recipientsText(recipients: readonly JournalRecipient[]): string {
   const groups = new Map<string, string[]>();
   for (const { address, state, status, reason } of recipients) {
-    const said = `${WORDS[state] ?? state} (${status} ${reason})`;
+    const word = status === statuses.expired ? 'given up' : (WORDS[state] ?? state);
+    const said = `${word} (${status} ${reason})`;
     groups.set(said, [...(groups.get(said) ?? []), address]);
   }
   return [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`).join('; ');
@@ -271,15 +286,7 @@ function addressList(addresses: readonly string[]): string {
 const NAMED_MAX = 10;
 
 function inTime(ms: number): string {
-  return ms <= 0 ? 'at once' : `in ${duration(ms)}`;
-}
-
-function duration(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 1) return `${Math.round(ms)} ms`;
-  if (seconds < 120) return `${seconds} s`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  return `${Math.round(seconds / 3600)} h`;
+  return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;
 }
 
 function count(number: number, noun: string): string {

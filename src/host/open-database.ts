@@ -28,7 +28,9 @@ export interface Format {
 }
 
 /** A database cannot be used as it is; the message says why and what to do. */
-export class DatabaseUnusable extends Error {}
+export class DatabaseUnusable extends Error {
+  override readonly name = 'DatabaseUnusable';
+}
 
 /**
  * Opens a SQLite file for durable work: WAL, synchronous=FULL, foreign keys. The only way this

@@ -45,18 +45,24 @@ export const limits = {
   /** Drain: posts and bytes of messages in flight. */
   inFlight: 64,
   inFlightBytes: 64 * MiB,
+  /** The share of these bytes that is left for messages behind one that does not fit. */
+  passingShare: 0.1,
   /** Messages looked at behind those that are too large for the bytes left. */
   claimLookAhead: 8,
   /** How long drain sleeps at most: finds the mail of a writer that died before waking it. */
   lookMs: 30 * SECOND,
   /** How long a stopping program lets its work in flight finish. */
   stopMs: 30 * SECOND,
-  /** How long drain waits before it tries again to write a spool that would not be written. */
+  /** How long drain waits before it tries again to work on a spool that failed: doubling, and at most. */
   spoolRetryMs: 5 * SECOND,
+  spoolRetryMaxMs: 60 * SECOND,
+  /** A step of the wall clock against the monotonic one that is more than the two drifting apart. */
+  clockStepMs: 1 * SECOND,
 
-  /** The endpoint's backoff while it is down. */
+  /** The endpoint's backoff while it is down; up to `endpointJitter` longer. */
   endpointFirstMs: 1 * SECOND,
   endpointMaxMs: 60 * SECOND,
+  endpointJitter: 0.25,
   /** The longest Retry-After that is honoured. */
   retryAfterMaxMs: 10 * MINUTE,
   /** A message's own backoff after temporary verdicts; ± `jitter`. */
@@ -77,6 +83,9 @@ export const limits = {
   /** How long `hold` and `delete` wait for the outcome of what is being sent. */
   operatorWaitMs: 30 * SECOND,
   operatorPollMs: 100,
+  /** Messages that queue commands read, and change, at once. */
+  listPage: 200,
+  operatorBatch: 200,
 
   /** One post: connecting, then at least `postBytesPerSecond` besides `postMs`. */
   connectMs: 10 * SECOND,

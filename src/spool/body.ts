@@ -1,13 +1,13 @@
+import { DatabaseUnusable } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import type { Spool } from './spool.ts';
 
 /**
  * The bytes of a message, part by part, as often as they are iterated; they are read from the spool as
  * they are wanted, so that a large message is never whole in memory. Throws while iterating when parts
- * are missing; without any part (the message is finished) it returns undefined.
+ * are missing.
  */
-export function readBody(spool: Spool, seq: number, size: number): Iterable<Buffer> | undefined {
-  if (!hasBody(spool, seq)) return undefined;
+export function readBody(spool: Spool, seq: number, size: number): Iterable<Buffer> {
   return { [Symbol.iterator]: () => readParts(spool, seq, size) };
 }
 
@@ -35,7 +35,7 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
     const row = spool
       .sql<{ bytes: Buffer }>('SELECT bytes FROM body WHERE message = ? AND part = ?')
       .get(seq, part);
-    if (!row) throw new Error(`the spool has lost part ${part} of the message's bytes`);
+    if (!row) throw new DatabaseUnusable(`the spool has lost part ${part} of the message's bytes`);
     read += row.bytes.length;
     yield row.bytes;
   }

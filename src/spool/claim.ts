@@ -20,13 +20,14 @@ export interface Claimed extends LifetimeStart {
 export interface Room {
   messages: number;
   bytes: number;
+  /** Of these bytes, what is for messages that pass one for which they do not suffice. */
+  passingBytes: number;
 }
 
 /**
  * Marks the messages that are due as being sent, longest due first, and returns them. One that is too
- * large for the room left is passed over until there is more; one that is larger than all the room
- * there ever is counts as slightly less than that, so that it finds its turn. `last` are claimed only
- * when nothing else is at hand. Runs inside the caller's transaction.
+ * large for the room left waits, and others pass it, but not so many that it never finds room. `last`
+ * are claimed only when nothing else is at hand. Runs inside the caller's transaction.
  */
 export function claim(
   spool: Spool,
@@ -56,7 +57,10 @@ export function claim(
   const late = (seq: number) => Number(last.has(seq));
   for (const message of due.toSorted((one, two) => late(one.seq) - late(two.seq))) {
     if (claimed.length === room.messages) break;
-    if (roomFor(message.size) > bytes) continue;
+    if (roomFor(message.size) > bytes) {
+      bytes = Math.min(bytes, room.passingBytes);
+      continue;
+    }
     bytes -= roomFor(message.size);
     const { seq, renewedAt, outageMs } = message;
     spool
@@ -74,9 +78,20 @@ export function claim(
   return claimed;
 }
 
-/** How much of the room for bytes a message takes. */
-export function roomFor(size: number): number {
-  return Math.min(size, limits.inFlightBytes * 0.9);
+/** The room for bytes that is left beside the messages in flight. */
+export function roomLeft(inFlight: Iterable<{ size: number }>): Omit<Room, 'messages'> {
+  let bytes = limits.inFlightBytes;
+  let passingBytes = PASSING_BYTES;
+  for (const { size } of inFlight) {
+    bytes -= roomFor(size);
+    if (size <= PASSING_BYTES) passingBytes -= size;
+  }
+  return { bytes, passingBytes };
+}
+
+/** What is larger than all the room there is counts as what those that pass it leave. */
+function roomFor(size: number): number {
+  return Math.min(size, limits.inFlightBytes - PASSING_BYTES);
 }
 
 /** When the next message is due, in milliseconds since 1970; undefined when none is queued. */
@@ -124,3 +139,4 @@ function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
 }
 
 const farthestMs = limits.messageMaxMs * (1 + limits.jitter);
+const PASSING_BYTES = limits.inFlightBytes * limits.passingShare;

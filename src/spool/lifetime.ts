@@ -16,7 +16,12 @@ export function expiresAt(start: LifetimeStart, outageMs: number): number {
   return start.renewedAt + Math.min(limits.lifetimeMs + outage, limits.lifetimeWithOutagesMs);
 }
 
-/** When an attempt that fails by an outage of the endpoint ends a message all the same: 14 days. */
-export function outageExpiresAt(start: LifetimeStart): number {
-  return start.renewedAt + limits.lifetimeWithOutagesMs;
+/**
+ * When an attempt that fails by an outage of the endpoint ends a message all the same: after 14 days, if
+ * outages were what filled them. Days in which this host was off are nobody's refusal.
+ */
+export function outageExpiresAt(start: LifetimeStart, outageMs: number): number {
+  const lifetime = limits.lifetimeWithOutagesMs;
+  const outage = outageMs - start.outageMs;
+  return outage >= lifetime - limits.lifetimeMs ? start.renewedAt + lifetime : Infinity;
 }

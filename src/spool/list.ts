@@ -1,4 +1,5 @@
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
+import { limits } from '../mail/limits.ts';
 import { outageMs } from './endpoint.ts';
 import { expiresAt, type LifetimeStart } from './lifetime.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
@@ -47,7 +48,7 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
        AND (:queuedBefore IS NULL OR queued_at < :queuedBefore)
        AND (:recipient IS NULL OR EXISTS (
          SELECT 1 FROM recipient WHERE message = seq AND address = :recipient))
-     ORDER BY seq LIMIT ${PAGE}`,
+     ORDER BY seq LIMIT ${limits.listPage}`,
   );
   const wanted = {
     sender: octets(filter.sender),
@@ -60,7 +61,7 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
       after = row.seq;
       yield listed(spool, row, outage);
     }
-    if (rows.length < PAGE) return;
+    if (rows.length < limits.listPage) return;
   }
 }
 
@@ -80,10 +81,14 @@ function octets(address: string | undefined): Buffer | null {
   return address === undefined ? null : encodeAddress(address);
 }
 
-/** One message by its id; undefined when the spool does not know it. */
-export function findMessage(spool: Spool, id: string, now: number): Listed | undefined {
-  const row = spool.sql<Row>(`SELECT ${COLUMNS} FROM message WHERE id = ?`).get(id);
-  return row && listed(spool, row, outageMs(spool, now));
+/** The message of that id, or those that were handed over under it as their Exim id, oldest first. */
+export function findMessages(spool: Spool, id: string, now: number): Listed[] {
+  const outage = outageMs(spool, now);
+  return spool
+    .sql<Row>(`SELECT ${COLUMNS} FROM message WHERE id = :id OR exim_id = :id`)
+    .all({ id })
+    .toSorted((one, two) => one.seq - two.seq)
+    .map((row) => listed(spool, row, outage));
 }
 
 type Row = LifetimeStart & Omit<Listed, 'sender' | 'recipients' | 'expiresAt'> & { sender: Buffer };
@@ -104,7 +109,6 @@ function listed(spool: Spool, row: Row, outage: number): Listed {
   };
 }
 
-const PAGE = 200;
 // The very text of the index message_listed, or SQLite does not use it.
 const LISTED = `('queued', 'sending', 'held', 'failed')`;
 const COLUMNS = `seq, id, exim_id AS eximId, state, sender, size, queued_at AS queuedAt,

@@ -4,7 +4,7 @@ import type { RecipientState, Spool } from './spool.ts';
 /** What one claim of a message came to. */
 export interface Outcome {
   seq: number;
-  /** The verdicts that were given, by the recipient's position. None in an outage. */
+  /** What is known of recipients now. None in an outage. */
   verdicts: {
     position: number;
     state: Extract<RecipientState, 'pending' | 'sent' | 'failed'>;
@@ -26,13 +26,13 @@ export interface Outcome {
  */
 export function record(spool: Spool, outcome: Outcome, now: number): void {
   const { seq, charged, dueAt, lastStatus, lastReason } = outcome;
-  for (const verdict of outcome.verdicts) {
+  for (const { position, state, status, reason } of outcome.verdicts) {
     spool
       .sql(
         `UPDATE recipient SET state = :state, status = :status, reason = :reason
          WHERE message = :seq AND position = :position AND state = 'pending'`,
       )
-      .run({ ...verdict, seq });
+      .run({ seq, position, state, status, reason });
   }
   spool
     .sql(

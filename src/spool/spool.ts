@@ -13,6 +13,11 @@ export type RecipientState = 'pending' | 'sent' | 'failed' | 'bounced' | 'delete
 /** Where the spool is when nothing says otherwise. */
 export const defaultSpool = '/var/spool/appengine-mailer';
 
+/** The SQLite file of the spool in a folder. */
+export function spoolFile(folder: string): string {
+  return join(folder, 'spool.db');
+}
+
 /** What a program may do to the spool's file when it opens it. */
 export type Access = 'drain' | 'pipe' | 'operator';
 
@@ -31,7 +36,7 @@ export class Spool {
    */
   constructor(folder: string, access: Access) {
     this.folder = folder;
-    this.db = openDatabase(join(folder, 'spool.db'), {
+    this.db = openDatabase(spoolFile(folder), {
       name: 'spool',
       migrations,
       migrate: access === 'drain',

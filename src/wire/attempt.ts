@@ -29,6 +29,8 @@ export type Answer =
   | { kind: 'http'; status: number; text: string; retryAfterMs: number | undefined }
   /** No complete answer; `code` is that of Node, OpenSSL or undici. */
   | { kind: 'network'; code: string; text: string }
+  /** The message's bytes could not be read. */
+  | { kind: 'unreadable'; text: string }
   /** The caller gave up waiting. */
   | { kind: 'aborted' };
 
@@ -42,7 +44,18 @@ export async function attempt(
   stop: AbortSignal,
 ): Promise<Answer> {
   const frame = encodeFrame(envelope);
-  const body = { [Symbol.iterator]: () => chain(frame, bytes) };
+  let unreadable: Error | undefined;
+  const body = {
+    *[Symbol.iterator]() {
+      yield frame;
+      try {
+        yield* bytes;
+      } catch (error) {
+        unreadable = error as Error;
+        throw error;
+      }
+    },
+  };
   const length = frame.length + size;
   const timestamp = String(Math.floor((Date.now() + connection.clockOffsetMs) / 1000));
   const timeLimit = AbortSignal.timeout(
@@ -84,15 +97,11 @@ export async function attempt(
       retryAfterMs: retryAfterMs(headers['retry-after']),
     };
   } catch (error) {
+    if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stop.aborted) return { kind: 'aborted' };
     if (timeLimit.aborted) return { kind: 'network', code: 'TIMEOUT', text: 'no answer in time' };
     return { kind: 'network', ...cause(error) };
   }
-}
-
-function* chain(first: Buffer, rest: Iterable<Buffer>): Generator<Buffer> {
-  yield first;
-  yield* rest;
 }
 
 type Headers = Record<string, string | string[] | undefined>;
@@ -129,8 +138,9 @@ function cause(error: unknown): { code: string; text: string } {
   let inner = error;
   if (inner instanceof AggregateError) inner = inner.errors[0];
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  const { code, name, message } = inner as NodeJS.ErrnoException;
-  return { code: code ?? name, text: message || name };
+  // OpenSSL's message is for its developers, its reason for people.
+  const { code, name, reason, message } = inner as NodeJS.ErrnoException & { reason?: string };
+  return { code: code ?? name, text: reason || message || name };
 }
 
 const UNSIGNED = 'the answer is not signed with our key';

@@ -69,6 +69,33 @@ test('what is held is not sent until it is released', async (t) => {
   assert.equal((await road.queue('release', held)).code, 1);
 });
 
+test('ids may be several, and Exim’s', async (t) => {
+  const road = new Road(t);
+  const [first = '', second = '', third = ''] = handIn(road.spool, [{}, {}, {}]);
+  const { eximId = '' } = lookInto(road.spool).messages.find(({ id }) => id === second) ?? {};
+  const held = await road.queue('hold', first, eximId);
+  assert.deepEqual([held.code, held.stdout.toString()], [0, 'hold: 2 done\n'], held.stderr);
+  assert.match((await road.queue('show', eximId)).stdout.toString(), new RegExp(`id: +${second}`));
+  const mixed = await road.queue('hold', third, 'nobody-knows');
+  assert.deepEqual([mixed.code, mixed.stdout.toString()], [1, 'hold: 1 done\n']);
+  assert.match(mixed.stderr, /no such message \(1 of/);
+});
+
+test('hold --all holds what is queued at once, also while a post gets no answer', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}, {}, {}]);
+  const proxy = await ScriptedProxy.start(t, road.key, () => {});
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  const [post] = (await proxy.received(1)) as [Received];
+  const operator = appengineMailer(t, ['queue', 'hold', '--all', '--spool', road.spool]);
+  while (lookInto(road.spool).counters.held < 2) await new Promise((look) => setTimeout(look, 50));
+  assert.equal(operator.child.exitCode, null, 'it waits for the outcome of the one being sent');
+  proxy.accept(post);
+  assert.equal((await operator.ended).stdout.toString(), 'hold: 2 done\n');
+  await drain.says(/> sent \(/);
+  assert.equal(proxy.posts.length, 1);
+});
+
 test('delete removes without sending, and is counted (law 8)', async (t) => {
   const road = new Road(t);
   const [first = ''] = handIn(road.spool, [{}, {}, {}]);

@@ -88,7 +88,9 @@ test('usage is 64, an unknown id 1, a spool that is missing 74, and nothing is m
     ['show'],
     ['retry'],
     ['frobnicate'],
-    ['hold', 'x', 'y'],
+    ['--sender'],
+    ['stats', '--max-age', '1h', '--max-age', '2h'],
+    ['hold', '--all', 'x'],
     ['show', 'x', '--raw', '--json'],
   ]) {
     const { code, stderr } = await road.queue(...args);

@@ -49,7 +49,7 @@ test(
 
     assert.match(
       await once('+6d'),
-      /refused \(5\.4\.7 not delivered in 6 days; the last answer was 4\.2\.2 mailbox full\)/,
+      /given up \(5\.4\.7 not delivered in 6 days; the last answer was 4\.2\.2 mailbox full\)/,
     );
     [message] = lookInto(road.spool).messages;
     assert.deepEqual([message?.state, message?.attempts], ['failed', 3]);
@@ -74,7 +74,7 @@ test(
 
     assert.match(
       await once('+15d', closed),
-      /refused \(5\.4\.7 not delivered in 15 days; .*ECONNREFUSED/,
+      /given up \(5\.4\.7 not delivered in 15 days; .*ECONNREFUSED/,
     );
     [message] = lookInto(road.spool).messages;
     assert.deepEqual([message?.state, message?.recipients[0]?.status], ['failed', '5.4.7']);

@@ -22,7 +22,6 @@ for (const size of [0, 1, PART - 1, PART, PART + 1, 3 * PART, 3 * PART + 7]) {
   test(`${size} bytes are stored in parts of 1 MiB and read as they were (law 3)`, (t) => {
     const { spool, message } = spoolWith(t, size);
     const body = readBody(spool, 1, size);
-    assert.ok(body);
     const count = Math.max(1, Math.ceil(size / PART));
     assert.equal(spool.sql('SELECT part FROM body').all().length, count);
     for (const time of ['once', 'and again']) {
@@ -38,9 +37,9 @@ test('a body is read part by part, when it is wanted', (t) => {
   const { spool } = spoolWith(t, 2 * PART);
   const body = readBody(spool, 1, 2 * PART);
   spool.db.exec('DELETE FROM body WHERE part = 1');
-  const parts = body?.[Symbol.iterator]();
-  assert.equal(parts?.next().value?.length, PART, 'the first part is still there');
-  assert.throws(() => parts?.next(), /lost part 1/);
+  const parts = body[Symbol.iterator]();
+  assert.equal(parts.next().value?.length, PART, 'the first part is still there');
+  assert.throws(() => parts.next(), /lost part 1/);
 });
 
 test('a part that is missing is an error, never a shorter message (law 3)', (t) => {
@@ -48,7 +47,7 @@ test('a part that is missing is an error, never a shorter message (law 3)', (t) 
     const { spool } = spoolWith(t, 2 * PART + 1);
     const body = readBody(spool, 1, 2 * PART + 1);
     spool.sql('DELETE FROM body WHERE part = ?').run(part);
-    assert.throws(() => [...(body ?? [])], new RegExp(`lost part ${part} `));
+    assert.throws(() => [...body], new RegExp(`lost part ${part} `));
   }
 });
 
@@ -57,6 +56,5 @@ test('a deleted body is gone with all its parts', (t) => {
   assert.equal(hasBody(spool, 1), true);
   deleteBody(spool, 1);
   assert.equal(hasBody(spool, 1), false);
-  assert.equal(readBody(spool, 1, 2 * PART), undefined);
   assert.deepEqual(spool.sql('SELECT * FROM body').all(), []);
 });

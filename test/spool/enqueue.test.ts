@@ -3,7 +3,7 @@ import test from 'node:test';
 import { readBody } from '../../src/spool/body.ts';
 import { recordDown } from '../../src/spool/endpoint.ts';
 import { enqueue, type HandOver } from '../../src/spool/enqueue.ts';
-import { findMessage } from '../../src/spool/list.ts';
+import { findMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
@@ -19,12 +19,12 @@ function store(spool: Spool, ...given: Parameters<typeof handOver>) {
 }
 
 function recipients(spool: Spool, id: string): string[] | undefined {
-  return findMessage(spool, id, NOW)?.recipients.map(({ address }) => address);
+  return findMessages(spool, id, NOW)[0]?.recipients.map(({ address }) => address);
 }
 
 function bytesOf(spool: Spool, id: string): Buffer {
-  const { seq, size } = findMessage(spool, id, NOW) ?? { seq: 0, size: 0 };
-  return Buffer.concat([...(readBody(spool, seq, size) ?? [])]);
+  const { seq, size } = findMessages(spool, id, NOW)[0] ?? { seq: 0, size: 0 };
+  return Buffer.concat([...readBody(spool, seq, size)]);
 }
 
 test('what is stored is what was handed over, envelope and bytes apart (law 3, law 4)', (t) => {
@@ -40,7 +40,7 @@ test('what is stored is what was handed over, envelope and bytes apart (law 3, l
   assert.equal(already, false);
   assert.match(id, /^[0-9a-f]{32}$/);
   assert.deepEqual(bytesOf(spool, id), bytes);
-  const { recipients: stored, ...message } = findMessage(spool, id, NOW) ?? {};
+  const { recipients: stored, ...message } = findMessages(spool, id, NOW)[0] ?? {};
   assert.deepEqual(message, {
     seq: 1,
     id,
@@ -65,7 +65,7 @@ test('a message of no bytes, from nobody, is a message (law 3)', (t) => {
   const spool = freshSpool(t);
   const { id } = store(spool, { sender: '', message: '' });
   assert.deepEqual(bytesOf(spool, id), Buffer.alloc(0));
-  assert.equal(findMessage(spool, id, NOW)?.sender, '');
+  assert.equal(findMessages(spool, id, NOW)[0]?.sender, '');
 });
 
 test('the same hand-over again stores nothing and says under which id it is known (law 2)', (t) => {
@@ -142,8 +142,8 @@ test('an outage from before it was queued does not lengthen its life', (t) => {
   const spool = freshSpool(t);
   recordDown(spool, 'refused', NOW - DAY);
   const { id } = store(spool);
-  assert.equal(findMessage(spool, id, NOW)?.expiresAt, NOW + 5 * DAY);
-  assert.equal(findMessage(spool, id, NOW + DAY)?.expiresAt, NOW + 6 * DAY);
+  assert.equal(findMessages(spool, id, NOW)[0]?.expiresAt, NOW + 5 * DAY);
+  assert.equal(findMessages(spool, id, NOW + DAY)[0]?.expiresAt, NOW + 6 * DAY);
 });
 
 test('a hand-over that cannot be stored leaves nothing behind, wherever it fails (law 1)', (t) => {

@@ -5,7 +5,7 @@ import { limits } from '../../src/mail/limits.ts';
 import { hasBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
-import { findMessage } from '../../src/spool/list.ts';
+import { findMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { finish } from '../../src/spool/record.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -26,7 +26,7 @@ function keepAll(spool: Spool, now: number): number {
 /** Stores a message that is finished at once, and returns its number and id. */
 function finished(spool: Spool, eximId: string, state: 'sent' | 'failed' | 'deleted') {
   const { id } = enqueue(spool, handOver({ eximId }), NOW);
-  const seq = findMessage(spool, id, NOW)?.seq ?? 0;
+  const seq = findMessages(spool, id, NOW)[0]?.seq ?? 0;
   const status = { sent: '2.0.0', failed: '5.1.1', deleted: '4.0.0' }[state];
   spool
     .sql(`UPDATE recipient SET state = ?, status = ?, reason = 'so' WHERE message = ?`)
@@ -41,7 +41,7 @@ test('what is finished is remembered for 30 days, and then forgotten whole (law 
     finished(spool, state, state),
   );
   keepAll(spool, NOW + 30 * DAY);
-  for (const { id } of messages) assert.ok(findMessage(spool, id, NOW));
+  for (const { id } of messages) assert.ok(findMessages(spool, id, NOW)[0]);
   assert.equal(enqueue(spool, handOver({ eximId: 'sent' }), NOW).already, true);
 
   keepAll(spool, NOW + 30 * DAY + 1);
@@ -65,7 +65,7 @@ test('the bytes of what failed are kept for 5 days, of what is sent or deleted n
   assert.equal(hasBody(spool, failed.seq), true);
   keepAll(spool, NOW + 5 * DAY + 1);
   assert.equal(hasBody(spool, failed.seq), false);
-  assert.equal(findMessage(spool, failed.id, NOW)?.state, 'failed', 'the row stays');
+  assert.equal(findMessages(spool, failed.id, NOW)[0]?.state, 'failed', 'the row stays');
 });
 
 test('what waits is kept, however old: queued, sending and held', (t) => {
@@ -76,7 +76,8 @@ test('what waits is kept, however old: queued, sending and held', (t) => {
   operate(spool, 'hold', ids[2] ?? '', NOW);
   spool.sql(`UPDATE message SET state = 'sending', due_at = NULL WHERE id = ?`).run(ids[1]);
   assert.equal(keepAll(spool, NOW + 999 * DAY), 1, 'nothing to do');
-  for (const id of ids) assert.equal(hasBody(spool, findMessage(spool, id, NOW)?.seq ?? 0), true);
+  for (const id of ids)
+    assert.equal(hasBody(spool, findMessages(spool, id, NOW)[0]?.seq ?? 0), true);
 });
 
 test('a message that failed and is retried keeps its bytes', (t) => {

@@ -73,7 +73,9 @@ const claims = fc
   .record({ messages: fc.nat(4), bytes: fc.constantFrom(0, 1500, 5000, 64 * 1024 ** 2) })
   .map((room) =>
     command(`claim ${JSON.stringify(room)}`, (model, { spool, inFlight }) => {
-      const claimed = spool.transaction(() => claim(spool, room, model.now));
+      const claimed = spool.transaction(() =>
+        claim(spool, { passingBytes: room.bytes, ...room }, model.now),
+      );
       const expected = model.claim(room);
       assert.deepEqual(
         claimed.map(({ id, attempts, deferrals, renewedAt, outageMs, recipients }) => {
@@ -87,7 +89,7 @@ const claims = fc
         }),
       );
       for (const [place, { seq, size }] of claimed.entries()) {
-        const bytes = Buffer.concat([...(readBody(spool, seq, size) ?? [])]);
+        const bytes = Buffer.concat([...readBody(spool, seq, size)]);
         const content = CONTENTS[expected[place]?.content ?? -1];
         assert.ok(content && bytes.equals(content), 'law 3: the bytes as they were');
       }

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { claim } from '../../src/spool/claim.ts';
 import { deleteBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { findMessage } from '../../src/spool/list.ts';
+import { findMessages } from '../../src/spool/list.ts';
 import { operate, type Verb } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -17,7 +17,9 @@ const DAY = 86_400_000;
 function posted(spool: Spool, ...said: ('sent' | 'pending' | 'failed')[]): string {
   const recipients = said.map((_, position) => `r${position}@x`);
   const { id } = enqueue(spool, handOver({ recipients }), NOW);
-  const [claimed] = spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6 }, NOW));
+  const [claimed] = spool.transaction(() =>
+    claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW),
+  );
   const statuses = { sent: '2.0.0', pending: '4.2.2', failed: '5.1.1' };
   const verdicts = said.map((state, position) => ({
     position,
@@ -31,7 +33,7 @@ function posted(spool: Spool, ...said: ('sent' | 'pending' | 'failed')[]): strin
 }
 
 function states(spool: Spool, id: string): string[] {
-  const message = findMessage(spool, id, NOW);
+  const message = findMessages(spool, id, NOW)[0];
   return [message?.state ?? '', ...(message?.recipients.map(({ state }) => state) ?? [])];
 }
 
@@ -83,7 +85,7 @@ test('a delete takes what waits and what failed, and leaves what was sent as it 
 test('what is being sent is busy for every verb, and an unknown id is missing', (t) => {
   const spool = freshSpool(t);
   const { id } = enqueue(spool, handOver(), NOW);
-  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6 }, NOW));
+  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW));
   for (const verb of ['retry', 'hold', 'release', 'delete'] satisfies Verb[]) {
     assert.equal(operate(spool, verb, id, NOW, true), 'busy');
     assert.equal(operate(spool, verb, 'f'.repeat(32), NOW), 'missing');

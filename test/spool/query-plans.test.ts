@@ -4,7 +4,7 @@ import { claim, nextDueAt, recoverClaimed, undoClockStep } from '../../src/spool
 import { readBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
-import { findMessage, listMessages } from '../../src/spool/list.ts';
+import { findMessages, listMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
@@ -45,11 +45,12 @@ const lists = [undefined, ...everyState.map((state) => [state]), everyState];
 
 const verbs: Record<string, (spool: Spool, id: string) => void> = {
   enqueue: (spool) => enqueue(spool, handOver({ eximId: 'another' }), NOW),
-  claim: (spool) => spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6 }, NOW)),
+  claim: (spool) =>
+    spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6, passingBytes: 0 }, NOW)),
   nextDueAt: (spool) => nextDueAt(spool, NOW),
   recoverClaimed: (spool) => recoverClaimed(spool, NOW),
   undoClockStep: (spool) => undoClockStep(spool, NOW),
-  readBody: (spool) => [...(readBody(spool, 1, 18) ?? [])],
+  readBody: (spool) => [...readBody(spool, 1, 18)],
   record: (spool) => {
     const verdicts = [{ position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' }];
     const rest = { charged: false, dueAt: NOW, lastStatus: '2.0.0', lastReason: 'ok' };
@@ -62,7 +63,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
   },
   retry: (spool, id) => operate(spool, 'retry', id, NOW),
   delete: (spool, id) => operate(spool, 'delete', id, NOW),
-  findMessage: (spool, id) => findMessage(spool, id, NOW),
+  findMessages: (spool, id) => findMessages(spool, id, NOW)[0],
   keepHouse: (spool) => keepHouse(spool, NOW),
   stats: (spool) => stats(spool),
   list: (spool) => {

@@ -8,21 +8,21 @@ import { holds } from '../support/holds.ts';
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
 
-/** Begins as many posts as there is room for, and returns what ends each. */
-function fill(endpoint: Endpoint): (() => void)[] {
-  const ends: (() => void)[] = [];
-  while (endpoint.room > 0) ends.push(endpoint.begin());
-  return ends;
+/** Begins as many posts as there is room for. */
+function fill(endpoint: Endpoint): ReturnType<Endpoint['begin']>[] {
+  const posts: ReturnType<Endpoint['begin']>[] = [];
+  while (endpoint.room > 0) posts.push(endpoint.begin());
+  return posts;
 }
 
 /** A round trip in which every post that may be begun passes; returns how many these were. */
 function passAll(endpoint: Endpoint, now: number): number {
-  const ends = fill(endpoint);
-  for (const end of ends) {
+  const posts = fill(endpoint);
+  for (const post of posts) {
     endpoint.postPassed(now);
-    end();
+    post.end();
   }
-  return ends.length;
+  return posts.length;
 }
 
 test('one post goes first; then the posts in flight double with each round trip, up to 64', () => {
@@ -72,9 +72,10 @@ test('a probe that fails counts as well, and the waiting starts from its end', (
 test('of posts that fail together only the first counts; a Retry-After among them is heeded', () => {
   const endpoint = new Endpoint();
   for (let round = 0; round < 6; round += 1) passAll(endpoint, 0);
-  for (const [place, end] of fill(endpoint).entries()) {
-    endpoint.trouble(10 + place, 0, undefined);
-    end();
+  const posts = fill(endpoint);
+  for (const [place, post] of posts.entries()) {
+    post.trouble(10 + place, 0, undefined);
+    post.end();
   }
   assert.equal(endpoint.failures, 1);
   assert.equal(endpoint.downUntil, 10 + SECOND);
@@ -102,12 +103,22 @@ test('posts begun before an outage do not take up the ramp after it, nor free it
   endpoint.trouble(0, 0, undefined);
   endpoint.probePassed();
   assert.equal(endpoint.room, 1);
-  const end = endpoint.begin();
+  const post = endpoint.begin();
   assert.equal(endpoint.room, 0);
-  for (const each of stragglers) each();
+  for (const straggler of stragglers) straggler.end();
   assert.equal(endpoint.room, 0, 'the one post of this ramp is still in flight');
-  end();
+  post.end();
   assert.equal(endpoint.room, 1);
+});
+
+test('a post begun before an outage that fails after it is no second outage', () => {
+  const endpoint = new Endpoint();
+  passAll(endpoint, 0);
+  const [first, straggler] = fill(endpoint);
+  assert.equal(first?.trouble(0, 0, undefined), SECOND);
+  endpoint.probePassed();
+  assert.equal(straggler?.trouble(10 * SECOND, 0, 60 * SECOND), undefined);
+  assert.deepEqual([endpoint.failures, endpoint.downUntil, endpoint.room], [1, undefined, 1]);
 });
 
 test('whatever happens, there is room for at most 64, none while down, and some in the end', (t) => {
@@ -116,7 +127,7 @@ test('whatever happens, there is room for at most 64, none while down, and some 
     t,
     fc.property(fc.array(event, { maxLength: 300 }), (events) => {
       const endpoint = new Endpoint();
-      const inFlight: (() => void)[] = [];
+      const inFlight: ReturnType<Endpoint['begin']>[] = [];
       for (const [turn, each] of events.entries()) {
         const now = turn * 500;
         if (each === 'begin' && endpoint.room > 0) inFlight.push(endpoint.begin());
@@ -124,24 +135,24 @@ test('whatever happens, there is room for at most 64, none while down, and some 
         if (each === 'fail') endpoint.trouble(now, 0.5, undefined);
         if (each === 'retry after') endpoint.trouble(now, 0.5, 30 * SECOND);
         if (each === 'probe') endpoint.probePassed();
-        else if (each !== 'begin') inFlight.shift()?.();
+        else if (each !== 'begin') inFlight.shift()?.end();
         assert.ok(endpoint.room >= 0 && endpoint.room <= limits.inFlight, String(endpoint.room));
         if (endpoint.downUntil !== undefined) assert.equal(endpoint.room, 0);
       }
-      for (const end of inFlight) end();
+      for (const post of inFlight) post.end();
       endpoint.probePassed();
       assert.ok(endpoint.room > 0 && endpoint.room <= limits.inFlight, String(endpoint.room));
     }),
   );
 });
 
-test('passedSince tells whether a post passed, not a probe, since a time', () => {
+test('passedSince tells whether a post passed, not a probe, after a time', () => {
   const endpoint = new Endpoint();
   endpoint.probePassed();
   assert.equal(endpoint.passedSince(-SECOND), false);
   endpoint.postPassed(100);
-  assert.equal(endpoint.passedSince(100), true);
-  assert.equal(endpoint.passedSince(101), false);
+  assert.equal(endpoint.passedSince(99), true);
+  assert.equal(endpoint.passedSince(100), false);
 });
 
 test('a fault is told at once, then hourly, each for itself, and at once again after a post', () => {

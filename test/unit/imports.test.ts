@@ -87,9 +87,7 @@ test('every kind of import is seen by this test', () => {
   );
   assert.ok(modules('host/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')));
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
-  assert.ok(
-    importsOf('spool/open-spool.ts').some((each) => each.module === 'yargs' && each.typeOnly),
-  );
+  assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
 test('exim-pipe loads nothing but pipe, spool, mail and the opening of a database', () => {

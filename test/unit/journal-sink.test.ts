@@ -85,6 +85,7 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   drainStarted: (journal, text) => journal.drainStarted(text, text, 1, 1),
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
+  spoolUsable: (journal, text) => journal.spoolUsable(text),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
   proxyStarted: (journal, text) => journal.proxyStarted(text, text, text, 1),
   proxyStopped: (journal, text) => journal.proxyStopped(text),

@@ -6,12 +6,17 @@ import { decodeVerdicts } from '../../src/wire/verdicts.ts';
 import { holds } from '../support/holds.ts';
 
 /** Whom an answer blames: the endpoint always, or the message when posts, or already a probe, pass. */
-type Blamed = 'the endpoint' | 'the message when posts pass' | 'the message when a probe passes';
+type Blamed =
+  | 'the endpoint'
+  | 'the message when posts pass'
+  | 'the message when a probe passes'
+  | 'the message';
 
 const blamed: Record<Blamed, Record<Passing, 'endpoint' | 'message'>> = {
   'the endpoint': { nothing: 'endpoint', probe: 'endpoint', posts: 'endpoint' },
   'the message when posts pass': { nothing: 'endpoint', probe: 'endpoint', posts: 'message' },
   'the message when a probe passes': { nothing: 'endpoint', probe: 'message', posts: 'message' },
+  'the message': { nothing: 'message', probe: 'message', posts: 'message' },
 };
 
 /** A test a row: what came, whom it blames, and a word of what the operator is to do, if anything. */
@@ -67,7 +72,6 @@ const distrusted = [
   ['another name, as OpenSSL says it', 'HOSTNAME_MISMATCH'],
   ['an expired CRL', 'CRL_HAS_EXPIRED'],
   ['no TLS on that port', 'EPROTO'],
-  ['an unexpected TLS version', 'ERR_SSL_WRONG_VERSION_NUMBER'],
   ['a TLS alert', 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA'],
   ['a TLS handshake that stalls', 'ERR_TLS_HANDSHAKE_TIMEOUT'],
   ['no TLS with the web proxy', 'UND_ERR_PRX_TLS'],
@@ -75,6 +79,30 @@ const distrusted = [
 for (const [name, code] of distrusted) {
   row(name, network(code), 'the endpoint', /certificate.*--ca-file/, /no trusted TLS/);
 }
+
+const notTls = [
+  ['an HTTP port', 'ERR_SSL_WRONG_VERSION_NUMBER'],
+  ['an SSH port', 'ERR_SSL_PACKET_LENGTH_TOO_LONG'],
+  ['an HTTP client', 'ERR_SSL_HTTP_REQUEST'],
+] as const;
+for (const [name, code] of notTls) {
+  row(`TLS with ${name}`, network(code), 'the endpoint', /http: is meant/, /does not speak TLS/);
+}
+
+row(
+  'a web proxy that lets nothing through',
+  network('UND_ERR_ABORTED', 'Proxy response (407) !== 200 when HTTP Tunneling'),
+  'the endpoint',
+  /user and password in https_proxy/,
+  /lets nothing through.*407/,
+);
+row(
+  'bytes that the spool has lost',
+  { kind: 'unreadable', text: 'part 3 is gone' },
+  'the message',
+  undefined,
+  /cannot be read from the spool: part 3 is gone/,
+);
 
 row('an impossible URL', network('ERR_INVALID_URL'), 'the endpoint', /GMAIL_PROXY_URL/);
 row('an impossible request', network('UND_ERR_INVALID_ARG'), 'the endpoint', /https_proxy/);

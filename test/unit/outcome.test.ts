@@ -53,14 +53,16 @@ function trouble(of: 'endpoint' | 'message' | 'nobody', retryAfterMs?: number): 
 const deferred: [string, string] = ['4.2.2', 'mailbox full'];
 
 test('2, 4 and 5 are sent, pending and failed, each recipient for itself (law 5)', () => {
+  const [a, b, c] = addresses;
   const given = verdicts(['2.0.0', 'ok'], deferred, ['5.1.1', 'no such user']);
   assert.deepEqual(outcome(given), {
     seq: 7,
     verdicts: [
-      { position: 1, state: 'sent', status: '2.0.0', reason: 'ok' },
-      { position: 2, state: 'pending', status: '4.2.2', reason: 'mailbox full' },
-      { position: 3, state: 'failed', status: '5.1.1', reason: 'no such user' },
+      { position: 1, address: a, state: 'sent', status: '2.0.0', reason: 'ok' },
+      { position: 2, address: b, state: 'pending', status: '4.2.2', reason: 'mailbox full' },
+      { position: 3, address: c, state: 'failed', status: '5.1.1', reason: 'no such user' },
     ],
+    undecided: [],
     charged: true,
     dueAt: QUEUED_AT + MINUTE + 2 * MINUTE,
     lastStatus: '4.2.2',
@@ -103,6 +105,7 @@ for (const of of ['endpoint', 'nobody'] as const) {
       assert.deepEqual(outcome(trouble(of, 7 * MINUTE), { age }), {
         seq: 7,
         verdicts: [],
+        undecided: addresses,
         charged: false,
         dueAt: QUEUED_AT + age,
         lastStatus: '4.4.1',
@@ -161,10 +164,23 @@ for (const [name, delivery] of ownTrouble) {
   });
 }
 
-test('trouble of the endpoint ends a message only after 14 days (law 5)', () => {
-  for (const outage of [0, 9 * DAY, 99 * DAY]) {
+test('trouble of the endpoint ends a message only after 14 days that outages filled (law 5)', () => {
+  for (const outage of [9 * DAY, 99 * DAY]) {
     assert.equal(lifetime(trouble('endpoint'), outage), 14 * DAY);
   }
+});
+
+test('days in which the host was off, or that a clock jumped over, end nothing by an outage', () => {
+  for (const outage of [0, 8.9 * DAY]) {
+    assert.equal(expires(trouble('endpoint'), 99 * DAY, outage), false);
+  }
+});
+
+test('recipients that were put off before trouble of the endpoint wait their time (law 5)', () => {
+  const delivery = { ...trouble('endpoint'), ...verdicts(['2.0.0', 'ok'], deferred) };
+  const { dueAt, undecided } = outcome(delivery);
+  assert.equal(dueAt, QUEUED_AT + MINUTE + 2 * MINUTE);
+  assert.deepEqual(undecided, addresses.slice(2));
 });
 
 test('age alone ends nothing: not an attempt given up, not a success, not what has no verdict', () => {

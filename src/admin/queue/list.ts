@@ -1,11 +1,11 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { printable } from '../../mail/printable.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
-import { openSpool, spoolOption } from '../../spool/open-spool.ts';
 import type { MessageState } from '../../spool/spool.ts';
+import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
-import { parseDuration, shortDuration } from '../duration.ts';
 import { entryJson } from './entry-json.ts';
 
 const STATES = ['queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted'] as const;
@@ -18,9 +18,13 @@ const options = {
     choices: [...STATES, 'all'] as const,
     describe: 'Only this state; else queued, sending, held and failed',
   },
-  sender: { type: 'string', describe: 'Only from this address' },
-  recipient: { type: 'string', describe: 'Only to this address' },
-  'older-than': { type: 'string', describe: 'Only queued longer ago, such as 1h' },
+  sender: { type: 'string', describe: 'Only from this address', requiresArg: true },
+  recipient: { type: 'string', describe: 'Only to this address', requiresArg: true },
+  'older-than': {
+    type: 'string',
+    describe: 'Only queued longer ago, such as 1h',
+    requiresArg: true,
+  },
 } as const satisfies Record<string, Options>;
 
 /** `appengine-mailer queue [list]`: the queue, oldest first. */
@@ -36,12 +40,10 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
       recipient: argv.recipient,
       queuedBefore: argv.olderThan === undefined ? undefined : now - parseDuration(argv.olderThan),
     };
-    const spool = openSpool(argv.spool, 'operator');
     const text = argv.json ? entryJson : (message: Listed) => entryText(message, now);
-    for (const message of listMessages(spool, filter, now)) {
-      await print(`${text(message)}\n`);
-    }
-    spool.close();
+    await withSpool(argv.spool, 'operator', async (spool) => {
+      for (const message of listMessages(spool, filter, now)) await print(`${text(message)}\n`);
+    });
   },
 };
 
@@ -52,7 +54,7 @@ function states(state: MessageState | 'all' | undefined): readonly MessageState[
 /** Two lines and one for each recipient, in the manner of mailq. */
 function entryText(message: Listed, now: number): string {
   const { id, eximId, state, sender, size, attempts, lastReason } = message;
-  const age = shortDuration(now - message.queuedAt);
+  const age = showDuration(now - message.queuedAt);
   const due = message.dueAt === null ? '' : `, next try ${dueText(message.dueAt, now)}`;
   const lines = [
     `${id}  ${state}${due}`,
@@ -69,5 +71,5 @@ function entryText(message: Listed, now: number): string {
 }
 
 function dueText(dueAt: number, now: number): string {
-  return dueAt <= now ? 'now' : `in ${shortDuration(dueAt - now)}`;
+  return dueAt <= now ? 'now' : `in ${showDuration(dueAt - now)}`;
 }

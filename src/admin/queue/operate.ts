@@ -5,20 +5,20 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { limits } from '../../mail/limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
-import { listMessages } from '../../spool/list.ts';
-import { openSpool, spoolOption } from '../../spool/open-spool.ts';
+import { findMessages, listMessages } from '../../spool/list.ts';
 import { operate, type Operated, type Verb } from '../../spool/operate.ts';
 import type { Spool } from '../../spool/spool.ts';
+import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 
 interface Arguments {
-  id: string | undefined;
+  ids: string[];
   all: boolean;
   force: boolean;
   spool: string;
 }
 
-/** `appengine-mailer queue retry|hold|release|delete ID|--all`. */
+/** `appengine-mailer queue retry|hold|release|delete ID…|--all`. */
 export const operateCommands: CommandModule<object, Arguments>[] = [
   operateCommand('retry', 'Send now, with a new lifetime; also what failed, while it has its body'),
   operateCommand('hold', 'Keep from being sent until it is released'),
@@ -28,11 +28,16 @@ export const operateCommands: CommandModule<object, Arguments>[] = [
 
 function operateCommand(verb: Verb, describe: string): CommandModule<object, Arguments> {
   return {
-    command: `${verb} [id]`,
+    command: `${verb} [ids..]`,
     describe,
     builder: (yargs) =>
       yargs
-        .positional('id', { type: 'string', describe: 'Id of a message' })
+        .positional('ids', {
+          type: 'string',
+          array: true,
+          default: [],
+          describe: 'Ids of messages, or their Exim ids',
+        })
         .option('all', { type: 'boolean', default: false, describe: 'All that this fits' })
         .option('force', {
           type: 'boolean',
@@ -40,25 +45,45 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
           describe: 'Even when the proxy may have forgotten that it was sent',
         })
         .options(environmentOptions({ spool: spoolOption }))
-        .check(({ id, all }) => {
-          if ((id === undefined) !== all)
+        .check(({ ids, all }) => {
+          if ((ids.length === 0) !== all) {
             throw new Failure(exitCodes.usage, 'name an id, or --all');
+          }
           return true;
         }),
-    handler: async ({ id, all, force, spool: folder }) => {
-      const spool = openSpool(folder, 'operator');
-      const ids = all ? fitting(spool, verb) : [id ?? ''];
-      const counts = new Map<Operated, number>();
-      const deadline = performance.now() + limits.operatorWaitMs;
-      for (const each of ids) {
-        const operated = await operateWhenIdle(spool, verb, each, force, deadline);
-        counts.set(operated, (counts.get(operated) ?? 0) + 1);
-      }
-      spool.wakeDrain();
-      spool.close();
-      await report(verb, counts, all);
+    handler: async ({ ids: names, all, force, spool: folder }) => {
+      await withSpool(folder, 'operator', async (spool) => {
+        const batches = all ? fitting(spool, verb) : [named(spool, names)];
+        await report(verb, await operateAll(spool, verb, batches, force), all);
+      });
     },
   };
+}
+
+/** Operates on everything that is not being sent, then on what was, when its outcome is known. */
+async function operateAll(
+  spool: Spool,
+  verb: Verb,
+  batches: Iterable<readonly string[]>,
+  force: boolean,
+): Promise<Map<Operated, number>> {
+  const counts = new Map<Operated, number>();
+  const count = (operated: Operated) => counts.set(operated, (counts.get(operated) ?? 0) + 1);
+  const busy: string[] = [];
+  for (const ids of batches) {
+    spool.transaction(() => {
+      for (const id of ids) {
+        const operated = operate(spool, verb, id, Date.now(), force);
+        if (operated === 'busy') busy.push(id);
+        else count(operated);
+      }
+    });
+  }
+  spool.wakeDrain();
+  const deadline = performance.now() + limits.operatorWaitMs;
+  for (const id of busy) count(await operateWhenIdle(spool, verb, id, force, deadline));
+  spool.wakeDrain();
+  return counts;
 }
 
 /** Waits for the outcome of what is being sent; without a drain there is none to wait for. */
@@ -82,10 +107,25 @@ async function operateWhenIdle(
   }
 }
 
-/** Ids of the messages that the verb fits, as they are now: what arrives meanwhile is left alone. */
-function fitting(spool: Spool, verb: Verb): string[] {
-  const states = STATES[verb];
-  return Array.from(listMessages(spool, { states }, Date.now()), ({ id }) => id);
+/** Ids of the messages that the verb fits, in batches; what arrives meanwhile is left alone. */
+function* fitting(spool: Spool, verb: Verb): Generator<string[]> {
+  const now = Date.now();
+  let ids: string[] = [];
+  for (const { id } of listMessages(spool, { states: STATES[verb], queuedBefore: now }, now)) {
+    ids.push(id);
+    if (ids.length < limits.operatorBatch) continue;
+    yield ids;
+    ids = [];
+  }
+  yield ids;
+}
+
+/** Ids of the messages that an operator named; a name that is none stays, and is reported missing. */
+function named(spool: Spool, names: readonly string[]): string[] {
+  return names.flatMap((name) => {
+    const ids = findMessages(spool, name, Date.now()).map(({ id }) => id);
+    return ids.length > 0 ? ids : [name];
+  });
 }
 
 const STATES = {
@@ -94,6 +134,8 @@ const STATES = {
   release: ['held'],
   delete: ['queued', 'sending', 'held', 'failed'],
 } as const;
+
+const DAY_MS = 86_400_000;
 
 async function report(verb: Verb, counts: Map<Operated, number>, all: boolean): Promise<void> {
   const count = (operated: Operated) => counts.get(operated) ?? 0;
@@ -107,10 +149,14 @@ async function report(verb: Verb, counts: Map<Operated, number>, all: boolean): 
   if (count('old') > 0) {
     throw new Failure(
       exitCodes.no,
-      `${count('old')} first posted more than 25 days ago: the proxy may have forgotten that it sent ` +
+      `${count('old')} first posted more than ${limits.renewalMs / DAY_MS} days ago: the proxy may have forgotten that it sent ` +
         'them, and would send them twice; say --force if you are sure',
     );
   }
-  if (count('missing') > 0 && !all) throw new Failure(exitCodes.no, 'no such message');
-  if (count('unfit') > 0 && !all) throw new Failure(exitCodes.no, `not in a state to ${verb}`);
+  if (all) return;
+  if (count('missing') > 0)
+    throw new Failure(exitCodes.no, `no such message (${count('missing')} of the ids)`);
+  if (count('unfit') > 0) {
+    throw new Failure(exitCodes.no, `${count('unfit')} not in a state to ${verb}`);
+  }
 }

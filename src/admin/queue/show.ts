@@ -2,9 +2,10 @@ import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
-import { readBody } from '../../spool/body.ts';
-import { findMessage, type Listed } from '../../spool/list.ts';
-import { openSpool, spoolOption } from '../../spool/open-spool.ts';
+import { hasBody, readBody } from '../../spool/body.ts';
+import { findMessages, type Listed } from '../../spool/list.ts';
+import type { Spool } from '../../spool/spool.ts';
+import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { entryJson, time } from './entry-json.ts';
 
@@ -21,25 +22,38 @@ export const showCommand: CommandModule<object, Arguments> = {
   describe: 'Show one message',
   builder: (yargs) =>
     yargs
-      .positional('id', { type: 'string', demandOption: true, describe: 'Its id' })
+      .positional('id', { type: 'string', demandOption: true, describe: 'Its id, or its Exim id' })
       .options(environmentOptions({ spool: spoolOption }))
       .option('raw', { type: 'boolean', describe: 'Its bytes, as Exim wrote them' })
       .option('json', { type: 'boolean', describe: 'As one JSON object' })
       .conflicts('raw', 'json'),
   handler: async (argv) => {
-    const spool = openSpool(argv.spool, 'operator');
-    const message = findMessage(spool, argv.id, Date.now());
-    if (!message) throw new Failure(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
-    if (argv.raw) {
-      const body = readBody(spool, message.seq, message.size);
-      if (!body) throw new Failure(exitCodes.no, `message ${argv.id} has no body any more`);
-      for (const part of body) await print(part);
-    } else {
-      await print(`${argv.json ? entryJson(message) : entryText(message)}\n`);
-    }
-    spool.close();
+    await withSpool(argv.spool, 'operator', async (spool) => {
+      const messages = findMessages(spool, argv.id, Date.now());
+      if (messages.length === 0) {
+        throw new Failure(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
+      }
+      if (argv.raw) {
+        await printRaw(spool, messages);
+      } else {
+        const texts = messages.map(argv.json ? entryJson : entryText);
+        await print(`${texts.join(argv.json ? '\n' : '\n\n')}\n`);
+      }
+    });
   },
 };
+
+async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void> {
+  const [message, ...more] = messages;
+  if (!message || more.length > 0) {
+    const ids = messages.map(({ id }) => id).join(' ');
+    throw new Failure(exitCodes.usage, `that Exim id has several messages, name one of ${ids}`);
+  }
+  if (!hasBody(spool, message.seq)) {
+    throw new Failure(exitCodes.no, `message ${message.id} has no body any more`);
+  }
+  for (const part of readBody(spool, message.seq, message.size)) await print(part);
+}
 
 function entryText(message: Listed): string {
   const { lastStatus, lastReason } = message;

@@ -1,11 +1,11 @@
 import type { CommandModule } from 'yargs';
+import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
-import { openSpool, spoolOption } from '../../spool/open-spool.ts';
 import { stats, type Stats } from '../../spool/stats.ts';
+import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
-import { parseDuration, shortDuration } from '../duration.ts';
 import { time } from './entry-json.ts';
 
 interface Arguments {
@@ -31,13 +31,11 @@ export const statsCommand: CommandModule<object, Arguments> = {
   handler: async (argv) => {
     const now = Date.now();
     const maxAgeMs = argv.maxAge === undefined ? Infinity : parseDuration(argv.maxAge);
-    const spool = openSpool(argv.spool, 'operator');
-    const found = stats(spool);
-    spool.close();
+    const found = await withSpool(argv.spool, 'operator', async (spool) => stats(spool));
     await print(`${argv.json ? statsJson(found) : statsText(found, now)}\n`);
     const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
     if (ageMs > maxAgeMs) {
-      throw new Failure(exitCodes.no, `the oldest message has waited for ${shortDuration(ageMs)}`);
+      throw new Failure(exitCodes.no, `the oldest message has waited for ${showDuration(ageMs)}`);
     }
   },
 };
@@ -53,7 +51,7 @@ function statsJson({ counters, oldestQueuedAt, endpoint }: Stats): string {
 }
 
 function statsText({ counters, oldestQueuedAt, endpoint }: Stats, now: number): string {
-  const ago = (ms: number | null) => (ms === null ? 'never' : `${shortDuration(now - ms)} ago`);
+  const ago = (ms: number | null) => (ms === null ? 'never' : `${showDuration(now - ms)} ago`);
   const { accepted, ...states } = counters;
   const numbers = Object.entries(states).filter(([, messages]) => messages > 0);
   return [
@@ -61,6 +59,6 @@ function statsText({ counters, oldestQueuedAt, endpoint }: Stats, now: number): 
     ...(oldestQueuedAt === null ? [] : [`oldest queued ${ago(oldestQueuedAt)}`]),
     endpoint.downSince === null
       ? `last post that passed: ${ago(endpoint.passedAt)}`
-      : `the proxy is down since ${ago(endpoint.downSince)}: ${printable(endpoint.reason ?? '')}`,
+      : `the proxy is down for ${showDuration(now - endpoint.downSince)}: ${printable(endpoint.reason ?? '')}`,
   ].join('\n');
 }

@@ -1,0 +1,31 @@
+import { exitCodes, Failure } from './failure.ts';
+
+/** Reads a duration such as 90s, 15m, 1h or 2d, in milliseconds. Throws Failure 64. */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
+  const unit = UNITS_MS[match?.[2] ?? ''];
+  if (!match || unit === undefined) {
+    throw new Failure(
+      exitCodes.usage,
+      `expected a duration such as 90s, 15m, 1h or 2d and got ${JSON.stringify(text)}`,
+    );
+  }
+  return Number(match[1]) * unit;
+}
+
+/** A duration for people, in the unit that tells enough: 750 ms, 90 s, 15 min, 36 h, 5 d. */
+export function showDuration(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 1) return `${Math.max(0, Math.round(ms))} ms`;
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} d`;
+}
+
+const UNITS_MS: Partial<Record<string, number>> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};

@@ -1,0 +1,75 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { exitCodes, Failure } from '../host/failure.ts';
+import { drainLock } from './drain-lock.ts';
+import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
+
+/** The option that all commands on a spool share. */
+export const spoolOption = {
+  type: 'string',
+  default: defaultSpool,
+  describe: 'Folder of the spool',
+  requiresArg: true,
+} as const;
+
+/**
+ * Opens the spool for a command, runs the command on it and closes it. When the spool cannot be used,
+ * at once or later, this is a Failure with a sentence: 74, 75 when it is busy, 77 when permission lacks.
+ * Drain has the spool's drain lock meanwhile.
+ */
+export async function withSpool<T>(
+  folder: string,
+  access: Access,
+  command: (spool: Spool) => Promise<T>,
+): Promise<T> {
+  try {
+    const lock = access === 'drain' ? drainLock(folder) : undefined;
+    if (access === 'drain' && !lock) {
+      throw new Failure(exitCodes.busy, `another drain is at work on ${folder}`);
+    }
+    const spool = new Spool(folder, access);
+    try {
+      return await command(spool);
+    } finally {
+      spool.close();
+      lock?.release();
+    }
+  } catch (error) {
+    throw error instanceof Error ? failureOf(error, folder) : error;
+  }
+}
+
+/** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
+function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
+  const { code = '', message, name } = error;
+  const file = spoolFile(folder);
+  const ofSpool = name === 'SqliteError' || name === 'DatabaseUnusable' || 'syscall' in error;
+  if (error instanceof Failure || (!ofSpool && existsSync(file))) return error;
+  // SQLite says only that it cannot open or write a file; the system says why.
+  if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)$/.test(code) || isDenied(file)) {
+    return new Failure(
+      exitCodes.notPermitted,
+      `no permission for the spool ${folder}: ${message}; be root or in its group`,
+    );
+  }
+  if (code.startsWith('SQLITE_BUSY')) {
+    return new Failure(
+      exitCodes.busy,
+      `the spool ${folder} is busy: another program writes to it all the time; try again`,
+    );
+  }
+  return new Failure(
+    exitCodes.spool,
+    existsSync(file)
+      ? `the spool ${folder} cannot be used: ${message}`
+      : `there is no spool in ${folder}: name its folder with --spool or APPENGINE_MAILER_SPOOL`,
+  );
+}
+
+function isDenied(file: string): boolean {
+  try {
+    accessSync(file, constants.R_OK | constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES';
+  }
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Spool } from '../../src/spool/spool.ts';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import { appengineMailer } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+
+/** Makes every change of a message fail, as a disk does that takes no more writes. */
+const breakSpool = `CREATE TRIGGER broken BEFORE UPDATE ON message BEGIN
+  SELECT raise(ABORT, 'the disk takes no more'); END`;
+const mendSpool = 'DROP TRIGGER broken';
+
+function change(folder: string, sql: string): void {
+  const spool = new Spool(folder, 'operator');
+  spool.db.exec(sql);
+  spool.wakeDrain();
+  spool.close();
+}
+
+test('a spool that cannot be written: nothing more is sent, and what was sent is recorded later (law 6)', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}, {}]);
+  const proxy = await ScriptedProxy.start(t, road.key, () => {});
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  const [post] = (await proxy.received(1)) as [Received];
+  change(road.spool, breakSpool);
+  proxy.script = (each, proxy) => proxy.accept(each);
+  proxy.accept(post);
+  await drain.says(
+    /cannot be written, so nothing is sent: the disk takes no more; next try in 5 s/,
+  );
+  assert.equal(proxy.posts.length, 1);
+  change(road.spool, mendSpool);
+  await drain.says(/can be written again/);
+  await drain.says(/> sent \(/, 2);
+  assert.equal(proxy.posts.length, 2, 'nothing was posted twice');
+  assert.equal((await drain.stop()).code, 0);
+  assert.equal(lookInto(road.spool).counters.sent, 2);
+});
+
+test('a spool that cannot be read while the proxy is down does not end drain', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}]);
+  const drain = road.drain([], { GMAIL_PROXY_URL: 'http://127.0.0.1:1/' });
+  await drain.says(/is down.*try 1 failed/);
+  change(road.spool, 'ALTER TABLE counter RENAME TO lost');
+  await drain.says(/cannot be written, so nothing is sent: no such table: counter/);
+  change(road.spool, 'ALTER TABLE lost RENAME TO counter');
+  await drain.says(/can be written again/);
+  await drain.says(/is down.*try [2-9] failed/);
+  assert.equal((await drain.stop()).code, 0);
+});
+
+test('drain --once ends with 74 when it cannot record what it sent', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}]);
+  const proxy = await ScriptedProxy.start(t, road.key, () => {});
+  const drain = road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url });
+  const [post] = (await proxy.received(1)) as [Received];
+  change(road.spool, breakSpool);
+  proxy.accept(post);
+  const { code, stderr } = await drain.ended;
+  assert.equal(code, 74, stderr);
+  assert.match(stderr, /appengine-mailer: the spool \S+ cannot be used: the disk takes no more\n$/);
+});
+
+test('bytes that the spool has lost are that message’s own trouble, and said to be (law 5)', async (t) => {
+  const road = new Road(t);
+  const [damaged = '', sound] = handIn(road.spool, [{}, {}]);
+  change(road.spool, 'DELETE FROM body WHERE message = 1');
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  const [line] = await drain.says(/^.*cannot be read from the spool.*$/m);
+  assert.match(line, new RegExp(`^${damaged} .*deferred .*lost part 0.*; next try in`));
+  await drain.says(/> sent \(/);
+  await drain.stop();
+  assert.deepEqual(
+    proxy.posts.filter(({ recipients }) => recipients.length > 0).map(({ id }) => id),
+    [sound],
+  );
+  assert.doesNotMatch(drain.stderr, /is down/);
+});
+
+test('what is wrong with the spool is one sentence and 74 for the queue commands too', async (t) => {
+  const road = new Road(t);
+  const [id = ''] = handIn(road.spool, [{ bytes: 'x'.repeat(3 << 20) }]);
+  change(road.spool, 'DELETE FROM body WHERE part = 1');
+  const raw = ['queue', 'show', '--raw', id, '--spool', road.spool];
+  const shown = await appengineMailer(t, raw).ended;
+  assert.equal(shown.code, 74);
+  assert.match(shown.stderr, /^appengine-mailer: the spool \S+ cannot be used: .*lost part 1.*\n$/);
+});
