@@ -12,7 +12,8 @@ export class BsmtpError extends Error {}
  * dot on a line of its own, and then the end. The lines of the envelope tell the line ends: LF, or CRLF
  * with `use_crlf`. The message's bytes are kept as they are, but for the dots that were doubled.
  *
- * Write the stream with `push`, chunk by chunk, then call `end`. Both throw BsmtpError.
+ * Write the stream with `push`, chunk by chunk, then call `end`. Both throw BsmtpError. A chunk is not
+ * kept: its buffer may be used again.
  */
 export class BsmtpReader {
   readonly #bytesMax: number;
@@ -21,9 +22,8 @@ export class BsmtpReader {
   #line: Buffer = Buffer.alloc(0);
   #sender: string | undefined;
   readonly #recipients = new Set<string>();
-  /** Octets at the start of a line of the message that may be part of the closing line. */
-  #held = '';
-  #lineStart = true;
+  /** How many octets of the closing line the line has so far, and nothing else; they are held back. */
+  #matched = 0;
   #size = 0;
   readonly #pieces: Buffer[] = [];
   readonly #hash = createHash('sha256');
@@ -91,41 +91,27 @@ export class BsmtpReader {
   }
 
   #pushMessage(chunk: Buffer): Buffer {
+    const closing = this.#crlf ? DOT_CRLF : DOT_LF;
+    let matched = this.#matched;
+    // One piece a chunk, whatever its lines. Of what was held back before it, only a CR may be kept.
+    const piece = Buffer.allocUnsafe(chunk.length + 1);
+    let kept = 0;
     let at = 0;
-    while (at < chunk.length) {
-      if (this.#lineStart) {
-        const read = this.#startLine(chunk.subarray(at));
-        at += read;
-        if (this.#state === 'done') break;
+    while (at < chunk.length && matched < closing.length) {
+      const octet = chunk[at++] as number;
+      if (octet === closing[matched]) {
+        matched += 1;
         continue;
       }
-      // Up to the next line that begins with a dot; all other lines need no look.
-      const dot = chunk.indexOf(LF_DOT, at);
-      const end = dot < 0 ? chunk.length : dot + 1;
-      this.#keep(chunk.subarray(at, end));
-      this.#lineStart = chunk[end - 1] === LF;
-      at = end;
+      // Not the closing line. RFC 5321 4.5.2: of a line that begins with a dot, the dot goes.
+      if (matched === 2) piece[kept++] = CR;
+      piece[kept++] = octet;
+      matched = octet === LF ? 0 : NOT_CLOSING;
     }
+    this.#matched = matched;
+    if (matched === closing.length) this.#state = 'done';
+    this.#keep(piece.subarray(0, kept));
     return chunk.subarray(at);
-  }
-
-  /** Reads one octet where a line starts: closing line, doubled dot, or anything else. */
-  #startLine(rest: Buffer): number {
-    const octet = String.fromCharCode(rest[0] ?? 0);
-    const line = this.#held + octet;
-    if (line === (this.#crlf ? '.\r\n' : '.\n')) {
-      this.#state = 'done';
-      return 1;
-    }
-    if (line === '.' || (this.#crlf && line === '.\r')) {
-      this.#held = line;
-      return 1;
-    }
-    // RFC 5321 4.5.2: of a line that begins with a dot, the dot goes.
-    this.#keep(Buffer.from(this.#held.slice(1), 'latin1'));
-    this.#held = '';
-    this.#lineStart = false;
-    return 0;
   }
 
   #keep(piece: Buffer): void {
@@ -154,4 +140,6 @@ function path(line: Buffer, prefix: string, command: string): string {
 
 const LF = 0x0a;
 const CR = 0x0d;
-const LF_DOT = Buffer.from('\n.');
+const DOT_LF = Buffer.from('.\n');
+const DOT_CRLF = Buffer.from('.\r\n');
+const NOT_CLOSING = -1;

@@ -1,16 +1,21 @@
 import { readSync } from 'node:fs';
 
 /**
- * The chunks of a blocking descriptor until its end. Reading synchronously spares the program, which
- * starts anew for each message, the start-up of Node's streams.
+ * The chunks of a blocking descriptor until its end. Each is good until the next is asked for, and all
+ * but the last are full, however little the writer writes at a time. Reading synchronously spares the
+ * program, which starts anew for each message, the start-up of Node's streams.
  */
 export function* readInput(fd: number): Generator<Buffer> {
   const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
   for (;;) {
-    const length = readWhenReady(fd, buffer);
-    if (length === 0) return;
-    // A copy: kept parts of the buffer would keep all of it.
-    yield Buffer.from(buffer.subarray(0, length));
+    let length = 0;
+    let read: number;
+    do {
+      read = readWhenReady(fd, buffer.subarray(length));
+      length += read;
+    } while (read > 0 && length < CHUNK_BYTES);
+    yield buffer.subarray(0, length);
+    if (read === 0) return;
   }
 }
 

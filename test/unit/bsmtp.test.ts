@@ -72,8 +72,10 @@ function read(stream: Buffer, sizes: readonly number[] = [stream.length], bytesM
   const reader = new BsmtpReader(bytesMax);
   for (let at = 0, turn = 0; at < stream.length; turn += 1) {
     const size = sizes[turn % sizes.length] ?? 1;
-    // A copy: the reader must not count on the rest of the buffer.
-    reader.push(Buffer.from(stream.subarray(at, at + size)));
+    // A copy, spoilt afterwards: the reader must not count on the rest of the buffer, nor keep it.
+    const chunk = Buffer.from(stream.subarray(at, at + size));
+    reader.push(chunk);
+    chunk.fill(0);
     at += size;
   }
   return reader.end();
