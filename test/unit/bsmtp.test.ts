@@ -81,11 +81,13 @@ function read(stream: Buffer, sizes: readonly number[] = [stream.length], bytesM
   return reader.end();
 }
 
+/** Sizes of chunks. */
+const sizes = fc.oneof(
+  fc.constant([1]),
+  fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 }),
+);
+
 test('any bytes in any chunks give the same envelope, bytes and SHA-256, LF and CRLF (law 3)', (t) => {
-  const sizes = fc.oneof(
-    fc.constant([1]),
-    fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 }),
-  );
   holds(
     t,
     fc.property(message, sizes, (given, chunks) => {
@@ -97,6 +99,22 @@ test('any bytes in any chunks give the same envelope, bytes and SHA-256, LF and 
       );
       assert.deepEqual(bytes, given.bytes);
       assert.deepEqual(digest, createHash('sha256').update(given.bytes).digest());
+    }),
+    1500,
+  );
+});
+
+test('of a line that begins with a dot one dot goes, doubled or not, and nothing else (law 3)', (t) => {
+  holds(
+    t,
+    fc.property(octets, fc.boolean(), sizes, (given, crlf, chunks) => {
+      const text = `\n${given.toString('latin1')}\n`;
+      const [end, closing] = crlf ? ['\r\n', '.\r\n'] : ['\n', '.\n'];
+      fc.pre(!text.includes(`\n${closing}`));
+      const envelope = ['MAIL FROM:<>', 'RCPT TO:<a@b>', 'DATA', ''].join(end);
+      const stream = Buffer.from(envelope + text.slice(1) + closing, 'latin1');
+      const kept = text.replaceAll('\n.', '\n').slice(1);
+      assert.equal(read(stream, chunks).bytes.toString('latin1'), kept);
     }),
     1500,
   );
