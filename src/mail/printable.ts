@@ -3,7 +3,7 @@
  * paragraph separators, direction marks and lone surrogates are shown as \xNN or \u{NNNN}.
  */
 export function printable(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => {
+  return text.replace(unprintable(), (character) => {
     const code = character.codePointAt(0) ?? 0;
     // A lone surrogate of decodeAddress stands for one octet.
     const octet = code >= 0xdc80 && code <= 0xdcff ? code - 0xdc00 : code;
@@ -13,5 +13,6 @@ export function printable(text: string): string {
   });
 }
 
-const UNPRINTABLE =
+/** Made when it is wanted: exim-pipe starts anew for each message, and seldom wants it. */
+const unprintable = () =>
   /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u{61c}\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}]/gu;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Journal } from '../host/journal.ts';
-import { addressFault } from '../mail/address.ts';
+import { addressFault } from '../mail/address-fault.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { addressFault, decodeAddress, encodeAddress } from '../../src/mail/address.ts';
+import { addressFault } from '../../src/mail/address-fault.ts';
+import { decodeAddress, encodeAddress } from '../../src/mail/address.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { holds } from '../support/holds.ts';
 
