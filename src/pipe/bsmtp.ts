@@ -98,6 +98,15 @@ export class BsmtpReader {
     let kept = 0;
     let at = 0;
     while (at < chunk.length && matched < closing.length) {
+      if (matched === NOT_CLOSING) {
+        // Up to the next line that begins with a dot: all other lines need no look.
+        const dot = chunk.indexOf(LF_DOT, at);
+        const end = dot < 0 ? chunk.length : dot + 1;
+        kept += chunk.copy(piece, kept, at, end);
+        matched = chunk[end - 1] === LF ? 0 : NOT_CLOSING;
+        at = end;
+        continue;
+      }
       const octet = chunk[at++] as number;
       if (octet === closing[matched]) {
         matched += 1;
@@ -140,6 +149,7 @@ function path(line: Buffer, prefix: string, command: string): string {
 
 const LF = 0x0a;
 const CR = 0x0d;
+const LF_DOT = Buffer.from('\n.');
 const DOT_LF = Buffer.from('.\n');
 const DOT_CRLF = Buffer.from('.\r\n');
 const NOT_CLOSING = -1;
