@@ -5,13 +5,10 @@ import { exitCodes, Failure } from './failure.ts';
  * Makes every option of a command settable as APPENGINE_MAILER_<OPTION> too; the command line wins.
  * (yargs' own env() would refuse the options of the other commands in the same environment.)
  */
-export function environmentOptions<T extends Record<string, Options>>(
-  options: T,
-  environment: NodeJS.ProcessEnv = process.env,
-): T {
+export function environmentOptions<T extends Record<string, Options>>(options: T): T {
   const entries = Object.entries(options).map(([name, option]) => {
     const variable = `APPENGINE_MAILER_${name.toUpperCase().replaceAll('-', '_')}`;
-    const text = environment[variable];
+    const text = process.env[variable];
     return [name, text ? { ...option, default: convert(variable, text, option.type) } : option];
   });
   return Object.fromEntries(entries) as T;

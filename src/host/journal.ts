@@ -1,3 +1,4 @@
+import { limits } from '../mail/limits.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import { printable } from '../mail/printable.ts';
 import { showDuration } from './duration.ts';
@@ -277,13 +278,10 @@ function recipientsText(recipients: readonly JournalRecipient[]): string {
 const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
 
 function addressList(addresses: readonly string[]): string {
-  const named = addresses.slice(0, NAMED_MAX).map((address) => `<${address}>`);
+  const named = addresses.slice(0, limits.namedRecipients).map((address) => `<${address}>`);
   const more = addresses.length - named.length;
   return named.join(', ') + (more > 0 ? ` and ${more} more` : '');
 }
-
-/** A line names so many recipients; the fields have them all. */
-const NAMED_MAX = 10;
 
 function inTime(ms: number): string {
   return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;

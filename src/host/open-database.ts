@@ -128,7 +128,7 @@ function whileBusy(action: () => unknown): void {
     } catch (error) {
       const busy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY');
       if (!busy || uptimeMs() > deadline) throw error;
-      Atomics.wait(pause, 0, 0, 20);
+      Atomics.wait(pause, 0, 0, limits.busyPollMs);
     }
   }
 }

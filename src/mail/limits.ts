@@ -24,9 +24,22 @@ export const limits = {
   addressBytes: 320,
   /** A reason in a verdict, in characters; longer ones are cut. */
   reasonChars: 500,
+  /** What exim-pipe says of a failure, and foreign text quoted in an error, in characters. */
+  failureChars: 400,
+  quotedChars: 80,
+  /** Recipients that a line of the journal names; its fields have them all. */
+  namedRecipients: 10,
+  /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */
+  signatures: 8,
+
+  /** exim-pipe reads its input in pieces of this size, and looks again after this time while there is none. */
+  inputBytes: 64 * KiB,
+  inputPollMs: 5,
 
   /** How long any writer waits for another one's transaction on the spool or the ledger. */
   busyMs: 20 * SECOND,
+  /** How often it looks again where SQLite does not wait by itself. */
+  busyPollMs: 20,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,
   /** Free-space guard of the spool: 75 below this many bytes or this share, whichever is less. */

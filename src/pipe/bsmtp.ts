@@ -138,11 +138,13 @@ function path(line: Buffer, prefix: string, command: string): string {
   const end = line.lastIndexOf('>');
   if (!command.toUpperCase().startsWith(prefix) || end < prefix.length) {
     throw new BsmtpError(
-      `expected ${prefix}…> or DATA and got ${JSON.stringify(command.slice(0, 80))}`,
+      `expected ${prefix}…> or DATA and got ${JSON.stringify(command.slice(0, limits.quotedChars))}`,
     );
   }
   if (command.slice(end + 1).trim() !== '') {
-    throw new BsmtpError(`parameters are not supported: ${JSON.stringify(command.slice(-80))}`);
+    throw new BsmtpError(
+      `parameters are not supported: ${JSON.stringify(command.slice(-limits.quotedChars))}`,
+    );
   }
   return decodeAddress(line.subarray(prefix.length, end));
 }

@@ -1,4 +1,5 @@
 import { readSync } from 'node:fs';
+import { limits } from '../mail/limits.ts';
 
 /**
  * The chunks of a blocking descriptor until its end. Each is good until the next is asked for, and all
@@ -6,14 +7,14 @@ import { readSync } from 'node:fs';
  * program, which starts anew for each message, the start-up of Node's streams.
  */
 export function* readInput(fd: number): Generator<Buffer> {
-  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  const buffer = Buffer.allocUnsafe(limits.inputBytes);
   for (;;) {
     let length = 0;
     let read: number;
     do {
       read = readWhenReady(fd, buffer.subarray(length));
       length += read;
-    } while (read > 0 && length < CHUNK_BYTES);
+    } while (read > 0 && length < limits.inputBytes);
     yield buffer.subarray(0, length);
     if (read === 0) return;
   }
@@ -28,11 +29,9 @@ function readWhenReady(fd: number, buffer: Buffer): number {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EOF') return 0;
       if (code !== 'EAGAIN' && code !== 'EINTR') throw error;
-      Atomics.wait(pause, 0, 0, PAUSE_MS);
+      Atomics.wait(pause, 0, 0, limits.inputPollMs);
     }
   }
 }
 
-const CHUNK_BYTES = 64 * 1024;
-const PAUSE_MS = 5;
 const pause = new Int32Array(new SharedArrayBuffer(4));

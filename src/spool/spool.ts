@@ -5,8 +5,17 @@ import { openDatabase, type Database } from '../host/open-database.ts';
 import { migrations } from './schema.ts';
 
 /** States of a message; src/README.md has the table. */
-export type MessageState =
-  'queued' | 'sending' | 'held' | 'failed' | 'sent' | 'bounced' | 'deleted';
+export const messageStates = [
+  'queued',
+  'sending',
+  'held',
+  'failed',
+  'sent',
+  'bounced',
+  'deleted',
+] as const;
+
+export type MessageState = (typeof messageStates)[number];
 
 export type RecipientState = 'pending' | 'sent' | 'failed' | 'bounced' | 'deleted';
 

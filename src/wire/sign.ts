@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { limits } from '../mail/limits.ts';
 
 /** The headers of Standard Webhooks, on requests and answers alike. */
 export const signatureHeaders = {
@@ -33,13 +34,10 @@ export function verify(
 ): Buffer | undefined {
   const given = signatures
     .split(' ')
-    .slice(0, SIGNATURES_MAX)
+    .slice(0, limits.signatures)
     .map((text) => Buffer.from(text));
   return keys.find((key) => {
     const expected = Buffer.from(sign(key, signed));
     return given.some((each) => each.length === expected.length && timingSafeEqual(each, expected));
   });
 }
-
-/** A header may carry a few signatures while a key is exchanged; more is abuse. */
-const SIGNATURES_MAX = 8;

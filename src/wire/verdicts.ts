@@ -44,7 +44,9 @@ export function decodeVerdicts(
       return { fault: 'the answer is about other recipients' };
     if (typeof status !== 'string' || !statusClass(status)) {
       const shown =
-        typeof status === 'string' ? JSON.stringify(status.slice(0, 40)) : typeof status;
+        typeof status === 'string'
+          ? JSON.stringify(status.slice(0, limits.quotedChars))
+          : typeof status;
       return { fault: `the answer has a verdict that is none: ${shown}` };
     }
     if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };

@@ -1,15 +1,14 @@
 import { listMessages, type Listed } from '../../src/spool/list.ts';
-import { Spool } from '../../src/spool/spool.ts';
+import { messageStates, Spool } from '../../src/spool/spool.ts';
 import { stats, type Counters } from '../../src/spool/stats.ts';
 
 /** What a spool holds: all messages, whatever their state, and the counters, which must add up. */
 export function lookInto(folder: string): { messages: Listed[]; counters: Counters } {
   const spool = new Spool(folder, 'operator');
   try {
-    const states = ['queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted'] as const;
-    const messages = [...listMessages(spool, { states }, Date.now())];
+    const messages = [...listMessages(spool, { states: messageStates }, Date.now())];
     const { counters } = stats(spool);
-    const sum = states.reduce((sum, state) => sum + counters[state], 0);
+    const sum = messageStates.reduce((sum, state) => sum + counters[state], 0);
     if (sum !== counters.accepted) throw new Error(`law 8 is broken: ${JSON.stringify(counters)}`);
     return { messages, counters };
   } finally {

@@ -3,19 +3,17 @@ import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { printable } from '../../mail/printable.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
-import type { MessageState } from '../../spool/spool.ts';
+import { messageStates, type MessageState } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { entryJson } from './entry-json.ts';
-
-const STATES = ['queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted'] as const;
 
 const options = {
   spool: spoolOption,
   json: { type: 'boolean', default: false, describe: 'One JSON object a line' },
   state: {
     type: 'string',
-    choices: [...STATES, 'all'] as const,
+    choices: [...messageStates, 'all'] as const,
     describe: 'Only this state; else queued, sending, held and failed',
   },
   sender: { type: 'string', describe: 'Only from this address', requiresArg: true },
@@ -48,7 +46,7 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
 };
 
 function states(state: MessageState | 'all' | undefined): readonly MessageState[] | undefined {
-  return state === undefined ? undefined : state === 'all' ? STATES : [state];
+  return state === undefined ? undefined : state === 'all' ? messageStates : [state];
 }
 
 /** Two lines and one for each recipient, in the manner of mailq. */

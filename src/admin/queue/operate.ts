@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandModule } from 'yargs';
+import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { limits } from '../../mail/limits.ts';
@@ -135,8 +136,6 @@ const STATES = {
   delete: ['queued', 'sending', 'held', 'failed'],
 } as const;
 
-const DAY_MS = 86_400_000;
-
 async function report(verb: Verb, counts: Map<Operated, number>, all: boolean): Promise<void> {
   const count = (operated: Operated) => counts.get(operated) ?? 0;
   await print(`${verb}: ${count('done')} done\n`);
@@ -149,7 +148,7 @@ async function report(verb: Verb, counts: Map<Operated, number>, all: boolean): 
   if (count('old') > 0) {
     throw new Failure(
       exitCodes.no,
-      `${count('old')} first posted more than ${limits.renewalMs / DAY_MS} days ago: the proxy may have forgotten that it sent ` +
+      `${count('old')} first posted more than ${showDuration(limits.renewalMs)} ago: the proxy may have forgotten that it sent ` +
         'them, and would send them twice; say --force if you are sure',
     );
   }
