@@ -154,9 +154,16 @@ export class Journal {
     });
   }
 
-  proxyStarted(address: string, backend: string, ledger: string, keys: number): void {
+  proxyStarted(
+    address: string,
+    backend: string,
+    ledger: { file: string; isEmpty: boolean },
+    keys: number,
+  ): void {
+    // An empty one may be a wrong path: what was sent before would be sent again.
+    const remembers = `${ledger.file}${ledger.isEmpty ? ' (empty)' : ''}`;
     this.#write('proxy_started', {
-      text: `proxy listens on ${address}, backend ${backend}, ledger ${ledger}, ${count(keys, 'key')}`,
+      text: `proxy listens on ${address}, backend ${backend}, ledger ${remembers}, ${count(keys, 'key')}`,
       priority: priority.info,
       fields: {},
     });

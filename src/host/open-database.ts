@@ -3,6 +3,7 @@ import {
   constants,
   fchmodSync,
   fchownSync,
+  fstatSync,
   lstatSync,
   openSync,
   statSync,
@@ -66,8 +67,8 @@ export function connect(file: string): Database.Database {
 
 /**
  * Makes an empty file where there is none, 0660 and the folder's owner's, and mends mode and owner
- * where a program died half-way through that. A link is refused: root follows none into a folder
- * that belongs to somebody else.
+ * where a program died half-way through that. A link, also a hard one, is refused: root must not give
+ * away a file of somebody else.
  */
 export function makeFile(file: string): void {
   const self = process.geteuid?.();
@@ -84,6 +85,12 @@ export function makeFile(file: string): void {
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
   const fd = openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o660);
   try {
+    const opened = fstatSync(fd);
+    if (!opened.isFile() || opened.nlink !== 1) {
+      throw new DatabaseUnusable(
+        `${file} is not a regular file, or has another name (a hard link)`,
+      );
+    }
     if (self === 0) fchownSync(fd, folder.uid, folder.gid);
     fchmodSync(fd, 0o660);
   } finally {

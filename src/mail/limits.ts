@@ -104,13 +104,14 @@ export const limits = {
   connectMs: 10 * SECOND,
   postMs: 60 * SECOND,
   postBytesPerSecond: 32 * KiB,
-  /** The largest answer that is read. */
-  answerBytes: 4 * MiB,
+  /** The largest answer that is read: the largest envelope again, with a reason for each recipient. */
+  answerBytes: 40 * MiB,
 
-  /** Proxy: a request's line of JSON, its body, its time, and all bodies held at once. */
+  /** Proxy: a request's line of JSON, the time for its headers, and all bodies held at once. */
   envelopeBytes: 8 * MiB,
-  requestMs: 5 * MINUTE,
   headersMs: 20 * SECOND,
+  /** How often the proxy looks for connections whose headers take too long. */
+  connectionsCheckMs: 1 * SECOND,
   requestsBytes: 512 * MiB,
   connections: 1000,
   /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */

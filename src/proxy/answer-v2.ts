@@ -9,10 +9,12 @@ import { retryLater, type Reply } from './reply.ts';
 
 /**
  * Answers a post of HTTP v2: signature first, then the clock, then the frame, then the mail. Every
- * answer but that to a wrong signature is signed with the key that signed the request.
+ * answer but that to a wrong signature is signed with the key that signed the request. `arrivedAt` is
+ * when the request began: a large body on a slow line may take longer than clocks may differ.
  */
 export async function answerV2(
   headers: IncomingHttpHeaders,
+  arrivedAt: number,
   body: Buffer,
   keys: readonly Buffer[],
   relay: Relay,
@@ -24,7 +26,7 @@ export async function answerV2(
   const key = verify(keys, header(signatureHeaders.signature), signed);
   if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
 
-  const reply = await answerSigned(id, timestamp, body, relay);
+  const reply = await answerSigned(id, timestamp, arrivedAt, body, relay);
   const answered = {
     id,
     timestamp: String(Math.floor(Date.now() / 1000)),
@@ -44,13 +46,14 @@ export async function answerV2(
 async function answerSigned(
   id: string,
   timestamp: string,
+  arrivedAt: number,
   body: Buffer,
   relay: Relay,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
   }
-  const skewMs = Math.abs(Number(timestamp) * 1000 - Date.now());
+  const skewMs = Math.abs(Number(timestamp) * 1000 - arrivedAt);
   if (!(skewMs <= limits.toleranceMs)) {
     return {
       status: 401,

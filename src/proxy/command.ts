@@ -1,16 +1,17 @@
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
-import { keyLines, readSetting } from '../host/settings.ts';
+import { firstLine, keyLines, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { limits } from '../mail/limits.ts';
 import type { Backend } from './backend.ts';
 import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
+import { keepHouse } from './keep-house.ts';
 import { Ledger } from './ledger.ts';
 import { startProxy } from './proxy.ts';
 import { Relay } from './relay.ts';
@@ -32,12 +33,14 @@ const options = {
     default: './ledger.db',
     describe: 'File that remembers what was sent',
     requiresArg: true,
+    coerce: absolute,
   },
   dir: {
     type: 'string',
     default: './delivered',
     describe: 'Folder of the file backend',
     requiresArg: true,
+    coerce: absolute,
   },
   'keys-file': {
     type: 'string',
@@ -62,6 +65,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
   handler: async (argv) => {
     const keys = readKeys(argv);
     const { host, port } = parseListen(argv.listen);
+    if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
+      throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
+    }
     const backend = await makeBackend(argv);
     const lock = orFailure(argv.ledger, () => exclusiveLock(`${argv.ledger}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${argv.ledger}`);
@@ -76,16 +82,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
         `cannot listen on ${argv.listen}: ${error.message}`,
       );
     });
-    journal.proxyStarted(proxy.address, argv.backend, argv.ledger, keys.length);
-    prune(ledger, journal);
-    const pruning = setInterval(() => prune(ledger, journal), limits.housekeepingMs);
-    await new Promise<void>((resolve) => {
-      if (stop.aborted) resolve();
-      stop.addEventListener('abort', () => resolve());
-    });
-    clearInterval(pruning);
+    journal.proxyStarted(proxy.address, argv.backend, ledger, keys.length);
+    await keepHouse(ledger, journal, stop);
     await proxy.stop();
-    await Promise.race([relay.settled(), sleep(limits.stopMs)]);
     ledger.close();
     lock.release();
     journal.proxyStopped(proxy.address);
@@ -94,12 +93,14 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
 
 function readKeys({ keysFile }: Arguments): Buffer[] {
   const sources = { environment: process.env, folder: '.' };
-  const text =
+  const several =
     keysFile === undefined
-      ? (readSetting('GMAIL_SECRET_KEYS', sources) ?? readSetting('GMAIL_SECRET_KEY', sources))
+      ? readSetting('GMAIL_SECRET_KEYS', sources)
       : orFailure(keysFile, () => readFileSync(keysFile));
-  const keys = keyLines(text ?? Buffer.alloc(0));
-  if (keys.length > 0) return keys;
+  // A single key is read as drain reads it: a # is its first character.
+  const one = several ? undefined : readSetting('GMAIL_SECRET_KEY', sources);
+  const keys = several ? keyLines(several) : one ? [firstLine(one)] : [];
+  if (keys.some((key) => key.length > 0)) return keys;
   throw new Failure(
     exitCodes.configuration,
     'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS',
@@ -122,12 +123,9 @@ function parseListen(text: string): { host: string; port: number } {
   return { host: match.groups?.['v6'] ?? match.groups?.['host'] ?? '', port };
 }
 
-function prune(ledger: Ledger, journal: Journal): void {
-  try {
-    while (ledger.prune(Date.now()));
-  } catch (error) {
-    journal.proxyTrouble(`the ledger cannot be pruned: ${(error as Error).message}`);
-  }
+/** For the journal: it may be read where the working directory is not known. */
+function absolute(path: string): string {
+  return resolve(path);
 }
 
 function orFailure<T>(file: string, action: () => T): T {

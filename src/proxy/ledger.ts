@@ -22,14 +22,19 @@ export class DigestConflict extends Error {}
  * the ledger is opened.
  */
 export class Ledger {
+  readonly file: string;
   readonly #db: Database;
   readonly #statements: ReturnType<typeof prepare>;
+  /** Runs one action of a transaction, so that it can fail without the others. */
+  readonly #alone: (action: () => void) => void;
   #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
 
   /** Opens the ledger, or makes it. Only for the holder of its lock. */
   constructor(file: string, now: number) {
     this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
+    this.file = file;
     this.#statements = prepare(this.#db);
+    this.#alone = this.#db.transaction((action) => action());
     const { listBegun, forgetBegun } = this.#statements;
     this.#db.transaction(() => {
       listBegun.run(now);
@@ -79,6 +84,11 @@ export class Ledger {
     await this.#commit(() => this.#statements.touch.run());
   }
 
+  /** Whether it knows of no message at all. */
+  get isEmpty(): boolean {
+    return this.#statements.any.get() === undefined;
+  }
+
   /** Deletes a bounded number of what is older than 30 days; returns whether there is more. */
   prune(now: number): boolean {
     const before = now - limits.historyMs;
@@ -111,13 +121,23 @@ export class Ledger {
   #commitAll(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
+    const runAll = this.#db.transaction(() =>
+      waiting.map(({ action, failed, committed }) => {
+        try {
+          this.#alone(action);
+          return committed;
+        } catch (error) {
+          // A full or broken disk may have ended the whole transaction.
+          if (!this.#db.inTransaction) throw error;
+          return () => failed(error);
+        }
+      }),
+    );
     try {
-      this.#db.transaction(() => waiting.forEach(({ action }) => action())).immediate();
+      for (const tell of runAll.immediate()) tell();
     } catch (error) {
       for (const { failed } of waiting) failed(error);
-      return;
     }
-    for (const { committed } of waiting) committed();
   }
 }
 
@@ -144,6 +164,7 @@ function prepare(db: Database) {
        FROM recipient WHERE state = 'begun'`,
     ),
     forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
+    any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
     touch: db.prepare(`UPDATE checked SET times = times + 1`),
     forgetOld: db.prepare(
       `DELETE FROM message WHERE id IN

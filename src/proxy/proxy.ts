@@ -1,10 +1,11 @@
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Journal } from '../host/journal.ts';
 import { limits } from '../mail/limits.ts';
 import { v2Type } from '../wire/frame.ts';
 import { answerV2 } from './answer-v2.ts';
-import { BodyRefused, RequestBodies } from './request-bodies.ts';
+import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Relay } from './relay.ts';
 
@@ -20,7 +21,7 @@ export interface ProxyOptions {
 export interface Proxy {
   /** HOST:PORT that it listens on. */
   address: string;
-  /** Takes nothing more, finishes what it took (limits.stopMs at most), and ends. */
+  /** Takes nothing more, finishes what it took, its backend too, for limits.stopMs at most. */
   stop(): Promise<void>;
 }
 
@@ -32,25 +33,30 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
 
   const server = createServer(
     {
-      requestTimeout: limits.requestMs,
+      requestTimeout: 0, // limitTime
       headersTimeout: limits.headersMs,
       keepAliveTimeout: limits.proxyIdleMs,
-      connectionsCheckingInterval: 1000,
+      connectionsCheckingInterval: limits.connectionsCheckMs,
     },
     (request, response) => {
-      // A refused body takes the request's socket away; a read one leaves the request destroyed.
-      const { socket } = request;
+      const { socket } = request; // A request that is broken off loses it.
       const from = `${socket.remoteAddress}:${socket.remotePort}`;
-      void answer(request)
+      limitTime(request);
+      answer(request)
+        .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
+        .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
         .catch((error: Error) => {
-          if (socket.destroyed) return undefined; // The client went away.
-          journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
-          return { status: 500, text: '' };
-        })
-        .then((reply) => reply && send(request, response, reply, from));
+          socket.destroy();
+          defect(error);
+        });
     },
   );
   server.maxConnections = limits.connections;
+
+  function defect(error: Error): Reply {
+    journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
+    return { status: 500, text: '' };
+  }
 
   async function answer(request: IncomingMessage): Promise<Reply> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
@@ -60,10 +66,11 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     if (stopping) return retryLater('the proxy is stopping');
     if (mediaType(request) !== v2Type)
       return { status: 400, text: `expected Content-Type ${v2Type}` };
+    const arrivedAt = Date.now();
     try {
       const body = await bodies.read(request);
       try {
-        return await answerV2(request.headers, body.bytes, keys, relay);
+        return await answerV2(request.headers, arrivedAt, body.bytes, keys, relay);
       } finally {
         body.free();
       }
@@ -100,15 +107,21 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   }
 
   const address = await listen(server, options.host, options.port);
+  server.on('error', (error) => journal.proxyTrouble(`the server fails: ${error.message}`));
   return {
     address,
     async stop() {
       stopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
-      const late = setTimeout(() => server.closeAllConnections(), limits.stopMs);
-      await closed;
-      clearTimeout(late);
+      let timer: NodeJS.Timeout | undefined;
+      const timeUp = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, limits.stopMs);
+      });
+      // A client that went away may have left its message with the backend.
+      await Promise.race([closed.then(async () => relay.settled()), timeUp]);
+      clearTimeout(timer);
+      server.closeAllConnections();
     },
   };
 }
@@ -118,10 +131,8 @@ function mediaType(request: IncomingMessage): string | undefined {
 }
 
 async function listen(server: Server, host: string, port: number): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => resolve());
-  });
+  server.listen(port, host);
+  await once(server, 'listening');
   const { address, port: bound, family } = server.address() as AddressInfo;
   return `${family === 'IPv6' ? `[${address}]` : address}:${bound}`;
 }

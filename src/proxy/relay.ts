@@ -113,14 +113,18 @@ export class Relay {
   async #callBackend(delivery: Delivery): Promise<Result[]> {
     const { id, recipients } = delivery;
     if (recipients.length === 0) return [];
-    const timeUp = AbortSignal.timeout(limits.backendMs);
     const unknown = (reason: string) =>
       recipients.map((recipient) => ({ recipient, unknown: reason }));
+    const timeUp = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
     const late = new Promise<Result[]>((resolve) => {
-      timeUp.addEventListener('abort', () => resolve(unknown('the backend took too long')));
+      timer = setTimeout(() => {
+        timeUp.abort();
+        resolve(unknown('the backend took too long'));
+      }, limits.backendMs).unref();
     });
     try {
-      const results = await Promise.race([this.#backend(delivery, timeUp), late]);
+      const results = await Promise.race([this.#backend(delivery, timeUp.signal), late]);
       const answered = new Map(results.map((result) => [result.recipient, result]));
       return unknown('the backend said nothing of it').map(
         (missing) => answered.get(missing.recipient) ?? missing,
@@ -134,6 +138,8 @@ export class Relay {
         .settle(id, nothingSent, Date.now())
         .catch((error: Error) => this.#ledgerFailed(error));
       throw new RelayUnavailable(message);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

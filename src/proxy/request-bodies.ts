@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { limits } from '../mail/limits.ts';
+import { postTimeMs } from '../wire/post-time.ts';
 
 /** The body of a request is not read to its end. */
 export class BodyRefused extends Error {
-  /** 413 for one that is too large, 503 when all that are held together are. */
-  readonly status: 413 | 503;
+  /** 413 for one that is too large, 503 when all that are held together are, 408 for one too slow. */
+  readonly status: 408 | 413 | 503;
 
-  constructor(status: 413 | 503, message: string) {
+  constructor(status: 408 | 413 | 503, message: string) {
     super(message);
     this.status = status;
   }
@@ -40,7 +41,7 @@ export class RequestBodies {
       // What is only announced is not held: it costs nothing, and would keep others out.
       if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) hold(BODY_BYTES + 1);
       const pieces: Buffer[] = [];
-      for await (const piece of request as AsyncIterable<Buffer>) {
+      for await (const piece of request.iterator(KEEP) as AsyncIterable<Buffer>) {
         hold(piece.length);
         pieces.push(piece);
       }
@@ -51,5 +52,21 @@ export class RequestBodies {
     }
   }
 }
+
+/**
+ * Breaks the request off when its body takes longer than any of that size may: whoever reads it gets
+ * BodyRefused. (The server's own limit is one for all sizes.)
+ */
+export function limitTime(request: IncomingMessage): void {
+  const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);
+  const timer = setTimeout(
+    () => request.destroy(new BodyRefused(408, 'the body took too long')),
+    postTimeMs(size),
+  );
+  request.once('close', () => clearTimeout(timer));
+}
+
+/** A request whose body is refused is kept, so that it can be answered. */
+const KEEP = { destroyOnReturn: false };
 
 const BODY_BYTES = limits.envelopeBytes + limits.messageBytes;

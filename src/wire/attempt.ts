@@ -4,6 +4,7 @@ import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
 import type { Connection } from './connection.ts';
 import { encodeFrame, v2Type } from './frame.ts';
+import { postTimeMs } from './post-time.ts';
 import { sign, signatureHeaders, verify } from './sign.ts';
 import { decodeVerdicts, type Verdict } from './verdicts.ts';
 
@@ -36,7 +37,7 @@ export type Answer =
 
 /**
  * Makes one signed attempt of HTTP v2 (src/wire/README.md). Never throws, never retries, never follows
- * a redirect. Takes at most limits.postMs and the time that the message's size allows.
+ * a redirect. Takes at most postTimeMs of what it sends.
  */
 export async function attempt(
   connection: Connection,
@@ -58,9 +59,7 @@ export async function attempt(
   };
   const length = frame.length + size;
   const timestamp = String(Math.floor((Date.now() + connection.clockOffsetMs) / 1000));
-  const timeLimit = AbortSignal.timeout(
-    limits.postMs + Math.ceil((length / limits.postBytesPerSecond) * 1000),
-  );
+  const timeLimit = AbortSignal.timeout(postTimeMs(length));
   try {
     const response = await request(connection.url, {
       method: 'POST',

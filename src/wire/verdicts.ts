@@ -11,7 +11,10 @@ export interface Verdict {
 
 /** The body of a 200. */
 export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
-  return Buffer.from(`${JSON.stringify({ id, verdicts })}\n`);
+  const short = verdicts.map(({ recipient, status, reason }) => {
+    return { recipient, status, reason: reason.slice(0, limits.reasonChars) };
+  });
+  return Buffer.from(`${JSON.stringify({ id, verdicts: short })}\n`);
 }
 
 /**

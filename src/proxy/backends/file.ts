@@ -1,7 +1,8 @@
-import { createHash } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { statuses } from '../../mail/enhanced-status.ts';
+import { limits } from '../../mail/limits.ts';
 import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
 
 /**
@@ -12,6 +13,7 @@ import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
  */
 export async function fileBackend(folder: string): Promise<Backend> {
   await mkdir(folder, { recursive: true });
+  await removeLeftovers(folder);
   return async (delivery) => {
     const { id, sender, recipients, bytes } = delivery;
     const path = join(folder, fileName(delivery));
@@ -35,10 +37,26 @@ function fileName({ id, recipients }: Delivery): string {
   return `${id}-${digest.slice(0, 8)}`;
 }
 
+/**
+ * Half-written files of a proxy that died. Other proxies may use the folder: what is as young as a
+ * delivery may be is left to them.
+ */
+async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!LEFTOVER.test(name)) continue;
+    const path = join(folder, name);
+    const written = await stat(path).catch(() => undefined); // It may be finished by now.
+    if (written && Date.now() - written.mtimeMs > limits.backendMs) await rm(path, { force: true });
+  }
+}
+
+const LEFTOVER = /-[0-9a-f]{8}\.(?:eml|json)\.[0-9a-f]{16}\.part$/;
+
+/** The temporary name is new each time: a call that took too long may still be writing the same file. */
 async function writeWhole(path: string, content: string | Buffer): Promise<void> {
-  const temporary = `${path}.part`;
+  const temporary = `${path}.${randomBytes(8).toString('hex')}.part`;
   try {
-    const file = await open(temporary, 'w', 0o640);
+    const file = await open(temporary, 'wx', 0o640);
     try {
       await file.writeFile(content);
       await file.sync();

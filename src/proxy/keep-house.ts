@@ -1,0 +1,25 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Journal } from '../host/journal.ts';
+import { limits } from '../mail/limits.ts';
+import type { Ledger } from './ledger.ts';
+
+/** Prunes the ledger now and then, in steps that leave room for mail between them, until stopped. */
+export async function keepHouse(
+  ledger: Ledger,
+  journal: Journal,
+  stop: AbortSignal,
+): Promise<void> {
+  while (!stop.aborted) {
+    const waitMs = prune(ledger, journal) ? limits.housekeepingStepMs : limits.housekeepingMs;
+    await sleep(waitMs, undefined, { signal: stop }).catch(() => {}); // Stopped.
+  }
+}
+
+function prune(ledger: Ledger, journal: Journal): boolean {
+  try {
+    return ledger.prune(Date.now());
+  } catch (error) {
+    journal.proxyTrouble(`the ledger cannot be pruned: ${(error as Error).message}`);
+    return false;
+  }
+}
