@@ -1,28 +1,44 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
+import { Readable } from 'node:stream';
 import test from 'node:test';
 import { Road } from '../support/road.ts';
-import { encodePost, signedPost, type SignedPost } from '../support/signed-post.ts';
-
-/** A post as it goes over the wire, in two pieces. */
-function wire(post: SignedPost): { head: string; body: Buffer } {
-  const { headers, body } = encodePost(post);
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n${lines.join('')}\r\n`;
-  return { head, body };
-}
+import { encodePost, signedPost } from '../support/signed-post.ts';
+import { wirePost } from '../support/wire-post.ts';
 
 test('a body that is announced as too large is refused with 413 before it is sent', async (t) => {
   const road = new Road(t);
   await road.proxy();
-  const { head } = wire({ key: road.key });
+  const { head } = wirePost({ key: road.key });
   const socket = connect(Number(road.address.split(':')[1]), '127.0.0.1');
   t.after(() => socket.destroy());
   socket.write(head.replace(/content-length: \d+/, 'content-length: 200000000'));
   const [answer] = (await once(socket, 'data')) as [Buffer];
   assert.match(answer.toString(), /^HTTP\/1\.1 413 /);
   assert.match(answer.toString(), /connection: close/i);
+});
+
+/** Posts a body without announcing its size, in pieces of 1 MiB, and as far as it is taken. */
+async function postChunked(address: string, key: string, megabytes: number): Promise<number> {
+  const { headers } = encodePost({ key });
+  const sent = request(`http://${address}/`, { method: 'POST', headers });
+  const piece = Buffer.alloc(1024 * 1024);
+  sent.on('error', () => {}); // The rest of it is not taken.
+  Readable.from(Array<Buffer>(megabytes).fill(piece)).pipe(sent);
+  const [{ statusCode }] = (await once(sent, 'response')) as [IncomingMessage];
+  sent.destroy();
+  return statusCode ?? 0;
+}
+
+test('a body that turns out to be too large is 413, also without a key, and the proxy goes on (law 7)', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  assert.equal(await postChunked(road.address, 'no key of the proxy', 109), 413);
+  await proxy.says(/refused with 413: the body is larger than the limit/);
+  assert.equal((await signedPost(road.address, { key: road.key })).status, 200);
+  assert.doesNotMatch(proxy.stderr, /defect|attention/);
 });
 
 test('a message of exactly 100 MiB is taken, and one byte more is 413, signed', async (t) => {
@@ -48,11 +64,11 @@ test('a body that comes byte by byte, or not to its end, hinders nobody', async 
   const slow = connect(port, '127.0.0.1');
   t.after(() => slow.destroy());
   slow.setNoDelay(true);
-  const { head, body } = wire({ key, id: 'slow', bytes: 'slow\n' });
+  const { head, body } = wirePost({ key, id: 'slow', bytes: 'slow\n' });
   slow.write(head);
 
   // Clients that go away: with half a head, after the head, and with half a body.
-  const { head: other, body: half } = wire({ key, id: 'aborted', bytes: 'aborted\n' });
+  const { head: other, body: half } = wirePost({ key, id: 'aborted', bytes: 'aborted\n' });
   for (const sent of [other.slice(0, 30), other, other + half.subarray(0, 20).toString('latin1')]) {
     const aborted = connect(port, '127.0.0.1');
     aborted.write(sent, 'latin1', () => aborted.resetAndDestroy());

@@ -8,13 +8,16 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { fileBackend } from '../../src/proxy/backends/file.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { Road } from '../support/road.ts';
+import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
 
 const recipients = ['ü@example.org', 'b@example.org', 'a@example.org'];
@@ -64,13 +67,13 @@ test('the .json is there before the .eml, and a delivery that failed half-way is
   await road.proxy();
   const post = { key: road.key, id: 'an-id', recipients };
   const name = nameOf('an-id', recipients);
-  // A folder where the .eml would be written: the second file cannot be made.
-  mkdirSync(join(road.delivered, `${name}.eml.part`));
+  // A folder where the .eml belongs: the second file cannot be made.
+  mkdirSync(join(road.delivered, `${name}.eml`));
   const failed = await signedPost(road.address, post);
   assert.equal(failed.status, 503);
   assert.equal(failed.headers['retry-after'], '10');
-  assert.deepEqual(readdirSync(road.delivered).toSorted(), [`${name}.eml.part`, `${name}.json`]);
-  rmdirSync(join(road.delivered, `${name}.eml.part`));
+  assert.deepEqual(readdirSync(road.delivered).toSorted(), [`${name}.eml`, `${name}.json`]);
+  rmdirSync(join(road.delivered, `${name}.eml`));
   assert.equal((await signedPost(road.address, post)).status, 200);
   assert.deepEqual(readdirSync(road.delivered).toSorted(), [`${name}.eml`, `${name}.json`]);
 });
@@ -120,4 +123,31 @@ test('a folder that cannot be written: 503 for drain, the mail waits, and arrive
     road.deliveries().map((each) => each.recipients),
     [recipients],
   );
+});
+
+test('deliveries of the same at the same time do not disturb each other (law 3)', async (t) => {
+  const folder = scratch(t);
+  const backend = await fileBackend(folder);
+  const bytes = Buffer.alloc(100_000, 'x\n');
+  const delivery = { id: 'an-id', sender: '', recipients, bytes };
+  const never = new AbortController().signal;
+  await Promise.all(Array.from({ length: 20 }, async () => backend(delivery, never)));
+  const name = nameOf('an-id', recipients);
+  assert.deepEqual(readdirSync(folder).toSorted(), [`${name}.eml`, `${name}.json`]);
+  assert.deepEqual(readFileSync(join(folder, `${name}.eml`)), bytes);
+});
+
+test('what a proxy left half-written when it died is removed, and nothing else is', async (t) => {
+  const folder = scratch(t);
+  const name = nameOf('an-id', recipients);
+  const [eml, json] = [`${name}.eml.0123456789abcdef.part`, `${name}.json.0123456789abcdef.part`];
+  const another = `${name}.eml.fedcba9876543210.part`; // Of a proxy at work, with another ledger.
+  const kept = [`${name}.eml`, `${name}.json`, 'film.part', `${name}.eml.part`, another];
+  const old = new Date(Date.now() - 60_000);
+  for (const each of [eml, json, ...kept]) {
+    writeFileSync(join(folder, each), 'x');
+    if (each !== another) utimesSync(join(folder, each), old, old);
+  }
+  await fileBackend(folder);
+  assert.deepEqual(readdirSync(folder).toSorted(), kept.toSorted());
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import test from 'node:test';
+import Database from 'better-sqlite3';
 import { BackendUnavailable } from '../../src/proxy/backend.ts';
 import { DigestConflict } from '../../src/proxy/ledger.ts';
 import { RelayUnavailable } from '../../src/proxy/relay.ts';
@@ -211,6 +212,69 @@ test('pruning many goes in steps, and each says whether there is more', async (t
     steps.push(proxy.rows('message').length);
   }
   assert.deepEqual(steps, [700, 200, 0]);
+});
+
+test('what a full disk left as begun does not keep its message from being sent (law 6, law 7)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const other = new Database(proxy.file);
+  t.after(() => other.close());
+  other.exec(
+    `CREATE TRIGGER full BEFORE DELETE ON recipient BEGIN SELECT raise(ABORT, 'full'); END`,
+  );
+  proxy.answer = () => Promise.reject(new BackendUnavailable('away'));
+  await assert.rejects(proxy.post('id', [a]), RelayUnavailable);
+  assert.deepEqual(
+    proxy.rows('recipient').map(({ state }) => state),
+    ['begun'],
+  );
+  other.exec('DROP TRIGGER full');
+  proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
+  assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`]);
+  assert.deepEqual(
+    proxy.rows('recipient').map(({ state }) => state),
+    ['sent'],
+  );
+});
+
+/** Begins three posts at once, which share a transaction: 'one', the id given, 'three'. */
+async function beginThree({ ledger }: ControlledRelay, id: string): Promise<string[]> {
+  const digest = Buffer.alloc(32);
+  const begun = ['one', id, 'three'].map(async (each) => ledger.begin(each, digest, [a], 1));
+  return (await Promise.allSettled(begun)).map(({ status }) => status);
+}
+
+test('an action that cannot be written fails alone, and leaves nothing of itself (law 7)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const other = new Database(proxy.file);
+  t.after(() => other.close());
+  for (const event of ['ABORT', 'FAIL']) {
+    other.exec(`DROP TRIGGER IF EXISTS odd;
+      CREATE TRIGGER odd AFTER INSERT ON recipient WHEN new.message = 'odd'
+      BEGIN SELECT raise(${event}, 'odd'); END`);
+    assert.deepEqual(await beginThree(proxy, 'odd'), ['fulfilled', 'rejected', 'fulfilled'], event);
+    for (const [table, column] of [
+      ['message', 'id'],
+      ['recipient', 'message'],
+    ] as const) {
+      assert.deepEqual(
+        proxy.rows(table).map((row) => row[column]),
+        ['one', 'three'],
+      );
+    }
+  }
+});
+
+test('when the whole transaction is lost, all that share it are told (law 7)', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const other = new Database(proxy.file);
+  t.after(() => other.close());
+  // What SQLite itself does on some errors of the disk.
+  other.exec(`CREATE TRIGGER full AFTER INSERT ON recipient WHEN new.message = 'full'
+    BEGIN SELECT raise(ROLLBACK, 'disk is full'); END`);
+  assert.deepEqual(await beginThree(proxy, 'full'), ['rejected', 'rejected', 'rejected']);
+  assert.deepEqual(proxy.rows('message'), []);
+  assert.deepEqual(await beginThree(proxy, 'two'), ['fulfilled', 'fulfilled', 'fulfilled']);
+  assert.equal(proxy.rows('recipient').length, 3);
 });
 
 function digestOf(proxy: ControlledRelay, id: string): Buffer {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { Road } from '../support/road.ts';
+import { everyone } from '../support/controlled-relay.ts';
+import { LocalProxy } from '../support/local-proxy.ts';
 import { encodePost, type SignedPost } from '../support/signed-post.ts';
+import { wirePost, wireTo } from '../support/wire-post.ts';
 
 /** Opens a connection and writes the head and a part of the body of a post. */
 async function half(
@@ -13,9 +16,7 @@ async function half(
 ): Promise<{ socket: Socket; rest: Buffer }> {
   const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
   t.after(() => socket.destroy());
-  const { headers, body } = encodePost(post);
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  const head = `POST / HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n${lines.join('')}\r\n`;
+  const { head, body } = wirePost(post);
   await new Promise((resolve) =>
     socket.write(head + body.subarray(0, 10).toString('latin1'), 'latin1', resolve),
   );
@@ -85,4 +86,31 @@ test('an idle proxy ends at once', async (t) => {
   const before = performance.now();
   assert.equal((await proxy.stop()).code, 0);
   assert.ok(performance.now() - before < 10_000);
+});
+
+test('clients and backends that hang are waited for 30 s together, not each (law 7)', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const local = await LocalProxy.start(t);
+  const backend = new EventEmitter();
+  local.controlled.answer = async (delivery) => {
+    backend.emit('asked');
+    await once(backend, 'answer');
+    return everyone(delivery, '2.0.0');
+  };
+  const asked = once(backend, 'asked');
+  const { head, body } = wirePost({ key: local.key });
+  const { socket, said } = wireTo(t, local.address);
+  socket.write(head);
+  socket.write(body);
+  await asked;
+
+  let stopped = false;
+  const stopping = local.proxy.stop().then(() => (stopped = true));
+  t.mock.timers.tick(29_999);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(stopped, false);
+  t.mock.timers.tick(1);
+  await stopping;
+  await said;
+  backend.emit('answer');
 });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { chownSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
@@ -7,8 +8,10 @@ import { enqueue } from '../../src/spool/enqueue.ts';
 import { migrations } from '../../src/spool/schema.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
+import { account } from '../support/account.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
+import { needs } from '../support/needs.ts';
 import { bsmtp, Road } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
 
@@ -162,4 +165,24 @@ test('a file that is not a database, or not a file, is refused and kept', (t) =>
     openDatabase(join(folder, 'other.db'), format('pipe', 'CREATE TABLE message (y)')),
   );
   assert.throws(() => openDatabase(folder, format('pipe', first)), /is not a regular file/);
+});
+
+test('root gives no file away that has another name', needs('root'), (t) => {
+  const folder = scratch(t);
+  const { uid, gid } = account();
+  const secret = join(folder, 'secret');
+  writeFileSync(secret, '', { mode: 0o600 });
+  const theirs = join(folder, 'theirs');
+  mkdirSync(theirs);
+  chownSync(theirs, uid, gid);
+  const file = join(theirs, 'spool.db');
+  linkSync(secret, file);
+  assert.throws(() => openDatabase(file, format('pipe', first)), /has another name/);
+  const kept = statSync(secret);
+  assert.deepEqual([kept.uid, kept.mode & 0o777, kept.size], [0, 0o600, 0]);
+
+  rmSync(file);
+  openDatabase(file, format('pipe', first)).close();
+  const made = statSync(file);
+  assert.deepEqual([made.uid, made.gid, made.mode & 0o777], [uid, gid, 0o660]);
 });

@@ -87,7 +87,8 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
   spoolUsable: (journal, text) => journal.spoolUsable(text),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
-  proxyStarted: (journal, text) => journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1),
+  proxyStarted: (journal, text) =>
+    journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1),
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     journal.verdicts('ab12', text, [{ recipient: text, status: '5.0.0', reason: text }]);

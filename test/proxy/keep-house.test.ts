@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Journal } from '../../src/host/journal.ts';
+import { keepHouse } from '../../src/proxy/keep-house.ts';
+import { ControlledRelay } from '../support/controlled-relay.ts';
+
+test('much that is old is pruned in steps, with time for mail between them, until stopped', async (t) => {
+  const proxy = new ControlledRelay(t);
+  const { ledger } = proxy;
+  const count = () => proxy.rows('message').length;
+  const ids = Array.from({ length: 1200 }, (_, number) => `id-${number}`);
+  await Promise.all(ids.map(async (id) => ledger.begin(id, Buffer.alloc(32), [], 0)));
+  const lines: string[] = [];
+  const stop = new AbortController();
+  const done = keepHouse(ledger, new Journal(({ text }) => lines.push(text)), stop.signal);
+  assert.equal(count(), 700, 'one step at once');
+  while (count() === 700) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(count(), 200, 'another one later');
+  stop.abort();
+  await done;
+  assert.equal(count(), 200);
+  assert.deepEqual(lines, []);
+});
+
+test('a ledger that cannot be pruned is told, once each time', async (t) => {
+  const { ledger } = new ControlledRelay(t);
+  t.mock.method(ledger, 'prune', () => {
+    throw new Error('disk is sick');
+  });
+  const lines: string[] = [];
+  const stop = new AbortController();
+  const done = keepHouse(ledger, new Journal(({ text }) => lines.push(text)), stop.signal);
+  stop.abort();
+  await done;
+  assert.deepEqual(lines, [
+    'attention: no mail is taken: the ledger cannot be pruned: disk is sick',
+  ]);
+});

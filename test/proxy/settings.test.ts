@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { appengineMailer, type Program } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+import { signedPost } from '../support/signed-post.ts';
+
+test('GMAIL_SECRET_KEY is one key, read as drain reads it; the settings of several have comments', async (t) => {
+  const road = new Road(t);
+  const odd = '# is a part of this key';
+  const single = await road.proxy([], { GMAIL_SECRET_KEY: ` ${odd}\nno second key\n` });
+  assert.match(single.stderr, /, 1 key$/m);
+  assert.equal((await signedPost(road.address, { key: odd })).status, 200);
+  assert.equal((await signedPost(road.address, { key: 'no second key' })).status, 401);
+  await single.stop();
+
+  const file = join(road.folder, 'keys');
+  writeFileSync(file, `${odd}\nthe key\n`);
+  const many = await road.proxy(['--keys-file', file], { GMAIL_SECRET_KEY: odd });
+  assert.equal((await signedPost(road.address, { key: odd })).status, 401);
+  assert.equal((await signedPost(road.address, { key: 'the key' })).status, 200);
+  await many.stop();
+});
+
+test('the first line tells which ledger, and that it is empty when it is', async (t) => {
+  const road = new Road(t);
+  const file = join(road.folder, 'there.db');
+  const started = async () => {
+    const proxy = start(road, ['--ledger', './there.db', '--dir', './mail']);
+    const [, address = ''] = await proxy.says(/proxy listens on (\S+),.*\n/);
+    road.address = address;
+    return proxy;
+  };
+  for (const known of ['no post', 'a probe', 'a message']) {
+    const proxy = await started();
+    assert.ok(proxy.stderr.includes(`, ledger ${file} (empty), 1 key\n`), proxy.stderr);
+    const recipients = known === 'a probe' ? [] : ['a@example.org'];
+    if (known !== 'no post') {
+      assert.equal((await signedPost(road.address, { key: road.key, recipients })).status, 200);
+    }
+    await proxy.stop();
+  }
+  const proxy = await started();
+  assert.ok(proxy.stderr.includes(`, ledger ${file}, 1 key\n`), proxy.stderr);
+  await proxy.stop();
+});
+
+test('errors name whole paths', async (t) => {
+  const road = new Road(t);
+  writeFileSync(join(road.folder, 'in-the-way'), '');
+  for (const [option, sentence] of [
+    ['--ledger', `cannot use ${road.folder}/in-the-way/x`],
+    ['--dir', `cannot deliver into ${road.folder}/in-the-way/x`],
+  ] as const) {
+    const { code, stderr } = await start(road, [option, 'in-the-way/x']).ended;
+    assert.equal(code, 78);
+    assert.ok(stderr.includes(sentence), stderr);
+  }
+});
+
+test('--max-recipients is a whole number above 0, or 78', async (t) => {
+  const road = new Road(t);
+  for (const none of ['0', '-1', '1.5', 'many', 'Infinity', '']) {
+    const { code, stderr } = await start(road, [`--max-recipients=${none}`]).ended;
+    assert.equal(code, 78, none);
+    assert.match(stderr, /^appengine-mailer: --max-recipients takes a whole number above 0\n$/);
+  }
+  await road.proxy(['--max-recipients', '1']);
+  const post = { key: road.key, recipients: ['a@example.org', 'b@example.org'] };
+  const { body } = await signedPost(road.address, post);
+  const { verdicts } = JSON.parse(body.toString()) as { verdicts: { status: string }[] };
+  assert.deepEqual(
+    verdicts.map(({ status }) => status),
+    ['2.0.0', '4.5.3'],
+  );
+});
+
+function start(road: Road, args: string[]): Program {
+  const options = { cwd: road.folder, env: { GMAIL_SECRET_KEY: road.key }, input: '' };
+  return appengineMailer(road.t, ['proxy', '--listen', '127.0.0.1:0', ...args], options);
+}

@@ -1,0 +1,41 @@
+import type { TestContext } from 'node:test';
+import { Journal } from '../../src/host/journal.ts';
+import { startProxy, type Proxy } from '../../src/proxy/proxy.ts';
+import { ControlledRelay } from './controlled-relay.ts';
+
+/** A proxy in the test's own process, whose parts and clock the test can reach. */
+export class LocalProxy {
+  readonly key = 'a secret key';
+  readonly controlled: ControlledRelay;
+  readonly proxy: Proxy;
+  readonly journal: string[];
+
+  private constructor(controlled: ControlledRelay, proxy: Proxy, journal: string[]) {
+    this.controlled = controlled;
+    this.proxy = proxy;
+    this.journal = journal;
+  }
+
+  /** `hears` is told each line of the journal before it is kept. */
+  static async start(
+    t: TestContext,
+    hears: (line: string) => void = () => {},
+  ): Promise<LocalProxy> {
+    const controlled = new ControlledRelay(t);
+    const lines: string[] = [];
+    const journal = new Journal(({ text }) => {
+      hears(text);
+      lines.push(text);
+    });
+    const { relay } = controlled;
+    const keys = [Buffer.from('a secret key')];
+    const proxy = await startProxy({ relay, keys, journal, host: '127.0.0.1', port: 0 });
+    const local = new LocalProxy(controlled, proxy, lines);
+    t.after(() => proxy.stop());
+    return local;
+  }
+
+  get address(): string {
+    return this.proxy.address;
+  }
+}
