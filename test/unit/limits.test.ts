@@ -6,16 +6,18 @@ import { decodeVerdicts, encodeVerdicts } from '../../src/wire/verdicts.ts';
 
 const numbers = Array.from({ length: limits.handOverRecipients }, (_, number) => String(number));
 
+/** In JSON a quoted local part may take twice its octets. */
+const longest = (start: string) => start.padEnd(limits.addressBytes, '"');
+
+const frameOf = (first: string) =>
+  encodeFrame({ sender: '', recipients: [first, ...numbers.slice(1)] });
+
 test('envelopeBytes holds every hand-over of valid addresses', () => {
-  // In JSON a quoted local part may take twice its octets.
-  const longest = (start: string) => start.padEnd(limits.addressBytes, '"');
   const frame = encodeFrame({ sender: longest(''), recipients: numbers.map(longest) });
   assert.ok(frame.length <= limits.envelopeBytes, `${frame.length}`);
 });
 
 test('answerBytes holds the verdicts on every envelope that is taken, with the longest reasons', () => {
-  const frameOf = (first: string) =>
-    encodeFrame({ sender: '', recipients: [first, ...numbers.slice(1)] });
   // A recipient that is no address may be as long as the line of JSON allows; its LF is not counted.
   const first = 'x'.repeat(limits.envelopeBytes + 1 - frameOf('').length);
   const { envelope } = decodeFrame(frameOf(first));
