@@ -39,7 +39,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       connectionsCheckingInterval: limits.connectionsCheckMs,
     },
     (request, response) => {
-      const { socket } = request; // A request that is broken off loses it.
+      const { socket } = request; // It is gone from there when the body is refused.
       const from = `${socket.remoteAddress}:${socket.remotePort}`;
       limitTime(request);
       answer(request)

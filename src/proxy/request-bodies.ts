@@ -41,7 +41,7 @@ export class RequestBodies {
       // What is only announced is not held: it costs nothing, and would keep others out.
       if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) hold(BODY_BYTES + 1);
       const pieces: Buffer[] = [];
-      for await (const piece of request.iterator(KEEP) as AsyncIterable<Buffer>) {
+      for await (const piece of request as AsyncIterable<Buffer>) {
         hold(piece.length);
         pieces.push(piece);
       }
@@ -65,8 +65,5 @@ export function limitTime(request: IncomingMessage): void {
   );
   request.once('close', () => clearTimeout(timer));
 }
-
-/** A request whose body is refused is kept, so that it can be answered. */
-const KEEP = { destroyOnReturn: false };
 
 const BODY_BYTES = limits.envelopeBytes + limits.messageBytes;

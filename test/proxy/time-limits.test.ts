@@ -105,9 +105,10 @@ test(
   },
 );
 
+const timers = () => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+
 test('a request that is answered has no limit any more', async (t) => {
   const local = await LocalProxy.start(t);
-  const timers = () => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
   const before = timers();
   await signedPost(local.address, { key: local.key });
   await exchange(local.address, {});
