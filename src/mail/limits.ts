@@ -29,6 +29,8 @@ export const limits = {
   quotedChars: 80,
   /** Recipients that a line of the journal names; its fields have them all. */
   namedRecipients: 10,
+  /** Fields in a form of HTTP v1: no client sends more than three. */
+  formFields: 100,
   /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */
   signatures: 8,
 
