@@ -21,10 +21,13 @@ test('a post has 60 s, and a second more for every 32 KiB', () => {
   assert.equal(postTimeMs(100 * MiB), 3_260_000);
 });
 
+/** Of a post after which the connection ends. */
+const CLOSE = { connection: 'close' };
+
 /** Sends the head of a post to the proxy, and waits until the proxy has begun with it. */
 async function begin(t: TestContext, address: string, head: string): Promise<Wire> {
   const wire = wireTo(t, address);
-  wire.socket.write(head.replace('\r\n', '\r\nconnection: close\r\nexpect: 100-continue\r\n'));
+  wire.socket.write(head.replace('\r\n', '\r\nexpect: 100-continue\r\n'));
   const [answer] = (await once(wire.socket, 'data')) as [Buffer];
   assert.match(answer.toString(), /^HTTP\/1\.1 100 /);
   return wire;
@@ -37,7 +40,7 @@ test(
     const bytes = Buffer.alloc(16 * MiB, 'x\n');
     t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.now() });
     const local = await LocalProxy.start(t);
-    const { head, body } = wirePost({ key: local.key, id: 'slow', bytes });
+    const { head, body } = wirePost({ key: local.key, bytes, headers: CLOSE });
     const limit = postTimeMs(body.length);
     assert.ok(limit > limits.toleranceMs);
 
@@ -95,7 +98,7 @@ test(
     };
     const timestamp = await proxyTime();
     const bytes = Buffer.alloc(16 * MiB, 'x\n');
-    const { head, body } = wirePost({ key: road.key, timestamp, bytes });
+    const { head, body } = wirePost({ key: road.key, timestamp, bytes, headers: CLOSE });
     const { socket, said } = await begin(t, road.address, head);
     // Node's own limit for a whole request is 300 s.
     while ((await proxyTime()) < timestamp + 320)

@@ -31,7 +31,10 @@ export class LocalProxy {
     const keys = [Buffer.from('a secret key')];
     const proxy = await startProxy({ relay, keys, journal, host: '127.0.0.1', port: 0 });
     const local = new LocalProxy(controlled, proxy, lines);
-    t.after(() => void proxy.stop()); // With a mocked clock it may wait for ever.
+    t.after(async () => {
+      t.mock.timers.reset(); // With a mocked clock it may wait for ever.
+      await proxy.stop();
+    });
     return local;
   }
 
