@@ -1,5 +1,3 @@
-import { isUtf8 } from 'node:buffer';
-
 /** One header field: its place in the message's bytes, line end included, and its unfolded value. */
 export interface HeaderField {
   /** In lower case; empty for a line that is no field. */
@@ -52,10 +50,18 @@ export function editHeaders(
 }
 
 function parseField(bytes: Buffer, start: number): HeaderField {
-  const text = bytes.toString(isUtf8(bytes) ? 'utf8' : 'latin1');
+  const text = decode(bytes);
   const match = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/.exec(text);
   const value = match ? text.slice(match[0].length).replace(/\r?\n/g, '').trim() : '';
   return { name: match?.[1]?.toLowerCase() ?? '', value, start, end: start + bytes.length };
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return bytes.toString('latin1');
+  }
 }
 
 function endOfLine(message: Buffer, at: number): number {
@@ -78,3 +84,4 @@ const LF = 0x0a;
 const CR = 0x0d;
 const TAB = 0x09;
 const SPACE = 0x20;
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -26,5 +26,8 @@ export async function mounted(t: TestContext, folder: string, options = ''): Pro
   ];
   const keeper = start(t, 'unshare', args);
   await keeper.says(/^mounted$/m);
-  return (file, ...words) => ['nsenter', ['-m', '-t', `${keeper.child.pid}`, '--', file, ...words]];
+  return (file, ...words) => [
+    'nsenter',
+    ['-m', '-r', '-t', `${keeper.child.pid}`, '--', file, ...words],
+  ];
 }
