@@ -28,6 +28,6 @@ export async function mounted(t: TestContext, folder: string, options = ''): Pro
   await keeper.says(/^mounted$/m);
   return (file, ...words) => [
     'nsenter',
-    ['-m', '-r', '-t', `${keeper.child.pid}`, '--', file, ...words],
+    ['-m', '-r', '-w', '-t', `${keeper.child.pid}`, '--', file, ...words],
   ];
 }
