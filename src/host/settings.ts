@@ -3,7 +3,12 @@ import { join } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
 
 /** The settings that are not options, because they are secret or were there in 2012. */
-export type SettingName = 'GMAIL_PROXY_URL' | 'GMAIL_SECRET_KEY' | 'GMAIL_SECRET_KEYS';
+export type SettingName =
+  | 'GMAIL_PROXY_URL'
+  | 'GMAIL_SECRET_KEY'
+  | 'GMAIL_SECRET_KEYS'
+  | 'APPENGINE_SMTP_PASSWORD'
+  | 'APPENGINE_SMTP_OAUTH';
 
 /** Where to look besides the environment and /etc/envdir. */
 export interface Sources {

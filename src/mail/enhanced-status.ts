@@ -25,6 +25,10 @@ export const statuses = {
   badRecipient: '5.1.3',
   /** The sender's address is not one. */
   badSender: '5.1.7',
+  /** The message is larger than the relay takes. */
+  tooLarge: '5.3.4',
+  /** The address is not ASCII, and the relay takes no other. */
+  noSmtpUtf8: '5.6.7',
   /** Too old. */
   expired: '5.4.7',
 } as const;

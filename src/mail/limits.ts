@@ -121,6 +121,18 @@ export const limits = {
   clientIdleMs: 30 * SECOND,
   /** How long a backend may take before the outcome counts as unknown. */
   backendMs: 50 * SECOND,
+
+  /** The smtp backend: connections to the relay (Postfix's own number), and messages on each. */
+  smtpConnections: 20,
+  smtpMessages: 100,
+  /** An idle connection is closed after this time, long before a relay would (RFC 5321: 5 minutes). */
+  smtpIdleMs: 30 * SECOND,
+  /** How long it waits for a greeting, and for everything: less than `backendMs`, to be heard. */
+  smtpGreetingMs: 30 * SECOND,
+  smtpMs: 45 * SECOND,
+  /** The longest reply; EHLO's has the most lines. */
+  smtpReplyBytes: 64 * KiB,
+
   /** Clock difference that a signature survives (Standard Webhooks). */
   toleranceMs: 300 * SECOND,
   /** Retry-After of the proxy when it stops or its ledger or backend fails. */

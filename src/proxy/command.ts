@@ -11,6 +11,8 @@ import { limits } from '../mail/limits.ts';
 import type { Backend } from './backend.ts';
 import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
+import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
+import { smtpBackend } from './backends/smtp.ts';
 import { keepHouse } from './keep-house.ts';
 import { Ledger } from './ledger.ts';
 import { startProxy } from './proxy.ts';
@@ -24,7 +26,7 @@ const options = {
     requiresArg: true,
   },
   backend: {
-    choices: ['file', 'discard'] as const,
+    choices: ['file', 'smtp', 'discard'] as const,
     default: 'file' as const,
     describe: 'What becomes of the mail',
   },
@@ -42,6 +44,7 @@ const options = {
     requiresArg: true,
     coerce: absolute,
   },
+  ...smtpOptions,
   'keys-file': {
     type: 'string',
     describe: 'File of keys, one a line; else GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
@@ -107,8 +110,12 @@ function readKeys({ keysFile }: Arguments): Buffer[] {
   );
 }
 
-async function makeBackend({ backend, dir }: Arguments): Promise<Backend> {
+async function makeBackend(argv: Arguments): Promise<Backend> {
+  const { backend, dir } = argv;
   if (backend === 'discard') return discardBackend;
+  if (backend === 'smtp') {
+    return smtpBackend(smtpRelay(argv, { environment: process.env, folder: '.' }));
+  }
   return fileBackend(dir).catch((error: Error) => {
     throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
   });

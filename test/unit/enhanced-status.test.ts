@@ -49,6 +49,8 @@ test('the statuses that we give ourselves have the class that their name says', 
     surplus: 'deferred',
     badRecipient: 'failed',
     badSender: 'failed',
+    tooLarge: 'failed',
+    noSmtpUtf8: 'failed',
     expired: 'failed',
   };
   const classes = Object.entries(statuses).map(([name, status]) => [name, statusClass(status)]);

@@ -38,6 +38,9 @@ test('answerBytes holds the verdicts on every envelope that is taken, with the l
 test('everybody waits longer than who it waits for', () => {
   const pairs: [keyof typeof limits, keyof typeof limits][] = [
     ['backendMs', 'postMs'],
+    ['smtpMs', 'backendMs'],
+    ['smtpGreetingMs', 'smtpMs'],
+    ['connectMs', 'smtpMs'],
     ['connectMs', 'postMs'],
     ['clientIdleMs', 'proxyIdleMs'],
     ['lifetimeWithOutagesMs', 'renewalMs'],

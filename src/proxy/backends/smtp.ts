@@ -1,0 +1,174 @@
+import { isAscii } from 'node:buffer';
+import { Readable } from 'node:stream';
+import type { SMTPConnectionSendInfo, SMTPError } from 'nodemailer/lib/smtp-connection';
+import { statuses } from '../../mail/enhanced-status.ts';
+import { limits } from '../../mail/limits.ts';
+import { BackendUnavailable, type Backend, type Delivery, type Result } from '../backend.ts';
+import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
+import { SmtpSessions, step, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
+
+/**
+ * Sends on by SMTP (RFC 5321) to one relay, each message in one transaction. Of its bytes only line ends
+ * change: every LF and CR that is not part of a CRLF becomes one, as SMTP must have it (2.3.8), and a last
+ * line without an end gets one. 8-bit octets are announced where 8BITMIME is offered, and sent all the
+ * same where it is not, as Exim does: nothing is converted.
+ */
+export function smtpBackend(relay: SmtpRelay): Backend {
+  const sessions = new SmtpSessions(relay);
+  const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
+
+  return async (delivery, timeUp) => {
+    // Before the time is up, so that there is somebody to hear that nothing was sent.
+    const ownTime = new AbortController();
+    const timer = setTimeout(() => ownTime.abort(), limits.smtpMs);
+    const giveUp = AbortSignal.any([timeUp, ownTime.signal]);
+    try {
+      for (;;) {
+        const session = await sessions.take(giveUp).catch((error: unknown) => {
+          throw new BackendUnavailable(told(textOf(error)));
+        });
+        const outcome = await transact(session, delivery, giveUp);
+        void sessions.giveBack(session, { reset: outcome.reset });
+        if ('results' in outcome) return outcome.results;
+        if (outcome.trouble === 'unknown') throw new Error(told(outcome.text));
+        if (outcome.trouble === 'unavailable') throw new BackendUnavailable(told(outcome.text));
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+/**
+ * What came of a transaction: results, or trouble. It is `unknown` when the end of the message may have
+ * reached the relay and no reply came, and `stale` when the connection had died or was given up by the
+ * relay while it was idle: nobody's fault, and to be tried on another one. `reset`: the session still has
+ * the envelope.
+ */
+type Outcome = { reset: boolean } & (
+  { results: Result[] } | { trouble: 'unavailable' | 'unknown' | 'stale'; text: string }
+);
+
+async function transact(
+  { connection, extensions, used }: SmtpSession,
+  { sender, recipients, bytes }: Delivery,
+  giveUp: AbortSignal,
+): Promise<Outcome> {
+  const unfit = unfitAddresses(sender, recipients, extensions);
+  const to = recipients.filter((recipient) => !unfit.has(recipient));
+  if (to.length === 0) return { reset: false, results: [...unfit.values()] };
+
+  // nodemailer writes into the envelope which recipients were refused, also when it fails in the end.
+  const envelope = {
+    from: sender,
+    to,
+    size: sizeInCrlf(bytes),
+    use8BitMime: !isAscii(bytes),
+    rejectedErrors: [] as SMTPError[],
+  };
+  const source = Readable.from(pieces(bytes), { objectMode: false });
+  const sending = step<SMTPConnectionSendInfo>(
+    connection,
+    (done) => connection.send(envelope, source, done),
+    giveUp,
+  );
+  const { final, text } = await sending.then(
+    ({ response }) => ({ final: readReply(response, 'message'), text: response }),
+    (error: SMTPError) => ({ final: finalReply(error), text: textOf(error) }),
+  );
+  const begun = source.readableDidRead;
+  // The closing dot follows the end of the source: once that was read, it may be on its way.
+  const whole = source.readableEnded;
+  if (begun && !whole) connection.close(); // The rest must not be taken for commands.
+
+  const reset = final !== undefined && !whole;
+  const sent = final?.status.startsWith('2') === true;
+  if (whole ? !final : sent) return { reset, trouble: 'unknown', text };
+  const refused = new Map(
+    envelope.rejectedErrors.map(({ recipient = '', response = '' }) => [
+      recipient,
+      readReply(response, 'RCPT'),
+    ]),
+  );
+  const ofRelay = [final, ...refused.values()].find((reply) => reply?.ofRelay);
+  if (!final || (ofRelay && !sent)) {
+    const stale = used > 0 && !begun && (!final || final.reason.startsWith('421 '));
+    const reason = ofRelay?.reason ?? text;
+    return { reset, trouble: stale ? 'stale' : 'unavailable', text: reason };
+  }
+  const results = to.map((recipient) => ({
+    recipient,
+    ...verdictOf(refused.get(recipient) ?? final),
+  }));
+  return { reset, results: [...unfit.values(), ...results] };
+}
+
+/** What the relay, or nodemailer for it, says of a message that was not taken; undefined when nothing. */
+function finalReply({ code, command, response, message }: SMTPError): SmtpReply | undefined {
+  // It knows the largest size that the server announced (RFC 1870).
+  if (code === 'EMESSAGE' && !response) {
+    return { status: statuses.tooLarge, reason: message, ofRelay: false };
+  }
+  if (!response || (code !== 'EENVELOPE' && code !== 'EMESSAGE')) return undefined;
+  return readReply(response, code === 'EMESSAGE' ? 'message' : (STEPS[command ?? ''] ?? 'DATA'));
+}
+
+const STEPS: Partial<Record<string, SmtpStep>> = { 'MAIL FROM': 'MAIL', 'RCPT TO': 'RCPT' };
+
+/** A relay that refuses one recipient for its own trouble, and takes others, defers that one. */
+function verdictOf({ status, reason, ofRelay }: SmtpReply): { status: string; reason: string } {
+  return { status: ofRelay ? `4${status.slice(1)}` : status, reason };
+}
+
+/** Addresses that cannot be sent over this connection: each fails alone, and for a sender all do. */
+function unfitAddresses(
+  sender: string,
+  recipients: readonly string[],
+  extensions: ReadonlySet<string>,
+): Map<string, Result> {
+  const faultOf = (address: string) => {
+    // nodemailer refuses an envelope with such an address as a whole.
+    if (/[<>\r\n]/.test(address)) return 'an address with < or > is not sent by SMTP';
+    if (/[\u0080-\uffff]/.test(address) && !extensions.has('SMTPUTF8')) return NO_SMTPUTF8;
+    return undefined;
+  };
+  const ofSender = faultOf(sender);
+  const unfit = new Map<string, Result>();
+  for (const recipient of recipients) {
+    const fault = ofSender ?? faultOf(recipient);
+    if (!fault) continue;
+    const bad = ofSender ? statuses.badSender : statuses.badRecipient;
+    const status = fault === NO_SMTPUTF8 ? statuses.noSmtpUtf8 : bad;
+    unfit.set(recipient, { recipient, status, reason: ofSender ? `sender: ${fault}` : fault });
+  }
+  return unfit;
+}
+
+const NO_SMTPUTF8 = 'the relay does not offer SMTPUTF8, which this address needs';
+
+/** The octets of the message as SMTP counts them, before dot-stuffing (RFC 1870 4). */
+function sizeInCrlf(bytes: Buffer): number {
+  let size = bytes.length;
+  for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) {
+    if (bytes[at - 1] !== CR) size += 1;
+  }
+  for (let at = bytes.indexOf(CR); at >= 0; at = bytes.indexOf(CR, at + 1)) {
+    if (bytes[at + 1] !== LF) size += 1;
+  }
+  const last = bytes.at(-1);
+  return last === LF || last === CR ? size : size + 2;
+}
+
+const [CR, LF] = [0x0d, 0x0a];
+
+function* pieces(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+}
+
+const PIECE = 65_536;
+
+/** On one line; the error of a host with several addresses has no message of its own. */
+function textOf(error: unknown): string {
+  const { message, code } = error as NodeJS.ErrnoException;
+  return (message || code || 'no reason given').replace(/\s+/g, ' ').slice(0, limits.reasonChars);
+}
