@@ -54,7 +54,9 @@ export class ScriptedSmtp {
     socket.on('error', () => {}); // Cutting is what it is for.
     let [pending, inData, envelope] = ['', false, [] as string[]];
     const answer = (command: string, line: string): string => {
-      const given = this.script[command] ?? DEFAULTS[command] ?? '502 5.5.1 not known';
+      const nobody = command === 'DATA' && envelope.length < 2;
+      const normal = nobody ? '554 5.5.1 no valid recipients' : DEFAULTS[command];
+      const given = this.script[command] ?? normal ?? '502 5.5.1 not known';
       const reply = typeof given === 'function' ? given(line) : given;
       if (reply === 'cut') socket.destroy();
       else if (reply !== 'hang') socket.write(`${reply.replaceAll('\n', '\r\n')}\r\n`, 'latin1');

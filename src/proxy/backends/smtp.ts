@@ -167,8 +167,11 @@ function* pieces(bytes: Buffer): Generator<Buffer> {
 
 const PIECE = 65_536;
 
-/** On one line; the error of a host with several addresses has no message of its own. */
+/** On one line. The error of a host with several addresses has only a code. */
 function textOf(error: unknown): string {
-  const { message, code } = error as NodeJS.ErrnoException;
-  return (message || code || 'no reason given').replace(/\s+/g, ' ').slice(0, limits.reasonChars);
+  const { message, code, response, command } = error as SMTPError;
+  const answered =
+    response && `it answered "${response}" to ${command === 'CONN' ? 'us' : command}`;
+  const text = answered || message || code || 'no reason given';
+  return text.replace(/\s+/g, ' ').slice(0, limits.reasonChars);
 }

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import type { Backend } from '../../src/proxy/backend.ts';
+import { RelayUnavailable } from '../../src/proxy/relay.ts';
+import { ControlledRelay, rowsOf } from './controlled-relay.ts';
+import { inCheckout } from './program.ts';
+import { Road } from './road.ts';
+import { signedPost } from './signed-post.ts';
+
+/** What the world behind a backend can do to it, see the functions of its rig. */
+export type Ability = 'refuse' | 'loseAnswers' | 'hang' | 'vanish';
+
+/** A backend, with the world behind it. */
+export interface Rig {
+  backend: Backend;
+  /** The options of a proxy with this backend before this world. */
+  options: string[];
+  /** Recipients of what arrived, one element a message. */
+  arrived?: () => string[][];
+  /** From now on these recipients are refused. */
+  refuse?: (recipients: Record<string, 'for good' | 'for now'>) => void;
+  /** From now on messages are taken and the answer is lost. */
+  loseAnswers?: () => void;
+  /** From now on messages are taken and never answered; resolves when one was. */
+  hang?: () => Promise<void>;
+  /** From now on nothing can be sent. */
+  vanish?: () => void;
+}
+
+/**
+ * Tests of what every backend must do, before the real relay and its ledger; those that need an ability
+ * only where the backend's world has it. `road` is where a whole proxy will run.
+ */
+export function conformance(
+  name: string,
+  abilities: readonly Ability[],
+  setUp: (t: TestContext, road: Road) => Promise<Rig>,
+): void {
+  const testWith = (ability: Ability, title: string, body: (t: TestContext) => Promise<void>) => {
+    if (abilities.includes(ability)) test(`${name}: ${title}`, body);
+  };
+  const [a, b, c] = ['a@example.org', 'b@example.org', 'c@example.org'] as const;
+
+  async function start(t: TestContext) {
+    const rig = await setUp(t, new Road(t));
+    const relay = new ControlledRelay(t);
+    relay.answer = rig.backend;
+    const unknown = () => relay.rows('unknown').map(({ address }) => address);
+    const sent = () => relay.rows('recipient').map(({ address }) => address);
+    return { rig, relay, unknown, sent };
+  }
+
+  test(`${name}: delivers to all recipients at once, from anybody and from nobody (law 4)`, async (t) => {
+    const { rig, relay, sent } = await start(t);
+    for (const verdict of await relay.post('id', [a, b, c])) assert.match(verdict, /^2\.\d\.\d /);
+    assert.deepEqual(sent().toSorted(), [a, b, c]);
+    if (rig.arrived) assert.deepEqual(rig.arrived(), [[a, b, c]]);
+    await relay.post('id', [c, b, a]);
+    if (rig.arrived) assert.deepEqual(rig.arrived(), [[a, b, c]], 'law 6');
+  });
+
+  test(`${name}: a proxy killed between its yes and the ledger lists, and sends again (law 6, law 7)`, async (t) => {
+    const road = new Road(t);
+    const { options, arrived } = await setUp(t, road);
+    const ledger = join(road.folder, 'ledger.db');
+    const killer = join(road.folder, 'killer.mjs');
+    writeFileSync(killer, KILLER);
+    const first = await road.proxy(options, { NODE_OPTIONS: `--import ${killer}` });
+    const post = { key: road.key, id: 'an-id', recipients: [a] };
+    await assert.rejects(signedPost(road.address, post));
+    assert.equal((await first.ended).signal, 'SIGKILL');
+    if (arrived) assert.deepEqual(arrived(), [[a]], 'it was sent');
+
+    await road.proxy(options);
+    assert.deepEqual(
+      rowsOf(ledger, 'unknown').map(({ message, address }) => [message, address]),
+      [['an-id', a]],
+    );
+    assert.equal((await signedPost(road.address, post)).status, 200);
+    assert.deepEqual(
+      rowsOf(ledger, 'recipient').map(({ address, state }) => [address, state]),
+      [[a, 'sent']],
+    );
+    assert.equal(rowsOf(ledger, 'unknown').length, 1, 'still counted');
+  });
+
+  testWith('refuse', 'what can be refused is refused each for itself (law 5, law 6)', async (t) => {
+    const { rig, relay, sent, unknown } = await start(t);
+    rig.refuse?.({ [a]: 'for good', [c]: 'for now' });
+    const [first = '', second = '', third = ''] = await relay.post('mixed', [a, b, c]);
+    assert.match(first, /^5\.\d\.\d .*\ba@example\.org/);
+    assert.match(second, /^2\.\d\.\d /);
+    assert.match(third, /^4\.\d\.\d .*\bc@example\.org/);
+    assert.deepEqual([sent(), unknown()], [[b], []]);
+    const none = await relay.post('none', [a, c]);
+    assert.deepEqual(
+      none.map((verdict) => verdict.charAt(0)),
+      ['5', '4'],
+    );
+    rig.refuse?.({});
+    assert.match((await relay.post('mixed', [a, b, c])).join(' '), /^2.* 2.* 2/);
+    if (rig.arrived) assert.deepEqual(rig.arrived(), [[b], [a, c]]);
+  });
+
+  testWith(
+    'loseAnswers',
+    'an answer that is lost leaves it unknown, and it is sent again (law 6)',
+    async (t) => {
+      const { rig, relay, sent, unknown } = await start(t);
+      rig.loseAnswers?.();
+      for (const verdict of await relay.post('id', [a, b])) assert.match(verdict, /^4\.4\.2 /);
+      assert.deepEqual([sent(), unknown()], [[], [a, b]]);
+      await relay.post('id', [a, b]);
+      assert.deepEqual([sent(), unknown()], [[], [a, b, a, b]], 'counted again');
+    },
+  );
+
+  testWith('hang', 'a backend that hangs is given up, and lets go (law 6)', async (t) => {
+    const { rig, relay, unknown } = await start(t);
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const hangs = rig.hang?.();
+    let ended: Promise<unknown> | undefined;
+    relay.answer = async (delivery, timeUp) => {
+      const results = rig.backend(delivery, timeUp);
+      ended = results.catch(() => {});
+      return results;
+    };
+    const posted = relay.post('id', [a]);
+    await hangs;
+    t.mock.timers.tick(50_000);
+    const [verdict = ''] = await posted;
+    assert.match(verdict, /^4\.4\.2 /);
+    assert.deepEqual(unknown(), [a]);
+    await ended;
+  });
+
+  testWith(
+    'vanish',
+    'when nothing can be sent, no message is charged with it (law 5)',
+    async (t) => {
+      const { rig, relay, sent, unknown } = await start(t);
+      rig.vanish?.();
+      await assert.rejects(relay.post('id', [a]), RelayUnavailable);
+      assert.deepEqual([sent(), unknown()], [[], []]);
+      assert.match(relay.journal.join('\n'), /^attention: no mail is taken: /m);
+    },
+  );
+}
+
+/** Kills the proxy when it is about to write down that something was sent. */
+const KILLER = `
+import Database from '${inCheckout('node_modules/better-sqlite3/lib/index.js')}';
+const { prepare } = Database.prototype;
+Database.prototype.prepare = function (sql) {
+  const statement = prepare.call(this, sql);
+  if (/^\\s*UPDATE recipient SET state = 'sent'/.test(sql)) {
+    statement.run = () => process.kill(process.pid, 'SIGKILL');
+  }
+  return statement;
+};
+`;
