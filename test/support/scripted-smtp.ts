@@ -49,8 +49,14 @@ export class ScriptedSmtp {
     return { ...relay, ca: undefined, name: undefined, auth: undefined, ...but };
   }
 
+  /** The lines that begin with this. */
+  said(command: string): string[] {
+    return this.lines.filter((line) => line.startsWith(command));
+  }
+
   #serve(socket: Socket): void {
     this.sockets.push(socket);
+    socket.setNoDelay(true); // Replies are written one by one.
     socket.on('error', () => {}); // Cutting is what it is for.
     let [pending, inData, envelope] = ['', false, [] as string[]];
     const answer = (command: string, line: string): string => {
@@ -70,7 +76,7 @@ export class ScriptedSmtp {
         if (inData) {
           const end = pending.startsWith('.\r\n') ? 0 : pending.indexOf('\r\n.\r\n') + 2;
           if (end === 1) return;
-          const bytes = Buffer.from(pending.slice(0, end).replace(/^\./gm, ''), 'latin1');
+          const bytes = Buffer.from(pending.slice(0, end).replace(/(^|\r\n)\./g, '$1'), 'latin1');
           pending = pending.slice(end + 3);
           inData = false;
           const taken = { envelope, bytes };

@@ -148,15 +148,14 @@ const NO_SMTPUTF8 = 'the relay does not offer SMTPUTF8, which this address needs
 
 /** The octets of the message as SMTP counts them, before dot-stuffing (RFC 1870 4). */
 function sizeInCrlf(bytes: Buffer): number {
-  let size = bytes.length;
-  for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) {
-    if (bytes[at - 1] !== CR) size += 1;
+  let [size, previous] = [bytes.length, 0];
+  // By index: an iterator takes six times as long, seconds for the largest message.
+  for (let at = 0; at < bytes.length; at += 1) {
+    const octet = bytes[at] ?? 0;
+    if (octet === LF ? previous !== CR : previous === CR) size += 1;
+    previous = octet;
   }
-  for (let at = bytes.indexOf(CR); at >= 0; at = bytes.indexOf(CR, at + 1)) {
-    if (bytes[at + 1] !== LF) size += 1;
-  }
-  const last = bytes.at(-1);
-  return last === LF || last === CR ? size : size + 2;
+  return size + (previous === LF ? 0 : previous === CR ? 1 : 2);
 }
 
 const [CR, LF] = [0x0d, 0x0a];

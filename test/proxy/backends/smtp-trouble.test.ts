@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
+import { ScriptedSmtp, type SmtpScript } from '../../support/scripted-smtp.ts';
+import { sendWith } from '../../support/send-with.ts';
+
+const recipients = ['a@example.org', 'b@example.org'];
+
+/** Sends one message to a server with this script and tells what came of it, without the port. */
+async function outcome(t: Parameters<typeof ScriptedSmtp.start>[0], script: SmtpScript) {
+  const smtp = await ScriptedSmtp.start(t, script);
+  const told = await sendWith(smtpBackend(smtp.relay()), { recipients });
+  return { smtp, told: told.map((line) => line.replace(`127.0.0.1:${smtp.port}`, 'R')) };
+}
+
+const plain = { EHLO: '250-relay.example\n250 8BITMIME' };
+const pipelining = {};
+
+for (const [offered, ehlo] of [
+  ['PIPELINING', pipelining],
+  ['nothing', plain],
+] as const) {
+  test(`before a relay that offers ${offered}: what it refuses is the message's (law 5)`, async (t) => {
+    const rows: [SmtpScript, string][] = [
+      [{ MAIL: '451 4.7.1 later' }, '4.7.1 451 4.7.1 later'],
+      [{ MAIL: '550 5.1.8 who is that' }, '5.1.8 550 5.1.8 who is that'],
+      [{ RCPT: '450 later' }, '4.0.0 450 later'],
+      [{ RCPT: '550-5.1.1 no\n550 5.1.1 such' }, '5.1.1 550 5.1.1 no such'],
+      [{ DATA: '452 4.3.1 full' }, '4.3.1 452 4.3.1 full'],
+      [{ DATA: '554 5.5.0 no' }, '5.5.0 554 5.5.0 no'],
+      [{ message: '451 4.3.0 later' }, '4.3.0 451 4.3.0 later'],
+      [{ message: '554 5.7.1 spam' }, '5.7.1 554 5.7.1 spam'],
+    ];
+    for (const [script, verdict] of rows) {
+      const { told, smtp } = await outcome(t, { ...ehlo, ...script });
+      assert.deepEqual(
+        told,
+        recipients.map((recipient) => `${recipient} ${verdict}`),
+      );
+      assert.deepEqual(smtp.messages, []);
+    }
+  });
+
+  test(`before a relay that offers ${offered}: a recipient's refusal outlives what follows (law 5)`, async (t) => {
+    const RCPT = (line: string) => (line.includes('<a@') ? '550 5.1.1 no a' : '250 ok');
+    for (const [script, b] of [
+      [{}, '2.0.0 250 2.0.0 Ok: queued as 4711'],
+      [{ DATA: '451 4.3.0 later' }, '4.3.0 451 4.3.0 later'],
+      [{ message: '451 4.3.0 later' }, '4.3.0 451 4.3.0 later'],
+    ] as const) {
+      const { told } = await outcome(t, { ...ehlo, RCPT, ...script });
+      assert.deepEqual(told, ['a@example.org 5.1.1 550 5.1.1 no a', `b@example.org ${b}`]);
+    }
+  });
+
+  test(`before a relay that offers ${offered}: the relay's own trouble is no message's (law 5)`, async (t) => {
+    const rows: [SmtpScript, string][] = [
+      [{ greeting: '554 no service' }, 'it answered "554 no service" to us'],
+      [{ greeting: '421 4.3.2 busy' }, 'it answered "421 4.3.2 busy" to us'],
+      [{ greeting: 'cut' }, 'Connection closed unexpectedly'],
+      [{ EHLO: '421 bye' }, 'it answered "421 bye" to EHLO'],
+      [{ EHLO: '550 no', HELO: '550 never' }, 'it answered "550 never" to HELO'],
+      [{ MAIL: '530 5.7.0 log in' }, '530 5.7.0 log in'],
+      [{ RCPT: '535 5.7.8 who' }, '535 5.7.8 who'],
+      [{ RCPT: '550 5.4.5 daily limit' }, '550 5.4.5 daily limit'],
+      [{ message: '550 5.4.5 daily limit' }, '550 5.4.5 daily limit'],
+      [{ message: '421 4.3.2 bye' }, '421 4.3.2 bye'],
+      [{ MAIL: '421 4.7.0 bye' }, '421 4.7.0 bye'],
+      [{ RCPT: '421 4.7.0 bye' }, '421 4.7.0 bye'],
+      [{ MAIL: 'cut' }, 'Connection closed unexpectedly'],
+      [{ RCPT: 'cut' }, 'Connection closed unexpectedly'],
+      [{ DATA: 'cut' }, 'Connection closed unexpectedly'],
+      [{ MAIL: 'what?' }, 'what?'],
+    ];
+    for (const [script, why] of rows) {
+      const { told, smtp } = await outcome(t, { ...ehlo, ...script });
+      assert.deepEqual(told, [`unavailable: the relay R: ${why}`], JSON.stringify(script));
+      assert.deepEqual(smtp.messages, []);
+    }
+  });
+}
+
+test('a relay that takes one recipient and has trouble of its own with another defers that one (law 5)', async (t) => {
+  const RCPT = (line: string) => (line.includes('<a@') ? '550 5.4.5 daily limit' : '250 ok');
+  const { told } = await outcome(t, { RCPT });
+  assert.deepEqual(told, [
+    'a@example.org 4.4.5 550 5.4.5 daily limit',
+    'b@example.org 2.0.0 250 2.0.0 Ok: queued as 4711',
+  ]);
+});
+
+test('cut after the end of the message: unknown; cut before it: nothing was sent (law 6)', async (t) => {
+  const { told } = await outcome(t, { message: 'cut' });
+  assert.deepEqual(told, ['unknown: the relay R: Connection closed unexpectedly']);
+
+  const smtp = await ScriptedSmtp.start(t);
+  const sending = sendWith(smtpBackend(smtp.relay()), { bytes: Buffer.alloc(20_000_000, 'x\n') });
+  smtp.script['DATA'] = () => {
+    const [socket] = smtp.sockets;
+    // Long before the end: a few pieces came.
+    socket?.once('data', () => socket.pause());
+    setTimeout(() => socket?.destroy(), 100);
+    return '354 go on';
+  };
+  const [line = ''] = await sending;
+  assert.match(line, /^unavailable: the relay .*: (?:Connection closed|read ECONNRESET|write E)/);
+});
+
+test('an answer in the midst of the message is the answer, and the connection is not used on (law 5)', async (t) => {
+  const big = { recipients, bytes: Buffer.alloc(20_000_000, 'x\n') };
+  const smtp = await ScriptedSmtp.start(t);
+  const backend = smtpBackend(smtp.relay());
+  for (const [answer, expected] of [
+    ['552 5.3.4 too large', 'a@example.org 5.3.4 552 5.3.4 too large'],
+    ['250 2.0.0 taken already', 'unknown: '],
+  ] as const) {
+    smtp.script['DATA'] = () => {
+      const socket = smtp.sockets.at(-1);
+      socket?.pause();
+      setTimeout(() => socket?.write(`${answer}\r\n`), 50);
+      return '354 go on';
+    };
+    const [first = ''] = await sendWith(backend, big);
+    assert.ok(first.startsWith(expected), first);
+  }
+  delete smtp.script['DATA'];
+  assert.match((await sendWith(backend)).join(), / 2\.0\.0 /);
+  assert.equal(smtp.sockets.length, 3);
+});
+
+test('when the time is up the connection is cut, wherever it is (law 6)', async (t) => {
+  for (const [at, kind] of [
+    ['greeting', 'unavailable'],
+    ['EHLO', 'unavailable'],
+    ['MAIL', 'unavailable'],
+    ['RCPT', 'unavailable'],
+    ['DATA', 'unavailable'],
+    ['message', 'unknown'],
+  ] as const) {
+    const timeUp = new AbortController();
+    const smtp = await ScriptedSmtp.start(t);
+    const closed = new Promise((resolve) => {
+      smtp.script[at] = () => {
+        smtp.sockets[0]?.once('close', resolve);
+        setImmediate(() => timeUp.abort());
+        return 'hang';
+      };
+    });
+    const told = await sendWith(smtpBackend(smtp.relay()), { timeUp: timeUp.signal });
+    assert.match(told.join(), new RegExp(`^${kind}: `), at);
+    await closed;
+  }
+});
