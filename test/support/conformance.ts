@@ -52,13 +52,13 @@ export function conformance(
     return { rig, relay, unknown, sent };
   }
 
-  test(`${name}: delivers to all recipients at once, from anybody and from nobody (law 4)`, async (t) => {
+  test(`${name}: one delivery to all recipients, and once (law 6)`, async (t) => {
     const { rig, relay, sent } = await start(t);
     for (const verdict of await relay.post('id', [a, b, c])) assert.match(verdict, /^2\.\d\.\d /);
-    assert.deepEqual(sent().toSorted(), [a, b, c]);
+    assert.deepEqual(sent(), [a, b, c]);
     if (rig.arrived) assert.deepEqual(rig.arrived(), [[a, b, c]]);
     await relay.post('id', [c, b, a]);
-    if (rig.arrived) assert.deepEqual(rig.arrived(), [[a, b, c]], 'law 6');
+    if (rig.arrived) assert.deepEqual(rig.arrived(), [[a, b, c]], 'a repeat');
   });
 
   test(`${name}: a proxy killed between its yes and the ledger lists, and sends again (law 6, law 7)`, async (t) => {

@@ -127,7 +127,7 @@ export async function step<T>(
     };
     const abort = () => {
       connection.close();
-      settle(new Error(`no answer within ${limits.smtpMs / 1000} s`));
+      settle(giveUp?.reason as Error);
     };
     connection.once('error', settle);
     giveUp?.addEventListener('abort', abort, { once: true });
@@ -178,7 +178,7 @@ async function openSocket(host: string, port: number, giveUp: AbortSignal): Prom
     return socket.setTimeout(0);
   } catch (error) {
     socket.destroy();
-    throw error;
+    throw giveUp.aborted ? giveUp.reason : error;
   }
 }
 

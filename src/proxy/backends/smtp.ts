@@ -20,7 +20,8 @@ export function smtpBackend(relay: SmtpRelay): Backend {
   return async (delivery, timeUp) => {
     // Before the time is up, so that there is somebody to hear that nothing was sent.
     const ownTime = new AbortController();
-    const timer = setTimeout(() => ownTime.abort(), limits.smtpMs);
+    const late = new Error(`no answer within ${limits.smtpMs / 1000} s`);
+    const timer = setTimeout(() => ownTime.abort(late), limits.smtpMs);
     const giveUp = AbortSignal.any([timeUp, ownTime.signal]);
     try {
       for (;;) {

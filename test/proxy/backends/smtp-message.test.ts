@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
 import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
 import { sendWith } from '../../support/send-with.ts';
@@ -91,10 +91,14 @@ test('8-bit octets are announced where that is offered, and sent anyway where no
   assert.deepEqual(smtp.messages[2]?.bytes, inCrlf(bytes));
 });
 
+/** As the scripted server tells lines. */
+function octets(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}
+
 test('SMTPUTF8 is used when an address needs it; where it is not offered, such ones fail alone', async (t) => {
   const smtp = await ScriptedSmtp.start(t);
   const recipients = ['ü@example.org', 'r@example.org', 'r@bücher.example'];
-  const octets = (text: string) => Buffer.from(text).toString('latin1');
   const offered = smtpBackend(smtp.relay());
   assert.equal(
     (await sendWith(offered, { recipients })).filter((line) => / 2\./.test(line)).length,

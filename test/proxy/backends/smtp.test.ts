@@ -4,7 +4,6 @@ import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
 
 conformance('smtp', ['refuse', 'loseAnswers', 'hang', 'vanish'], async (t) => {
   const smtp = await ScriptedSmtp.start(t);
-  const address = (line: string) => /<(.*)>/.exec(line)?.[1] ?? '';
   return {
     backend: smtpBackend(smtp.relay()),
     options: ['--backend', 'smtp', '--smtp-host', '127.0.0.1', '--smtp-security', 'none'].concat(
@@ -34,3 +33,7 @@ conformance('smtp', ['refuse', 'loseAnswers', 'hang', 'vanish'], async (t) => {
     },
   };
 });
+
+function address(line: string): string {
+  return /<(.*)>/.exec(line)?.[1] ?? '';
+}

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { Failure } from '../../../src/host/failure.ts';
+import { smtpRelay } from '../../../src/proxy/backends/smtp-options.ts';
+import { handIn } from '../../support/hand-in.ts';
+import { lookInto } from '../../support/look-into.ts';
+import { appengineMailer } from '../../support/program.ts';
+import { Road } from '../../support/road.ts';
+import { scratch } from '../../support/scratch.ts';
+import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
+
+const google = {
+  APPENGINE_SMTP_HOST: 'google.example',
+  APPENGINE_SMTP_PORT: '2525',
+  APPENGINE_SMTP_USER: 'g',
+  APPENGINE_SMTP_PASSWORD: 'secret',
+};
+
+function settings(argv: Parameters<typeof smtpRelay>[0], environment: NodeJS.ProcessEnv) {
+  const { host, port, security, auth } = smtpRelay(argv, { environment });
+  return { host, port, security, auth };
+}
+
+test("an option counts before Google's own name for it", () => {
+  const auth = { user: 'g', pass: 'secret' };
+  const [host, port] = ['google.example', 2525];
+  assert.deepEqual(settings({}, google), { host, port, security: 'starttls', auth });
+  assert.deepEqual(settings({ smtpHost: 'ours.example', smtpPort: 26, smtpUser: 'o' }, google), {
+    host: 'ours.example',
+    port: 26,
+    security: 'starttls',
+    auth: { user: 'o', pass: 'secret' },
+  });
+  const plain = { ...google, APPENGINE_SMTP_USE_TLS: 'false', APPENGINE_SMTP_HOST: '127.0.0.1' };
+  assert.equal(settings({}, plain).security, 'none');
+  assert.equal(settings({ smtpSecurity: 'tls' }, plain).security, 'tls');
+});
+
+test('ports: 587, and 465 for TLS', () => {
+  const securities = [undefined, 'starttls', 'none', 'tls'] as const;
+  const ports = securities.map(
+    (smtpSecurity) => settings({ smtpHost: 'r', smtpSecurity }, {}).port,
+  );
+  assert.deepEqual(ports, [587, 587, 587, 465]);
+});
+
+test('secrets are read from the places of other secrets, and never shown (law 10)', (t) => {
+  const folder = scratch(t);
+  const credentials = join(folder, 'credentials');
+  mkdirSync(credentials);
+  const environment = { CREDENTIALS_DIRECTORY: credentials };
+  const argv = { smtpHost: 'r', smtpUser: 'u' };
+  const auth = () => smtpRelay(argv, { environment, folder }).auth;
+  writeFileSync(join(folder, 'APPENGINE_SMTP_PASSWORD'), ' pässword \nrest\n');
+  assert.deepEqual(auth(), { user: 'u', pass: 'pässword' });
+  writeFileSync(join(credentials, 'APPENGINE_SMTP_PASSWORD'), 'other');
+  assert.deepEqual(auth(), { user: 'u', pass: 'other' });
+
+  const json = { client_id: 'i', client_secret: 's', refresh_token: 'r', type: 'authorized_user' };
+  writeFileSync(join(credentials, 'APPENGINE_SMTP_OAUTH'), JSON.stringify(json, null, 2));
+  const { oauth2, ...rest } = auth() ?? {};
+  assert.deepEqual(rest, { user: 'u', method: 'XOAUTH2' });
+  const { clientId, clientSecret, refreshToken, accessUrl } = oauth2?.options ?? {};
+  assert.deepEqual([clientId, clientSecret, refreshToken], ['i', 's', 'r']);
+  assert.match(accessUrl ?? '', /^https:\/\/accounts\.google\.com\//);
+  for (const bad of ['s3cret', '"s3cret"', 'null', '{"client_secret":"s3cret"}']) {
+    writeFileSync(join(credentials, 'APPENGINE_SMTP_OAUTH'), bad);
+    assert.throws(auth, (error: Failure) => {
+      assert.match(error.message, /^APPENGINE_SMTP_OAUTH is not JSON with client_id, /);
+      return !error.message.includes('s3cret');
+    });
+  }
+});
+
+test('what describes no relay is a wrong configuration', () => {
+  const rows: [Parameters<typeof smtpRelay>[0], NodeJS.ProcessEnv, RegExp][] = [
+    [{}, {}, /^the smtp backend needs --smtp-host$/],
+    [{ smtpHost: '' }, {}, /needs --smtp-host/],
+    [{ smtpHost: 'r', smtpPort: Number.NaN }, {}, /--smtp-port takes a number from 1 to 65535/],
+    [{ smtpHost: 'r', smtpPort: 65_536 }, {}, /--smtp-port/],
+    [{ smtpHost: 'r' }, { APPENGINE_SMTP_PORT: 'x' }, /--smtp-port/],
+    [
+      { smtpHost: 'r', smtpSecurity: 'ssl' as 'tls' },
+      {},
+      /takes starttls, tls or none and got ssl$/,
+    ],
+    [{ smtpHost: 'r', smtpUser: 'u' }, {}, /no password for --smtp-user u: .*_PASSWORD$/],
+    [{ smtpHost: 'r', smtpUser: 'u' }, { APPENGINE_SMTP_PASSWORD: '\n' }, /no password/],
+    [
+      { smtpHost: 'r' },
+      { APPENGINE_SMTP_PASSWORD: 'p' },
+      /a password for the relay, and no --smtp-user/,
+    ],
+    [{ smtpHost: 'r', smtpCaFile: '/nowhere/ca' }, {}, /cannot read --smtp-ca-file: ENOENT/],
+    [
+      { smtpSecurity: 'none' },
+      google,
+      /none would carry the password to google.example unencrypted/,
+    ],
+  ];
+  for (const [argv, environment, sentence] of rows) {
+    assert.throws(
+      () => smtpRelay(argv, { environment }),
+      (error: Failure) => error.exitCode === 78 && sentence.test(error.message),
+      sentence.source,
+    );
+  }
+});
+
+test('--smtp options, their environment, and 78 with a sentence', async (t) => {
+  const road = new Road(t);
+  const env = { GMAIL_SECRET_KEY: road.key };
+  const options = { cwd: road.folder, env, input: '' };
+  const args = ['proxy', '--listen', '127.0.0.1:0', '--backend', 'smtp'];
+  const { code, stderr } = await appengineMailer(t, args, options).ended;
+  assert.equal(code, 78);
+  assert.equal(stderr, 'appengine-mailer: the smtp backend needs --smtp-host\n');
+
+  const smtp = await ScriptedSmtp.start(t);
+  await road.proxy([], {
+    APPENGINE_MAILER_BACKEND: 'smtp',
+    APPENGINE_MAILER_SMTP_HOST: '127.0.0.1',
+    APPENGINE_MAILER_SMTP_PORT: String(smtp.port),
+    APPENGINE_MAILER_SMTP_SECURITY: 'none',
+    APPENGINE_MAILER_SMTP_NAME: 'proxy.example.org',
+  });
+  handIn(road.spool, [{}]);
+  assert.equal((await road.drain(['--once']).ended).code, 0);
+  assert.equal(smtp.lines[0], 'EHLO proxy.example.org');
+  assert.equal(smtp.messages.length, 1);
+});
+
+test("the relay's trouble, end to end: the queue waits, uncharged, the journal tells why (law 5, law 10)", async (t) => {
+  const road = new Road(t);
+  const EHLO = '250-relay.example\n250 AUTH PLAIN';
+  const smtp = await ScriptedSmtp.start(t, { EHLO, AUTH: '535 5.7.8 credentials invalid' });
+  const relay = ['--smtp-host', '127.0.0.1', '--smtp-port', String(smtp.port)];
+  const proxy = await road.proxy(
+    ['--backend', 'smtp', ...relay, '--smtp-security', 'none', '--smtp-user', 'u'],
+    { APPENGINE_SMTP_PASSWORD: 'the-password' },
+  );
+  handIn(road.spool, [{ recipients: ['a@example.org', 'b@example.org'] }]);
+  const { code, stderr } = await road.drain(['--once']).ended;
+  assert.equal(code, 69);
+  const told = `the relay 127.0.0.1:${smtp.port}: it answered "535 5.7.8 credentials invalid" to AUTH PLAIN`;
+  assert.ok(proxy.stderr.includes(`attention: no mail is taken: ${told}`), proxy.stderr);
+  assert.ok(stderr.includes('535 5.7.8 credentials invalid'), stderr);
+  assert.doesNotMatch(proxy.stderr + stderr, /the-password|dGhlLXBhc3N3b3Jk/);
+  assert.deepEqual(
+    lookInto(road.spool).messages.map(({ state, attempts }) => [state, attempts]),
+    [['queued', 0]],
+  );
+  smtp.script['AUTH'] = '235 2.7.0 welcome';
+  assert.equal((await road.drain(['--once']).ended).code, 0);
+  assert.equal(smtp.messages.length, 1);
+});
