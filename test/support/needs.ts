@@ -1,9 +1,15 @@
 import { accessSync } from 'node:fs';
 
+/** Where Postfix is: installed, or unpacked beside Exim as .ci/run does it. */
+export const POSTFIX = ['/opt/postfix', ''].find((root) =>
+  exists(`${root}/usr/lib/postfix/sbin/master`),
+);
+
 /** What a machine may lack; the value says where it is seen. */
 const machine = {
   root: () => process.geteuid?.() === 0 || 'it needs root',
   exim4: () => exists('/usr/sbin/exim4') || 'it needs exim4 (Debian: exim4-daemon-light)',
+  postfix: () => POSTFIX !== undefined || 'it needs Postfix (Debian: postfix, see .ci/run)',
   cc: () => exists('/usr/bin/cc') || 'it needs a C compiler (Debian: gcc, libc6-dev)',
   faketime: () => FAKETIME.some(exists) || 'it needs libfaketime (Debian: libfaketime)',
   openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
