@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
@@ -66,9 +67,22 @@ test('a relay that is not there or has no name is told clearly (law 5)', async (
   closed.close();
   await once(closed, 'close');
   const smtp = await ScriptedSmtp.start(t);
+  const lookup = dns.lookup as (...args: unknown[]) => void;
+  t.mock.method(
+    dns,
+    'lookup',
+    (host: string, options: object, done: (...given: unknown[]) => void) => {
+      if (host !== 'two.example') lookup(host, options, done);
+      else
+        done(
+          null,
+          ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 })),
+        );
+    },
+  );
   for (const [but, why] of [
     [{ port }, /ECONNREFUSED/],
-    [{ port, host: 'localhost' }, /ECONNREFUSED/],
+    [{ port, host: 'two.example' }, /ECONNREFUSED/],
     [{ host: 'relay.invalid' }, /(?:ENOTFOUND|EAI_AGAIN).* relay\.invalid/],
   ] as const) {
     const [told = ''] = await sendWith(smtpBackend(smtp.relay(but)));

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import test from 'node:test';
 import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
 import { ScriptedSmtp, type SmtpScript } from '../../support/scripted-smtp.ts';
@@ -125,6 +126,11 @@ test('an answer in the midst of the message is the answer, and the connection is
     };
     const [first = ''] = await sendWith(backend, big);
     assert.ok(first.startsWith(expected), first);
+    const socket = smtp.sockets.at(-1);
+    assert.ok(socket);
+    const closed = once(socket, 'close', { signal: AbortSignal.timeout(10_000) });
+    socket.resume();
+    await closed;
   }
   delete smtp.script['DATA'];
   assert.match((await sendWith(backend)).join(), / 2\.0\.0 /);
