@@ -78,6 +78,7 @@ test("what may be the message's is the message's", () => {
     ['552 5.2.2 mailbox quota exceeded', 'RCPT'],
     ['450 4.2.1 The user is receiving mail too quickly', 'RCPT'],
     ['452 4.5.3 too many recipients', 'RCPT'],
+    ['250 2.0.0 Ok, although your SMTP relay limit exceeded all', 'message'],
   ];
   for (const [reply, step] of rows) assert.equal(readReply(reply, step).ofRelay, false, reply);
 });

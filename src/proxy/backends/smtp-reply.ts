@@ -58,5 +58,5 @@ const RELAY = [
   /** No mail is taken at present; too much mail for it, such as Gmail's daily limit (RFC 3463 3.4, 3.5). */
   /^\w+ \d+ (?:4\.3\.2|[45]\.4\.5) /,
   /** Google's relay tells its limits and its own refusals with statuses that mean something else. */
-  /relay (?:sending )?limit exceeded|invalid credentials for relay|mail relay denied/i,
+  /^\w+ [45]\d\d .*(?:relay (?:sending )?limit exceeded|invalid credentials for relay|mail relay denied)/i,
 ];
