@@ -25,12 +25,18 @@ export function decodeForm(body: Buffer): Map<string, Buffer> {
   return fields;
 }
 
-/** Encodes fields as the clients of 2012 do: unreserved characters as they are, space as `+`. */
+/**
+ * Encodes fields as the clients of 2012 do: unreserved characters as they are, space as `+`. Names are
+ * latin1, as decodeForm gives them; a string as a value is UTF-8.
+ */
 export function encodeForm(fields: Record<string, Buffer | string>): Buffer {
-  const pairs = Object.entries(fields).map(([name, value]) =>
-    Buffer.concat([Buffer.from(`${name}=`), encode(Buffer.from(value))]),
-  );
-  return Buffer.from(pairs.map((pair) => pair.toString('latin1')).join('&'), 'latin1');
+  const pairs = Object.entries(fields).flatMap(([name, value]) => [
+    AMPERSAND,
+    encode(Buffer.from(name, 'latin1')),
+    EQUALS,
+    encode(Buffer.from(value)),
+  ]);
+  return Buffer.concat(pairs.slice(1));
 }
 
 function decode(encoded: Buffer): Buffer {
@@ -55,7 +61,17 @@ function decode(encoded: Buffer): Buffer {
 function encode(bytes: Buffer): Buffer {
   const encoded = Buffer.allocUnsafe(bytes.length * 3);
   let length = 0;
-  for (const octet of bytes) length += encoded.write(ENCODED[octet] ?? '', length, 'latin1');
+  for (const octet of bytes) {
+    if (UNRESERVED[octet]) {
+      encoded[length] = octet === SPACE ? PLUS : octet;
+      length += 1;
+    } else {
+      encoded[length] = PERCENT;
+      encoded[length + 1] = HEX_DIGITS[octet >> 4] ?? 0;
+      encoded[length + 2] = HEX_DIGITS[octet & 15] ?? 0;
+      length += 3;
+    }
+  }
   return encoded.subarray(0, length);
 }
 
@@ -70,8 +86,10 @@ const HEX_VALUES = Array.from({ length: 256 }, (_, octet) => {
   const character = String.fromCharCode(octet);
   return /[0-9a-fA-F]/.test(character) ? Number.parseInt(character, 16) : NaN;
 });
-const ENCODED = Array.from({ length: 256 }, (_, octet) => {
-  const character = String.fromCharCode(octet);
-  if (/[0-9A-Za-z_.-]/.test(character)) return character;
-  return octet === SPACE ? '+' : `%${octet.toString(16).toUpperCase().padStart(2, '0')}`;
-});
+const HEX_DIGITS = Buffer.from('0123456789ABCDEF');
+/** What takes one octet in the form; of these, space becomes `+`. */
+const UNRESERVED = Array.from({ length: 256 }, (_, octet) =>
+  /[0-9A-Za-z_. -]/.test(String.fromCharCode(octet)),
+);
+const AMPERSAND = Buffer.from('&');
+const EQUALS = Buffer.from('=');
