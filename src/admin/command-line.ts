@@ -52,4 +52,4 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
 }
 
 /** Arguments that may be several. */
-const LISTS = new Set(['_', 'ids']);
+const LISTS = new Set(['_', 'ids', 'allow-sender', 'allowSender']);

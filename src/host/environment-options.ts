@@ -9,7 +9,9 @@ export function environmentOptions<T extends Record<string, Options>>(options: T
   const entries = Object.entries(options).map(([name, option]) => {
     const variable = `APPENGINE_MAILER_${name.toUpperCase().replaceAll('-', '_')}`;
     const text = process.env[variable];
-    return [name, text ? { ...option, default: convert(variable, text, option.type) } : option];
+    if (!text) return [name, option];
+    const value = convert(variable, text, option.type);
+    return [name, { ...option, default: option.array ? [value] : value }];
   });
   return Object.fromEntries(entries) as T;
 }

@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { addressList } from '../mail/address-list.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import { printable } from '../mail/printable.ts';
 import { showDuration } from './duration.ts';
@@ -159,11 +159,14 @@ export class Journal {
     backend: string,
     ledger: { file: string; isEmpty: boolean },
     keys: number,
+    softBounce: boolean,
   ): void {
     // An empty one may be a wrong path: what was sent before would be sent again.
     const remembers = `${ledger.file}${ledger.isEmpty ? ' (empty)' : ''}`;
     this.#write('proxy_started', {
-      text: `proxy listens on ${address}, backend ${backend}, ledger ${remembers}, ${count(keys, 'key')}`,
+      text:
+        `proxy listens on ${address}, backend ${backend}, ledger ${remembers}, ${count(keys, 'key')}` +
+        (softBounce ? '; --soft-bounce is on: nothing is refused for good' : ''),
       priority: priority.info,
       fields: {},
     });
@@ -174,6 +177,35 @@ export class Journal {
       text: `proxy on ${address} stopped`,
       priority: priority.info,
       fields: {},
+    });
+  }
+
+  /** The keys were read again, and these are valid from now on. */
+  keysInForce(keys: number): void {
+    this.#write('proxy_keys', {
+      text: `the keys were read again: ${count(keys, 'key')} in force`,
+      priority: priority.notice,
+      fields: {},
+    });
+  }
+
+  /** New keys cannot be had: those that are in force stay so. */
+  keysTrouble(text: string): void {
+    this.#write('proxy_keys_trouble', {
+      text: `attention: the keys that are in force stay so: ${text}`,
+      priority: priority.error,
+      fields: {},
+    });
+  }
+
+  /** A sender that is not allowed was replaced, as it was asked for, in the envelope and in From. */
+  senderFixed(id: string, sender: string, stranger: string, defaultSender: string): void {
+    this.#write('proxy_sender_fixed', {
+      text:
+        `${id} from <${sender}>: '${stranger}' is not an allowed sender; ` +
+        `sent as <${defaultSender}>`,
+      priority: priority.notice,
+      fields: { MAIL_ID: id },
     });
   }
 
@@ -255,6 +287,9 @@ const messageIds = {
   proxy_unknown: 'aa80e848491f69c5a2703a184708f32c',
   proxy_refused: '135f3cc69649ee3151023c15baae3ee4',
   proxy_trouble: '10f494ddd5f76c71fb97b37efb5e7fbb',
+  proxy_keys: 'd0bc7f5ecd0a02f214be2683427223d4',
+  proxy_keys_trouble: '54431e8ec8a21b2c3f68719eb65255bc',
+  proxy_sender_fixed: '79548086096b68a4c665272d1d76fad6',
 } as const;
 
 function cleaned(value: Entry['fields'][string]): Entry['fields'][string] {
@@ -283,12 +318,6 @@ function recipientsText(recipients: readonly JournalRecipient[]): string {
 
 /** What the states of a recipient are called in a sentence. */
 const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
-
-function addressList(addresses: readonly string[]): string {
-  const named = addresses.slice(0, limits.namedRecipients).map((address) => `<${address}>`);
-  const more = addresses.length - named.length;
-  return named.join(', ') + (more > 0 ? ` and ${more} more` : '');
-}
 
 function inTime(ms: number): string {
   return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;

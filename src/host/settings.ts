@@ -7,6 +7,7 @@ export type SettingName =
   | 'GMAIL_PROXY_URL'
   | 'GMAIL_SECRET_KEY'
   | 'GMAIL_SECRET_KEYS'
+  | 'GMAIL_DEFAULT_SENDER'
   | 'APPENGINE_SMTP_PASSWORD'
   | 'APPENGINE_SMTP_OAUTH';
 
@@ -17,22 +18,34 @@ export interface Sources {
   folder?: string;
 }
 
+/** A setting as it was found: its bytes, and the file that they are from, if any. */
+export interface Setting {
+  bytes: Buffer;
+  file?: string;
+}
+
+/** Reads a setting as findSetting does; only its bytes. */
+export function readSetting(name: SettingName, sources: Sources): Buffer | undefined {
+  return findSetting(name, sources)?.bytes;
+}
+
 /**
- * Reads a setting: environment, then $CREDENTIALS_DIRECTORY/NAME (systemd's LoadCredential), then
- * /etc/envdir/NAME, then NAME in the folder. Returns its bytes; undefined when it is nowhere. Throws
- * Failure 78 for a file that is there and cannot be read.
+ * Finds a setting: environment, then $CREDENTIALS_DIRECTORY/NAME (systemd's LoadCredential), then
+ * /etc/envdir/NAME, then NAME in the folder; undefined when it is nowhere. Throws Failure 78 for a file
+ * that is there and cannot be read.
  */
-export function readSetting(
+export function findSetting(
   name: SettingName,
   { environment, folder }: Sources,
-): Buffer | undefined {
+): Setting | undefined {
   const value = environment[name];
-  if (value !== undefined && value !== '') return Buffer.from(value);
+  if (value !== undefined && value !== '') return { bytes: Buffer.from(value) };
   const folders = [environment['CREDENTIALS_DIRECTORY'], '/etc/envdir', folder];
   for (const each of folders) {
     if (!each) continue;
-    const bytes = readIfThere(join(each, name));
-    if (bytes) return bytes;
+    const file = join(each, name);
+    const bytes = readIfThere(file);
+    if (bytes) return { bytes, file };
   }
   return undefined;
 }
@@ -42,13 +55,8 @@ export function firstLine(bytes: Buffer): Buffer {
   return lines(bytes)[0] ?? Buffer.alloc(0);
 }
 
-/** The keys of a setting: its lines, trimmed, but for blank ones and those that begin with #. */
-export function keyLines(bytes: Buffer): Buffer[] {
-  return lines(bytes).filter((line) => line.length > 0 && line[0] !== HASH);
-}
-
-/** In latin1 an octet is a character: nothing is decoded. */
-function lines(bytes: Buffer): Buffer[] {
+/** The lines of a setting, trimmed. In latin1 an octet is a character: nothing is decoded. */
+export function lines(bytes: Buffer): Buffer[] {
   const text = bytes.toString('latin1').split('\n');
   return text.map((line) => Buffer.from(line.replace(/^[ \t\r]+|[ \t\r]+$/g, ''), 'latin1'));
 }
@@ -73,5 +81,3 @@ function readIfThere(file: string): Buffer | undefined {
     throw new Failure(exitCodes.configuration, `cannot read a setting: ${message}`);
   }
 }
-
-const HASH = 0x23;

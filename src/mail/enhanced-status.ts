@@ -29,6 +29,8 @@ export const statuses = {
   tooLarge: '5.3.4',
   /** The address is not ASCII, and the relay takes no other. */
   noSmtpUtf8: '5.6.7',
+  /** The sender may not use this proxy. */
+  senderRefused: '5.7.1',
   /** Too old. */
   expired: '5.4.7',
 } as const;

@@ -31,6 +31,10 @@ export const limits = {
   namedRecipients: 10,
   /** Fields in a form of HTTP v1: no client sends more than three. */
   formFields: 100,
+  /** The header section of a message, where the proxy has to read it: HTTP v1 and the sender policy. */
+  headerBytes: 256 * KiB,
+  /** What an answer of HTTP v1 says, in characters. */
+  answerChars: 2000,
   /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */
   signatures: 8,
 
@@ -137,4 +141,6 @@ export const limits = {
   toleranceMs: 300 * SECOND,
   /** Retry-After of the proxy when it stops or its ledger or backend fails. */
   proxyRetryAfterMs: 10 * SECOND,
+  /** How long a file of keys is left alone after a change: editors write in several steps. */
+  keysSettleMs: 100,
 } as const;

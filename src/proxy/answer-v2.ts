@@ -4,8 +4,10 @@ import { decodeFrame, FrameError, messageId } from '../wire/frame.ts';
 import { sign, signatureHeaders, verify } from '../wire/sign.ts';
 import { encodeVerdicts } from '../wire/verdicts.ts';
 import { DigestConflict } from './ledger.ts';
-import { RelayUnavailable, type Relay } from './relay.ts';
-import { retryLater, type Reply } from './reply.ts';
+import type { Key } from './keyring.ts';
+import { RelayUnavailable } from './relay.ts';
+import { retryLater, tooMany, type Reply } from './reply.ts';
+import type { Service } from './service.ts';
 
 /**
  * Answers a post of HTTP v2: signature first, then the clock, then the frame, then the mail. Every
@@ -16,17 +18,17 @@ export async function answerV2(
   headers: IncomingHttpHeaders,
   arrivedAt: number,
   body: Buffer,
-  keys: readonly Buffer[],
-  relay: Relay,
+  { keys, relay, rate }: Service,
 ): Promise<Reply> {
   const header = (name: string) => String(headers[name] ?? '');
   const id = header(signatureHeaders.id);
   const timestamp = header(signatureHeaders.timestamp);
   const signed = { id, timestamp, body: [body] };
-  const key = verify(keys, header(signatureHeaders.signature), signed);
+  const signatures = header(signatureHeaders.signature);
+  const key = keys.find((secrets) => verify(secrets, signatures, signed));
   if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
 
-  const reply = await answerSigned(id, timestamp, arrivedAt, body, relay);
+  const reply = await answerSigned(id, timestamp, arrivedAt, body, key, { relay, rate });
   const answered = {
     id,
     timestamp: String(Math.floor(Date.now() / 1000)),
@@ -38,7 +40,7 @@ export async function answerV2(
       ...reply.headers,
       [signatureHeaders.id]: answered.id,
       [signatureHeaders.timestamp]: answered.timestamp,
-      [signatureHeaders.signature]: sign(key, answered),
+      [signatureHeaders.signature]: sign(key.secret, answered),
     },
   };
 }
@@ -48,7 +50,8 @@ async function answerSigned(
   timestamp: string,
   arrivedAt: number,
   body: Buffer,
-  relay: Relay,
+  { secret, allowedSenders }: Key,
+  { relay, rate }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
@@ -69,7 +72,9 @@ async function answerSigned(
       await relay.check();
       return verdictsReply(id, []);
     }
-    return verdictsReply(id, await relay.send(id, envelope, bytes));
+    const waitMs = rate?.take(secret, performance.now()) ?? 0;
+    if (rate && waitMs > 0) return tooMany(rate.perMinute, waitMs);
+    return verdictsReply(id, await relay.send(id, envelope, bytes, { allowedSenders }));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };
     if (error instanceof DigestConflict) return { status: 409, text: error.message };

@@ -1,5 +1,15 @@
-/** A message for a backend: raw bytes and true envelope, the recipients already found to be valid. */
-export interface Delivery {
+import type { AllowedSenders } from './allowed-senders.ts';
+
+/** What the client that posted a message may do: for the sender policy, before any backend. */
+export interface Rights {
+  /** Whom it may send as; undefined: as the proxy's own rules say. */
+  allowedSenders?: AllowedSenders | undefined;
+  /** It asks that a sender who is not allowed be replaced. */
+  fixSender?: boolean;
+}
+
+/** A message for a backend: raw bytes and true envelope, the addresses already found to be valid. */
+export interface Delivery extends Rights {
   id: string;
   sender: string;
   recipients: readonly string[];

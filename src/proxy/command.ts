@@ -1,22 +1,27 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
-import { firstLine, keyLines, readSetting } from '../host/settings.ts';
+import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
+import { parseAllowedSenders } from './allowed-senders.ts';
 import type { Backend } from './backend.ts';
 import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
 import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
 import { smtpBackend } from './backends/smtp.ts';
 import { keepHouse } from './keep-house.ts';
+import { Keyring, readKeys } from './keyring.ts';
 import { Ledger } from './ledger.ts';
 import { startProxy } from './proxy.ts';
+import { parseRate } from './rate-limit.ts';
 import { Relay } from './relay.ts';
+import { withSenderPolicy, type SenderRules } from './sender-policy.ts';
+import { watchKeys } from './watch-keys.ts';
 
 const options = {
   listen: {
@@ -56,6 +61,32 @@ const options = {
     describe: 'Recipients that are taken in one post',
     requiresArg: true,
   },
+  'allow-sender': {
+    type: 'string',
+    array: true,
+    describe: 'Address or @domain that may be a sender, again for more of them; else all may',
+    requiresArg: true,
+  },
+  'default-sender': {
+    type: 'string',
+    describe: 'Address in the place of a sender that may not; else GMAIL_DEFAULT_SENDER',
+    requiresArg: true,
+  },
+  'fix-sender': {
+    type: 'boolean',
+    default: false,
+    describe: 'Send as the default sender what may not be sent as its own',
+  },
+  rate: {
+    type: 'string',
+    describe: 'Messages that a key may send, such as 60/min',
+    requiresArg: true,
+  },
+  'soft-bounce': {
+    type: 'boolean',
+    default: false,
+    describe: 'Refuse nothing for good (5.x.x becomes 4.x.x), while the proxy is being set up',
+  },
 } as const satisfies Record<string, Options>;
 
 type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof options>>;
@@ -66,7 +97,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
   describe: 'Take signed messages over HTTP and send them on',
   builder: (yargs) => yargs.options(environmentOptions(options)),
   handler: async (argv) => {
-    const keys = readKeys(argv);
+    const keys = new Keyring(() => readKeys(argv.keysFile));
+    const rules = senderRules(argv);
+    const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
     const { host, port } = parseListen(argv.listen);
     if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
@@ -78,14 +111,17 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
 
     const stop = stopSignal();
     const journal = new Journal();
-    const relay = new Relay(ledger, backend, journal, argv.maxRecipients);
-    const proxy = await startProxy({ relay, keys, journal, host, port }).catch((error: Error) => {
+    watchKeys(keys, journal, stop);
+    const allowed = withSenderPolicy(backend, rules, journal);
+    const relay = new Relay(ledger, allowed, journal, argv.maxRecipients, argv.softBounce);
+    const service = { keys, relay, rate };
+    const proxy = await startProxy({ ...service, journal, host, port }).catch((error: Error) => {
       throw new Failure(
         exitCodes.configuration,
         `cannot listen on ${argv.listen}: ${error.message}`,
       );
     });
-    journal.proxyStarted(proxy.address, argv.backend, ledger, keys.length);
+    journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     ledger.close();
@@ -94,20 +130,24 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
   },
 };
 
-function readKeys({ keysFile }: Arguments): Buffer[] {
-  const sources = { environment: process.env, folder: '.' };
-  const several =
-    keysFile === undefined
-      ? readSetting('GMAIL_SECRET_KEYS', sources)
-      : orFailure(keysFile, () => readFileSync(keysFile));
-  // A single key is read as drain reads it: a # is its first character.
-  const one = several ? undefined : readSetting('GMAIL_SECRET_KEY', sources);
-  const keys = several ? keyLines(several) : one ? [firstLine(one)] : [];
-  if (keys.some((key) => key.length > 0)) return keys;
-  throw new Failure(
-    exitCodes.configuration,
-    'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS',
-  );
+function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
+  const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
+  const address = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
+  const fault = address === '' ? undefined : addressFault(address);
+  if (fault !== undefined) {
+    throw new Failure(exitCodes.configuration, `the default sender is not valid: ${fault}`);
+  }
+  if (fixSender && address === '') {
+    throw new Failure(
+      exitCodes.configuration,
+      '--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER',
+    );
+  }
+  return {
+    allowed: allowSender && parseAllowedSenders(allowSender.join(' ')),
+    defaultSender: address === '' ? undefined : address,
+    fix: fixSender,
+  };
 }
 
 async function makeBackend(argv: Arguments): Promise<Backend> {

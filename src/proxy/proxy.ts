@@ -1,17 +1,18 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Journal } from '../host/journal.ts';
 import { limits } from '../mail/limits.ts';
 import { v2Type } from '../wire/frame.ts';
+import { ALLOWED, answerUnparsed } from './answer-unparsed.ts';
+import { answerV1 } from './answer-v1.ts';
 import { answerV2 } from './answer-v2.ts';
 import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
-import type { Relay } from './relay.ts';
+import type { Service } from './service.ts';
 
-export interface ProxyOptions {
-  relay: Relay;
-  keys: readonly Buffer[];
+export interface ProxyOptions extends Service {
   journal: Journal;
   host: string;
   port: number;
@@ -27,8 +28,9 @@ export interface Proxy {
 
 /** Starts the HTTP server (src/wire/README.md). Rejects when it cannot listen. */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
-  const { relay, keys, journal } = options;
+  const { relay, journal } = options;
   const bodies = new RequestBodies();
+  const latest = new WeakMap<Duplex, ServerResponse>();
   let stopping = false;
 
   const server = createServer(
@@ -41,6 +43,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     (request, response) => {
       const { socket } = request; // It is gone from there when the body is refused.
       const from = `${socket.remoteAddress}:${socket.remotePort}`;
+      latest.set(socket, response);
       limitTime(request);
       answer(request)
         .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
@@ -52,6 +55,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     },
   );
   server.maxConnections = limits.connections;
+  server.on('clientError', (error, socket) => answerUnparsed(error, socket, latest.get(socket)));
 
   function defect(error: Error): Reply {
     journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
@@ -62,15 +66,17 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
     if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
     if (request.method === 'GET' || request.method === 'HEAD') return { status: 200, text: '' };
-    if (request.method !== 'POST') return { status: 405, text: 'only POST and GET are understood' };
+    if (request.method !== 'POST') {
+      return { status: 405, text: `understood are ${ALLOWED}`, headers: { allow: ALLOWED } };
+    }
     if (stopping) return retryLater('the proxy is stopping');
-    if (mediaType(request) !== v2Type)
-      return { status: 400, text: `expected Content-Type ${v2Type}` };
     const arrivedAt = Date.now();
     try {
       const body = await bodies.read(request);
       try {
-        return await answerV2(request.headers, arrivedAt, body.bytes, keys, relay);
+        return await (mediaType(request) === v2Type
+          ? answerV2(request.headers, arrivedAt, body.bytes, options)
+          : answerV1(request.headers, body.bytes, options));
       } finally {
         body.free();
       }
@@ -97,6 +103,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       );
     }
     if (stopping || close) response.setHeader('connection', 'close');
+    if (status === 204) return void response.writeHead(status).end();
     const body = Buffer.from(text);
     response.writeHead(status, {
       'content-type': 'text/plain; charset=utf-8',

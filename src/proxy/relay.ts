@@ -6,7 +6,13 @@ import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { BackendUnavailable, type Backend, type Delivery, type Result } from './backend.ts';
+import {
+  BackendUnavailable,
+  type Backend,
+  type Delivery,
+  type Result,
+  type Rights,
+} from './backend.ts';
 import { DigestConflict, type Ledger, type Settled } from './ledger.ts';
 
 /** Nothing can be sent on now; the whole post is to come again later. */
@@ -20,22 +26,37 @@ export class Relay {
   readonly #ledger: Ledger;
   readonly #backend: Backend;
   readonly #journal: Journal;
-  readonly #recipientsMax: number;
+  /** Recipients that are taken in one post. */
+  readonly recipientsMax: number;
+  /** Nothing is refused for good: every 5.x.x is given as a 4.x.x. */
+  readonly softBounce: boolean;
   /** Recipients that are being sent, by message: a second post of one waits for its verdict. */
   readonly #inProgress = new Map<string, Promise<Verdict>>();
 
-  constructor(ledger: Ledger, backend: Backend, journal: Journal, recipientsMax: number) {
+  constructor(
+    ledger: Ledger,
+    backend: Backend,
+    journal: Journal,
+    recipientsMax: number,
+    softBounce = false,
+  ) {
     this.#ledger = ledger;
     this.#backend = backend;
     this.#journal = journal;
-    this.#recipientsMax = recipientsMax;
+    this.recipientsMax = recipientsMax;
+    this.softBounce = softBounce;
   }
 
   /**
    * The verdicts on the recipients, in their order. Rejects with DigestConflict, or RelayUnavailable
    * when ledger or backend cannot work.
    */
-  async send(id: string, envelope: Envelope, bytes: Buffer): Promise<Verdict[]> {
+  async send(
+    id: string,
+    envelope: Envelope,
+    bytes: Buffer,
+    rights: Rights = {},
+  ): Promise<Verdict[]> {
     const refusals = this.#refusals(envelope);
     const candidates = envelope.recipients.filter((recipient) => !refusals.has(recipient));
     const theirs = candidates.flatMap(
@@ -43,7 +64,13 @@ export class Relay {
     );
     const mine = candidates.filter((recipient) => !this.#inProgress.has(key(id, recipient)));
 
-    const sending = this.#sendMine({ id, sender: envelope.sender, recipients: mine, bytes });
+    const sending = this.#sendMine({
+      ...rights,
+      id,
+      sender: envelope.sender,
+      recipients: mine,
+      bytes,
+    });
     for (const recipient of mine) {
       const verdict = sending.then(
         (verdicts) => verdicts.find((each) => each.recipient === recipient) ?? lost(recipient),
@@ -53,9 +80,9 @@ export class Relay {
     }
     const verdicts = [...refusals.values(), ...(await sending), ...(await waitFor(theirs))];
     const byRecipient = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
-    const inOrder = envelope.recipients.map(
-      (recipient) => byRecipient.get(recipient) ?? lost(recipient),
-    );
+    const inOrder = envelope.recipients
+      .map((recipient) => byRecipient.get(recipient) ?? lost(recipient))
+      .map((verdict) => (this.softBounce ? softened(verdict) : verdict));
     this.#journal.verdicts(id, envelope.sender, inOrder);
     return inOrder;
   }
@@ -74,8 +101,7 @@ export class Relay {
   }
 
   /** Verdicts that need no backend: addresses that are none, and what is too much for one post. */
-  #refusals({ sender, recipients }: Envelope): Map<string, Verdict> {
-    const senderFault = sender === '' ? undefined : addressFault(sender);
+  #refusals({ recipients }: Envelope): Map<string, Verdict> {
     const refusals = new Map<string, Verdict>();
     let taken = 0;
     for (const recipient of recipients) {
@@ -83,8 +109,7 @@ export class Relay {
       const refuse = (status: string, reason: string) =>
         refusals.set(recipient, { recipient, status, reason });
       if (fault) refuse(statuses.badRecipient, fault);
-      else if (senderFault) refuse(statuses.badSender, `sender: ${senderFault}`);
-      else if (taken === this.#recipientsMax) refuse(statuses.surplus, SURPLUS);
+      else if (taken === this.recipientsMax) refuse(statuses.surplus, SURPLUS);
       else taken += 1;
     }
     return refusals;
@@ -193,6 +218,17 @@ function settledOf(result: Result): Settled {
 function verdictOf(result: Result): Verdict {
   if (!('unknown' in result)) return result;
   return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
+}
+
+/** For a backend that is being set up: the ledger forgets both kinds, so nothing else differs. */
+function softened(verdict: Verdict): Verdict {
+  const { status, reason } = verdict;
+  if (statusClass(status) !== 'failed') return verdict;
+  return {
+    ...verdict,
+    status: `4${status.slice(1)}`,
+    reason: `soft bounce of ${status}: ${reason}`,
+  };
 }
 
 async function waitFor(theirs: Promise<Verdict>[]): Promise<Verdict[]> {

@@ -9,6 +9,12 @@ export interface Reply {
   close?: boolean;
 }
 
+/** 429: the key has sent enough for now. */
+export function tooMany(perMinute: number, waitMs: number): Reply {
+  const headers = { 'retry-after': String(Math.ceil(waitMs / 1000)) };
+  return { status: 429, text: `more than ${perMinute} messages a minute`, headers };
+}
+
 /** 503: nothing is wrong with the request, and it is to come again. */
 export function retryLater(text: string): Reply {
   const seconds = String(limits.proxyRetryAfterMs / 1000);

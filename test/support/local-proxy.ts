@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test';
 import { Journal } from '../../src/host/journal.ts';
+import { Keyring } from '../../src/proxy/keyring.ts';
 import { startProxy, type Proxy } from '../../src/proxy/proxy.ts';
 import { ControlledRelay } from './controlled-relay.ts';
 
@@ -28,7 +29,8 @@ export class LocalProxy {
       lines.push(text);
     });
     const { relay } = controlled;
-    const keys = [Buffer.from('a secret key')];
+    const key = { secret: Buffer.from('a secret key'), allowedSenders: undefined };
+    const keys = new Keyring(() => ({ keys: [key] }));
     const proxy = await startProxy({ relay, keys, journal, host: '127.0.0.1', port: 0 });
     const local = new LocalProxy(controlled, proxy, lines);
     t.after(async () => {

@@ -51,6 +51,7 @@ test('the statuses that we give ourselves have the class that their name says', 
     badSender: 'failed',
     tooLarge: 'failed',
     noSmtpUtf8: 'failed',
+    senderRefused: 'failed',
     expired: 'failed',
   };
   const classes = Object.entries(statuses).map(([name, status]) => [name, statusClass(status)]);

@@ -88,11 +88,14 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   spoolUsable: (journal, text) => journal.spoolUsable(text),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
   proxyStarted: (journal, text) =>
-    journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1),
+    journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1, true),
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     journal.verdicts('ab12', text, [{ recipient: text, status: '5.0.0', reason: text }]);
   },
+  keysInForce: (journal) => journal.keysInForce(2),
+  keysTrouble: (journal, text) => journal.keysTrouble(text),
+  senderFixed: (journal, text) => journal.senderFixed('ab12', text, text, text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),

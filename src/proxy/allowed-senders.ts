@@ -1,0 +1,29 @@
+import { exitCodes, Failure } from '../host/failure.ts';
+import { addressFault } from '../mail/address-fault.ts';
+import { canonicalAddress } from '../mail/canonical-address.ts';
+
+/** Addresses and @domains, each as canonicalAddress gives it. */
+export type AllowedSenders = ReadonlySet<string>;
+
+/** Reads one or more addresses and @domains, separated by commas and white space. Throws Failure 78. */
+export function parseAllowedSenders(text: string): AllowedSenders {
+  const entries = text.split(/[\s,]+/).filter((entry) => entry !== '');
+  if (entries.length === 0) {
+    throw new Failure(exitCodes.configuration, 'a list of allowed senders names none');
+  }
+  for (const entry of entries) {
+    if (addressFault(entry.startsWith('@') ? `anybody${entry}` : entry) !== undefined) {
+      throw new Failure(
+        exitCodes.configuration,
+        `an allowed sender is an address or a @domain, and not ${JSON.stringify(entry)}`,
+      );
+    }
+  }
+  return new Set(entries.map(canonicalAddress));
+}
+
+/** Whether an entry is the same address (the local part to the letter) or the address's @domain. */
+export function isAllowed(allowed: AllowedSenders, address: string): boolean {
+  const canonical = canonicalAddress(address);
+  return allowed.has(canonical) || allowed.has(canonical.slice(canonical.lastIndexOf('@')));
+}

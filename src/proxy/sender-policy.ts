@@ -1,0 +1,123 @@
+import type { Journal } from '../host/journal.ts';
+import { addressFault } from '../mail/address-fault.ts';
+import { statuses } from '../mail/enhanced-status.ts';
+import { editHeaders, headerSize, parseHeaders, type HeaderField } from '../mail/headers.ts';
+import { limits } from '../mail/limits.ts';
+import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
+import type { Backend, Delivery } from './backend.ts';
+import { headerAddresses } from './header-addresses.ts';
+
+/** Whom an administrator lets send. */
+export interface SenderRules {
+  /** For the users of keys without a list of their own; undefined allows every sender. */
+  allowed: AllowedSenders | undefined;
+  /** The address that takes the place of a sender that is not allowed, where that is asked for. */
+  defaultSender: string | undefined;
+  /** Every message asks for it. */
+  fix: boolean;
+}
+
+/** Why a delivery may not be sent. */
+interface Objection {
+  status: string;
+  reason: string;
+  /** The address that is not allowed; undefined when replacing the sender is no remedy. */
+  stranger?: string;
+}
+
+/**
+ * A backend that refuses deliveries whose sender is not allowed, or gives them the default sender where
+ * that is asked for. The ledger comes before it: what was sent stays sent when the rules change.
+ */
+export function withSenderPolicy(backend: Backend, rules: SenderRules, journal: Journal): Backend {
+  return async (delivery, timeUp) => {
+    const objection = objectionTo(delivery, rules);
+    if (!objection) return backend(delivery, timeUp);
+    const { stranger } = objection;
+    if (stranger === undefined || !(rules.fix || delivery.fixSender)) {
+      return refuse(delivery, objection);
+    }
+    const { defaultSender } = rules;
+    if (defaultSender === undefined || !defaultIsAllowed(delivery, rules, defaultSender)) {
+      const why = defaultSender === undefined ? 'none is configured' : STRICT;
+      const reason = `Unauthorized default message sender '${defaultSender ?? ''}': ${why}`;
+      return refuse(delivery, { status: statuses.senderRefused, reason });
+    }
+    journal.senderFixed(delivery.id, delivery.sender, stranger, defaultSender);
+    return backend(withSender(delivery, defaultSender), timeUp);
+  };
+}
+
+/**
+ * The envelope sender has to be an address, and it and every address in From have to be allowed. The
+ * null sender always is: bounces must get out.
+ */
+function objectionTo(delivery: Delivery, rules: SenderRules): Objection | undefined {
+  const { sender, bytes } = delivery;
+  if (sender === '') return undefined;
+  const fault = addressFault(sender);
+  const allowed = allowedSenders(delivery, rules);
+  if (fault === undefined && allowed === undefined) return undefined;
+  if (headerSize(bytes) > limits.headerBytes) {
+    const why = `From cannot be checked in a header section of more than ${limits.headerBytes} bytes`;
+    return { status: statuses.senderRefused, reason: unauthorized(sender, why) };
+  }
+  if (fault !== undefined) {
+    return { status: statuses.badSender, reason: unauthorized(sender, fault), stranger: sender };
+  }
+  const stranger = [sender, ...authors(bytes)].find((each) => !isAllowedBy(allowed, each));
+  if (stranger === undefined) return undefined;
+  return { status: statuses.senderRefused, reason: unauthorized(stranger, STRICT), stranger };
+}
+
+function allowedSenders(delivery: Delivery, rules: SenderRules): AllowedSenders | undefined {
+  return delivery.allowedSenders ?? rules.allowed;
+}
+
+/** The default sender is the administrator's word: the list of a key need not repeat it. */
+function defaultIsAllowed(delivery: Delivery, rules: SenderRules, defaultSender: string): boolean {
+  const lists = [rules.allowed, allowedSenders(delivery, rules)];
+  return lists.some((list) => isAllowedBy(list, defaultSender));
+}
+
+function isAllowedBy(allowed: AllowedSenders | undefined, address: string): boolean {
+  return allowed === undefined || isAllowed(allowed, address);
+}
+
+function authors(bytes: Buffer): string[] {
+  return headerAddresses(
+    parseHeaders(bytes)
+      .fields.filter(isFrom)
+      .map(({ value }) => value),
+  );
+}
+
+/** The same delivery from another sender, in the envelope and in From. */
+function withSender(delivery: Delivery, sender: string): Delivery {
+  const headers = parseHeaders(delivery.bytes);
+  const from = headers.fields.find(isFrom);
+  const hasReplyTo = headers.fields.some(({ name }) => name === 'reply-to');
+  const replyTo = from && !hasReplyTo ? [asReplyTo(delivery.bytes, from)] : [];
+  const bytes = editHeaders(delivery.bytes, headers, isFrom, [`From: ${sender}`, ...replyTo]);
+  return { ...delivery, sender, bytes };
+}
+
+/** The field's own octets, whatever their charset; but a bare CR may not pass for a line end. */
+function asReplyTo(message: Buffer, from: HeaderField): Buffer {
+  const text = message.toString('latin1', from.start, from.end);
+  return Buffer.from(text.replace(/^[^:]+/, 'Reply-To').replace(/\r(?!\n)/g, ''), 'latin1');
+}
+
+function refuse({ recipients }: Delivery, { status, reason }: Objection) {
+  return recipients.map((recipient) => ({ recipient, status, reason }));
+}
+
+function unauthorized(sender: string, why: string): string {
+  return `Unauthorized message sender '${sender}': ${why}`;
+}
+
+function isFrom({ name }: HeaderField): boolean {
+  return name === 'from';
+}
+
+const STRICT = 'it is not one of the allowed senders, with which it is compared to the letter';
