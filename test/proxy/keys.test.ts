@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { formPost } from '../support/form-post.ts';
+import { appengineMailer } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+import { signedPost } from '../support/signed-post.ts';
+
+/** A change that is never noticed shows as a wait without end. */
+const hang = { timeout: 60_000 };
+
+/** The statuses of a post of either version with each key. */
+async function answers(road: Road, ...keys: string[]): Promise<string[]> {
+  return Promise.all(
+    keys.map(async (key) => {
+      const v1 = await formPost(road.address, { key });
+      const v2 = await signedPost(road.address, { key });
+      return `${v1.status} ${v2.status}`;
+    }),
+  );
+}
+
+const [YES, NO] = ['204 200', '400 401'];
+
+test('keys are exchanged under load, and nothing is lost (law 7)', hang, async (t) => {
+  const road = new Road(t);
+  const file = join(road.folder, 'keys');
+  writeFileSync(file, 'old key\n');
+  const proxy = await road.proxy(['--keys-file', file, '--backend', 'discard']);
+  let key = 'old key';
+  let stop = false;
+  const posted = { 'old key': 0, 'new key': 0 };
+  const under = { ...posted }; // In flight.
+  const others: number[] = [];
+  const clients = Array.from({ length: 8 }, async () => {
+    while (!stop) {
+      const used = key as keyof typeof posted;
+      under[used] += 1;
+      const { status } = await signedPost(road.address, { key: used });
+      under[used] -= 1;
+      posted[used] += 1;
+      if (status !== 200) others.push(status);
+    }
+  });
+  const until = async (condition: () => boolean) => {
+    while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  await until(() => posted['old key'] >= 16);
+  writeFileSync(file, '# the old one, until May\nold key\n\n  new key\n');
+  await proxy.says(/the keys were read again: 2 keys in force/);
+  key = 'new key';
+  await until(() => under['old key'] === 0);
+  writeFileSync(`${file}.new`, 'new key\n'); // As editors do.
+  renameSync(`${file}.new`, file);
+  await proxy.says(/the keys were read again: 1 key in force/);
+  const before = posted['new key'];
+  await until(() => posted['new key'] >= before + 16);
+  stop = true;
+  await Promise.all(clients);
+  assert.deepEqual(others, []);
+  assert.deepEqual(await answers(road, 'old key', 'new key'), [NO, YES]);
+  assert.doesNotMatch(proxy.stderr, /old key|new key/, 'law 10: no key in the log');
+});
+
+test('blank lines, and those that begin with #, are no keys', async (t) => {
+  const road = new Road(t);
+  const file = join(road.folder, 'keys');
+  writeFileSync(file, '\n \t\r\n# a comment\n  # another\n#key\n\n  a key \r\n');
+  const proxy = await road.proxy(['--keys-file', file]);
+  assert.match(proxy.stderr, /, 1 key$/m);
+  const none = ['', '# a comment', '# another', '#key', ' ', '\r', '  a key '];
+  assert.deepEqual(await answers(road, 'a key', ...none), [YES, ...none.map(() => NO)]);
+});
+
+test(
+  'keys that cannot be read, or are none, leave the old ones in force, and that is told',
+  hang,
+  async (t) => {
+    const road = new Road(t);
+    const file = join(road.folder, 'keys');
+    writeFileSync(file, 'a key\n');
+    const proxy = await road.proxy(['--keys-file', file]);
+    const kept = 'attention: the keys that are in force stay so';
+    writeFileSync(file, '# nothing\n');
+    await proxy.says(new RegExp(`${kept}: there is no key`));
+    rmSync(file);
+    await proxy.says(new RegExp(`${kept}: cannot use ${file}: ENOENT`));
+    mkdirSync(file);
+    await proxy.says(new RegExp(`${kept}: cannot use ${file}: EISDIR`));
+    rmSync(file, { recursive: true });
+    writeFileSync(file, '# allow-sender nobody\na key\n');
+    await proxy.says(new RegExp(`${kept}: an allowed sender is .* not "nobody"`));
+    assert.deepEqual(await answers(road, 'a key'), [YES]);
+    writeFileSync(file, 'another key\n');
+    await proxy.says(/the keys were read again: 1 key in force/);
+    assert.deepEqual(await answers(road, 'a key', 'another key'), [NO, YES]);
+  },
+);
+
+test('SIGHUP reads the keys again, wherever they are from', hang, async (t) => {
+  const road = new Road(t);
+  const credentials = join(road.folder, 'credentials');
+  mkdirSync(credentials);
+  writeFileSync(join(road.folder, 'GMAIL_SECRET_KEY'), 'last of all\n');
+  const env = { GMAIL_SECRET_KEY: '', CREDENTIALS_DIRECTORY: credentials };
+  const proxy = await road.proxy([], env);
+  assert.deepEqual(await answers(road, 'last of all'), [YES]);
+  writeFileSync(join(credentials, 'GMAIL_SECRET_KEYS'), 'one\ntwo\n');
+  proxy.child.kill('SIGHUP');
+  await proxy.says(/the keys were read again: 2 keys in force/);
+  assert.deepEqual(await answers(road, 'last of all', 'one', 'two'), [NO, YES, YES]);
+});
+
+test('without a key the proxy does not start: 78', async (t) => {
+  const road = new Road(t);
+  const empty = join(road.folder, 'empty');
+  writeFileSync(empty, '\n# none\n');
+  for (const [args, env, sentence] of [
+    [[], {}, /there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS\n$/],
+    [[], { GMAIL_SECRET_KEY: ' ' }, /there is no key/],
+    [[], { GMAIL_SECRET_KEYS: '# none', GMAIL_SECRET_KEY: 'one' }, /there is no key/],
+    [['--keys-file', empty], { GMAIL_SECRET_KEY: 'one' }, /there is no key/],
+    [['--keys-file', `${empty}.not`], {}, /cannot use .*empty\.not: ENOENT/],
+  ] as const) {
+    const all = ['proxy', '--listen', '127.0.0.1:0', ...args];
+    const { code, stderr } = await appengineMailer(t, all, { cwd: road.folder, env, input: '' })
+      .ended;
+    assert.equal(code, 78);
+    assert.match(stderr, sentence);
+  }
+});
