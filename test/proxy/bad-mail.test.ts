@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import { addressFault } from '../../src/mail/address-fault.ts';
+import { headerSize, parseHeaders } from '../../src/mail/headers.ts';
+import { limits } from '../../src/mail/limits.ts';
+import { headerAddresses } from '../../src/proxy/header-addresses.ts';
+import { MailFault, readMail } from '../../src/proxy/read-mail.ts';
+import { holds } from '../support/holds.ts';
+import { LocalProxy } from '../support/local-proxy.ts';
+import { formPost } from '../support/form-post.ts';
+import { signedPost } from '../support/signed-post.ts';
+
+/** Pieces that a parser of addresses or headers minds, and arbitrary octets. */
+const pieces = fc.array(
+  fc.oneof(
+    fc.constantFrom(
+      ...[
+        '<',
+        '>',
+        '(',
+        ')',
+        '"',
+        "'",
+        ',',
+        ';',
+        ':',
+        '@',
+        '\\',
+        '[',
+        ']',
+        '.',
+        ' ',
+        '\t',
+        '\r',
+        '\n',
+        '\0',
+      ],
+      ...[
+        'a@b',
+        'c@d.example',
+        '<e@f>',
+        'group: ',
+        '=?utf-8?q?a=40b?=',
+        '\xe9',
+        '\u2028',
+        '\udc80',
+      ],
+      ...['From: ', 'To: ', 'Cc:', 'bcc: ', 'From ', '\n\n', '\r\n', '\r\n\r\n', '\n '],
+    ),
+    fc.string({ unit: 'binary', maxLength: 6 }),
+  ),
+  { maxLength: 30 },
+);
+const text = pieces.map((each) => each.join(''));
+
+test('any text has addresses or none; what is valid of them has no line end or control character', (t) => {
+  holds(
+    t,
+    fc.property(fc.array(text, { maxLength: 3 }), (values) => {
+      const addresses = headerAddresses(values);
+      assert.equal(new Set(addresses).size, addresses.length);
+      for (const address of addresses) {
+        assert.notEqual(address, '');
+        if (addressFault(address) === undefined) assert.doesNotMatch(address, /\p{Cc}/u);
+      }
+    }),
+    5000,
+  );
+});
+
+test('any octets are a mail or a MailFault of one line; a mail keeps its octets but for what is named', (t) => {
+  const octets = text.map((each) => Buffer.from(each, each.includes('\xe9') ? 'latin1' : 'utf8'));
+  holds(
+    t,
+    fc.property(octets, (posted) => {
+      try {
+        const { envelope, bytes } = readMail(posted, 3);
+        assert.ok(envelope.sender !== '');
+        assert.ok(envelope.recipients.length > 0 && envelope.recipients.length <= 3);
+        const names = parseHeaders(bytes).fields.map(({ name }) => name);
+        assert.ok(!names.includes('bcc') && !names.includes('resent-bcc'));
+        assert.ok(bytes.length <= posted.length);
+        assert.ok(posted.subarray(-10).includes(bytes.subarray(-1)));
+      } catch (error) {
+        assert.ok(error instanceof MailFault, String(error));
+        assert.match(error.message, /^[^\n]+$/);
+      }
+    }),
+    5000,
+  );
+});
+
+test('the header section is as large as its parts, whatever the line ends', (t) => {
+  holds(
+    t,
+    fc.property(text, (each) => {
+      const message = Buffer.from(each);
+      const { fields, bodyAt } = parseHeaders(message);
+      assert.equal(headerSize(message), fields.at(-1)?.end ?? 0);
+      assert.equal(bodyAt === undefined, headerSize(message) === message.length);
+    }),
+    3000,
+  );
+});
+
+test('addresses with CR or LF, in headers or envelope, are refused and reach nobody', async (t) => {
+  const local = await LocalProxy.start(t);
+  const { key, controlled } = local;
+  for (const evil of [
+    'a@b\r\nBcc: x@y',
+    'a@b\nDATA',
+    '"a\r\n b"@c',
+    'a\rb@c',
+    'a@b\0',
+    'a@b\r\n',
+  ]) {
+    const answer = await signedPost(local.address, { key, recipients: [evil] });
+    assert.match(answer.body.toString(), /"status":"5\.1\.3"/, JSON.stringify(evil));
+  }
+  assert.equal(controlled.calls.length, 0);
+  for (const evil of ['a@b\rc@d', '"a\rb"@c', '<a@b\r\n\tBcc: x@y>', 'a@b\r\n\r c@d']) {
+    const msg = `From: me@example.com\nTo: ${evil}\n\nx\n`;
+    const { status, body } = await formPost(local.address, { key, msg });
+    assert.ok(status === 400 || status === 204, `${status} ${body.toString()}`);
+    assert.doesNotMatch(body.toString(), /[\r\n]/);
+  }
+  for (const { sender, recipients } of controlled.calls) {
+    assert.doesNotMatch([sender, ...recipients].join(''), /\p{Cc}/u);
+  }
+});
+
+test(
+  'bombs in the headers of a mail are refused in a short time',
+  { timeout: 60_000 },
+  async (t) => {
+    const local = await LocalProxy.start(t);
+    const { key, controlled } = local;
+    const start = 'From: me@example.com\nTo: you@example.org\n';
+    const large = 8 * 1024 * 1024;
+    const bombs = [
+      `${start}${'a\n'.repeat(large / 2)}\nx\n`,
+      `${start}X: ${'\n '.repeat(large / 2)}\n\nx\n`,
+      `${start}Cc: ${'('.repeat(large)}\n\nx\n`,
+      `${start}Cc: ${'a@b,'.repeat(60_000)}\n\nx\n`,
+      `${start}Cc: ${'g:'.repeat(120_000)}\n\nx\n`,
+      `${start}Cc: ${Array.from({ length: 20_000 }, (_, n) => `${n}@b`).join()}\n\nx\n`,
+      'From '.repeat(large / 5),
+    ];
+    for (const msg of bombs) {
+      const { status, body } = await formPost(local.address, { key, msg });
+      const said = `${status} ${body.toString()}`;
+      // The same recipient 60,000 times is one, and comments and groups are nobody.
+      assert.match(
+        said,
+        /^(?:204 |400 (?:the header section is|there are more than|No sender))/,
+        said,
+      );
+    }
+    assert.ok(controlled.calls.every(({ recipients }) => recipients.length <= 2));
+    const fields = `${'x=1&'.repeat(10_000)}msg=x`;
+    const many = await formPost(local.address, { key, body: fields });
+    assert.deepEqual(
+      [many.status, many.body.toString()],
+      [400, 'there are more than 100 form fields'],
+    );
+    assert.ok(limits.headerBytes < large);
+  },
+);

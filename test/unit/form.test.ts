@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import test from 'node:test';
+import * as fc from 'fast-check';
+import { limits } from '../../src/mail/limits.ts';
+import { decodeForm, encodeForm, FormError } from '../../src/wire/form.ts';
+import { signV1, verifyV1 } from '../../src/wire/sign-v1.ts';
+import { holds } from '../support/holds.ts';
+
+const bytes = fc.uint8Array({ maxLength: 60 }).map((each) => Buffer.from(each));
+const names = fc.string({
+  unit: fc.nat(255).map((code) => String.fromCharCode(code)),
+  maxLength: 5,
+});
+/** Names that are numbers come first in an object, so their order is not kept; that matters to nobody. */
+const fields = fc.dictionary(names, bytes, { maxKeys: 6, noNullPrototype: true });
+
+test('every octet of names and values comes out of a form as it went in (law 3)', (t) => {
+  holds(
+    t,
+    fc.property(fields, (given) => {
+      const decoded = decodeForm(encodeForm(given));
+      assert.deepEqual(new Map(Object.entries(given)), decoded);
+    }),
+    2000,
+  );
+  const all = Buffer.from(Array.from({ length: 256 }, (_, octet) => octet));
+  const encoded = encodeForm({ msg: all, signature: 'a+/=' }).toString();
+  assert.match(
+    encoded,
+    /^msg=%00%01.*%1F\+%21%22.*%2C-\.%2F0123456789%3A.*%7E%7F%80.*%FF&signature=a%2B%2F%3D$/,
+  );
+});
+
+test('any octets are a form or a FormError of one line', (t) => {
+  const piece = fc.oneof(
+    fc.constantFrom('&', '=', '%', '+', '%4', '%zz', '%00', '%c3', 'msg', 'signature', '__proto__'),
+    bytes.map((each) => each.toString('latin1')),
+  );
+  holds(
+    t,
+    fc.property(fc.array(piece, { maxLength: 20 }), (pieces) => {
+      try {
+        const body = Buffer.from(pieces.join(''), 'latin1');
+        for (const value of decodeForm(body).values()) assert.ok(value.length <= body.length);
+      } catch (error) {
+        assert.ok(error instanceof FormError, String(error));
+        assert.match(error.message, /^[^\n]+$/);
+      }
+    }),
+    5000,
+  );
+});
+
+test('forms as others write them', () => {
+  const cases: [form: string, decoded: [string, string][]][] = [
+    ['', []],
+    ['msg', [['msg', '']]],
+    [
+      '&&msg=1&',
+      [
+        ['', ''],
+        ['msg', '1'],
+      ],
+    ],
+    ['msg=a=b', [['msg', 'a=b']]],
+    ['msg=1&msg=2', [['msg', '1']]],
+    ['m%73g=%7e~%7E+%2b', [['msg', '~~~ +']]],
+    ['msg=\xff%FF', [['msg', '\xff\xff']]],
+  ];
+  for (const [form, decoded] of cases) {
+    const fields = [...decodeForm(Buffer.from(form, 'latin1'))];
+    assert.deepEqual(
+      fields.map(([name, value]) => [name, value.toString('latin1')]),
+      decoded,
+      form,
+    );
+  }
+});
+
+test('more than 100 fields are refused at once', { timeout: 30_000 }, () => {
+  const most = Array.from({ length: limits.formFields }, (_, n) => `${n}=x`).join('&');
+  assert.equal(decodeForm(Buffer.from(most)).size, limits.formFields);
+  for (const more of [`${most}&x`, 'a=b&'.repeat(10_000), '&'.repeat(50_000_000)]) {
+    assert.throws(() => decodeForm(Buffer.from(more)), /^FormError|there are more than 100/);
+  }
+});
+
+// Made with Python's hmac and base64.
+test('signed as in 2012: base64 of HMAC-SHA1 over the octets', () => {
+  const key = Buffer.from('a secret key');
+  const message = Buffer.from('From: me@example.com\nTo: you@example.org\n\nCaf\xe9\n', 'latin1');
+  const signature = '9T0NZkg5aYYjyTuxmag7dr6rvk8=';
+  assert.equal(signV1(key, message), signature);
+  const others = [Buffer.from('another'), key];
+  assert.equal(verifyV1(others, Buffer.from(`${signature}\n`), message), key);
+  const sha256 = createHmac('sha256', key).update(message).digest('base64');
+  for (const wrong of [
+    '',
+    '=',
+    signature.slice(0, -1),
+    `${signature}x`,
+    sha256,
+    signature.toLowerCase(),
+  ]) {
+    assert.equal(verifyV1(others, Buffer.from(wrong), message), undefined, wrong);
+  }
+  assert.equal(verifyV1(others, Buffer.from(signature), message.subarray(1)), undefined);
+  assert.equal(verifyV1([], Buffer.from(signature), message), undefined);
+});
