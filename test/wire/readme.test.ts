@@ -10,8 +10,7 @@ test(
   "src/wire/README.md's client in curl and openssl sends a message",
   needs('curl', 'openssl'),
   async (t) => {
-    const [, client = ''] =
-      /```sh\n(.*?)```/s.exec(readFileSync(inCheckout('src/wire/README.md'), 'utf8')) ?? [];
+    const [client = ''] = examples();
     const road = new Road(t);
     const message = Buffer.from('Subject: by hand\n\nCaf\xe9\n', 'latin1');
     writeFileSync(join(road.folder, 'message.eml'), message);
@@ -37,3 +36,34 @@ test(
     assert.equal(road.deliveries().length, 1);
   },
 );
+
+test(
+  "src/wire/README.md's client of version 1 sends a message of any octets",
+  needs('curl', 'openssl'),
+  async (t) => {
+    const [, client = ''] = examples();
+    const road = new Road(t);
+    const start = 'From: me@example.com\nTo: you@example.org\n\n';
+    const message = Buffer.from(`${start}Caf\xe9 + & = %41 \xff\r\n`, 'latin1');
+    writeFileSync(join(road.folder, 'message.eml'), message);
+    await road.proxy();
+    const posted = async (KEY: string) => {
+      const env = { KEY, URL: `http://${road.address}/` };
+      const { code, stdout, stderr } = await run(t, '/bin/sh', ['-euc', client], {
+        cwd: road.folder,
+        env,
+      });
+      assert.equal(code, 0, stderr);
+      return stdout.toString();
+    };
+    assert.equal(await posted(road.key), '204\n');
+    assert.deepEqual(road.deliveries()[0]?.bytes, message);
+    assert.equal(await posted('another key'), "Signature doesn't match400\n");
+  },
+);
+
+/** The scripts in the interface's description. */
+function examples(): string[] {
+  const text = readFileSync(inCheckout('src/wire/README.md'), 'utf8');
+  return [...text.matchAll(/```sh\n(.*?)```/gs)].map(([, script = '']) => script);
+}
