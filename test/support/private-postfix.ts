@@ -49,14 +49,19 @@ export class PrivatePostfix {
     });
     const program = new Program(child);
     t.after(async () => program.stop());
-    const smtpd = join(folder, 'queue', 'public', 'smtpd');
     let over = false;
     void program.ended.then(() => (over = true));
-    while (!existsSync(smtpd)) {
+    // It says so when all of its sockets listen.
+    const log = join(folder, 'log');
+    while (!existsSync(log) || !readFileSync(log, 'utf8').includes('daemon started')) {
       if (over) throw new Error(`Postfix does not start: ${(await program.ended).stderr}`);
       await sleep(10);
     }
-    return new PrivatePostfix(folder, await listen(t, smtpd), cert);
+    return new PrivatePostfix(
+      folder,
+      await listen(t, join(folder, 'queue', 'public', 'smtpd')),
+      cert,
+    );
   }
 
   /** The messages in a mailbox, as Postfix wrote them, once there are so many. */
