@@ -14,40 +14,9 @@ import { signedPost } from '../support/signed-post.ts';
 /** Pieces that a parser of addresses or headers minds, and arbitrary octets. */
 const pieces = fc.array(
   fc.oneof(
-    fc.constantFrom(
-      ...[
-        '<',
-        '>',
-        '(',
-        ')',
-        '"',
-        "'",
-        ',',
-        ';',
-        ':',
-        '@',
-        '\\',
-        '[',
-        ']',
-        '.',
-        ' ',
-        '\t',
-        '\r',
-        '\n',
-        '\0',
-      ],
-      ...[
-        'a@b',
-        'c@d.example',
-        '<e@f>',
-        'group: ',
-        '=?utf-8?q?a=40b?=',
-        '\xe9',
-        '\u2028',
-        '\udc80',
-      ],
-      ...['From: ', 'To: ', 'Cc:', 'bcc: ', 'From ', '\n\n', '\r\n', '\r\n\r\n', '\n '],
-    ),
+    fc.constantFrom(...Array.from('<>()"\',;:@\\[]. \t\r\n\0\xe9\u2028\udc80')),
+    fc.constantFrom('a@b', 'c@d.example', '<e@f>', 'group: ', '=?utf-8?q?a=40b?='),
+    fc.constantFrom('From: ', 'To: ', 'Cc:', 'bcc: ', 'From ', '\n\n', '\r\n', '\r\n\r\n', '\n '),
     fc.string({ unit: 'binary', maxLength: 6 }),
   ),
   { maxLength: 30 },
@@ -78,8 +47,8 @@ test('any octets are a mail or a MailFault of one line; a mail keeps its octets 
         const { envelope, bytes } = readMail(posted, 3);
         assert.ok(envelope.sender !== '');
         assert.ok(envelope.recipients.length > 0 && envelope.recipients.length <= 3);
-        const names = parseHeaders(bytes).fields.map(({ name }) => name);
-        assert.ok(!names.includes('bcc') && !names.includes('resent-bcc'));
+        const blind = parseHeaders(bytes).fields.filter(({ name }) => name.endsWith('bcc'));
+        assert.deepEqual(blind, []);
         assert.ok(bytes.length <= posted.length);
         assert.ok(posted.subarray(-10).includes(bytes.subarray(-1)));
       } catch (error) {

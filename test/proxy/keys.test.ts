@@ -21,6 +21,10 @@ async function answers(road: Road, ...keys: string[]): Promise<string[]> {
   );
 }
 
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
 const [YES, NO] = ['204 200', '400 401'];
 
 test('keys are exchanged under load, and nothing is lost (law 7)', hang, async (t) => {
@@ -29,12 +33,12 @@ test('keys are exchanged under load, and nothing is lost (law 7)', hang, async (
   writeFileSync(file, 'old key\n');
   const proxy = await road.proxy(['--keys-file', file, '--backend', 'discard']);
   let key = 'old key';
-  let stop = false;
+  const stop = new AbortController();
   const posted = { 'old key': 0, 'new key': 0 };
   const under = { ...posted }; // In flight.
   const others: number[] = [];
   const clients = Array.from({ length: 8 }, async () => {
-    while (!stop) {
+    while (!stop.signal.aborted) {
       const used = key as keyof typeof posted;
       under[used] += 1;
       const { status } = await signedPost(road.address, { key: used });
@@ -43,9 +47,6 @@ test('keys are exchanged under load, and nothing is lost (law 7)', hang, async (
       if (status !== 200) others.push(status);
     }
   });
-  const until = async (condition: () => boolean) => {
-    while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
   await until(() => posted['old key'] >= 16);
   writeFileSync(file, '# the old one, until May\nold key\n\n  new key\n');
   await proxy.says(/the keys were read again: 2 keys in force/);
@@ -56,7 +57,7 @@ test('keys are exchanged under load, and nothing is lost (law 7)', hang, async (
   await proxy.says(/the keys were read again: 1 key in force/);
   const before = posted['new key'];
   await until(() => posted['new key'] >= before + 16);
-  stop = true;
+  stop.abort();
   await Promise.all(clients);
   assert.deepEqual(others, []);
   assert.deepEqual(await answers(road, 'old key', 'new key'), [NO, YES]);
