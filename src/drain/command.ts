@@ -12,6 +12,11 @@ import type { Connection } from '../wire/connection.ts';
 const options = {
   spool: spoolOption,
   once: { type: 'boolean', default: false, describe: 'Send what is due, then end' },
+  wire: {
+    choices: ['v1', 'v2'] as const,
+    default: 'v2' as const,
+    describe: 'What the proxy speaks: v1 is for a server of 2012',
+  },
   'proxy-url': {
     type: 'string',
     describe: 'Where the proxy is; else GMAIL_PROXY_URL',
@@ -43,6 +48,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
       drain({
         spool,
         connection,
+        wire: argv.wire,
         journal: new Journal(),
         once: argv.once,
         stop: stopSignal(),

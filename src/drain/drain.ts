@@ -16,17 +16,20 @@ import type { Spool } from '../spool/spool.ts';
 import { stats, type Counters } from '../spool/stats.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import type { Connection } from '../wire/connection.ts';
+import { meaningOf, type Meaning } from '../wire/meaning.ts';
+import { poster, type Wire } from '../wire/poster.ts';
 import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint } from './endpoint.ts';
-import { meaningOf, type Meaning } from './meaning.ts';
 import { outcomeOf, type ToldOutcome } from './outcome.ts';
 
 export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
   connection: Connection;
+  /** What the proxy speaks. */
+  wire: Wire;
   journal: Journal;
   /** End when nothing is due, or when the endpoint is down. */
   once: boolean;
@@ -99,7 +102,8 @@ class DrainLoop {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    this.#courier = new Courier(options.connection, this.#endpoint, this.#giveUp.signal);
+    const post = poster(options.connection, options.wire);
+    this.#courier = new Courier(post, this.#endpoint, this.#giveUp.signal);
   }
 
   async run(): Promise<Ending> {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { blame, meaningOf, type Passing, type Trouble } from '../../src/drain/meaning.ts';
+import type { Trouble } from '../../src/wire/attempt.ts';
+import { blame, meaningOf, type Passing } from '../../src/wire/meaning.ts';
 import { decodeVerdicts } from '../../src/wire/verdicts.ts';
 import { holds } from '../support/holds.ts';
 
@@ -132,10 +133,10 @@ const http = (status: number, text = '', retryAfterMs?: number): Trouble => ({
 });
 
 for (const status of [100, 101, 103, 199, 0]) {
-  row(`HTTP ${status}, no final answer`, http(status), 'the endpoint', /speaks HTTP v2/);
+  row(`HTTP ${status}, no final answer`, http(status), 'the endpoint', /--wire/);
 }
 for (const status of [201, 202, 204, 206, 226]) {
-  row(`HTTP ${status}, of another server`, http(status), 'the endpoint', /speaks HTTP v2/);
+  row(`HTTP ${status}, of another server`, http(status), 'the endpoint', /--wire/);
 }
 for (const status of [300, 301, 302, 303, 304, 307, 308, 399]) {
   row(`HTTP ${status}, a redirect`, http(status), 'the endpoint', /final address/, /not followed/);

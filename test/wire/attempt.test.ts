@@ -4,6 +4,7 @@ import test, { type TestContext } from 'node:test';
 import { attempt, type Answer, type Post } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { encodeVerdicts } from '../../src/wire/verdicts.ts';
+import { rawServer } from '../support/raw-server.ts';
 import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
 
 const key = Buffer.from('a secret key');
@@ -252,6 +253,23 @@ test('the caller may give up: before, and while the answer is waited for', async
   await proxy.received(1);
   stop.abort();
   assert.deepEqual(await answer, { kind: 'aborted' });
+});
+
+test('a request that ends in the middle of the body is not told as a body that cannot be read', async (t) => {
+  const stop = new AbortController();
+  let broken = 0;
+  const { url } = await rawServer(t, (socket) => {
+    broken += 1;
+    if (broken === 1) socket.resetAndDestroy();
+    else stop.abort();
+  });
+  const connection = new Connection({ url, key });
+  t.after(() => connection.close());
+  const bytes = Array.from({ length: 32 }, () => Buffer.alloc(1_000_000));
+  const large = { ...post, bytes, size: 32_000_000 };
+  const reset = await attempt(connection, large, stop.signal);
+  assert.equal(reset.kind, 'network');
+  assert.deepEqual(await attempt(connection, large, stop.signal), { kind: 'aborted' });
 });
 
 function mac(text: string, secret = key): string {

@@ -1,7 +1,4 @@
-import type { Answer } from '../wire/attempt.ts';
-
-/** An answer that is not verdicts. */
-export type Trouble = Exclude<Answer, { kind: 'verdicts' }>;
+import type { Trouble } from './attempt.ts';
 
 /** Whether, since the attempt began, other messages passed, at least a probe did, or nothing. */
 export type Passing = 'posts' | 'probe' | 'nothing';
@@ -67,7 +64,9 @@ type Http = Extract<Trouble, { kind: 'http' }>;
 
 function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
   const said = `the proxy answered ${status}${text === '' ? '' : ` ${JSON.stringify(text)}`}`;
-  const remedy = HTTP_REMEDIES[status];
+  // In HTTP v1 a wrong key is a 400 like many others.
+  const isWrongKey = status === 400 && text.startsWith("Signature doesn't match");
+  const remedy = HTTP_REMEDIES[isWrongKey ? 401 : status];
   if (remedy !== undefined) {
     // A filter before the proxy may dislike one message; then 403 is about that message.
     return { text: said, messageWhen: status === 403 ? 'posts pass' : 'never', remedy };
@@ -83,7 +82,7 @@ function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
     return {
       text: said,
       messageWhen: 'never',
-      remedy: 'check that GMAIL_PROXY_URL is an appengine-mailer proxy that speaks HTTP v2',
+      remedy: 'check that GMAIL_PROXY_URL is an appengine-mailer proxy, and --wire what it speaks',
     };
   }
   // Asked to wait, the queue waits, even for a server that answers a probe: its relay may be down.
@@ -96,7 +95,7 @@ function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
 }
 
 const HTTP_REMEDIES: Partial<Record<number, string>> = {
-  401: 'check that GMAIL_SECRET_KEY is one of the keys of the proxy, then restart the service',
+  401: 'check that GMAIL_SECRET_KEY is one of the keys of the proxy, then restart what uses it',
   403: 'ask who runs the proxy, or a firewall before it, to let this host in',
   404: 'check the path of GMAIL_PROXY_URL',
   405: 'check that GMAIL_PROXY_URL is the proxy: that server takes no posts',

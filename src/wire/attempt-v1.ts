@@ -1,0 +1,98 @@
+import { addressFault } from '../mail/address-fault.ts';
+import { statuses } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+import { retryAfterMs, type Answer, type Post, type Trouble } from './attempt.ts';
+import type { Connection } from './connection.ts';
+import { exchange } from './exchange.ts';
+import { encodeForm } from './form.ts';
+import { messageV1 } from './message-v1.ts';
+import { signV1 } from './sign-v1.ts';
+import type { Verdict } from './verdicts.ts';
+
+/**
+ * Makes one attempt of HTTP v1 (src/wire/README.md), as `exchange` does. A post of v1 has one recipient,
+ * the first whose address can be put into a header; those behind it are surplus, 4.5.3. Where there is
+ * none, and for a probe, it is asked whether the server is there.
+ */
+export async function attemptV1(
+  connection: Connection,
+  { envelope, bytes }: Post,
+  stop: AbortSignal,
+): Promise<Answer> {
+  const { recipients } = envelope;
+  const posted = recipients.find((recipient) => addressFault(recipient) === undefined);
+  const answer =
+    posted === undefined
+      ? await knock(connection, stop)
+      : await postOne(connection, posted, bytes, stop);
+  if (answer.kind !== 'verdict') return answer;
+
+  const verdicts = recipients.map((recipient) => {
+    if (recipient === posted) return { recipient, status: answer.status, reason: answer.reason };
+    const fault = addressFault(recipient);
+    if (fault !== undefined) return { recipient, status: statuses.badRecipient, reason: fault };
+    return { recipient, status: statuses.surplus, reason: 'HTTP v1 takes one recipient a post' };
+  });
+  return { kind: 'verdicts', verdicts };
+}
+
+/** What a server of v1 says of its one recipient. */
+type Said = ({ kind: 'verdict' } & Omit<Verdict, 'recipient'>) | Trouble;
+
+async function postOne(
+  connection: Connection,
+  recipient: string,
+  bytes: Iterable<Buffer>,
+  stop: AbortSignal,
+): Promise<Said> {
+  let message;
+  try {
+    message = messageV1(Buffer.concat([...bytes]), recipient);
+  } catch (error) {
+    return { kind: 'unreadable', text: (error as Error).message };
+  }
+  const signature = signV1(connection.key, message);
+  const form = encodeForm({ msg: message, signature });
+  const headers = {
+    'content-type': 'application/x-www-form-urlencoded',
+    'content-length': String(form.length),
+  };
+  const response = await exchange(
+    connection,
+    { method: 'POST', headers, body: [form], length: form.length },
+    stop,
+  );
+  if (response.kind !== 'response') return response;
+
+  const { status } = response;
+  if (status === 204) return { kind: 'verdict', status: statuses.sent, reason: 'sent' };
+  const text = firstLine(response.body);
+  const refusal = status === 400 && REFUSALS.find(([beginning]) => text.startsWith(beginning));
+  if (refusal) return { kind: 'verdict', status: refusal[1], reason: text };
+  return { kind: 'http', status, text, retryAfterMs: retryAfterMs(response.headers) };
+}
+
+/** The probe of v1, which has none: it tells that the server is there, not that it takes our key. */
+async function knock(connection: Connection, stop: AbortSignal): Promise<Said> {
+  const response = await exchange(connection, { method: 'GET', length: 0 }, stop);
+  if (response.kind !== 'response') return response;
+  const { status, headers } = response;
+  if (status === 200) return { kind: 'verdict', status: statuses.sent, reason: '' };
+  return { kind: 'http', status, text: '', retryAfterMs: retryAfterMs(headers) };
+}
+
+/** The original says what it has to say in one line, and calls it HTML; HTML is somebody else's. */
+function firstLine(body: Buffer): string {
+  const text = body.toString('utf8').trim();
+  if (text.startsWith('<')) return '';
+  return (text.split('\n')[0] ?? '').trim().slice(0, limits.reasonChars);
+}
+
+/** How the original's answers begin that no repetition changes, and what they mean (RFC 3463). */
+const REFUSALS = [
+  ['Unauthorized message sender', statuses.unauthorized],
+  ['No sender', statuses.badSender],
+  ['No destination', statuses.badRecipient],
+  ['No message body', statuses.badContent],
+  ["Google won't", statuses.badContent],
+] as const;

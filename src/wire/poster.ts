@@ -1,0 +1,30 @@
+import { randomBytes } from 'node:crypto';
+import { attempt as attemptV2, type Answer, type Attempt, type Post } from './attempt.ts';
+import { attemptV1 } from './attempt-v1.ts';
+import type { Connection } from './connection.ts';
+
+/** The versions of the HTTP interface. */
+export type Wire = 'v1' | 'v2';
+
+/** Posts a message, or a probe, and says what came of it. `stop` ends the waiting. */
+export type Poster = (post: Post, stop: AbortSignal) => Promise<Answer>;
+
+/**
+ * Posts over a connection by a version of the interface: one attempt, and a second with the proxy's
+ * clock when it finds ours wrong.
+ */
+export function poster(connection: Connection, wire: Wire): Poster {
+  const attempt = attempts[wire];
+  return async (post, stop) => {
+    const answer = await attempt(connection, post, stop);
+    return answer.kind === 'clock' ? attempt(connection, post, stop) : answer;
+  };
+}
+
+/** A post without recipients: nothing is sent by it. */
+export function probe(): Post {
+  const id = randomBytes(16).toString('hex');
+  return { id, envelope: { sender: '', recipients: [] }, bytes: [], size: 0 };
+}
+
+const attempts: Record<Wire, Attempt> = { v1: attemptV1, v2: attemptV2 };
