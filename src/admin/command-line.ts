@@ -1,4 +1,5 @@
-import yargs from 'yargs';
+import yargs, { type Argv } from 'yargs';
+import { gmailCommand } from '../client/command.ts';
 import { drainCommand } from '../drain/command.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { loadDefaults } from '../host/settings.ts';
@@ -7,10 +8,13 @@ import { proxyCommand } from '../proxy/command.ts';
 import { queueCommand } from './queue/command.ts';
 
 /**
- * Runs `appengine-mailer ARGS…` and returns its exit code (sysexits(3)). What goes wrong is one
- * sentence on standard error.
+ * Runs `appengine-mailer ARGS…` or `gmail ARGS…` and returns its exit code (sysexits(3)). What goes
+ * wrong is one sentence on standard error.
  */
-export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
+export async function runCommandLine(
+  program: keyof typeof programs,
+  args: readonly string[],
+): Promise<ExitCode> {
   // `appengine-mailer queue | head` ends the reader first.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
@@ -18,14 +22,11 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   });
   try {
     loadDefaults(`/etc/default/appengine-mailer${args[0] === 'proxy' ? '-proxy' : ''}`);
-    await yargs([...args])
-      .scriptName('appengine-mailer')
-      .locale('en')
-      .usage('$0 COMMAND\n\nA durable queue between Exim and an HTTP mail proxy.')
-      .command(drainCommand)
-      .command(proxyCommand)
-      .command(queueCommand)
-      .demandCommand(1, 'Name a command.')
+    await programs[program](
+      yargs([...args])
+        .scriptName(program)
+        .locale('en'),
+    )
       .strict()
       .check((argv) => {
         const twice = Object.keys(argv).find(
@@ -40,16 +41,27 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
           .trim()
           .replace(/\s+/g, ' ')
           .replace(/\.?$/, '.');
-        throw new Failure(exitCodes.usage, `${sentence} See appengine-mailer --help.`);
+        throw new Failure(exitCodes.usage, `${sentence} See ${program} --help.`);
       })
       .parseAsync();
     return exitCodes.ok;
   } catch (error) {
     const text = error instanceof Failure ? error.message : `defect: ${(error as Error).stack}`;
-    process.stderr.write(`appengine-mailer: ${printable(text)}\n`);
+    process.stderr.write(`${program}: ${printable(text)}\n`);
     return error instanceof Failure ? error.exitCode : exitCodes.defect;
   }
 }
 
+const programs = {
+  'appengine-mailer': (yargs: Argv) =>
+    yargs
+      .usage('$0 COMMAND\n\nA durable queue between Exim and an HTTP mail proxy.')
+      .command(drainCommand)
+      .command(proxyCommand)
+      .command(queueCommand)
+      .demandCommand(1, 'Name a command.'),
+  gmail: (yargs: Argv) => yargs.command(gmailCommand),
+};
+
 /** Arguments that may be several. */
-const LISTS = new Set(['_', 'ids', 'allow-sender', 'allowSender']);
+const LISTS = new Set(['_', 'ids', 'to', 'allow-sender', 'allowSender']);

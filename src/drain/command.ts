@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs';
-import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
 import { stopSignal } from '../host/stop-signal.ts';
-import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
 import type { Counters } from '../spool/stats.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
-import type { Connection } from '../wire/connection.ts';
+import { connectionOptions } from '../wire/connection-options.ts';
 
 const options = {
   spool: spoolOption,
@@ -17,24 +15,8 @@ const options = {
     default: 'v2' as const,
     describe: 'What the proxy speaks: v1 is for a server of 2012',
   },
-  'proxy-url': {
-    type: 'string',
-    describe: 'Where the proxy is; else GMAIL_PROXY_URL',
-    requiresArg: true,
-  },
-  'ca-file': {
-    type: 'string',
-    describe: 'PEM file of further certificate authorities to trust',
-    requiresArg: true,
-  },
-  'allow-insecure': {
-    type: 'boolean',
-    default: false,
-    describe: 'Allow http: to other machines, where anybody on the way can read the mail',
-  },
+  ...connectionOptions,
 } as const satisfies Record<string, Options>;
-
-type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof options>>;
 
 /** `appengine-mailer drain`: the service, or with --once a single run. */
 export const drainCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
@@ -42,7 +24,9 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
   describe: 'Send the messages of the spool to the proxy',
   builder: (yargs) => yargs.options(environmentOptions(options)),
   handler: async (argv) => {
-    const connection = await connect(argv);
+    // The HTTP client is loaded when it is used: every command would pay for it.
+    const { openConnection } = await import('../wire/open-connection.ts');
+    const connection = openConnection(argv);
     const { drain } = await import('./drain.ts');
     const ending = await withSpool(argv.spool, 'drain', async (spool) =>
       drain({
@@ -63,31 +47,6 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
     }
   },
 };
-
-/** The HTTP client is loaded when it is used: every command would pay for it. */
-async function connect(argv: Arguments): Promise<Connection> {
-  const { Connection, parseProxyUrl } = await import('../wire/connection.ts');
-  const sources = { environment: process.env };
-  const urlText = argv.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL')).toString();
-  const key = firstLine(required('GMAIL_SECRET_KEY'));
-  if (key.length === 0) throw new Failure(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
-  try {
-    const url = parseProxyUrl(urlText, argv.allowInsecure);
-    const ca = argv.caFile === undefined ? undefined : readFileSync(argv.caFile, 'utf8');
-    return new Connection({ url, key, ca });
-  } catch (error) {
-    throw new Failure(exitCodes.configuration, (error as Error).message);
-  }
-
-  function required(name: SettingName): Buffer {
-    const value = readSetting(name, sources);
-    if (value) return value;
-    throw new Failure(
-      exitCodes.configuration,
-      `${name} is not set: put it into the environment or into /etc/envdir/${name}`,
-    );
-  }
-}
 
 function showProgress({ queued, sending, sent }: Counters): void {
   process.stdout.write(`\r\x1b[K${queued} queued, ${sending} being sent, ${sent} sent so far\r`);

@@ -3,6 +3,7 @@ export const exitCodes = {
   ok: 0,
   no: 1,
   usage: 64,
+  refused: 65,
   unreachable: 69,
   defect: 70,
   spool: 74,

@@ -16,15 +16,15 @@ import type { Verdict } from './verdicts.ts';
  */
 export async function attemptV1(
   connection: Connection,
-  { envelope, bytes }: Post,
+  post: Post,
   stop: AbortSignal,
 ): Promise<Answer> {
-  const { recipients } = envelope;
+  const { recipients } = post.envelope;
   const posted = recipients.find((recipient) => addressFault(recipient) === undefined);
   const answer =
     posted === undefined
       ? await knock(connection, stop)
-      : await postOne(connection, posted, bytes, stop);
+      : await postOne(connection, post, posted, stop);
   if (answer.kind !== 'verdict') return answer;
 
   const verdicts = recipients.map((recipient) => {
@@ -41,8 +41,8 @@ type Said = ({ kind: 'verdict' } & Omit<Verdict, 'recipient'>) | Trouble;
 
 async function postOne(
   connection: Connection,
+  { bytes, fixSender }: Post,
   recipient: string,
-  bytes: Iterable<Buffer>,
   stop: AbortSignal,
 ): Promise<Said> {
   let message;
@@ -52,7 +52,7 @@ async function postOne(
     return { kind: 'unreadable', text: (error as Error).message };
   }
   const signature = signV1(connection.key, message);
-  const form = encodeForm({ msg: message, signature });
+  const form = encodeForm({ msg: message, signature, ...(fixSender && { fix_sender: 'true' }) });
   const headers = {
     'content-type': 'application/x-www-form-urlencoded',
     'content-length': String(form.length),

@@ -10,6 +10,8 @@ import { decodeVerdicts, type Verdict } from './verdicts.ts';
 export interface Post {
   id: string;
   envelope: Envelope;
+  /** Whether a sender who may not send is replaced by the proxy's default sender. */
+  fixSender?: boolean;
   /** The message in pieces, which are read once to sign them and once to send them. */
   bytes: Iterable<Buffer>;
   /** In bytes. */
@@ -37,10 +39,10 @@ export type Attempt = (connection: Connection, post: Post, stop: AbortSignal) =>
 /** Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. */
 export async function attempt(
   connection: Connection,
-  { id, envelope, bytes, size }: Post,
+  { id, envelope, fixSender, bytes, size }: Post,
   stop: AbortSignal,
 ): Promise<Answer> {
-  const frame = encodeFrame(envelope);
+  const frame = encodeFrame(envelope, fixSender);
   const body = {
     *[Symbol.iterator]() {
       yield frame;

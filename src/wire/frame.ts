@@ -7,30 +7,45 @@ export const v2Type = 'application/vnd.appengine-mailer.v2';
 /** A webhook-id of ours: no dot, which separates what is signed, and fit for a file's name. */
 export const messageId = /^[0-9A-Za-z_-]{1,64}$/;
 
-/** The body of a v2 request before the message: one line of JSON and its LF. */
-export function encodeFrame({ sender, recipients }: Envelope): Buffer {
-  return Buffer.from(`${JSON.stringify({ sender, recipients })}\n`);
+/**
+ * The body of a v2 request before the message: one line of JSON and its LF. With `fixSender` a sender who
+ * may not send is to be replaced by the proxy's default sender.
+ */
+export function encodeFrame({ sender, recipients }: Envelope, fixSender = false): Buffer {
+  const line = { sender, recipients, ...(fixSender && { fix_sender: true }) };
+  return Buffer.from(`${JSON.stringify(line)}\n`);
+}
+
+/** A v2 body, taken apart; `bytes` is a view into it. */
+export interface Frame {
+  envelope: Envelope;
+  fixSender: boolean;
+  bytes: Buffer;
 }
 
 /** A v2 body that is not one; the message is one line for the client. */
 export class FrameError extends Error {}
 
-/** Takes a v2 body apart; `bytes` is a view into it. Throws FrameError. */
-export function decodeFrame(body: Buffer): { envelope: Envelope; bytes: Buffer } {
+/** Takes a v2 body apart. Throws FrameError. */
+export function decodeFrame(body: Buffer): Frame {
   const end = body.indexOf(0x0a);
   if (end < 0) throw new FrameError('the body has no line of JSON');
   if (end > limits.envelopeBytes) throw new FrameError('the line of JSON is too long');
-  return { envelope: parseEnvelope(body.subarray(0, end)), bytes: body.subarray(end + 1) };
+  return { ...parseLine(body.subarray(0, end)), bytes: body.subarray(end + 1) };
 }
 
-function parseEnvelope(line: Buffer): Envelope {
+function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));
   } catch {
     throw new FrameError('the first line of the body is not JSON in UTF-8');
   }
-  const { sender, recipients } = (json ?? {}) as Record<string, unknown>;
+  const {
+    sender,
+    recipients,
+    fix_sender: fixSender = false,
+  } = (json ?? {}) as Record<string, unknown>;
   if (typeof sender !== 'string') throw new FrameError('"sender" is not a string');
   if (!Array.isArray(recipients) || !recipients.every((each) => typeof each === 'string')) {
     throw new FrameError('"recipients" is not a list of strings');
@@ -41,5 +56,6 @@ function parseEnvelope(line: Buffer): Envelope {
   if (new Set(recipients).size !== recipients.length) {
     throw new FrameError('a recipient is listed twice');
   }
-  return { sender, recipients };
+  if (typeof fixSender !== 'boolean') throw new FrameError('"fix_sender" is not true or false');
+  return { envelope: { sender, recipients }, fixSender };
 }

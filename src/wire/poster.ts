@@ -23,8 +23,12 @@ export function poster(connection: Connection, wire: Wire): Poster {
 
 /** A post without recipients: nothing is sent by it. */
 export function probe(): Post {
-  const id = randomBytes(16).toString('hex');
-  return { id, envelope: { sender: '', recipients: [] }, bytes: [], size: 0 };
+  return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0 };
+}
+
+/** An id for a post that has none from the spool: 128 random bits. */
+export function newId(): string {
+  return randomBytes(16).toString('hex');
 }
 
 const attempts: Record<Wire, Attempt> = { v1: attemptV1, v2: attemptV2 };

@@ -11,6 +11,7 @@ export interface Received {
   timestamp: string;
   sender: string;
   recipients: string[];
+  fixSender: boolean;
   bytes: Buffer;
   request: IncomingMessage;
   response: ServerResponse;
@@ -102,11 +103,12 @@ export class ScriptedProxy {
     } catch {
       return; // The client went away.
     }
-    const { envelope, bytes } = decodeFrame(Buffer.concat(chunks));
+    const { envelope, fixSender, bytes } = decodeFrame(Buffer.concat(chunks));
     const post = {
       id: String(request.headers['webhook-id']),
       timestamp: String(request.headers['webhook-timestamp']),
       ...envelope,
+      fixSender,
       bytes,
       request,
       response,

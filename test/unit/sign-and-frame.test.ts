@@ -265,3 +265,16 @@ test('a long reason is cut, and so is what is shown of a bad status', () => {
   const bad = decodeVerdicts(Buffer.from(answered({ ...good, status: long })), 'one', ['a@b']);
   assert.ok('fault' in bad && bad.fault.length < 150);
 });
+
+test('fix_sender is in the frame only when it is wanted, and true or false when it is there', () => {
+  const envelope = { sender: 's@example.com', recipients: [] };
+  assert.equal(encodeFrame(envelope).includes('fix_sender'), false);
+  assert.equal(decodeFrame(encodeFrame(envelope)).fixSender, false);
+  assert.equal(
+    encodeFrame(envelope, true).toString(),
+    '{"sender":"s@example.com","recipients":[],"fix_sender":true}\n',
+  );
+  assert.equal(decodeFrame(encodeFrame(envelope, true)).fixSender, true);
+  const line = '{"sender":"","recipients":[],"fix_sender":"no"}\n';
+  assert.throws(() => decodeFrame(Buffer.from(line)), FrameError);
+});

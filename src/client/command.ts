@@ -1,0 +1,101 @@
+import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { environmentOptions } from '../host/environment-options.ts';
+import { exitCodes, Failure } from '../host/failure.ts';
+import type { Envelope } from '../mail/envelope.ts';
+import { limits } from '../mail/limits.ts';
+import { connectionOptions } from '../wire/connection-options.ts';
+import type { GmailProxyOptions } from './gmail-proxy.ts';
+
+const options = {
+  subject: {
+    alias: 's',
+    type: 'string',
+    describe: 'Subject of a text for TO',
+    requiresArg: true,
+  },
+  'fix-sender': {
+    type: 'boolean',
+    default: false,
+    describe: 'Let the proxy put its default sender in the place of one who may not send',
+  },
+  queue: {
+    type: 'boolean',
+    default: false,
+    describe: "Put it into this host's queue instead of sending it at once",
+  },
+  ...connectionOptions,
+} as const satisfies Record<string, Options>;
+
+type Arguments = InferredOptionTypes<typeof options> & { to: string[] | undefined };
+
+/** `gmail`: sends standard input, a text for TO or a whole message; in the place of mail(1). */
+export const gmailCommand: CommandModule<object, Arguments> = {
+  command: '$0 [to..]',
+  describe: 'Send mail from standard input: a text for TO, or without TO a whole message',
+  builder: (yargs) =>
+    yargs
+      .options(environmentOptions(options))
+      .positional('to', { type: 'string', array: true, describe: 'Addresses' }),
+  handler: async ({ to = [], subject, queue, ...argv }) => {
+    if (to.length === 0 && subject !== undefined) {
+      throw new Failure(exitCodes.usage, '-s is for a text: name whom the text is for');
+    }
+    if (queue && argv.fixSender) {
+      throw new Failure(exitCodes.usage, '--fix-sender cannot be queued');
+    }
+    const input = await readInput();
+    // What is large is loaded when it is used: --help needs none of it.
+    const { composeText } = await import('./compose-text.ts');
+    const message = to.length > 0 ? await composeText(to, subject ?? '', input) : input;
+    // Exim's pipe transport sets it, to one recipient of the message on standard input.
+    const recipient = to.length > 0 ? undefined : process.env['RECIPIENT'];
+    const envelope = recipient ? { recipients: [recipient] } : {};
+    await refusals(async () =>
+      queue ? handToQueue(message, envelope) : sendAtOnce(message, envelope, argv),
+    );
+  },
+};
+
+async function sendAtOnce(
+  message: Buffer,
+  envelope: Partial<Envelope>,
+  { proxyUrl, ...options }: GmailProxyOptions & { proxyUrl?: string | undefined },
+): Promise<void> {
+  const { GmailProxy } = await import('./gmail-proxy.ts');
+  await new GmailProxy(undefined, proxyUrl, options).sendMail(message, envelope);
+}
+
+async function handToQueue(message: Buffer, envelope: Partial<Envelope>): Promise<void> {
+  const [{ prepare }, { enqueue }] = await Promise.all([
+    import('./prepare.ts'),
+    import('./enqueue.ts'),
+  ]);
+  enqueue(prepare(message, envelope));
+}
+
+/** Runs it, and tells a MessageSendingFailure by an exit code: 65 refused for good, 75 try later. */
+async function refusals(action: () => Promise<void>): Promise<void> {
+  const { MessageSendingFailure } = await import('./message-sending-failure.ts');
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof MessageSendingFailure)) throw error;
+    throw new Failure(error.permanent ? exitCodes.refused : exitCodes.busy, error.message);
+  }
+}
+
+async function readInput(): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of process.stdin as AsyncIterable<Buffer>) {
+    pieces.push(piece);
+    size += piece.length;
+    if (size > limits.messageBytes) {
+      throw new Failure(
+        exitCodes.refused,
+        `the message is larger than the limit of ${limits.messageBytes} bytes`,
+      );
+    }
+  }
+  return Buffer.concat(pieces);
+}

@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { exitCodes, Failure } from '../host/failure.ts';
+import { addressFault } from '../mail/address-fault.ts';
+import { statuses } from '../mail/enhanced-status.ts';
+import { MessageSendingFailure } from './message-sending-failure.ts';
+import type { Prepared } from './prepare.ts';
+
+/**
+ * Puts a message into the queue of this host as Exim does, by exim-pipe, under an id of its own. Throws
+ * MessageSendingFailure for an address that is none, Failure 75 when exim-pipe does not take it.
+ */
+export function enqueue({ envelope: { sender, recipients }, bytes }: Prepared): void {
+  const faults = recipients.flatMap((recipient) => {
+    const reason = addressFault(recipient);
+    return reason === undefined ? [] : [{ recipient, status: statuses.badRecipient, reason }];
+  });
+  if (faults.length > 0) throw new MessageSendingFailure(faults);
+  const fault = sender === '' ? undefined : addressFault(sender);
+  if (fault !== undefined) {
+    throw new MessageSendingFailure([{ recipient: '', status: statuses.badSender, reason: fault }]);
+  }
+
+  const lines = [
+    `MAIL FROM:<${sender}>`,
+    ...recipients.map((recipient) => `RCPT TO:<${recipient}>`),
+    'DATA',
+  ];
+  const input = Buffer.concat([Buffer.from(`${lines.join('\n')}\n`), stuffed(bytes)]);
+  const id = `gmail-${randomBytes(16).toString('hex')}`;
+  const { status, stdout, error } = spawnSync(launcher(), [id], {
+    input,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  if (status !== 0) {
+    throw new Failure(exitCodes.busy, error?.message ?? stdout.toString().trim());
+  }
+}
+
+/** The message in lines that end, its dots doubled, and the closing dot (RFC 5321 4.5.2). */
+function stuffed(message: Buffer): Buffer {
+  // In latin1 an octet is a character: nothing is decoded.
+  const text = message.toString('latin1').replace(/(^|\n)\./g, '$1..');
+  return Buffer.from(`${text}${text.endsWith('\n') ? '' : '\n'}.\n`, 'latin1');
+}
+
+/** exim-pipe of this package or checkout; or else where the Debian package has it. */
+function launcher(): string {
+  const own = fileURLToPath(new URL('../../exim/exim-pipe', import.meta.url));
+  return existsSync(own) ? own : '/usr/lib/appengine-mailer/exim-pipe';
+}

@@ -1,0 +1,102 @@
+import { statusClass } from '../mail/enhanced-status.ts';
+import type { Envelope } from '../mail/envelope.ts';
+import type { Trouble } from '../wire/attempt.ts';
+import type { Connection } from '../wire/connection.ts';
+import { meaningOf } from '../wire/meaning.ts';
+import { openConnection } from '../wire/open-connection.ts';
+import { postToAll } from '../wire/post-to-all.ts';
+import { newId, poster, probe, type Poster } from '../wire/poster.ts';
+import type { Verdict } from '../wire/verdicts.ts';
+import { MessageSendingFailure } from './message-sending-failure.ts';
+import { prepare } from './prepare.ts';
+
+export { MessageSendingFailure, type NotSent } from './message-sending-failure.ts';
+export type { Envelope };
+
+export interface GmailProxyOptions {
+  /** Let the proxy put its default sender in the place of one who may not send. */
+  fixSender?: boolean | undefined;
+  /** Return false instead of throwing MessageSendingFailure. */
+  failSilently?: boolean | undefined;
+  /** PEM file of further certificate authorities to trust. */
+  caFile?: string | undefined;
+  /** Allow http: to other machines, where anybody on the way can read the mail. */
+  allowInsecure?: boolean | undefined;
+}
+
+/** Sends mail through a proxy, at once and without a queue: who calls decides whether to try again. */
+export class GmailProxy {
+  readonly #connection: Connection;
+  readonly #poster: Poster;
+  readonly #options: GmailProxyOptions;
+
+  /**
+   * The key and the URL are those of the settings GMAIL_SECRET_KEY and GMAIL_PROXY_URL when they are not
+   * given. Throws an Error when there are none or they cannot be used.
+   */
+  constructor(
+    secretKey?: string | Uint8Array,
+    proxyUrl?: string | URL,
+    options: GmailProxyOptions = {},
+  ) {
+    this.#connection = openConnection({ ...options, secretKey, proxyUrl });
+    this.#poster = poster(this.#connection, 'v2');
+    this.#options = options;
+  }
+
+  /**
+   * Sends a whole message (RFC 5322) and returns true when every recipient was sent. What the envelope
+   * leaves out is taken from From, and from To, Cc and Bcc; a Bcc is not sent along. Throws
+   * MessageSendingFailure, which names who was not sent and who was; with failSilently returns false.
+   */
+  async sendMail(message: string | Uint8Array, envelope: Partial<Envelope> = {}): Promise<boolean> {
+    try {
+      await this.#send(message, envelope);
+      return true;
+    } catch (error) {
+      if (this.#options.failSilently && error instanceof MessageSendingFailure) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Asks the proxy, by a post without recipients, whether it takes our mail: true, or throws
+   * MessageSendingFailure.
+   */
+  async verify(): Promise<true> {
+    const answer = await this.#poster(probe(), never);
+    if (answer.kind !== 'verdicts') throw new MessageSendingFailure([unknown('', answer)]);
+    return true;
+  }
+
+  /** Closes the connections that are kept for the next message; they keep no process alive. */
+  async close(): Promise<void> {
+    await this.#connection.close();
+  }
+
+  async #send(message: string | Uint8Array, given: Partial<Envelope>): Promise<void> {
+    const { envelope, bytes } = prepare(message, given);
+    const { fixSender = false } = this.#options;
+    const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
+    const { verdicts, trouble } = await postToAll(post, async (part) => this.#poster(part, never));
+
+    const undecided = trouble?.undecided.map((each) => unknown(each, trouble.answer)) ?? [];
+    const notSent = [...verdicts.filter((verdict) => !isSent(verdict)), ...undecided];
+    const sent = verdicts.filter(isSent).map(({ recipient }) => recipient);
+    if (notSent.length > 0) throw new MessageSendingFailure(notSent, sent);
+  }
+}
+
+function isSent({ status }: Verdict): boolean {
+  return statusClass(status) === 'sent';
+}
+
+/** Only a verdict has a status: whatever else happened may pass. */
+function unknown(recipient: string, answer: Trouble) {
+  const { text, remedy } = meaningOf(answer);
+  const reason = remedy === undefined ? text : `${text}; ${remedy}`;
+  return { recipient, status: undefined, reason };
+}
+
+/** A post has its own time limit. */
+const never = new AbortController().signal;

@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+import { callbackify } from 'node:util';
+import type { MailMessage, SentMessageInfo, Transport } from 'nodemailer';
+import { GmailProxy, type GmailProxyOptions } from './gmail-proxy.ts';
+import { prepare } from './prepare.ts';
+
+export interface GmailOptions extends Omit<GmailProxyOptions, 'failSilently'> {
+  /** Else the setting GMAIL_SECRET_KEY. */
+  secretKey?: string | Uint8Array | undefined;
+  /** Else the setting GMAIL_PROXY_URL. */
+  proxyUrl?: string | URL | undefined;
+}
+
+/**
+ * A transport for `nodemailer.createTransport`. A message is sent to everybody, or fails with a
+ * MessageSendingFailure. Throws an Error when the proxy is not configured.
+ */
+export function gmail({ secretKey, proxyUrl, ...options }: GmailOptions = {}): Transport {
+  const proxy = new GmailProxy(secretKey, proxyUrl, options);
+  return {
+    name: 'appengine-mailer',
+    version: packageVersion(),
+    send: callbackify(async (mail: MailMessage) => send(proxy, mail)),
+    verify(callback?: (error: Error | null, success: true) => void) {
+      return callback ? callbackify(async () => proxy.verify())(callback) : proxy.verify();
+    },
+    close() {
+      void proxy.close();
+    },
+  };
+}
+
+async function send(proxy: GmailProxy, { message }: MailMessage): Promise<SentMessageInfo> {
+  const { from, to } = message.getEnvelope();
+  // A raw message without an envelope has it in its headers.
+  const given = to.length > 0 ? { sender: from || '', recipients: to } : {};
+  const { envelope, bytes } = prepare(await message.build(), given);
+  await proxy.sendMail(bytes, envelope);
+  return {
+    envelope: { from: envelope.sender, to: envelope.recipients },
+    messageId: message.messageId(),
+    accepted: envelope.recipients,
+    rejected: [],
+    response: 'sent',
+  };
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

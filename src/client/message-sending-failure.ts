@@ -1,0 +1,56 @@
+import { statusClass } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+
+/** A recipient that was not sent. */
+export interface NotSent {
+  recipient: string;
+  /** An enhanced status (RFC 3463); undefined when the proxy gave none, as when it is unreachable. */
+  status: string | undefined;
+  reason: string;
+}
+
+/** A message was not sent, or not to everybody. */
+export class MessageSendingFailure extends Error {
+  override readonly name = 'MessageSendingFailure';
+  /** With `reason`, what is told of the first that may be tried again, or else of the first. */
+  readonly status: string | undefined;
+  readonly reason: string;
+  /** Whether it is refused for good; otherwise it may be sent later. */
+  readonly permanent: boolean;
+  readonly notSent: readonly NotSent[];
+  /** Those that it was sent to all the same: another try is for the others alone. */
+  readonly sent: readonly string[];
+
+  constructor(notSent: readonly NotSent[], sent: readonly string[] = []) {
+    const passing = notSent.find(({ status }) => !isPermanent(status));
+    const told = passing ?? notSent[0];
+    super(sentence(notSent, sent));
+    this.status = told?.status;
+    this.reason = told?.reason ?? '';
+    this.permanent = passing === undefined;
+    this.notSent = notSent;
+    this.sent = sent;
+  }
+}
+
+function isPermanent(status: string | undefined): boolean {
+  return status !== undefined && statusClass(status) === 'failed';
+}
+
+/** Names everybody, and each reason once. */
+function sentence(notSent: readonly NotSent[], sent: readonly string[]): string {
+  const reasons = new Map<string, string[]>();
+  for (const { recipient, status, reason } of notSent) {
+    const said = status === undefined ? reason : `${status} ${reason}`;
+    reasons.set(said, [...(reasons.get(said) ?? []), recipient]);
+  }
+  const parts = [...reasons].map(([said, recipients]) => `not sent${to(recipients)}: ${said}`);
+  return [...parts, ...(sent.length > 0 ? [`sent${to(sent)}`] : [])].join('; ');
+}
+
+function to(recipients: readonly string[]): string {
+  const named = recipients.filter((each) => each !== '').slice(0, limits.namedRecipients);
+  if (named.length === 0) return '';
+  const more = recipients.length - named.length;
+  return ` to ${named.map((each) => `<${each}>`).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+}

@@ -1,0 +1,36 @@
+import { statuses } from '../mail/enhanced-status.ts';
+import type { Envelope } from '../mail/envelope.ts';
+import { editHeaders, parseHeaders } from '../mail/headers.ts';
+import { envelopeOf } from './envelope-of.ts';
+import { MessageSendingFailure } from './message-sending-failure.ts';
+
+/** A message that can be posted. */
+export interface Prepared {
+  envelope: Envelope;
+  bytes: Buffer;
+}
+
+/**
+ * Completes the envelope from the headers and removes the Bcc, which is nobody's business. Throws
+ * MessageSendingFailure for a message that is from or for nobody.
+ */
+export function prepare(message: string | Uint8Array, given: Partial<Envelope>): Prepared {
+  const whole = Buffer.from(message);
+  const headers = parseHeaders(whole);
+  const derived = envelopeOf(headers);
+  const { sender = derived.sender, recipients = derived.recipients } = given;
+  if (sender === undefined) {
+    throw refused(statuses.badSender, 'the message has no From, and no sender was given');
+  }
+  if (recipients.length === 0) {
+    throw refused(statuses.badRecipient, 'the message has no To, Cc or Bcc, and nobody was named');
+  }
+  const bytes = editHeaders(whole, headers, ({ name }) => BLIND.has(name));
+  return { envelope: { sender, recipients: [...new Set(recipients)] }, bytes };
+}
+
+function refused(status: string, reason: string): MessageSendingFailure {
+  return new MessageSendingFailure([{ recipient: '', status, reason }]);
+}
+
+const BLIND = new Set(['bcc', 'resent-bcc']);

@@ -1,0 +1,20 @@
+import type { Options } from 'yargs';
+
+/** The options of the commands that post to a proxy; openConnection takes their values. */
+export const connectionOptions = {
+  'proxy-url': {
+    type: 'string',
+    describe: 'Where the proxy is; else GMAIL_PROXY_URL',
+    requiresArg: true,
+  },
+  'ca-file': {
+    type: 'string',
+    describe: 'PEM file of further certificate authorities to trust',
+    requiresArg: true,
+  },
+  'allow-insecure': {
+    type: 'boolean',
+    default: false,
+    describe: 'Allow http: to other machines, where anybody on the way can read the mail',
+  },
+} as const satisfies Record<string, Options>;

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+import { exitCodes, Failure } from '../host/failure.ts';
+import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
+import { Connection, parseProxyUrl } from './connection.ts';
+
+/** What is told of the proxy; the settings have the rest. */
+export interface ProxyOptions {
+  /** Else GMAIL_PROXY_URL. */
+  proxyUrl?: string | URL | undefined;
+  /** Else GMAIL_SECRET_KEY. */
+  secretKey?: string | Uint8Array | undefined;
+  /** PEM file of further certificate authorities to trust. */
+  caFile?: string | undefined;
+  /** Allow http: to other machines, where anybody on the way can read the mail. */
+  allowInsecure?: boolean | undefined;
+}
+
+/** Makes the connection to the proxy; nothing is sent yet. Throws Failure 78 when it is not configured. */
+export function openConnection(options: ProxyOptions): Connection {
+  const urlText = options.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL'));
+  const key = Buffer.from(options.secretKey ?? firstLine(required('GMAIL_SECRET_KEY')));
+  if (key.length === 0) throw new Failure(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
+  try {
+    const url = parseProxyUrl(urlText.toString(), options.allowInsecure ?? false);
+    const { caFile } = options;
+    const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
+    return new Connection({ url, key, ca });
+  } catch (error) {
+    throw new Failure(exitCodes.configuration, (error as Error).message);
+  }
+}
+
+function required(name: SettingName): Buffer {
+  const value = readSetting(name, { environment: process.env });
+  if (value) return value;
+  throw new Failure(
+    exitCodes.configuration,
+    `${name} is not set: put it into the environment or into /etc/envdir/${name}`,
+  );
+}

@@ -1,0 +1,180 @@
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import {
+  GmailProxy,
+  MessageSendingFailure,
+  type GmailProxyOptions,
+} from '../../src/client/gmail-proxy.ts';
+import { Road } from '../support/road.ts';
+import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
+
+const message = 'From: s@example.com\nTo: r@example.org\nSubject: x\n\nHello\n';
+
+test('a message goes through a real proxy, envelope from the headers, without its Bcc', async (t) => {
+  const road = new Road(t);
+  await road.proxy(['--max-recipients', '2']);
+  const proxy = new GmailProxy(road.key, `http://${road.address}/`);
+  t.after(() => proxy.close());
+  const headers = Buffer.from(
+    'From: "Body, Some" <s@example.com>, other@example.com\r\nTo: One <a@example.org>,\r\n ' +
+      'Friends: b@example.org, "c, d" <c@example.org>;\r\nSubject: \xff\r\n',
+    'latin1',
+  );
+  const blind = Buffer.from('Bcc: d@example.org,\r\n A <a@example.org>\r\nResent-Bcc: x@x.org\r\n');
+  const rest = Buffer.from('CC: e@example.org\r\n\r\nBcc: \0 \x80', 'latin1');
+  assert.equal(await proxy.sendMail(Buffer.concat([headers, blind, rest])), true);
+
+  const delivered = road.deliveries();
+  const recipients = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}@example.org`);
+  assert.deepEqual(delivered.flatMap((each) => each.recipients).toSorted(), recipients);
+  assert.equal(new Set(delivered.map(({ id }) => id)).size, 1, 'one message, in parts');
+  for (const { sender, bytes } of delivered) {
+    assert.equal(sender, 's@example.com');
+    assert.deepEqual(bytes, Buffer.concat([headers, rest]));
+  }
+});
+
+test('an envelope that is given goes before the headers, and the null sender is one', async (t) => {
+  const { proxy, scripted } = await start(t);
+  await proxy.sendMail(message, { sender: '' });
+  await proxy.sendMail(message, {
+    recipients: ['x@example.net', 'y@example.net', 'x@example.net'],
+  });
+  assert.deepEqual(
+    scripted.posts.map(({ sender, recipients, fixSender }) => [sender, recipients, fixSender]),
+    [
+      ['', ['r@example.org'], false],
+      ['s@example.com', ['x@example.net', 'y@example.net'], false],
+    ],
+  );
+});
+
+test('fixSender is told to the proxy', async (t) => {
+  const { proxy, scripted } = await start(t, undefined, { fixSender: true });
+  await proxy.sendMail(message);
+  assert.equal(scripted.posts[0]?.fixSender, true);
+});
+
+test('mixed results are a failure that names who was refused and who was sent', async (t) => {
+  const { proxy } = await start(t, (post, proxy) =>
+    proxy.answer(post, (recipient) => {
+      const status = { a: '2.0.0', b: '5.1.1', c: '4.2.2' }[recipient[0] ?? ''] ?? '2.0.0';
+      return { status, reason: `told ${recipient}` };
+    }),
+  );
+  const both = await failureOf(proxy.sendMail(message, to('a', 'b', 'c')));
+  assert.equal(
+    both.message,
+    'not sent to <b@example.org>: 5.1.1 told b@example.org; ' +
+      'not sent to <c@example.org>: 4.2.2 told c@example.org; sent to <a@example.org>',
+  );
+  assert.deepEqual(
+    [both.status, both.reason, both.permanent],
+    ['4.2.2', 'told c@example.org', false],
+  );
+  assert.deepEqual(both.sent, ['a@example.org']);
+  assert.deepEqual(
+    both.notSent.map(({ recipient }) => recipient),
+    to('b', 'c').recipients,
+  );
+  const refused = await failureOf(proxy.sendMail(message, to('a', 'b')));
+  assert.deepEqual([refused.status, refused.permanent], ['5.1.1', true]);
+});
+
+test('a proxy that cannot be reached, or takes no mail, is not a refusal (law 5)', async (t) => {
+  const { proxy } = await start(t, ({ response }) => void response.writeHead(401).end());
+  const wrongKey = await failureOf(proxy.sendMail(message));
+  assert.deepEqual([wrongKey.status, wrongKey.permanent], [undefined, false]);
+  assert.match(wrongKey.reason, /answered 401; .*GMAIL_SECRET_KEY/);
+  await assert.rejects(proxy.verify(), MessageSendingFailure);
+
+  const away = new GmailProxy('key', 'http://127.0.0.1:1/');
+  const unreachable = await failureOf(away.sendMail(message));
+  assert.deepEqual([unreachable.status, unreachable.permanent], [undefined, false]);
+  assert.match(unreachable.message, /^not sent to <r@example.org>: .*ECONNREFUSED/);
+});
+
+test('what was sent before the trouble is named', async (t) => {
+  const { proxy } = await start(t, (post, proxy) => {
+    if (proxy.posts.length > 1) return void post.request.socket.resetAndDestroy();
+    proxy.answer(post, (recipient) => ({
+      status: recipient.startsWith('a') ? '2.0.0' : '4.5.3',
+      reason: '',
+    }));
+  });
+  const failure = await failureOf(
+    proxy.sendMail(message, { recipients: ['a@example.org', 'b@example.org'] }),
+  );
+  assert.deepEqual(failure.sent, ['a@example.org']);
+  assert.deepEqual(
+    failure.notSent.map(({ recipient, status }) => [recipient, status]),
+    [['b@example.org', undefined]],
+  );
+});
+
+test("a clock that is off is made up for by the proxy's", async (t) => {
+  const { proxy, scripted } = await start(t, (post, proxy) => {
+    if (proxy.posts.length > 1) return proxy.accept(post);
+    proxy.signed(post, 401, Buffer.from('clock\n'), Math.floor(Date.now() / 1000) + 5000);
+  });
+  assert.equal(await proxy.sendMail(message), true);
+  const [first, second] = scripted.posts;
+  assert.ok(Number(second?.timestamp) - Number(first?.timestamp) > 4900);
+  assert.equal(first?.id, second?.id);
+});
+
+test('from nobody or for nobody is refused before anything is posted', async (t) => {
+  const { proxy, scripted } = await start(t);
+  const nobody = await failureOf(proxy.sendMail('From: s@example.com\nTo: x:;\n\nHello\n'));
+  assert.deepEqual([nobody.status, nobody.permanent], ['5.1.3', true]);
+  const anonymous = await failureOf(proxy.sendMail('To: r@example.org\n\nHello\n'));
+  assert.deepEqual([anonymous.status, anonymous.permanent], ['5.1.7', true]);
+  assert.equal(scripted.posts.length, 0);
+});
+
+test('failSilently returns false for what is not sent, and still throws defects', async (t) => {
+  const { proxy } = await start(t, ({ response }) => void response.writeHead(503).end(), {
+    failSilently: true,
+  });
+  assert.equal(await proxy.sendMail(message), false);
+  assert.equal(await proxy.sendMail('no headers'), false);
+  await assert.rejects(proxy.sendMail(undefined as unknown as string), TypeError);
+});
+
+test('key and URL come from the settings, and their absence is told at once', async (t) => {
+  const { scripted } = await start(t);
+  assert.throws(() => new GmailProxy(undefined, scripted.url), /GMAIL_SECRET_KEY is not set/);
+  assert.throws(() => new GmailProxy('key'), /GMAIL_PROXY_URL is not set/);
+  assert.throws(() => new GmailProxy('key', 'http://proxy.example.org/'), /unencrypted/);
+  process.env['GMAIL_SECRET_KEY'] = scripted.key;
+  process.env['GMAIL_PROXY_URL'] = scripted.url;
+  t.after(() => {
+    delete process.env['GMAIL_SECRET_KEY'];
+    delete process.env['GMAIL_PROXY_URL'];
+  });
+  assert.equal(await new GmailProxy().sendMail(message), true);
+});
+
+function to(...names: string[]) {
+  return { recipients: names.map((name) => `${name}@example.org`) };
+}
+
+async function start(
+  t: TestContext,
+  script: Script = (post, proxy) => proxy.accept(post),
+  options: GmailProxyOptions = {},
+): Promise<{ proxy: GmailProxy; scripted: ScriptedProxy }> {
+  const scripted = await ScriptedProxy.start(t, 'a secret key', script);
+  const proxy = new GmailProxy(scripted.key, scripted.url, options);
+  t.after(() => proxy.close());
+  return { proxy, scripted };
+}
+
+async function failureOf(sending: Promise<boolean>): Promise<MessageSendingFailure> {
+  const error = await sending.then(
+    () => assert.fail('it was sent'),
+    (error: unknown) => error,
+  );
+  assert.ok(error instanceof MessageSendingFailure, String(error));
+  return error;
+}

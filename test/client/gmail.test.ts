@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import { inCheckout, run } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
+import { stored } from '../support/stored.ts';
+
+const message = 'From: s@example.com\nTo: r@example.org\nBcc: b@example.org\n\n.dot\n..\nend';
+
+test('with TO it makes a message of the text, from the user, and sends it at once', async (t) => {
+  const { gmail, scripted } = await start(t);
+  const ended = await gmail(['-s', 'Grüße', 'a@example.org', 'B <b@example.org>'], 'Hällo\n.\n');
+  assert.deepEqual([ended.code, ended.stdout.toString(), ended.stderr], [0, '', '']);
+  const [post] = scripted.posts;
+  assert.deepEqual(post?.recipients, ['a@example.org', 'b@example.org']);
+  assert.match(post.sender, /^[^@\s]+@[^@\s]+$/);
+  const text = post.bytes.toString();
+  assert.ok(text.includes(`From: ${post.sender}\n`), text);
+  assert.match(text, /^To: a@example.org, B <b@example.org>$/m);
+  assert.match(text, /^Subject: =\?UTF-8\?Q\?Gr=C3=BC=C3=9Fe\?=$/m);
+  assert.match(text, /^Date: .*[^]*^Content-Type: text\/plain; charset=utf-8$/m);
+  assert.match(text, /^Message-ID: <.*>$/m);
+  assert.match(text, /\n\n(?:H=C3=A4llo|Hällo)\n\.\n/);
+});
+
+test('without TO it sends the whole message to whom it names, or to RECIPIENT', async (t) => {
+  const { gmail, scripted } = await start(t);
+  assert.equal((await gmail([], message)).code, 0);
+  assert.equal((await gmail(['--fix-sender'], message, { RECIPIENT: 'x@example.net' })).code, 0);
+  assert.deepEqual(
+    scripted.posts.map(({ sender, recipients, fixSender }) => [sender, recipients, fixSender]),
+    [
+      ['s@example.com', ['r@example.org', 'b@example.org'], false],
+      ['s@example.com', ['x@example.net'], true],
+    ],
+  );
+  for (const { bytes } of scripted.posts) {
+    assert.equal(bytes.toString(), message.replace('Bcc: b@example.org\n', ''));
+  }
+});
+
+interface Case {
+  name: string;
+  args?: string[];
+  input?: string;
+  env?: NodeJS.ProcessEnv;
+  script?: Script;
+  code: number;
+  says: RegExp;
+}
+
+const refuse =
+  (status: string): Script =>
+  (post, proxy) =>
+    proxy.answer(post, () => ({ status, reason: 'a reason' }));
+
+for (const { name, args = [], input = message, env = {}, script, code, says } of [
+  { name: 'an unknown option', args: ['--nope'], code: 64, says: /nope/ },
+  { name: 'a subject for nobody', args: ['-s', 'x'], code: 64, says: /-s/ },
+  {
+    name: 'a queue that cannot fix senders',
+    args: ['--queue', '--fix-sender'],
+    code: 64,
+    says: /queue/,
+  },
+  { name: 'a refusal for good', script: refuse('5.1.1'), code: 65, says: /5\.1\.1 a reason/ },
+  { name: 'nobody to send to', input: 'From: s@example.com\n\nx\n', code: 65, says: /nobody/ },
+  { name: 'a temporary refusal', script: refuse('4.2.2'), code: 75, says: /4\.2\.2 a reason/ },
+  {
+    name: 'a proxy that is away',
+    env: { GMAIL_PROXY_URL: 'http://127.0.0.1:1/' },
+    code: 75,
+    says: /cannot be reached/,
+  },
+  { name: 'no key', env: { GMAIL_SECRET_KEY: '' }, code: 78, says: /GMAIL_SECRET_KEY/ },
+] as Case[]) {
+  test(`${name}: exit ${code}, and one sentence says why`, async (t) => {
+    const { gmail } = await start(t, script);
+    const ended = await gmail(args, input, env);
+    assert.equal(ended.code, code, ended.stderr);
+    assert.match(ended.stderr, /^gmail: [^\n]+\n$/);
+    assert.match(ended.stderr, says);
+  });
+}
+
+test('--queue hands it to exim-pipe, and needs neither key nor proxy', async (t) => {
+  const road = new Road(t);
+  const gmail = async (args: string[], input: string | Buffer, env: NodeJS.ProcessEnv = {}) =>
+    run(t, process.execPath, [inCheckout('dist/bin/gmail.js'), '--queue', ...args], {
+      input,
+      env: { APPENGINE_MAILER_SPOOL: road.spool, ...env },
+    });
+  const ended = await gmail([], Buffer.from(`${message}\r.\xff\n`, 'latin1'));
+  assert.deepEqual([ended.code, ended.stdout.toString(), ended.stderr], [0, '', '']);
+  assert.equal((await gmail(['-s', 'x', 'a@example.org'], 'text\n')).code, 0);
+  const smuggled = 'a@example.org>\nRCPT TO:<b@example.org';
+  assert.equal((await gmail([], message, { RECIPIENT: smuggled })).code, 65);
+
+  const [whole, text, ...more] = stored(road.spool);
+  assert.deepEqual(more, []);
+  assert.match(whole?.eximId ?? '', /^gmail-[0-9a-f]{32}$/);
+  assert.equal(whole?.sender.toString(), 's@example.com');
+  assert.deepEqual(whole.recipients.map(String), ['r@example.org', 'b@example.org']);
+  const bytes = message.replace('Bcc: b@example.org\n', '');
+  assert.equal(whole.bytes.toString('latin1'), `${bytes}\r.\xff\n`);
+  assert.deepEqual(text?.recipients.map(String), ['a@example.org']);
+  assert.doesNotMatch(text.bytes.toString(), /\r/);
+});
+
+test('a queue that takes nothing is a 75 with its reason', async (t) => {
+  const { gmail } = await start(t);
+  const ended = await gmail(['--queue'], message, { APPENGINE_MAILER_SPOOL: '/nonexistent' });
+  assert.equal(ended.code, 75);
+  assert.match(ended.stderr, /^gmail: not queued, try again later: [^\n]*\n$/);
+});
+
+async function start(t: TestContext, script: Script = (post, proxy) => proxy.accept(post)) {
+  const scripted = await ScriptedProxy.start(t, 'a secret key', script);
+  const settings = { GMAIL_SECRET_KEY: scripted.key, GMAIL_PROXY_URL: scripted.url };
+  const gmail = async (args: string[], input: string, env: NodeJS.ProcessEnv = {}) =>
+    run(t, process.execPath, [inCheckout('dist/bin/gmail.js'), ...args], {
+      input,
+      env: { ...settings, ...env },
+    });
+  return { gmail, scripted };
+}
