@@ -13,6 +13,8 @@ const machine = {
   cc: () => exists('/usr/bin/cc') || 'it needs a C compiler (Debian: gcc, libc6-dev)',
   faketime: () => FAKETIME.some(exists) || 'it needs libfaketime (Debian: libfaketime)',
   openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
+  nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
+  python3: () => exists('/usr/bin/python3') || 'it needs python3',
   curl: () => exists('/usr/bin/curl') || 'it needs curl',
 } as const;
 
