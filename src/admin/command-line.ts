@@ -21,7 +21,9 @@ export async function runCommandLine(
     throw error;
   });
   try {
-    loadDefaults(`/etc/default/appengine-mailer${args[0] === 'proxy' ? '-proxy' : ''}`);
+    loadDefaults(
+      `/etc/default/appengine-mailer${program === 'appengine-mailer' && args[0] === 'proxy' ? '-proxy' : ''}`,
+    );
     await programs[program](
       yargs([...args])
         .scriptName(program)

@@ -1,5 +1,5 @@
+import { addressList } from '../mail/address-list.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
 
 /** A recipient that was not sent. */
 export interface NotSent {
@@ -49,8 +49,6 @@ function sentence(notSent: readonly NotSent[], sent: readonly string[]): string 
 }
 
 function to(recipients: readonly string[]): string {
-  const named = recipients.filter((each) => each !== '').slice(0, limits.namedRecipients);
-  if (named.length === 0) return '';
-  const more = recipients.length - named.length;
-  return ` to ${named.map((each) => `<${each}>`).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  const named = recipients.filter((each) => each !== '');
+  return named.length === 0 ? '' : ` to ${addressList(named)}`;
 }

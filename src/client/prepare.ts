@@ -1,7 +1,7 @@
 import { statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { editHeaders, parseHeaders } from '../mail/headers.ts';
-import { envelopeOf } from './envelope-of.ts';
+import { headerAddresses } from '../wire/header-addresses.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 
 /** A message that can be posted. */
@@ -17,8 +17,12 @@ export interface Prepared {
 export function prepare(message: string | Uint8Array, given: Partial<Envelope>): Prepared {
   const whole = Buffer.from(message);
   const headers = parseHeaders(whole);
-  const derived = envelopeOf(headers);
-  const { sender = derived.sender, recipients = derived.recipients } = given;
+  const addresses = (...names: string[]) =>
+    headerAddresses(
+      headers.fields.filter(({ name }) => names.includes(name)).map(({ value }) => value),
+    );
+  const sender = given.sender ?? addresses('from')[0];
+  const recipients = given.recipients ?? addresses('to', 'cc', 'bcc');
   if (sender === undefined) {
     throw refused(statuses.badSender, 'the message has no From, and no sender was given');
   }

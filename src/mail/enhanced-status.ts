@@ -35,6 +35,4 @@ export const statuses = {
   expired: '5.4.7',
   /** The message is not such as can be sent. */
   badContent: '5.6.0',
-  /** The sender may not send here. */
-  unauthorized: '5.7.1',
 } as const;

@@ -123,17 +123,19 @@ export const limits = {
   /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
   proxyIdleMs: 75 * SECOND,
   clientIdleMs: 30 * SECOND,
-  /** How long a backend may take before the outcome counts as unknown. */
+  /** How long a backend may take before the outcome counts as unknown, besides the time for the bytes. */
   backendMs: 50 * SECOND,
+  backendBytesPerSecond: 256 * KiB,
 
   /** The smtp backend: connections to the relay (Postfix's own number), and messages on each. */
   smtpConnections: 20,
   smtpMessages: 100,
   /** An idle connection is closed after this time, long before a relay would (RFC 5321: 5 minutes). */
   smtpIdleMs: 30 * SECOND,
-  /** How long it waits for a greeting, and for everything: less than `backendMs`, to be heard. */
+  /** How long it waits for a greeting, and for any answer; it gives up so long before `backendMs`, to be heard. */
   smtpGreetingMs: 30 * SECOND,
   smtpMs: 45 * SECOND,
+  smtpMarginMs: 5 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 

@@ -64,7 +64,7 @@ async function answerSigned(
     };
   }
   try {
-    const { envelope, bytes } = decodeFrame(body);
+    const { envelope, fixSender, bytes } = decodeFrame(body);
     if (bytes.length > limits.messageBytes) {
       return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
     }
@@ -74,7 +74,7 @@ async function answerSigned(
     }
     const waitMs = rate?.take(secret, performance.now()) ?? 0;
     if (rate && waitMs > 0) return tooMany(rate.perMinute, waitMs);
-    return verdictsReply(id, await relay.send(id, envelope, bytes, { allowedSenders }));
+    return verdictsReply(id, await relay.send(id, envelope, bytes, { allowedSenders, fixSender }));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };
     if (error instanceof DigestConflict) return { status: 409, text: error.message };

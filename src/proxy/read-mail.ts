@@ -1,7 +1,7 @@
 import type { Envelope } from '../mail/envelope.ts';
 import { editHeaders, headerSize, parseHeaders, type HeaderField } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
-import { headerAddresses } from './header-addresses.ts';
+import { headerAddresses } from '../wire/header-addresses.ts';
 
 /** A message that HTTP v1 cannot send; the message is one line for the client. */
 export class MailFault extends Error {}

@@ -13,6 +13,7 @@ import {
   type Result,
   type Rights,
 } from './backend.ts';
+import { backendTimeMs } from './backend-time.ts';
 import { DigestConflict, type Ledger, type Settled } from './ledger.ts';
 
 /** Nothing can be sent on now; the whole post is to come again later. */
@@ -146,7 +147,7 @@ export class Relay {
       timer = setTimeout(() => {
         timeUp.abort();
         resolve(unknown('the backend took too long'));
-      }, limits.backendMs).unref();
+      }, backendTimeMs(delivery.bytes.length)).unref();
     });
     try {
       const results = await Promise.race([this.#backend(delivery, timeUp.signal), late]);

@@ -5,7 +5,7 @@ import { editHeaders, headerSize, parseHeaders, type HeaderField } from '../mail
 import { limits } from '../mail/limits.ts';
 import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
 import type { Backend, Delivery } from './backend.ts';
-import { headerAddresses } from './header-addresses.ts';
+import { headerAddresses } from '../wire/header-addresses.ts';
 
 /** Whom an administrator lets send. */
 export interface SenderRules {

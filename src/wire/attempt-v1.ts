@@ -41,7 +41,7 @@ type Said = ({ kind: 'verdict' } & Omit<Verdict, 'recipient'>) | Trouble;
 
 async function postOne(
   connection: Connection,
-  { bytes, fixSender }: Post,
+  { bytes }: Post,
   recipient: string,
   stop: AbortSignal,
 ): Promise<Said> {
@@ -52,7 +52,7 @@ async function postOne(
     return { kind: 'unreadable', text: (error as Error).message };
   }
   const signature = signV1(connection.key, message);
-  const form = encodeForm({ msg: message, signature, ...(fixSender && { fix_sender: 'true' }) });
+  const form = encodeForm({ msg: message, signature });
   const headers = {
     'content-type': 'application/x-www-form-urlencoded',
     'content-length': String(form.length),
@@ -90,7 +90,7 @@ function firstLine(body: Buffer): string {
 
 /** How the original's answers begin that no repetition changes, and what they mean (RFC 3463). */
 const REFUSALS = [
-  ['Unauthorized message sender', statuses.unauthorized],
+  ['Unauthorized message sender', statuses.senderRefused],
   ['No sender', statuses.badSender],
   ['No destination', statuses.badRecipient],
   ['No message body', statuses.badContent],

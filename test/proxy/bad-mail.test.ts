@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { addressFault } from '../../src/mail/address-fault.ts';
 import { headerSize, parseHeaders } from '../../src/mail/headers.ts';
 import { limits } from '../../src/mail/limits.ts';
-import { headerAddresses } from '../../src/proxy/header-addresses.ts';
+import { headerAddresses } from '../../src/wire/header-addresses.ts';
 import { MailFault, readMail } from '../../src/proxy/read-mail.ts';
 import { holds } from '../support/holds.ts';
 import { LocalProxy } from '../support/local-proxy.ts';

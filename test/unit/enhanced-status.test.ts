@@ -54,7 +54,6 @@ test('the statuses that we give ourselves have the class that their name says', 
     senderRefused: 'failed',
     expired: 'failed',
     badContent: 'failed',
-    unauthorized: 'failed',
   };
   const classes = Object.entries(statuses).map(([name, status]) => [name, statusClass(status)]);
   assert.deepEqual(Object.fromEntries(classes), expected);

@@ -39,6 +39,7 @@ test('everybody waits longer than who it waits for', () => {
   const pairs: [keyof typeof limits, keyof typeof limits][] = [
     ['backendMs', 'postMs'],
     ['smtpMs', 'backendMs'],
+    ['postBytesPerSecond', 'backendBytesPerSecond'],
     ['smtpGreetingMs', 'smtpMs'],
     ['connectMs', 'smtpMs'],
     ['connectMs', 'postMs'],

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import type { SMTPConnectionSendInfo, SMTPError } from 'nodemailer/lib/smtp-connection';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
+import { backendTimeMs } from '../backend-time.ts';
 import { BackendUnavailable, type Backend, type Delivery, type Result } from '../backend.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
 import { SmtpSessions, step, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
@@ -20,8 +21,9 @@ export function smtpBackend(relay: SmtpRelay): Backend {
   return async (delivery, timeUp) => {
     // Before the time is up, so that there is somebody to hear that nothing was sent.
     const ownTime = new AbortController();
-    const late = new Error(`no answer within ${limits.smtpMs / 1000} s`);
-    const timer = setTimeout(() => ownTime.abort(late), limits.smtpMs);
+    const ms = backendTimeMs(delivery.bytes.length) - limits.smtpMarginMs;
+    const late = new Error(`no answer within ${Math.round(ms / 1000)} s`);
+    const timer = setTimeout(() => ownTime.abort(late), ms);
     const giveUp = AbortSignal.any([timeUp, ownTime.signal]);
     try {
       for (;;) {
