@@ -5,5 +5,5 @@ import { limits } from '../mail/limits.ts';
  * as unknown: less than its post may take (postTimeMs), so that the client is still there to hear.
  */
 export function backendTimeMs(bytes: number): number {
-  return limits.backendMs + Math.ceil((bytes / limits.backendBytesPerSecond) * 1000);
+  return limits.backendMs + Math.floor((bytes / limits.backendBytesPerSecond) * 1000);
 }

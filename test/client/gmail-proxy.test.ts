@@ -55,6 +55,22 @@ test('fixSender is told to the proxy', async (t) => {
   assert.equal(scripted.posts[0]?.fixSender, true);
 });
 
+test('fixSender gives a sender who may not send the default one, by the policy of a real proxy', async (t) => {
+  const road = new Road(t);
+  const rules = ['--allow-sender', '@example.net', '--default-sender', 'noreply@example.net'];
+  await road.proxy(rules);
+  const url = `http://${road.address}/`;
+  const plain = new GmailProxy(road.key, url);
+  const fixing = new GmailProxy(road.key, url, { fixSender: true });
+  t.after(async () => Promise.all([plain.close(), fixing.close()]));
+  const refused = await failureOf(plain.sendMail(message));
+  assert.deepEqual([refused.status, refused.permanent], ['5.7.1', true]);
+  assert.equal(await fixing.sendMail(message), true);
+  const [delivered] = road.deliveries();
+  assert.equal(delivered?.sender, 'noreply@example.net');
+  assert.match(String(delivered.bytes), /^From: noreply@example.net\nReply-To: s@example.com\n/);
+});
+
 test('mixed results are a failure that names who was refused and who was sent', async (t) => {
   const { proxy } = await start(t, (post, proxy) =>
     proxy.answer(post, (recipient) => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
+import { backendTimeMs } from '../../src/proxy/backend-time.ts';
 import { decodeFrame, encodeFrame } from '../../src/wire/frame.ts';
+import { postTimeMs } from '../../src/wire/post-time.ts';
 import { decodeVerdicts, encodeVerdicts } from '../../src/wire/verdicts.ts';
 
 const numbers = Array.from({ length: limits.handOverRecipients }, (_, number) => String(number));
@@ -48,4 +50,6 @@ test('everybody waits longer than who it waits for', () => {
     ['renewalMs', 'historyMs'],
   ];
   for (const [less, more] of pairs) assert.ok(limits[less] < limits[more], `${less} < ${more}`);
+  for (const bytes of [0, limits.messageBytes]) assert.ok(backendTimeMs(bytes) < postTimeMs(bytes));
+  assert.ok(backendTimeMs(limits.messageBytes) > 5 * limits.backendMs, 'a large message has time');
 });
