@@ -5,6 +5,7 @@ import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
 import { decodeForm, FormError } from '../wire/form.ts';
+import { decodeMultipart } from '../wire/multipart-form.ts';
 import { verifyV1 } from '../wire/sign-v1.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { MailFault, readMail } from './read-mail.ts';
@@ -23,7 +24,7 @@ export async function answerV1(
   { keys, relay, rate }: Service,
 ): Promise<Reply> {
   try {
-    const { message, signature, fixSender } = readForm(headers, body);
+    const { message, signature, fixSender } = await readForm(headers, body);
     const key = keys.find((secrets) => verifyV1(secrets, signature, message));
     if (!key) throw new FormError("Signature doesn't match");
     const waitMs = rate?.take(key.secret, performance.now()) ?? 0;
@@ -44,12 +45,10 @@ export async function answerV1(
   }
 }
 
-function readForm(headers: IncomingHttpHeaders, body: Buffer) {
+async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
   // Whatever else the type says, or if there is none, it is a form: the first client sent none.
-  if (/^multipart\//i.test(headers['content-type'] ?? '')) {
-    throw new FormError('expected Content-Type application/x-www-form-urlencoded');
-  }
-  const fields = decodeForm(body);
+  const { 'content-type': type = '' } = headers;
+  const fields = /^multipart\//i.test(type) ? await decodeMultipart(type, body) : decodeForm(body);
   const message = fields.get('msg');
   if (!message?.length) throw new FormError('No message found');
   const signature = fields.get('signature');

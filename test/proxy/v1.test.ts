@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
+import { signV1 } from '../../src/wire/sign-v1.ts';
+import { needs } from '../support/needs.ts';
+import { run } from '../support/program.ts';
 import { LocalProxy } from '../support/local-proxy.ts';
 import { formPost } from '../support/form-post.ts';
 import { exchange } from '../support/signed-post.ts';
@@ -103,7 +107,7 @@ test('what is wrong with a form or a mail is 400, in the words of 2012', async (
     [wrong, { body: 'msg=x&signature=x&msg=y' }],
     [/^a % in the form is not followed by two hex digits$/, { body: 'msg=%4' }],
     [
-      /^expected Content-Type application\/x-www/,
+      /^the form is malformed: /,
       { headers: { 'content-type': 'multipart/form-data; boundary=x' } },
     ],
     ['No sender specified', { msg: 'To: you@example.org\n\nx\n' }],
@@ -191,4 +195,29 @@ test('a method that is not understood is 405 and says which are, also one of nob
     const { status, headers } = await exchange(local.address, { method });
     assert.deepEqual([status, headers['allow']], [405, 'GET, HEAD, POST'], method);
   }
+});
+
+test('a form of curl -F, in 8 bit, is a form as well', needs('curl'), async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const message = Buffer.from(
+    'From: me@example.com\nTo: you@example.org\n\nCaf\xe9 \x00\r\n',
+    'latin1',
+  );
+  const file = join(road.folder, 'message.eml');
+  writeFileSync(file, message);
+  const signature = signV1(Buffer.from(road.key), message);
+  const options = ['-sS', '-o', '/dev/null', '-w', '%{http_code}'];
+  for (const msg of [
+    `msg=<${file}`,
+    `msg=@${file}`,
+    `msg=<${file};type=text/plain; charset=utf-8`,
+  ]) {
+    const fields = ['-F', msg, '-F', `signature=${signature}`];
+    const { stdout } = await run(t, 'curl', [...options, ...fields, `http://${road.address}/`]);
+    assert.equal(stdout.toString(), '204', msg);
+  }
+  const delivered = road.deliveries();
+  assert.equal(delivered.length, 3);
+  for (const { bytes } of delivered) assert.ok(bytes.equals(message));
 });
