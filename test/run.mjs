@@ -1,4 +1,5 @@
-// Runs the tests: all of them, or those whose path contains one of the arguments.
+// Runs the tests: all of them but those of the packages, which boot machines (npm run test:package), or
+// those whose path contains one of the arguments.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
@@ -6,11 +7,22 @@ const wanted = process.argv.slice(2);
 const files = readdirSync('test', { recursive: true })
   .map((name) => `test/${name}`)
   .filter((name) => name.endsWith('.test.ts'))
-  .filter((name) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+  .filter((name) =>
+    wanted.length === 0
+      ? !name.startsWith('test/package/')
+      : wanted.some((part) => name.includes(part)),
+  )
   .toSorted();
 const { status } = spawnSync(
   process.execPath,
-  ['--import', 'tsx', '--test', '--test-concurrency=2', '--test-timeout=300000', ...files],
+  [
+    '--import',
+    'tsx',
+    '--test',
+    '--test-concurrency=2',
+    `--test-timeout=${wanted.includes('test/package/') ? 1_200_000 : 300_000}`,
+    ...files,
+  ],
   { stdio: 'inherit' },
 );
 process.exitCode = status ?? 1;

@@ -16,6 +16,9 @@ const machine = {
   nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
   python3: () => exists('/usr/bin/python3') || 'it needs python3',
   curl: () => exists('/usr/bin/curl') || 'it needs curl',
+  machines: () =>
+    ['/usr/bin/systemd-nspawn', '/usr/bin/mmdebstrap'].every(exists) ||
+    'it needs systemd-nspawn and mmdebstrap (Debian: systemd-container, mmdebstrap) and root',
 } as const;
 
 /** libfaketime's multi-thread library, where Debian puts it. */

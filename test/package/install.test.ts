@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  DELIVERED,
+  installedMachine,
+  SECRET,
+  type Installation,
+} from '../support/installed-machine.ts';
+import type { Machine } from '../support/machine.ts';
+import { needs } from '../support/needs.ts';
+
+const cases: (Installation & { title: string })[] = [
+  { title: 'Debian 13, unsplit', split: false },
+  { title: 'Debian 13, split', split: true },
+  { title: 'Debian 12 with Node 20', release: 'bookworm' },
+];
+
+for (const { title, ...installation } of cases) {
+  void test(
+    `${title}: apt install makes Exim send through it, byte for byte (law 3)`,
+    needs('machines'),
+    async (t) => {
+      const machine = await installedMachine(t, installation);
+      const body = Buffer.concat([
+        Buffer.from('.\n..two dots\n\xff\xfe latin-1 \xe9\n', 'latin1'),
+        Buffer.from(`${'long '.repeat(600)}\n\n\nlast line without more\n`),
+      ]);
+      const head = 'From: alice@example.org\nTo: you@remote.example\nSubject: bytes\n\n';
+      await machine.sh('sendmail -oi -f alice@example.org you@remote.example', {
+        input: Buffer.concat([Buffer.from(head), body]),
+      });
+      const [eml] = await delivered(machine, 1);
+      const at = eml?.indexOf('\n\n') ?? 0;
+      assert.deepEqual(eml?.subarray(at + 2), body);
+      assert.match(eml?.subarray(0, at).toString('latin1') ?? '', /^Received: /);
+
+      const { code, output } = await machine.try('appengine-mailer check');
+      assert.equal(code, 0, output);
+      for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
+        assert.match(await machine.sh(`systemctl show -P StatusText ${unit}`), /\w/);
+        const security = await machine.sh(
+          `systemd-analyze security --no-pager ${unit} | tail -n 2`,
+        );
+        const exposure = Number(/([\d.]+) (?:OK|MEDIUM|UNSAFE)/.exec(security)?.[1]);
+        assert.ok(exposure <= 1.2, security);
+      }
+    },
+  );
+}
+
+void test('the secret stays in root’s files only (law 10)', needs('machines'), async (t) => {
+  const machine = await installedMachine(t);
+  await machine.sh('sendmail you@remote.example', { input: 'Subject: x\n\nx\n' });
+  await delivered(machine, 1);
+  const places = '/etc /var /run /tmp /usr/lib/appengine-mailer* /usr/share/appengine-mailer*';
+  const found = await machine.try(
+    `grep -rlF ${SECRET} ${places} 2>/dev/null | grep -v ^/run/credentials`,
+  );
+  assert.deepEqual(found.output.trim().split('\n').toSorted(), [
+    '/etc/envdir/GMAIL_SECRET_KEY',
+    '/etc/envdir/GMAIL_SECRET_KEYS',
+  ]);
+  const modes = await machine.sh(`stat -c '%U %a' /etc/envdir/GMAIL_SECRET_KEY*`);
+  assert.equal(modes, 'root 600\nroot 600\n');
+  const commandLines = await machine.sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'");
+  assert.ok(!commandLines.includes(SECRET));
+});
+
+/** Waits for so many messages in the proxy's folder and returns their bytes. */
+async function delivered(machine: Machine, messages: number): Promise<Buffer[]> {
+  await machine.until(`test "$(ls ${DELIVERED} | grep -c eml)" -ge ${messages}`);
+  return readdirSync(join(machine.root, DELIVERED))
+    .filter((name) => name.endsWith('.eml'))
+    .map((name) => machine.read(join(DELIVERED, name)));
+}

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { builtPackages, higherVersion, nodePackage } from '../support/debian-packages.ts';
+import {
+  ANSWERS,
+  INSTALL,
+  installedMachine,
+  type Installation,
+} from '../support/installed-machine.ts';
+import { MailStream } from '../support/mail-stream.ts';
+import { needs } from '../support/needs.ts';
+import { random } from '../support/random.ts';
+import { scratch } from '../support/scratch.ts';
+
+// Each is done to a machine under five messages a second; at the end no message is lost, doubled or
+// bounced. While the package is away, mail waits in Exim's queue for a smarthost that nobody answers at.
+const APT = 'DEBIAN_FRONTEND=noninteractive apt-get -qq -y';
+
+void test(
+  'upgrade, reconfigure, remove, reinstall, purge, forced removal: no mail lost, doubled or bounced',
+  needs('machines'),
+  async (t) => {
+    const machine = await installedMachine(t);
+    const { host } = builtPackages();
+    const higher = machine.put(higherVersion(host, scratch(t)), 'higher.deb');
+    const original = machine.put(host);
+    const stream = new MailStream(machine);
+    await stream.start();
+    await stream.more(5);
+
+    const before = await machine.sh('systemctl show -P MainPID appengine-mailer');
+    await machine.sh(`${INSTALL} ${higher}`);
+    assert.notEqual(await machine.sh('systemctl show -P MainPID appengine-mailer'), before);
+    assert.match(await machine.sh('appengine-mailer exim status'), /enabled/);
+    await stream.more(5);
+
+    await machine.sh('DEBIAN_FRONTEND=noninteractive dpkg-reconfigure appengine-mailer');
+    await stream.more(5);
+
+    await machine.sh(`${APT} remove appengine-mailer`);
+    assert.equal((await machine.try('ls /etc/exim4/conf.d/router/190_appengine-mailer')).code, 2);
+    await stream.more(5);
+    await machine.sh(`${INSTALL} ${original}`);
+    await machine.sh('appengine-mailer exim enable');
+    await stream.more(5);
+
+    await machine.sh(`${APT} purge appengine-mailer`);
+    await stream.more(5);
+    await machine.sh('debconf-set-selections', { input: ANSWERS });
+    await machine.sh(`${INSTALL} ${original}`);
+    await stream.more(5);
+
+    await machine.sh(
+      'rm /var/lib/dpkg/info/appengine-mailer.p*; dpkg --force-all --remove appengine-mailer',
+    );
+    await stream.more(5);
+    await machine.sh('debconf-set-selections', { input: ANSWERS });
+    await machine.sh(`${INSTALL} ${original}`);
+    await machine.sh('appengine-mailer exim enable');
+    await stream.more(5);
+
+    await stream.stop();
+    t.diagnostic(`${await stream.account()} messages`);
+  },
+);
+
+void test(
+  'another Node: what cannot load it waits, and goes on when Node is back',
+  needs('machines'),
+  async (t) => {
+    const machine = await installedMachine(t);
+    const other = machine.put(nodePackage('22', scratch(t)));
+    const back = machine.put(nodePackage('20', scratch(t)));
+    const stream = new MailStream(machine);
+    await stream.start();
+    await stream.more(5);
+    await machine.sh(`${INSTALL} ${other}`);
+    assert.match(await machine.sh('node --version'), /^v22/);
+    assert.equal(
+      await machine.sh("dpkg-query -Wf '${db:Status-Status}' appengine-mailer"),
+      'installed',
+    );
+    await stream.more(10);
+    const { code, output } = await machine.try('appengine-mailer check');
+    assert.equal(code, 1);
+    assert.match(output, /Node/);
+    assert.match(
+      await machine.sh('grep appengine_mailer_pipe /var/log/exim4/mainlog'),
+      /defer.*\n/i,
+    );
+    await machine.sh(`${INSTALL} ${back}`);
+    await machine.until('systemctl is-active appengine-mailer');
+    await stream.more(5);
+    await stream.stop();
+    t.diagnostic(`${await stream.account()} messages`);
+  },
+);
+
+const modes: Installation[] = [
+  { configtype: 'smarthost', split: false },
+  { configtype: 'smarthost', split: true },
+  { configtype: 'satellite', exim: { dc_readhost: 'example.net', dc_hide_mailname: 'true' } },
+];
+for (const mode of modes) {
+  const title = `${mode.configtype}, ${mode.split ? 'split' : 'unsplit'}`;
+  void test(
+    `${title}: reboot, crash and kill -9 of everything lose, double and bounce nothing`,
+    needs('machines'),
+    async (t) => {
+      const machine = await installedMachine(t, mode);
+      const chance = random(t);
+      const stream = new MailStream(machine);
+      await stream.start();
+      for (let round = 0; round < 12; round += 1) {
+        await stream.more(1 + chance.below(3));
+        const victim = ['exim4', 'node', 'sh exim-pipe'][chance.below(3)] ?? '';
+        await machine.try(
+          victim === 'sh exim-pipe' ? 'pkill -9 -f exim-pipe' : `pkill -9 -x ${victim}`,
+        );
+        await machine.until('systemctl is-active exim4 || systemctl restart exim4');
+      }
+      await stream.stop();
+      await machine.reboot();
+      await stream.start();
+      await stream.more(3);
+      await machine.crash();
+      await machine.start();
+      await stream.start();
+      await stream.more(3);
+      await stream.stop();
+      t.diagnostic(`${await stream.account()} messages`);
+    },
+  );
+}

@@ -1,0 +1,81 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { inCheckout } from './program.ts';
+
+/** The .deb files that `npm run build:deb` made. */
+export function builtPackages(): { host: string; proxy: string } {
+  const folder = inCheckout('build/deb');
+  const find = (start: string) => {
+    const name = readdirSync(folder).find(
+      (each) => each.startsWith(start) && each.endsWith('.deb'),
+    );
+    if (!name) throw new Error(`no ${start}*.deb in ${folder}: npm run build:deb makes it`);
+    return join(folder, name);
+  };
+  return { host: find('appengine-mailer_'), proxy: find('appengine-mailer-proxy_') };
+}
+
+/** The same package with a higher version, as an upgrade brings it. */
+export function higherVersion(deb: string, into: string): string {
+  const tree = join(into, 'higher');
+  command('dpkg-deb', '-R', deb, tree);
+  const control = join(tree, 'DEBIAN/control');
+  const text = readFileSync(control, 'utf8');
+  writeFileSync(
+    control,
+    text.replace(/^Version: .*$/m, (line) => `${line}+higher`),
+  );
+  return pack(tree, join(into, 'higher.deb'));
+}
+
+/**
+ * A package `nodejs` with another Node than Debian's, as NodeSource's packages are made: one program
+ * without libnode. The program is npm's `node-linux-…`.
+ */
+export function nodePackage(version: string, into: string): string {
+  const tree = join(into, `node-${version}`);
+  mkdirSync(join(tree, 'DEBIAN'), { recursive: true });
+  mkdirSync(join(tree, 'usr'));
+  const name = `node-linux-${process.arch}`;
+  const tgz = command(
+    'npm',
+    'pack',
+    '--silent',
+    `--pack-destination=${into}`,
+    `${name}@${version}`,
+  );
+  command(
+    'tar',
+    '-xzf',
+    join(into, tgz.trim()),
+    '-C',
+    join(tree, 'usr'),
+    '--strip-components=1',
+    'package/bin',
+  );
+  const full = command(join(tree, 'usr/bin/node'), '--version').trim().slice(1);
+  const architecture = command('dpkg', '--print-architecture').trim();
+  const fields = [
+    'Package: nodejs',
+    `Version: ${full}-1nodesource1`,
+    `Architecture: ${architecture}`,
+    'Depends: libc6, libstdc++6',
+    'Maintainer: a test <root@localhost>',
+    'Description: Node.js of another make',
+  ];
+  writeFileSync(join(tree, 'DEBIAN/control'), `${fields.join('\n')}\n`);
+  return pack(tree, join(into, `nodejs-${version}.deb`));
+}
+
+function pack(tree: string, deb: string): string {
+  command('dpkg-deb', '-Zgzip', '-z1', '--root-owner-group', '-b', tree, deb);
+  rmSync(tree, { recursive: true });
+  return deb;
+}
+
+function command(file: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(file, args, { cwd: inCheckout('.') });
+  if (status !== 0) throw new Error(`${file} ${args.join(' ')}: ${String(stderr)}`);
+  return stdout.toString();
+}

@@ -1,0 +1,16 @@
+import type { TestContext } from 'node:test';
+
+/** Random choices of a test, the same for the same seed; the seed is printed. TEST_SEED=… sets it. */
+export function random(t: TestContext, usual = 20_121_127): { below(end: number): number } {
+  const seed = Number(process.env['TEST_SEED'] ?? usual);
+  t.diagnostic(`seed ${seed}`);
+  let state = seed;
+  // Mulberry32: enough for choosing a victim, not for a secret.
+  const next = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return { below: (end) => Math.floor(next() * end) };
+}
