@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { existsSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { inCheckout, run } from './program.ts';
+import { scratch } from './scratch.ts';
+
+/** What strikes a program; test/crash/fault-at.c says how. */
+export type Fault = 'KILL' | 'EIO' | 'ENOSPC';
+
+/** One run of a program, which a fault may strike. */
+export interface Step {
+  number: number;
+  /** A folder of this run's own, not made yet. */
+  folder: string;
+  /** The environment that lets the fault strike a program at work in this folder. */
+  strikes: (folder: string) => NodeJS.ProcessEnv;
+}
+
+/**
+ * Lets a fault strike at the first step of a program, at its second, and so on until there is no step left
+ * to strike at, some of these runs at the same time. `attempt` makes such a run and checks what came of
+ * it. With a `stride` only every so manieth step is tried; STRIDE=1 in the environment tries all.
+ */
+export async function everyStep(
+  t: TestContext,
+  { fault, stride: usual = 1 }: { fault: Fault; stride?: number },
+  attempt: (step: Step) => Promise<void>,
+): Promise<void> {
+  const stride = Number(process.env['STRIDE'] ?? usual);
+  const base = realpathSync(scratch(t)); // The library compares paths as the kernel has them.
+  const library = await compile(t, base);
+  let [runs, through] = [0, false];
+  const inTurn = async () => {
+    while (!through) {
+      const number = 1 + stride * runs;
+      runs += 1;
+      const folder = join(base, `step-${number}`);
+      const struck = `${folder}.struck`;
+      const strikes = (where: string) => ({
+        LD_PRELOAD: library,
+        FAULT: fault,
+        FAULT_FOLDER: where,
+        FAULT_STEP: String(number),
+        FAULT_STRUCK: struck,
+      });
+      await attempt({ number, folder, strikes });
+      if (!existsSync(struck)) through = true;
+    }
+  };
+  await Promise.all([inTurn(), inTurn(), inTurn()]);
+  t.diagnostic(`${fault}: ${runs} runs, stride ${stride}`);
+}
+
+async function compile(t: TestContext, folder: string): Promise<string> {
+  const library = join(folder, 'fault-at.so');
+  const source = inCheckout('test/crash/fault-at.c');
+  const flags = ['-shared', '-fPIC', '-Wall', '-Wextra', '-Werror'];
+  const { code, stderr } = await run(t, '/usr/bin/cc', [...flags, '-o', library, source, '-ldl']);
+  assert.equal(code, 0, stderr);
+  return library;
+}
