@@ -31,6 +31,8 @@ export const limits = {
   namedRecipients: 10,
   /** Fields in a form of HTTP v1: no client sends more than three. */
   formFields: 100,
+  /** The headers of a part of such a form in multipart. */
+  partHeadersBytes: 16 * KiB,
   /** The header section of a message, where the proxy has to read it: HTTP v1 and the sender policy. */
   headerBytes: 256 * KiB,
   /** What an answer of HTTP v1 says, in characters. */

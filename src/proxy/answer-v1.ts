@@ -24,7 +24,7 @@ export async function answerV1(
   { keys, relay, rate }: Service,
 ): Promise<Reply> {
   try {
-    const { message, signature, fixSender } = await readForm(headers, body);
+    const { message, signature, fixSender } = readForm(headers, body);
     const key = keys.find((secrets) => verifyV1(secrets, signature, message));
     if (!key) throw new FormError("Signature doesn't match");
     const waitMs = rate?.take(key.secret, performance.now()) ?? 0;
@@ -45,10 +45,10 @@ export async function answerV1(
   }
 }
 
-async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
+function readForm(headers: IncomingHttpHeaders, body: Buffer) {
   // Whatever else the type says, or if there is none, it is a form: the first client sent none.
   const { 'content-type': type = '' } = headers;
-  const fields = /^multipart\//i.test(type) ? await decodeMultipart(type, body) : decodeForm(body);
+  const fields = /^multipart\//i.test(type) ? decodeMultipart(type, body) : decodeForm(body);
   const message = fields.get('msg');
   if (!message?.length) throw new FormError('No message found');
   const signature = fields.get('signature');

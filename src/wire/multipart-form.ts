@@ -1,38 +1,55 @@
-import { Busboy } from '@fastify/busboy';
 import { limits } from '../mail/limits.ts';
 import { FormError } from './form.ts';
 
 /**
  * Decodes multipart/form-data (RFC 7578) to bytes, as decodeForm does the other encoding; files are fields
- * as well. Rejects with FormError.
+ * as well. Whatever a body is made of, it is searched once and a bounded number of its octets is looked at
+ * closer: anybody can send one, and the signature is in it. Throws FormError.
  */
-export async function decodeMultipart(
-  contentType: string,
-  body: Buffer,
-): Promise<Map<string, Buffer>> {
+export function decodeMultipart(contentType: string, body: Buffer): Map<string, Buffer> {
+  const [, quoted, token] = BOUNDARY.exec(contentType) ?? [];
+  const boundary = quoted ?? token;
+  if (!boundary) throw malformed('its type names no boundary');
+  const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1');
   const fields = new Map<string, Buffer>();
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const parser = new Busboy({
-        headers: { 'content-type': contentType },
-        isPartAFile: () => true, // A field would be decoded by some charset.
-        limits: { files: limits.formFields },
-      });
-      parser.on('file', (name, stream) => {
-        const pieces: Buffer[] = [];
-        stream.on('data', (piece: Buffer) => pieces.push(piece));
-        stream.on('end', () => fields.has(name) || fields.set(name, Buffer.concat(pieces)));
-        stream.on('error', reject);
-      });
-      parser.on('filesLimit', () =>
-        reject(new Error(`there are more than ${limits.formFields} form fields`)),
-      );
-      parser.on('error', reject);
-      parser.on('finish', resolve);
-      parser.end(body);
-    });
-  } catch (error) {
-    throw new FormError(`the form is malformed: ${(error as Error).message}`);
+  let at = startOfParts(body, delimiter);
+  for (let count = 0; ; count += 1) {
+    if (body.toString('latin1', at, at + 2) === '--') return fields;
+    if (count === limits.formFields) {
+      throw new FormError(`there are more than ${limits.formFields} form fields`);
+    }
+    const head = HEAD.exec(body.toString('latin1', at, at + limits.partHeadersBytes))?.[0];
+    if (head === undefined) throw malformed('a part has no end of its headers, or too many');
+    // The line end of empty headers may be that of an empty value.
+    const end = body.indexOf(delimiter, at + head.length - 2);
+    if (end < 0) throw malformed('it is cut short');
+    const [, quotedName, plainName] = NAME.exec(head) ?? [];
+    const name = quotedName ?? plainName;
+    if (name !== undefined && !fields.has(name)) {
+      fields.set(name, body.subarray(Math.min(at + head.length, end), end));
+    }
+    at = end + delimiter.length;
   }
-  return fields;
 }
+
+/** What is before the first boundary is for nobody; where there is nothing, there is no line end either. */
+function startOfParts(body: Buffer, delimiter: Buffer): number {
+  const opening = delimiter.subarray(2);
+  if (body.subarray(0, opening.length).equals(opening)) return opening.length;
+  const before = body.indexOf(delimiter);
+  if (before < 0) throw malformed('it does not have its boundary');
+  return before + delimiter.length;
+}
+
+function malformed(why: string): FormError {
+  return new FormError(`the form is malformed: ${why}`);
+}
+
+/** RFC 2046 5.1.1. */
+const BOUNDARY = /;[ \t]*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i;
+
+/** From behind a boundary to the empty line: the rest of that line, and the part's headers. */
+const HEAD = /^[ \t]*\r\n(?:[^\r\n]+\r\n)*\r\n/;
+
+const NAME =
+  /^Content-Disposition:[ \t]*form-data(?:;[^;\r\n]*)*?;[ \t]*name=(?:"([^"\r\n]*)"|([^\s;"]+))/im;
