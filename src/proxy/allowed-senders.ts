@@ -22,8 +22,12 @@ export function parseAllowedSenders(text: string): AllowedSenders {
   return new Set(entries.map(canonicalAddress));
 }
 
-/** Whether an entry is the same address (the local part to the letter) or the address's @domain. */
+/**
+ * Whether an entry is the same address (the local part to the letter) or the address's @domain. What is no
+ * address is not: it may be read as another one elsewhere.
+ */
 export function isAllowed(allowed: AllowedSenders, address: string): boolean {
+  if (addressFault(address) !== undefined) return false;
   const canonical = canonicalAddress(address);
   return allowed.has(canonical) || allowed.has(canonical.slice(canonical.lastIndexOf('@')));
 }

@@ -77,7 +77,12 @@ export function parseKeys(bytes: Buffer): Key[] {
   for (const line of lines(bytes)) {
     const [, list] = ALLOW_SENDER.exec(line.toString()) ?? [];
     if (list !== undefined) senders.push(list);
-    else if (line.length > 0 && line[0] !== HASH) {
+    else if (ALMOST_ALLOW_SENDER.test(line.toString())) {
+      throw new Failure(
+        exitCodes.configuration,
+        `a line of the keys is almost, and not, # allow-sender ADDRESS: ${line.toString()}`,
+      );
+    } else if (line.length > 0 && line[0] !== HASH) {
       const allowedSenders =
         senders.length > 0 ? parseAllowedSenders(senders.join(' ')) : undefined;
       keys.push({ secret: line, allowedSenders });
@@ -103,4 +108,6 @@ function fileOf(file: string): Setting {
 }
 
 const ALLOW_SENDER = /^#[ \t]*allow-sender(?![^ \t])(.*)$/;
+/** Taken for a comment, a slip of the pen would let the key send as anybody. */
+const ALMOST_ALLOW_SENDER = /^#[ \t]*allow[-_ ]?(?:ed[-_ ]?)?senders?(?![a-z])/i;
 const HASH = 0x23;

@@ -43,8 +43,11 @@ export function withSenderPolicy(backend: Backend, rules: SenderRules, journal: 
       const reason = `Unauthorized default message sender '${defaultSender ?? ''}': ${why}`;
       return refuse(delivery, { status: statuses.senderRefused, reason });
     }
+    const fixed = withSender(delivery, defaultSender);
+    // What only SMTP will take for a From is still there.
+    if (authors(fixed.bytes).length > 1) return refuse(delivery, objection);
     journal.senderFixed(delivery.id, delivery.sender, stranger, defaultSender);
-    return backend(withSender(delivery, defaultSender), timeUp);
+    return backend(fixed, timeUp);
   };
 }
 
@@ -84,11 +87,16 @@ function isAllowedBy(allowed: AllowedSenders | undefined, address: string): bool
   return allowed === undefined || isAllowed(allowed, address);
 }
 
+/** Who is in From: as the message stands, and as smtp sends it, which makes a line end of every bare CR. */
 function authors(bytes: Buffer): string[] {
+  const posted = bytes.subarray(0, headerSize(bytes));
+  const asSent = Buffer.from(posted.toString('latin1').replace(/\r\n?/g, '\n'), 'latin1');
   return headerAddresses(
-    parseHeaders(bytes)
-      .fields.filter(isFrom)
-      .map(({ value }) => value),
+    [posted, asSent].flatMap((section) =>
+      parseHeaders(section)
+        .fields.filter(isFrom)
+        .map(({ value }) => value),
+    ),
   );
 }
 

@@ -45,6 +45,8 @@ test('only senders that are allowed, in envelope and From, may send; the null se
     ['a@example.com', 'a@example.com\r\n\t, g: evil@example.net;', 'evil@example.net'],
     ['a@example.com', '"a@example.com" <evil@example.net>', 'evil@example.net'],
     ['example.com@example.net', 'a@example.com', 'example.com@example.net'],
+    ['a@example.com', 'evil@example.net>@example.com', 'evil@example.net>@example.com'],
+    ['a@example.com', 'a@example.com\nX: y\rFrom: evil@example.net', 'evil@example.net'],
   ];
   for (const [sender, from, stranger] of refused) {
     const reason = `Unauthorized message sender '${stranger}': ${STRICT}`;
@@ -99,6 +101,10 @@ test('fix_sender puts the default sender in envelope and From, and the author in
     assert.equal(found?.sender, 'noreply@example.com', delivered);
     await proxy.says(/is not an allowed sender; sent as <noreply@example\.com>/, number + 1);
   }
+  // But where it would, by SMTP, and that line would be a From, nothing is sent.
+  const hidden = mail('a@example.net', 'X: y\rFrom: evil@example.net\n');
+  const refused = { key: road.key, msg: hidden, fields: { fix_sender: '1' } };
+  assert.equal((await formPost(road.address, refused)).status, 400);
   const unset = { fix_sender: '' };
   const msg = mail('a@example.net');
   assert.equal((await formPost(road.address, { key: road.key, msg, fields: unset })).status, 400);
@@ -208,7 +214,13 @@ test('rules that are none end the proxy at its start with 78, and say so', async
   writeFileSync(keys, '# allow-sender example.com\na key\n');
   const dangling = join(road.folder, 'dangling');
   writeFileSync(dangling, 'a key\n# allow-sender @example.com\n');
+  const slip = join(road.folder, 'slip');
+  writeFileSync(slip, '# allow-sender: @example.com\na key\n');
   const cases: [args: string[], sentence: RegExp][] = [
+    [
+      ['--keys-file', slip],
+      /almost, and not, # allow-sender ADDRESS: # allow-sender: @example\.com$/m,
+    ],
     [['--allow-sender', 'example.com'], /and not "example\.com"$/m],
     [['--allow-sender', '@example.com', '--allow-sender', '@'], /and not "@"$/m],
     [['--allow-sender', ' , '], /names none$/m],
