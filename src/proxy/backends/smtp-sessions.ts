@@ -44,6 +44,7 @@ export class SmtpSessions {
 
   /** A session for one transaction: one that was used before, or a new one. Rejects when there is none. */
   async take(giveUp: AbortSignal): Promise<SmtpSession> {
+    giveUp.throwIfAborted(); // It would wait for a signal that has passed.
     await this.#place(giveUp);
     for (;;) {
       const session = this.#idle.pop();

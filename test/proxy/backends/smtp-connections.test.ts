@@ -81,6 +81,30 @@ test('a message that waits for a connection in vain was not sent; its place is f
   assert.deepEqual((await Promise.all(again)).flat(), Array(40).fill(SENT[0]));
 });
 
+test(
+  'who gives up on a used connection does not wait for another one (law 5)',
+  { timeout: 20_000 },
+  async (t) => {
+    const smtp = await ScriptedSmtp.start(t);
+    const backend = smtpBackend(smtp.relay());
+    const all = async (timeUp?: AbortSignal) =>
+      Promise.all(
+        Array.from({ length: limits.smtpConnections }, async () =>
+          sendWith(backend, timeUp && { timeUp }),
+        ),
+      );
+    await all();
+    smtp.script['MAIL'] = 'hang';
+    const [first, second] = [new AbortController(), new AbortController()];
+    const used = all(first.signal);
+    const waiting = all(second.signal);
+    setImmediate(() => first.abort());
+    for (const told of (await used).flat()) assert.match(told, /^unavailable: /);
+    second.abort();
+    await waiting;
+  },
+);
+
 test('connections that cannot be made take no place for good', async (t) => {
   const smtp = await ScriptedSmtp.start(t, { greeting: '554 no' });
   const backend = smtpBackend(smtp.relay());
