@@ -30,10 +30,11 @@ export function gmail({ secretKey, proxyUrl, ...options }: GmailOptions = {}): T
   };
 }
 
-async function send(proxy: GmailProxy, { message }: MailMessage): Promise<SentMessageInfo> {
+async function send(proxy: GmailProxy, { message, data }: MailMessage): Promise<SentMessageInfo> {
   const { from, to } = message.getEnvelope();
-  // A raw message without an envelope has it in its headers.
-  const given = to.length > 0 ? { sender: from || '', recipients: to } : {};
+  // A raw message without an envelope has it in its headers; the null sender is one that is named.
+  const sender = from || (data.envelope ? '' : undefined);
+  const given = to.length > 0 ? { ...(sender !== undefined && { sender }), recipients: to } : {};
   const { envelope, bytes } = prepare(await message.build(), given);
   await proxy.sendMail(bytes, envelope);
   return {

@@ -36,6 +36,10 @@ test('an envelope that is given counts, and the null sender is one', async (t) =
       ['', ['x@example.net']],
     ],
   );
+  // But a message of nobody's is not one of the null sender.
+  const { from: _, ...fromNobody } = mail;
+  await assert.rejects(transport.sendMail(fromNobody), /the message has no From/);
+  assert.equal(scripted.posts.length, 2);
 });
 
 test('a raw message keeps its bytes but for the Bcc, with an envelope or without', async (t) => {
