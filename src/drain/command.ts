@@ -2,6 +2,7 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
+import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import type { Counters } from '../spool/stats.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
@@ -34,6 +35,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
         connection,
         wire: argv.wire,
         journal: new Journal(),
+        notify: new SdNotify(),
         once: argv.once,
         stop: stopSignal(),
         progress: argv.once && process.stdout.isTTY ? showProgress : undefined,

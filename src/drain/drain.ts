@@ -1,5 +1,6 @@
 import { limits } from '../mail/limits.ts';
 import type { Journal } from '../host/journal.ts';
+import type { SdNotify } from '../host/sd-notify.ts';
 import {
   claim,
   nextDueAt,
@@ -23,6 +24,7 @@ import { spoolBackoffMs } from './backoff.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint } from './endpoint.ts';
 import { outcomeOf, type ToldOutcome } from './outcome.ts';
+import { statusText } from './status-text.ts';
 
 export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
@@ -31,6 +33,7 @@ export interface DrainOptions {
   /** What the proxy speaks. */
   wire: Wire;
   journal: Journal;
+  notify: SdNotify;
   /** End when nothing is due, or when the endpoint is down. */
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */
@@ -48,7 +51,7 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
  * with `once` at any time.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
-  const { spool, connection, journal, stop } = options;
+  const { spool, connection, journal, notify, stop } = options;
   const recovered = recoverClaimed(spool, Date.now());
   undoClockStep(spool, Date.now());
   journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
@@ -58,13 +61,17 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   const unwatch = watchSpool(spool, wake, (error) => {
     journal.spoolUnwatched(spool.folder, error.message, limits.lookMs);
   });
-  stop.addEventListener('abort', wake);
+  const end = () => {
+    notify.stopping();
+    wake();
+  };
+  stop.addEventListener('abort', end);
   try {
     const ending = await loop.run();
     journal.drainStopped(spool.folder, queued(spool));
     return ending;
   } finally {
-    stop.removeEventListener('abort', wake);
+    stop.removeEventListener('abort', end);
     unwatch();
     await connection.close();
   }
@@ -90,8 +97,9 @@ class DrainLoop {
   /** Met trouble of the endpoint since a post passed: others go first, in case it was theirs after all. */
   readonly #suspects = new Set<number>();
   #news: News[] = [];
-  /** Turns in a row in which the spool could not be worked on, and when the next one may be: monotonic. */
+  /** Turns in a row in which the spool could not be worked on, why, and when the next may be: monotonic. */
   #spoolFailures = 0;
+  #spoolFault = '';
   #spoolRetryAt = 0;
   /** When the next message is due, as the last turn found it; milliseconds since 1970. */
   #dueAt = 0;
@@ -127,14 +135,16 @@ class DrainLoop {
 
   /** One round: record what is finished, claim what is due in the same transaction, post it. */
   #turn(): void {
-    if (performance.now() < this.#spoolRetryAt) return;
-    const { spool, journal, once, progress } = this.#options;
+    const { spool, journal, notify, once, progress } = this.#options;
+    const fault = () => `the spool cannot be written, so nothing is sent: ${this.#spoolFault}`;
+    if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
       this.#noticeClockStep();
       this.#recordAndClaim();
       if (this.#isTimeToProbe()) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
+      notify.working(() => statusText(stats(spool), Date.now()));
       this.#dueAt = nextDueAt(spool, Date.now()) ?? Infinity;
       if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
       this.#spoolFailures = 0;
@@ -144,7 +154,9 @@ class DrainLoop {
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);
       this.#spoolRetryAt = performance.now() + waitMs;
-      journal.spoolTrouble(spool.folder, messageOf(error), waitMs);
+      this.#spoolFault = messageOf(error);
+      journal.spoolTrouble(spool.folder, this.#spoolFault, waitMs);
+      notify.working(fault);
     }
   }
 
@@ -287,7 +299,8 @@ class DrainLoop {
 
   #sleepMs(): number {
     const now = performance.now();
-    if (now < this.#spoolRetryAt) return this.#spoolRetryAt - now;
+    const notify = this.#options.notify.wantedInMs();
+    if (now < this.#spoolRetryAt) return Math.min(this.#spoolRetryAt - now, notify);
     const { downUntil } = this.#endpoint;
     const probe = downUntil === undefined || this.#courier.probing ? Infinity : downUntil - now;
     // Without room, what is due waits for a delivery to end, which wakes the loop.
@@ -297,6 +310,7 @@ class DrainLoop {
       limits.lookMs,
       probe,
       housekeeping,
+      notify,
       claims ? this.#dueAt - Date.now() : Infinity,
     );
   }

@@ -1,6 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as unixDatagram from 'unix-dgram';
+import { unixDatagrams } from './unix-datagram.ts';
 
 /** Priorities of syslog(3) that are used here. */
 export const priority = { error: 3, warning: 4, notice: 5, info: 6 } as const;
@@ -37,14 +36,8 @@ const prefixedSink: Sink = ({ priority, text }) => {
 
 /** Datagrams of systemd's native journal protocol; an entry that it does not take goes to stderr. */
 function nativeSink(): Sink {
-  const { createSocket } = createRequire(import.meta.url)('unix-dgram') as typeof unixDatagram;
-  const socket = createSocket('unix_dgram');
-  return (entry) => {
-    const datagram = encodeEntry(entry);
-    socket.send(datagram, 0, datagram.length, '/run/systemd/journal/socket', (error) => {
-      if (error) prefixedSink(entry);
-    });
-  };
+  const send = unixDatagrams('/run/systemd/journal/socket');
+  return (entry) => send(encodeEntry(entry), () => prefixedSink(entry));
 }
 
 /** KEY=value lines; a value with line breaks has its length before it. */

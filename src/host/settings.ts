@@ -31,8 +31,8 @@ export function readSetting(name: SettingName, sources: Sources): Buffer | undef
 
 /**
  * Finds a setting: environment, then $CREDENTIALS_DIRECTORY/NAME (systemd's LoadCredential), then
- * /etc/envdir/NAME, then NAME in the folder; undefined when it is nowhere. Throws Failure 78 for a file
- * that is there and cannot be read.
+ * /etc/envdir/NAME, then NAME in the folder; undefined when it is nowhere. A credential that is blank is
+ * none: it stands for a file that is not there. Throws Failure 78 for a file that cannot be read.
  */
 export function findSetting(
   name: SettingName,
@@ -40,12 +40,13 @@ export function findSetting(
 ): Setting | undefined {
   const value = environment[name];
   if (value !== undefined && value !== '') return { bytes: Buffer.from(value) };
-  const folders = [environment['CREDENTIALS_DIRECTORY'], '/etc/envdir', folder];
-  for (const each of folders) {
+  const credentials = environment['CREDENTIALS_DIRECTORY'];
+  for (const each of [credentials, '/etc/envdir', folder]) {
     if (!each) continue;
     const file = join(each, name);
     const bytes = readIfThere(file);
-    if (bytes) return { bytes, file };
+    const isNone = each === credentials && bytes?.toString('latin1').trim() === '';
+    if (bytes && !isNone) return { bytes, file };
   }
   return undefined;
 }

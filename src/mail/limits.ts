@@ -72,6 +72,8 @@ export const limits = {
   claimLookAhead: 8,
   /** How long drain sleeps at most: finds the mail of a writer that died before waking it. */
   lookMs: 30 * SECOND,
+  /** How often systemd is told how a service is doing, at most. */
+  statusMs: 1 * SECOND,
   /** How long a stopping program lets its work in flight finish. */
   stopMs: 30 * SECOND,
   /** How long drain waits before it tries again to work on a spool that failed: doubling, and at most. */

@@ -4,6 +4,7 @@ import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
+import { SdNotify } from '../host/sd-notify.ts';
 import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { addressFault } from '../mail/address-fault.ts';
@@ -20,6 +21,7 @@ import { Ledger } from './ledger.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
 import { Relay } from './relay.ts';
+import { reportWork } from './report-work.ts';
 import { withSenderPolicy, type SenderRules } from './sender-policy.ts';
 import { watchKeys } from './watch-keys.ts';
 
@@ -122,6 +124,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
       );
     });
     journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
+    void reportWork(proxy.address, relay, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     ledger.close();

@@ -31,6 +31,8 @@ export class Relay {
   readonly recipientsMax: number;
   /** Nothing is refused for good: every 5.x.x is given as a 4.x.x. */
   readonly softBounce: boolean;
+  /** Verdicts given so far. */
+  readonly given = { sent: 0, deferred: 0, failed: 0 };
   /** Recipients that are being sent, by message: a second post of one waits for its verdict. */
   readonly #inProgress = new Map<string, Promise<Verdict>>();
 
@@ -84,6 +86,7 @@ export class Relay {
     const inOrder = envelope.recipients
       .map((recipient) => byRecipient.get(recipient) ?? lost(recipient))
       .map((verdict) => (this.softBounce ? softened(verdict) : verdict));
+    for (const { status } of inOrder) this.given[statusClass(status) ?? 'deferred'] += 1;
     this.#journal.verdicts(id, envelope.sender, inOrder);
     return inOrder;
   }

@@ -81,7 +81,7 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
   assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'pipe/exim-pipe.ts']);
-  const dgram = importsOf('host/journal-sink.ts').filter(({ module }) => module === 'unix-dgram');
+  const dgram = importsOf('host/unix-datagram.ts').filter(({ module }) => module === 'unix-dgram');
   assert.deepEqual(
     dgram.map(({ typeOnly }) => typeOnly),
     [true, false],
