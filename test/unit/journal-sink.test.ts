@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { encodeEntry, type Entry } from '../../src/host/journal-sink.ts';
 import { Journal } from '../../src/host/journal.ts';
 import { holds } from '../support/holds.ts';
+import { inCheckout } from '../support/program.ts';
 
 test('an entry is KEY=value lines, in the native protocol of the journal', () => {
   const entry: Entry = { text: 'sent', priority: 6, fields: { MAIL_ID: 'ab', MAIL_ATTEMPT: 2 } };
@@ -161,4 +163,47 @@ test('a line names ten recipients and counts the rest, the fields have them all'
   journal.postponed(mail('s@c'), 1, recipients, '4.4.1', 'down', 1000);
   assert.match(entries[0]?.text ?? '', /<r9@b> and 2 more/);
   assert.deepEqual(entries[0]?.fields['MAIL_RECIPIENT'], recipients);
+});
+
+/** Every event, as each of its entries is written: the catalog may name only what all of them have. */
+function entriesByEvent(): Map<unknown, Entry[]> {
+  const entries: Entry[] = [];
+  const journal = new Journal((entry) => entries.push(entry));
+  for (const call of Object.values(calls)) call(journal, 'a@b');
+  for (const state of ['sent', 'pending', 'failed']) {
+    const recipient = { address: 'a@b', state, status: '4.0.0', reason: 'x' };
+    journal.attempted(mail('s@c'), 1, [recipient], 60_000, 0);
+  }
+  journal.requestRefused('127.0.0.1:1', undefined, 400, 'x');
+  const byEvent = new Map<unknown, Entry[]>();
+  for (const entry of entries) {
+    const id = entry.fields['MESSAGE_ID'];
+    byEvent.set(id, [...(byEvent.get(id) ?? []), entry]);
+  }
+  return byEvent;
+}
+
+/** The catalog's texts by their ids. */
+function catalog(): Map<string, string> {
+  const text = readFileSync(inCheckout('systemd/appengine-mailer.catalog'), 'utf8');
+  const parts = text.replace(/^#.*\n/gm, '').split(/^-- (?=[0-9a-f]{32}$)/m);
+  return new Map(parts.slice(1).map((part) => [part.slice(0, 32), part.slice(33)]));
+}
+
+test('journalctl -x explains every event: the catalog has each id once, and no other', () => {
+  const ids = [...entriesByEvent().keys()].map(String);
+  assert.deepEqual([...catalog().keys()].toSorted(), ids.toSorted());
+  for (const text of catalog().values()) {
+    assert.match(text, /^Subject: \S.*\nDefined-By: appengine-mailer\nDocumentation: man:\S+\n\n\S/);
+  }
+});
+
+test('the catalog names no field that an entry of its event may lack', () => {
+  const texts = catalog();
+  for (const [id, entries] of entriesByEvent()) {
+    for (const [, field = ''] of texts.get(String(id))?.matchAll(/@(\w+)@/g) ?? []) {
+      const lacking = entries.filter(({ fields }) => fields[field] === undefined);
+      assert.deepEqual(lacking, [], `${field} in the catalog's text of ${String(id)}`);
+    }
+  }
 });
