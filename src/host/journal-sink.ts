@@ -36,7 +36,7 @@ const prefixedSink: Sink = ({ priority, text }) => {
 
 /** Datagrams of systemd's native journal protocol; an entry that it does not take goes to stderr. */
 function nativeSink(): Sink {
-  const send = unixDatagrams('/run/systemd/journal/socket');
+  const { send } = unixDatagrams('/run/systemd/journal/socket');
   return (entry) => send(encodeEntry(entry), () => prefixedSink(entry));
 }
 

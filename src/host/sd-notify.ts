@@ -1,6 +1,6 @@
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
-import { unixDatagrams, type Send } from './unix-datagram.ts';
+import { unixDatagrams } from './unix-datagram.ts';
 
 /**
  * Tells systemd how a service is doing (sd_notify(3)): that it is ready, a line for `systemctl status`, a
@@ -10,7 +10,7 @@ import { unixDatagrams, type Send } from './unix-datagram.ts';
  * service and starts it anew.
  */
 export class SdNotify {
-  readonly #send: Send | undefined;
+  readonly #path: string | undefined;
   /** How often there has to be a sign of life: half of what the watchdog allows, Infinity without one. */
   readonly #beatMs: number;
   #status = '';
@@ -20,13 +20,13 @@ export class SdNotify {
 
   constructor(environment: NodeJS.ProcessEnv = process.env) {
     const { NOTIFY_SOCKET: path, WATCHDOG_USEC: microseconds } = environment;
-    this.#send = path ? unixDatagrams(path) : undefined;
+    this.#path = path;
     this.#beatMs = path && microseconds ? Number(microseconds) / 2000 : Infinity;
   }
 
   /** The service does its work, and `status` says how it goes. The first call says that it is ready. */
   working(status: () => string): void {
-    if (!this.#send) return;
+    if (!this.#path) return;
     this.#untold = this.#sinceToldMs() < this.#pauseMs();
     if (this.#untold) return;
     const text = printable(status());
@@ -60,9 +60,11 @@ export class SdNotify {
   }
 
   #tell(lines: readonly string[]): void {
-    if (lines.length === 0) return;
-    this.#send?.(Buffer.from(lines.join('\n')), ({ message }) => {
+    if (!this.#path || lines.length === 0) return;
+    const socket = unixDatagrams(this.#path);
+    socket.send(Buffer.from(lines.join('\n')), ({ message }) => {
       process.stderr.write(`<4>systemd cannot be told ${lines.join(', ')}: ${message}\n`);
     });
+    socket.close();
   }
 }

@@ -8,6 +8,7 @@ declare module 'unix-dgram' {
       path: string,
       done: (error?: Error) => void,
     ): void;
+    close(): void;
   }
   export function createSocket(type: 'unix_dgram'): UnixDatagramSocket;
 }
