@@ -15,6 +15,8 @@ const machine = {
   openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
   nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
   python3: () => exists('/usr/bin/python3') || 'it needs python3',
+  systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',
+  mandoc: () => exists('/usr/bin/mandoc') || 'it needs mandoc',
   curl: () => exists('/usr/bin/curl') || 'it needs curl',
   machines: () =>
     ['/usr/bin/systemd-nspawn', '/usr/bin/mmdebstrap'].every(exists) ||

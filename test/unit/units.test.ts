@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
+import { needs } from '../support/needs.ts';
+import { inCheckout, run } from '../support/program.ts';
+import { scratch } from '../support/scratch.ts';
+
+const units = ['appengine-mailer.service', 'appengine-mailer-proxy.service'];
+
+const textOf = (file: string) => readFileSync(inCheckout(`systemd/${file}`), 'utf8');
+
+/** The values of a setting, in their order. */
+function values(unit: string, name: string): string[] {
+  return [...textOf(unit).matchAll(new RegExp(`^${name}=(.*)$`, 'gm'))].map(
+    ([, text = '']) => text,
+  );
+}
+
+/** A time span of systemd.time(7), of one unit. */
+function milliseconds([text = '']: string[]): number {
+  const [, number, unit = ''] = /^(\d+)(s|min)$/.exec(text) ?? [];
+  return Number(number) * (unit === 's' ? 1000 : 60_000);
+}
+
+for (const unit of units) {
+  test(`${unit}: systemd-analyze security is at most 1.2`, needs('systemd'), async (t) => {
+    const args = ['security', '--offline=true', '--threshold=12', inCheckout(`systemd/${unit}`)];
+    const { code, stdout } = await run(t, '/usr/bin/systemd-analyze', args);
+    assert.equal(code, 0, stdout.toString());
+    const [, level] = /exposure level for \S+: (\d+\.\d+)/.exec(stdout.toString()) ?? [];
+    assert.ok(Number(level) <= 1.2, `${level}`);
+  });
+
+  test(`${unit}: systemd finds nothing wrong with it`, needs('systemd'), async (t) => {
+    // The programs are not installed here.
+    const text = textOf(unit).replace(/\/usr\/s?bin\/appengine-mailer(?:-proxy)?/g, '/bin/true');
+    const file = join(scratch(t), unit);
+    writeFileSync(file, text);
+    const { code, stderr } = await run(t, '/usr/bin/systemd-analyze', ['verify', '--man=no', file]);
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, new RegExp(unit.replaceAll('.', '\\.')));
+  });
+
+  test(`${unit}: what is slow on purpose is not killed for it`, () => {
+    const watchdog = milliseconds(values(unit, 'WatchdogSec'));
+    // Waiting for another writer stops everything: three times in a turn is the worst that is known.
+    assert.ok(limits.busyMs < watchdog / 2 && 3 * limits.busyMs + limits.lookMs < watchdog);
+    assert.ok(limits.stopMs < milliseconds(values(unit, 'TimeoutStopSec')));
+  });
+
+  test(`${unit}: secrets are handed over by systemd and leave no core file (law 10)`, () => {
+    const text = textOf(unit);
+    assert.doesNotMatch(text, /^Environment=/m);
+    assert.match(text, /^LimitCORE=0$/m);
+    for (const exec of values(unit, 'ExecStart')) assert.doesNotMatch(exec, /secret/i);
+  });
+
+  test(`${unit}: without a configuration it is skipped, and it never stops trying`, () => {
+    assert.match(
+      values(unit, 'ConditionPathExists')[0] ?? '',
+      /^\/etc\/envdir\/GMAIL_SECRET_KEYS?$/,
+    );
+    assert.deepEqual(values(unit, 'StartLimitIntervalSec'), ['0']);
+    assert.deepEqual(values(unit, 'Restart'), ['always']);
+  });
+}
+
+test('both units are hardened alike', () => {
+  const [drain, proxy] = units.map((unit) => textOf(unit).split('\nUMask=')[1]);
+  assert.equal(drain, proxy);
+});
+
+test(
+  'the account, and the folder of the spool for its group, are made as DESIGN says',
+  needs('systemd', 'root'),
+  async (t) => {
+    const root = scratch(t);
+    mkdirSync(join(root, 'etc'));
+    const file = (kind: string) => inCheckout(`systemd/appengine-mailer.${kind}`);
+    const users = await run(t, '/usr/bin/systemd-sysusers', ['--root', root, file('sysusers')]);
+    assert.equal(users.code, 0, users.stderr);
+    const accounts = readFileSync(join(root, 'etc/passwd'), 'utf8');
+    const [, uid, gid] = /^appengine-mailer:.*?:(\d+):(\d+):.*nologin$/m.exec(accounts) ?? [];
+
+    const args = ['--root', root, '--create', file('tmpfiles')];
+    const folders = await run(t, '/usr/bin/systemd-tmpfiles', args);
+    assert.equal(folders.code, 0, folders.stderr);
+    const spool = statSync(join(root, 'var/spool/appengine-mailer'));
+    assert.equal(spool.mode & 0o7777, 0o2770);
+    assert.deepEqual([spool.uid, spool.gid].map(String), [uid, gid]);
+  },
+);
