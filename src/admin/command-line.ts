@@ -5,6 +5,7 @@ import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { printable } from '../mail/printable.ts';
 import { proxyCommand } from '../proxy/command.ts';
+import { completionCommand } from './completion.ts';
 import { queueCommand } from './queue/command.ts';
 
 /**
@@ -61,6 +62,7 @@ const programs = {
       .command(drainCommand)
       .command(proxyCommand)
       .command(queueCommand)
+      .command(completionCommand)
       .demandCommand(1, 'Name a command.'),
   gmail: (yargs: Argv) => yargs.command(gmailCommand),
 };
