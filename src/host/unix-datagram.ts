@@ -4,8 +4,8 @@ import type * as unixDatagram from 'unix-dgram';
 /** A socket that datagrams are sent from; while it is open the process does not end by itself. */
 export interface Datagrams {
   /** Sends one at once or never; `failed` is told why not. */
-  send(datagram: Buffer, failed: (error: Error) => void): void;
-  close(): void;
+  send: (datagram: Buffer, failed: (error: Error) => void) => void;
+  close: () => void;
 }
 
 /** Datagrams to a Unix socket, which Node's own dgram has not. The native module is loaded here. */

@@ -25,7 +25,7 @@ export class ServiceManager {
       ...(watchdogMs !== undefined && { WATCHDOG_USEC: String(watchdogMs * 1000) }),
     };
     const { createSocket } = createRequire(import.meta.url)('unix-dgram') as {
-      createSocket(type: 'unix_dgram'): Server;
+      createSocket: (type: 'unix_dgram') => Server;
     };
     const server = createSocket('unix_dgram');
     server.on('message', (datagram) => {

@@ -194,7 +194,10 @@ test('journalctl -x explains every event: the catalog has each id once, and no o
   const ids = [...entriesByEvent().keys()].map(String);
   assert.deepEqual([...catalog().keys()].toSorted(), ids.toSorted());
   for (const text of catalog().values()) {
-    assert.match(text, /^Subject: \S.*\nDefined-By: appengine-mailer\nDocumentation: man:\S+\n\n\S/);
+    assert.match(
+      text,
+      /^Subject: \S.*\nDefined-By: appengine-mailer\nDocumentation: man:\S+\n\n\S/,
+    );
   }
 });
 

@@ -9,7 +9,8 @@ import { scratch } from '../support/scratch.ts';
 
 const units = ['appengine-mailer.service', 'appengine-mailer-proxy.service'];
 
-const textOf = (file: string) => readFileSync(inCheckout(`systemd/${file}`), 'utf8');
+const fileOf = (name: string) => inCheckout(`systemd/${name}`);
+const textOf = (name: string) => readFileSync(fileOf(name), 'utf8');
 
 /** The values of a setting, in their order. */
 function values(unit: string, name: string): string[] {
@@ -26,7 +27,7 @@ function milliseconds([text = '']: string[]): number {
 
 for (const unit of units) {
   test(`${unit}: systemd-analyze security is at most 1.2`, needs('systemd'), async (t) => {
-    const args = ['security', '--offline=true', '--threshold=12', inCheckout(`systemd/${unit}`)];
+    const args = ['security', '--offline=true', '--threshold=12', fileOf(unit)];
     const { code, stdout } = await run(t, '/usr/bin/systemd-analyze', args);
     assert.equal(code, 0, stdout.toString());
     const [, level] = /exposure level for \S+: (\d+\.\d+)/.exec(stdout.toString()) ?? [];
@@ -78,13 +79,16 @@ test(
   async (t) => {
     const root = scratch(t);
     mkdirSync(join(root, 'etc'));
-    const file = (kind: string) => inCheckout(`systemd/appengine-mailer.${kind}`);
-    const users = await run(t, '/usr/bin/systemd-sysusers', ['--root', root, file('sysusers')]);
+    const users = await run(t, '/usr/bin/systemd-sysusers', [
+      '--root',
+      root,
+      fileOf('appengine-mailer.sysusers'),
+    ]);
     assert.equal(users.code, 0, users.stderr);
     const accounts = readFileSync(join(root, 'etc/passwd'), 'utf8');
     const [, uid, gid] = /^appengine-mailer:.*?:(\d+):(\d+):.*nologin$/m.exec(accounts) ?? [];
 
-    const args = ['--root', root, '--create', file('tmpfiles')];
+    const args = ['--root', root, '--create', fileOf('appengine-mailer.tmpfiles')];
     const folders = await run(t, '/usr/bin/systemd-tmpfiles', args);
     assert.equal(folders.code, 0, folders.stderr);
     const spool = statSync(join(root, 'var/spool/appengine-mailer'));
