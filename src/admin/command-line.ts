@@ -3,6 +3,7 @@ import { gmailCommand } from '../client/command.ts';
 import { drainCommand } from '../drain/command.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { loadDefaults } from '../host/settings.ts';
+import { version } from '../host/version.ts';
 import { printable } from '../mail/printable.ts';
 import { proxyCommand } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
@@ -28,6 +29,8 @@ export async function runCommandLine(
     await programs[program](
       yargs([...args])
         .scriptName(program)
+        // yargs looks for a package.json in the working directory.
+        .version(version())
         .locale('en'),
     )
       .strict()

@@ -59,10 +59,22 @@ export function openDatabase(file: string, format: Format): Database.Database {
   }
 }
 
-/** Opens a file as it is; it must exist. Also serves the lock files, which hold nothing. */
+/**
+ * Opens a file as it is; it must exist. Also serves the lock files, which hold nothing. Throws
+ * DatabaseUnusable when this Node.js cannot load SQLite.
+ */
 export function connect(file: string): Database.Database {
   const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
-  return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+  try {
+    return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_DLOPEN_FAILED') throw error;
+    const { version, versions } = process;
+    throw new DatabaseUnusable(
+      `Node.js ${version} (ABI ${versions.modules}) cannot load ${nativeBinding}, which is built for ` +
+        'another: install Node.js 20, or an appengine-mailer for this one',
+    );
+  }
 }
 
 /**

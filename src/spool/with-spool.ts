@@ -59,7 +59,7 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   }
   return new Failure(
     exitCodes.spool,
-    existsSync(file)
+    name === 'DatabaseUnusable' || existsSync(file)
       ? `the spool ${folder} cannot be used: ${message}`
       : `there is no spool in ${folder}: name its folder with --spool or APPENGINE_MAILER_SPOOL`,
   );

@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+import { exitCodes, Failure } from '../host/failure.ts';
+import { loadDefaults } from '../host/settings.ts';
+import { defaultSpool } from '../spool/spool.ts';
+import { withSpool } from '../spool/with-spool.ts';
+
+// The package's part of an upgrade: brings the spool up to date where no drain runs that did so, since
+// exim-pipe takes mail there all the same.
+try {
+  loadDefaults('/etc/default/appengine-mailer');
+  const folder = process.env['APPENGINE_MAILER_SPOOL'] || defaultSpool;
+  await withSpool(folder, 'drain', async () => {});
+} catch (error) {
+  const exitCode = error instanceof Failure ? error.exitCode : exitCodes.defect;
+  if (exitCode !== exitCodes.busy) {
+    console.error(`appengine-mailer: ${(error as Error).message}`);
+    process.exitCode = exitCode;
+  }
+}
