@@ -17,6 +17,8 @@ const machine = {
   python3: () => exists('/usr/bin/python3') || 'it needs python3',
   systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',
   mandoc: () => exists('/usr/bin/mandoc') || 'it needs mandoc',
+  debhelper: () => exists('/usr/bin/dh') || 'it needs debhelper and po-debconf',
+  lintian: () => exists('/usr/bin/lintian') || 'it needs lintian',
   curl: () => exists('/usr/bin/curl') || 'it needs curl',
   machines: () =>
     ['/usr/bin/systemd-nspawn', '/usr/bin/mmdebstrap'].every(exists) ||

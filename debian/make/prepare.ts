@@ -1,0 +1,90 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildSync } from 'esbuild';
+import { version } from '../../src/host/version.ts';
+
+/** What runs of the packages that are not bundled: they load, or are, native code. */
+const nativeModules = [
+  'better-sqlite3/build/Release/better_sqlite3.node',
+  'unix-dgram/package.json',
+  'unix-dgram/lib/unix_dgram.js',
+  'unix-dgram/build/Release/unix_dgram.node',
+  'bindings/package.json',
+  'bindings/bindings.js',
+  'file-uri-to-path/package.json',
+  'file-uri-to-path/index.js',
+];
+
+/** Programs that are bundled here; exim-pipe.cjs is of `npm run build`. */
+const programs = ['appengine-mailer', 'gmail', 'migrate-spool'];
+
+/**
+ * Fills a folder with what the Debian packages ship of our program: `lib` has one file a program and
+ * the native modules, `completions` what bash reads. Needs `npm run build` before. Returns the names
+ * of the npm packages whose code is in it.
+ */
+export function prepare(folder: string): Set<string> {
+  rmSync(folder, { recursive: true, force: true });
+  const lib = join(folder, 'lib');
+  const packages = bundle(lib);
+  cpSync('dist/exim-pipe.cjs', join(lib, 'exim-pipe.cjs'));
+  for (const file of nativeModules) {
+    const from = join('node_modules', file);
+    if (from.endsWith('.node')) checkLinks(from);
+    cpSync(from, join(lib, from));
+    packages.add(packageOf(from) ?? from);
+  }
+  // For --version.
+  writeFileSync(join(lib, 'package.json'), `${JSON.stringify({ version: version() })}\n`);
+  const completions = join(folder, 'completions');
+  mkdirSync(completions);
+  const script = run(process.execPath, [join(lib, 'appengine-mailer.mjs'), 'completion']);
+  writeFileSync(join(completions, 'appengine-mailer'), script);
+  return packages;
+}
+
+function bundle(outdir: string): Set<string> {
+  const { metafile, outputFiles } = buildSync({
+    entryPoints: programs.map((name) => `src/bin/${name}.ts`),
+    outdir,
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    // Bundled packages that are CommonJS call require, which ES modules have not.
+    banner: {
+      js: "import { createRequire as requireOf } from 'node:module';\nconst require = requireOf(import.meta.url);",
+    },
+    logLevel: 'warning',
+    metafile: true,
+    write: false,
+  });
+  mkdirSync(outdir, { recursive: true });
+  for (const { path, text } of outputFiles) {
+    // The Node.js that the package depends on, not the first of somebody's PATH.
+    writeFileSync(path, text.replace(/^#!.*/, '#!/usr/bin/node'), { mode: 0o755 });
+  }
+  const used = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
+  return new Set(used.flatMap((file) => packageOf(file) ?? []));
+}
+
+/** Node of Debian links what is built with it to libnode.so, which no other Node has. */
+function checkLinks(addon: string): void {
+  if (!run('readelf', ['-d', addon]).includes('[libnode.so')) return;
+  throw new Error(
+    `${addon} is linked to libnode.so: it was built with Debian's Node.js and loads in no other; ` +
+      'run npm ci with the Node.js of nodejs.org or NodeSource',
+  );
+}
+
+function packageOf(file: string): string | undefined {
+  return /^node_modules\/(?<name>@[^/]+\/[^/]+|[^/]+)/.exec(file)?.groups?.['name'];
+}
+
+function run(program: string, args: readonly string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
+  if (status === 0) return stdout;
+  throw new Error(`${program} ${args.join(' ')} failed: ${error?.message ?? stderr}`);
+}

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { prepare } from '../../debian/make/prepare.ts';
+import { version } from '../../src/host/version.ts';
+import { drainLock } from '../../src/spool/drain-lock.ts';
+import { inCheckout, run } from '../support/program.ts';
+import { scratch } from '../support/scratch.ts';
+
+const message = 'MAIL FROM:<s@example.com>\nRCPT TO:<r@example.org>\nDATA\n\nx\n.\n';
+
+test('debian/copyright names every npm package whose code is in the packages', (t) => {
+  const packages = prepare(scratch(t));
+  for (const known of ['undici', 'yargs', 'unix-dgram']) assert.ok(packages.has(known), known);
+  const copyright = readFileSync(inCheckout('debian/copyright'), 'utf8');
+  const named = new Set(
+    [...copyright.matchAll(/ node_modules\/(\S+)\/\*$/gm)].map(([, name]) => name),
+  );
+  const unnamed = [...packages].filter((name) => !named.has(name));
+  assert.deepEqual(unnamed, []);
+});
+
+test('the programs run without the checkout: version, help, a message into the queue and out of a list', async (t) => {
+  const lib = prepared(t);
+  for (const program of ['appengine-mailer.mjs', 'gmail.mjs']) {
+    const told = await run(t, process.execPath, [join(lib, program), '--version'], { cwd: '/' });
+    assert.equal(told.stdout.toString(), `${version()}\n`);
+    const help = await run(t, process.execPath, [join(lib, program), '--help']);
+    assert.equal(help.code, 0);
+    assert.match(help.stdout.toString(), new RegExp(`^${program.replace('.mjs', '')} `));
+  }
+  const spool = folder(t);
+  const taken = await eximPipe(t, lib, spool);
+  assert.equal(taken.code, 0, taken.stdout.toString());
+  const queue = [join(lib, 'appengine-mailer.mjs'), 'queue', '--json', '--spool', spool];
+  const listed = await run(t, process.execPath, queue);
+  assert.equal((JSON.parse(listed.stdout.toString()) as { exim_id: string }).exim_id, 'abc');
+});
+
+test('migrate-spool makes the spool what the programs need, and leaves it to a drain at work', async (t) => {
+  const lib = prepared(t);
+  const spool = folder(t);
+  const env = { APPENGINE_MAILER_SPOOL: spool };
+  const migrate = async () => run(t, process.execPath, [join(lib, 'migrate-spool.mjs')], { env });
+
+  const lock = drainLock(spool);
+  const told = await migrate();
+  assert.deepEqual([told.code, told.stderr], [0, '']);
+  assert.ok(!existsSync(join(spool, 'spool.db')));
+  lock?.release();
+
+  assert.equal((await migrate()).code, 0);
+  const queue = [join(lib, 'appengine-mailer.mjs'), 'queue', '--json'];
+  assert.equal((await run(t, process.execPath, queue, { env })).code, 0);
+});
+
+test('law 1: with native modules for another Node.js, mail stays with Exim, and each program says why', async (t) => {
+  const lib = prepared(t);
+  const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+  writeFileSync(join(lib, addon), 'of another machine');
+  const spool = folder(t);
+  const why = new RegExp(
+    `Node\\.js ${process.version} \\(ABI \\d+\\) cannot load .*${addon}.*: install`,
+  );
+
+  const pipe = await eximPipe(t, lib, spool);
+  assert.equal(pipe.code, 75);
+  assert.match(pipe.stdout.toString(), why);
+  assert.equal(pipe.stdout.toString().split('\n').length, 2, 'one line');
+
+  const env = { GMAIL_SECRET_KEY: 'key', GMAIL_PROXY_URL: 'http://127.0.0.1:9/', HOME: spool };
+  for (const command of ['drain', 'queue']) {
+    const args = [join(lib, 'appengine-mailer.mjs'), command, '--spool', spool];
+    const { code, stderr } = await run(t, process.execPath, args, { env });
+    assert.equal(code, 74, stderr);
+    assert.match(stderr, why);
+    assert.equal(stderr.split('\n').length, 2, 'one line');
+  }
+  const help = await run(t, process.execPath, [join(lib, 'appengine-mailer.mjs'), '--help']);
+  assert.equal(help.code, 0, help.stderr);
+});
+
+/** What the packages have in /usr/lib/appengine-mailer, in a folder of the test's. */
+function prepared(t: TestContext): string {
+  const to = scratch(t);
+  prepare(to);
+  return join(to, 'lib');
+}
+
+function folder(t: TestContext): string {
+  const spool = join(scratch(t), 'spool');
+  mkdirSync(spool);
+  return spool;
+}
+
+async function eximPipe(t: TestContext, lib: string, spool: string) {
+  const args = [join(lib, 'exim-pipe.cjs'), '--spool', spool, 'abc'];
+  return run(t, process.execPath, args, { input: message });
+}
