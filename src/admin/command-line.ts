@@ -7,6 +7,7 @@ import { version } from '../host/version.ts';
 import { printable } from '../mail/printable.ts';
 import { proxyCommand } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
+import { eximCommand } from './exim/command.ts';
 import { queueCommand } from './queue/command.ts';
 
 /**
@@ -66,6 +67,7 @@ const programs = {
       .command(proxyCommand)
       .command(queueCommand)
       .command(completionCommand)
+      .command(eximCommand)
       .demandCommand(1, 'Name a command.'),
   gmail: (yargs: Argv) => yargs.command(gmailCommand),
 };

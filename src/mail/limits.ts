@@ -143,6 +143,9 @@ export const limits = {
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 
+  /** How long a program of the system may take that `exim` and `check` run, such as update-exim4.conf. */
+  commandMs: 60 * SECOND,
+
   /** Clock difference that a signature survives (Standard Webhooks). */
   toleranceMs: 300 * SECOND,
   /** Retry-After of the proxy when it stops or its ledger or backend fails. */
