@@ -25,7 +25,11 @@ export function eximStatus(): { enabled: boolean; text: string } {
     const old = presence === 'other' ? '; its files are of another version: say enable again' : '';
     return { enabled: true, text: `enabled: Exim hands mail for other hosts to the queue${old}` };
   }
-  const half =
-    presence === 'none' ? '' : ', although files of it are there: say enable or disable again';
-  return { enabled: false, text: `not enabled${half} (Exim: ${text})` };
+  if (presence === 'none') {
+    return { enabled: false, text: 'not enabled: Exim does not hand its mail to the queue' };
+  }
+  return {
+    enabled: false,
+    text: `not enabled, although files of it are there: say enable or disable again (Exim: "${text}")`,
+  };
 }
