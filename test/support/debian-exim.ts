@@ -1,9 +1,18 @@
-import { appendFileSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { installPipe } from '../../src/bin/install-pipe.ts';
 import { replaceFile } from '../../src/host/replace-file.ts';
 import { inCheckout, run, start, type Ended, type Program } from './program.ts';
+import { readSpool, type Spooled } from './read-spool.ts';
 import { scratch } from './scratch.ts';
 
 /** An Exim of Debian as an administrator may have set it up. */
@@ -15,6 +24,12 @@ export interface DebianSetting {
   settings?: string;
 }
 
+/** How `appengine-mailer` ended, and what it printed. */
+export interface Said {
+  code: number | null;
+  said: string;
+}
+
 /**
  * This machine's Exim, with /etc/exim4 and all, in a root of the test's own: what is written there is in
  * memory, over this machine's files, and gone with the test. Has the account, the pipe and the spool as
@@ -22,13 +37,15 @@ export interface DebianSetting {
  */
 export class DebianExim {
   readonly t: TestContext;
-  readonly spool = '/var/spool/appengine-mailer';
+  /** What /var/spool/appengine-mailer is in that root, where the test can open it. */
+  readonly spool: string;
   readonly #root: string;
   readonly #keeper: Program;
 
-  private constructor(t: TestContext, root: string, keeper: Program) {
+  private constructor(t: TestContext, folder: string, keeper: Program) {
     this.t = t;
-    this.#root = root;
+    this.spool = join(folder, 'spool');
+    this.#root = join(folder, 'memory', 'root');
     this.#keeper = keeper;
   }
 
@@ -37,16 +54,18 @@ export class DebianExim {
     { type = 'smarthost', split = false, settings = '' }: DebianSetting = {},
   ): Promise<DebianExim> {
     const folder = scratch(t);
+    const spool = join(folder, 'spool');
+    mkdirSync(spool);
+    chownSync(spool, ID, ID);
+    chmodSync(spool, 0o2770);
     const args = ['-m', '--propagation', 'unchanged', '/bin/sh', '-ec', MOUNT, 'sh'];
     const keeper = start(t, 'unshare', [...args, folder, inCheckout('.')]);
     await keeper.says(/^mounted$/m);
-    const exim = new DebianExim(t, join(folder, 'root'), keeper);
+    const exim = new DebianExim(t, folder, keeper);
 
     exim.append('/etc/passwd', `${ACCOUNT}:x:${ID}:${ID}::/nonexistent:/usr/sbin/nologin\n`);
     exim.append('/etc/group', `${ACCOUNT}:x:${ID}:\n`);
     installPipe(inCheckout('.'), exim.path('/usr/lib/appengine-mailer'));
-    mkdirSync(exim.path(exim.spool), { mode: 0o2770 });
-    chownSync(exim.path(exim.spool), ID, ID);
     const lines = [
       `dc_eximconfig_configtype='${type}'`,
       "dc_smarthost='smarthost.invalid'",
@@ -101,11 +120,48 @@ export class DebianExim {
     return stdout.toString();
   }
 
-  /** Runs `appengine-mailer ARGS…` in this root; returns exit code and all that it says. */
-  async appengineMailer(...args: string[]): Promise<{ code: number | null; said: string }> {
-    const program = [inCheckout('dist/bin/appengine-mailer.js'), ...args];
-    const { code, stdout, stderr } = await this.run(process.execPath, ...program);
+  /** Runs `appengine-mailer ARGS…` in this root, through the program `by` if one is given, to its end. */
+  async appengineMailer(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    by: readonly string[] = [],
+  ): Promise<Said> {
+    const program = inCheckout('dist/bin/appengine-mailer.js');
+    const words = [...by, process.execPath, program, ...args];
+    const started = this.start('env', words, { env, input: '' });
+    const { code, stdout, stderr } = await started.ended;
     return { code, said: `${stdout}${stderr}` };
+  }
+
+  /** Runs `appengine-mailer exim ARGS…`, which must succeed. */
+  async switch(...args: string[]): Promise<string> {
+    const { code, said } = await this.appengineMailer(['exim', ...args]);
+    if (code !== 0) throw new Error(`exim ${args.join(' ')}: ${code} ${said}`);
+    return said;
+  }
+
+  /** Gives Exim a message as sendmail(8) does, and waits until it has been tried. */
+  async send(sender: string, recipients: readonly string[], message = MESSAGE): Promise<void> {
+    const args = ['-odi', '-oi', '-f', sender, '--', ...recipients];
+    const { code, stderr } = await this.start('/usr/sbin/sendmail', args, { input: message }).ended;
+    if (code !== 0) throw new Error(`sendmail: ${code} ${stderr}`);
+  }
+
+  /** What the spool holds. */
+  spooled(): Spooled[] {
+    return readSpool(this.spool);
+  }
+
+  /** How many messages are in Exim's queue. */
+  async queued(): Promise<number> {
+    return Number(await this.succeeds('exim4', '-bpc'));
+  }
+
+  /** Everything that says how Exim is configured: each file with its mode, owner and content. */
+  async configuration(): Promise<string> {
+    const folders = '/etc/exim4 /var/lib/exim4 /var/lib/appengine-mailer';
+    const find = `find ${folders} -type f -printf '%p %m %U:%G\\n' -exec sha256sum {} + 2>&1`;
+    return this.succeeds('sh', '-c', `mkdir -p ${folders}; ${find} | sort`);
   }
 
   /** Exim's configuration in force. */
@@ -124,20 +180,24 @@ export class DebianExim {
   }
 }
 
+const MESSAGE = 'Subject: test\n\ntest\n';
 const ACCOUNT = 'appengine-mailer';
 const ID = 64_990;
 
 /** Where the root is no mount point (in a chroot) it cannot be made private, and need not be. */
 const MOUNT = `
 mount --make-rprivate / 2>/dev/null || true
-mount -t tmpfs tmpfs "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-chmod 755 "$1"
-mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
+root="$1/memory/root"
+mkdir "$1/memory"
+mount -t tmpfs -o mode=755 tmpfs "$1/memory"
+mkdir "$1/memory/upper" "$1/memory/work" "$root"
+mount -t overlay -o "lowerdir=/,upperdir=$1/memory/upper,workdir=$1/memory/work" overlay "$root"
 for folder in /proc /dev /tmp "$2"; do
-  mkdir -p "$1/root$folder"
-  mount --rbind "$folder" "$1/root$folder"
+  mkdir -p "$root$folder"
+  mount --rbind "$folder" "$root$folder"
 done
-rm -rf "$1/root/var/spool/exim4"/* "$1/root/var/log/exim4"/* "$1/root/etc/exim4/exim4.conf.localmacros"
+mkdir "$root/var/spool/appengine-mailer"
+mount --bind "$1/spool" "$root/var/spool/appengine-mailer"
+rm -rf "$root/var/spool/exim4"/* "$root/var/log/exim4"/* "$root/etc/exim4/exim4.conf.localmacros"
 echo mounted >&2
 exec cat`;

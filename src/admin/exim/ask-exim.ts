@@ -6,7 +6,7 @@ import { exim } from './debian-config.ts';
 export function eximFault(config: string): string | undefined {
   const { code, stdout, stderr } = runCommand(exim, '-C', config, '-bV');
   if (code === 0) return undefined;
-  return `${stderr}${stdout}`.trim().split('\n').at(-1) ?? `exim4 -bV ends with ${code}`;
+  return (stderr || stdout).trim().replaceAll(/\s+/g, ' ');
 }
 
 /** The value of a macro in a configuration. */

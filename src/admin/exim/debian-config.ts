@@ -38,7 +38,6 @@ export function setSplitLine(confdir: string, line: string): void {
   const file = settingsFile(confdir);
   const text = readFileSync(file, 'utf8');
   const found = SPLIT_LINE.exec(text);
-  if (found?.[0] === line) return;
   const [before, after] = found
     ? [text.slice(0, found.index), text.slice(found.index + found[0].length)]
     : [text === '' || text.endsWith('\n') ? text : `${text}\n`, ''];
