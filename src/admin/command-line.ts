@@ -7,6 +7,7 @@ import { version } from '../host/version.ts';
 import { printable } from '../mail/printable.ts';
 import { proxyCommand } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
+import { checkCommand } from './check/command.ts';
 import { eximCommand } from './exim/command.ts';
 import { queueCommand } from './queue/command.ts';
 
@@ -67,6 +68,7 @@ const programs = {
       .command(proxyCommand)
       .command(queueCommand)
       .command(completionCommand)
+      .command(checkCommand)
       .command(eximCommand)
       .demandCommand(1, 'Name a command.'),
   gmail: (yargs: Argv) => yargs.command(gmailCommand),

@@ -9,13 +9,37 @@ export interface CommandResult {
   stderr: string;
 }
 
+/** Whom to run as; root may. */
+export interface Account {
+  uid: number;
+  gid: number;
+}
+
+/** An account and its group by its name, undefined when there is none. */
+export function findAccount(name: string): Account | undefined {
+  const { code, stdout } = runCommand('getent', 'passwd', name);
+  const [, , uid, gid] = stdout.split(':');
+  return code === 0 ? { uid: Number(uid), gid: Number(gid) } : undefined;
+}
+
 /** Runs a short program of the system to its end, and waits for it. Never throws. */
 export function runCommand(file: string, ...args: string[]): CommandResult {
+  return runCommandWith({}, file, ...args);
+}
+
+/** The same with standard input, and as another account. */
+export function runCommandWith(
+  { input = '', account }: { input?: string; account?: Account | undefined },
+  file: string,
+  ...args: string[]
+): CommandResult {
   const { status, stdout, stderr, error } = spawnSync(file, args, {
     encoding: 'utf8',
     timeout: limits.commandMs,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    input,
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    cwd: '/',
+    ...account,
   });
   return { code: status, stdout: stdout ?? '', stderr: error?.message ?? stderr };
 }

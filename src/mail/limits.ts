@@ -145,6 +145,9 @@ export const limits = {
 
   /** How long a program of the system may take that `exim` and `check` run, such as update-exim4.conf. */
   commandMs: 60 * SECOND,
+  /** `check` complains of a message that waits longer, and of a certificate that is valid for less. */
+  checkAgeMs: 1 * HOUR,
+  checkCertificateMs: 7 * DAY,
 
   /** Clock difference that a signature survives (Standard Webhooks). */
   toleranceMs: 300 * SECOND,

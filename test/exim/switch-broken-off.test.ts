@@ -6,6 +6,7 @@ import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
 
+type Verb = 'enable' | 'disable';
 const UPDATE = '/usr/sbin/update-exim4.conf';
 
 test(
@@ -61,7 +62,7 @@ test(
     ];
     assert.equal(changes.length, 7);
 
-    let state: 'enable' | 'disable' = 'enable';
+    let state: Verb = 'enable';
     const changed = { enable: enabled, disable: before };
     for (const [verb, other] of [
       ['disable', 'enable'],
@@ -73,7 +74,7 @@ test(
         const { code } = await exim.appengineMailer(['exim', verb], env);
         assert.equal(code, null, `${verb} is killed at ${change}`);
         await exim.succeeds('update-exim4.conf');
-        const next = position % 2 === 0 ? verb : other;
+        const next: Verb = position % 2 === 0 ? verb : other;
         await exim.switch(next);
         state = next;
         assert.equal(await exim.configuration(), changed[next], `${verb}, ${change}, ${next}`);

@@ -71,7 +71,7 @@ test(
 
     chmodSync(exim.spool, 0o2770);
     await exim.succeeds('exim4', '-qf');
-    const [handed] = exim.spooled().filter(({ sender }) => sender !== '');
+    const handed = exim.spooled().find(({ sender }) => sender !== '');
     assert.deepEqual(handed?.recipients, [{ address: 'you@remote.example', state: 'pending' }]);
   },
 );

@@ -116,7 +116,8 @@ export class DebianExim {
   /** Runs a program that must succeed, and returns what it prints. */
   async succeeds(file: string, ...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.run(file, ...args);
-    if (code !== 0) throw new Error(`${file} ${args.join(' ')}: ${code} ${stdout}${stderr}`);
+    if (code !== 0)
+      throw new Error(`${file} ${args.join(' ')}: ${code} ${stdout.toString()}${stderr}`);
     return stdout.toString();
   }
 
@@ -130,7 +131,7 @@ export class DebianExim {
     const words = [...by, process.execPath, program, ...args];
     const started = this.start('env', words, { env, input: '' });
     const { code, stdout, stderr } = await started.ended;
-    return { code, said: `${stdout}${stderr}` };
+    return { code, said: `${stdout.toString()}${stderr}` };
   }
 
   /** Runs `appengine-mailer exim ARGS…`, which must succeed. */

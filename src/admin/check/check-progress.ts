@@ -1,0 +1,33 @@
+import { showDuration } from '../../host/duration.ts';
+import { limits } from '../../mail/limits.ts';
+import type { Spool } from '../../spool/spool.ts';
+import { stats } from '../../spool/stats.ts';
+import { fault, ok, type Finding } from './finding.ts';
+
+/** Whether mail goes out: what the spool remembers of the last posts, and its oldest message. */
+export function checkProgress(spool: Spool, now: number): Finding {
+  const { oldestQueuedAt, endpoint } = stats(spool);
+  const { downSince, reason, passedAt } = endpoint;
+  const passed =
+    passedAt === null ? 'nothing was sent yet' : `the last post passed ${ago(passedAt)}`;
+  if (downSince !== null) {
+    return fault(
+      'progress',
+      `the proxy takes no mail since ${showDuration(now - downSince)}: ${reason}; ${passed}`,
+      'mend what the lines above name; the queue waits, and nothing is lost',
+    );
+  }
+  const age = oldestQueuedAt === null ? 0 : now - oldestQueuedAt;
+  if (age > limits.checkAgeMs) {
+    return fault(
+      'progress',
+      `the oldest message has waited for ${showDuration(age)}; ${passed}`,
+      'appengine-mailer queue tells why',
+    );
+  }
+  return ok('progress', passed);
+
+  function ago(time: number): string {
+    return `${showDuration(now - time)} ago`;
+  }
+}

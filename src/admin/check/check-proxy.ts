@@ -1,0 +1,120 @@
+import { connect, type PeerCertificate } from 'node:tls';
+import { showDuration } from '../../host/duration.ts';
+import { limits } from '../../mail/limits.ts';
+import { attempt, type Answer, type Trouble } from '../../wire/attempt.ts';
+import type { Connection } from '../../wire/connection.ts';
+import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
+import { meaningOf } from '../../wire/meaning.ts';
+import { probe, type Wire } from '../../wire/poster.ts';
+import { fault, notChecked, ok, type Finding } from './finding.ts';
+
+/**
+ * Whether the proxy answers, and takes what is signed with our key: by a GET, which every version of the
+ * interface knows, and the probe of v2. Nothing is sent. Without a key of ours the signature is left out.
+ */
+export async function checkProxy(
+  connection: Connection,
+  wire: Wire,
+  hasKey: boolean,
+): Promise<Finding[]> {
+  const stop = new AbortController().signal;
+  const response = await exchange(connection, { method: 'GET', length: 0 }, stop);
+  if (response.kind !== 'response') {
+    const why = 'the proxy is not reached';
+    return [
+      trouble('proxy', response),
+      ...['certificate', 'signature', 'clock'].map((check) => notChecked(check, why)),
+    ];
+  }
+  const reached = reachable(connection, response);
+  const certified = await certificate(connection);
+  if (!hasKey)
+    return [reached, certified, notChecked('signature', 'it takes the key'), clock(response)];
+  if (wire === 'v1') {
+    return [
+      reached,
+      certified,
+      notChecked('signature', 'a server of 2012 knows no probe'),
+      clock(response),
+    ];
+  }
+  const answer = await attempt(connection, probe(), stop);
+  if (answer.kind !== 'clock') return [reached, certified, signature(answer), clock(response)];
+  const again = await attempt(connection, probe(), stop);
+  return [reached, certified, signature(again), clockFinding(connection.clockOffsetMs)];
+}
+
+function reachable({ url }: Connection, { status, headers }: Response): Finding {
+  if (status === 200) return ok('proxy', `${url.href} answers`);
+  const retryAfterMs = undefined;
+  const text = headers['content-type'] === undefined ? '' : String(headers['content-type']);
+  return trouble('proxy', {
+    kind: 'http',
+    status,
+    text: text === '' ? '' : `(${text})`,
+    retryAfterMs,
+  });
+}
+
+function signature(answer: Answer): Finding {
+  if (answer.kind === 'verdicts') return ok('signature', 'the proxy takes our key, and has it too');
+  return trouble('signature', answer);
+}
+
+/** The Date of an answer is exact to a second, and not signed: enough to find a clock that is off. */
+function clock({ headers }: Response): Finding {
+  const date = Date.parse(String(headers['date']));
+  if (Number.isNaN(date)) return notChecked('clock', 'the proxy does not tell its time');
+  return clockFinding(date - Date.now());
+}
+
+function clockFinding(offsetMs: number): Finding {
+  const difference = `differs from the proxy's by ${showDuration(Math.abs(offsetMs))}`;
+  if (Math.abs(offsetMs) <= limits.toleranceMs) return ok('clock', difference);
+  return fault(
+    'clock',
+    `this clock ${difference}`,
+    'set the clocks of both machines right (timedatectl)',
+  );
+}
+
+function trouble(check: string, answer: Trouble | NoResponse): Finding {
+  const { text, remedy } = meaningOf(answer);
+  return fault(
+    check,
+    text,
+    remedy ?? 'see whether the proxy runs and its port can be reached from here',
+  );
+}
+
+/** How long the certificate is still valid. Whether it is to be trusted was seen when the proxy answered. */
+async function certificate({ url }: Connection): Promise<Finding> {
+  if (url.protocol !== 'https:')
+    return ok('certificate', 'none is needed for http: on this machine');
+  const found = await peerCertificate(url);
+  if (found instanceof Error) return notChecked('certificate', found.message);
+  const leftMs = Date.parse(found.valid_to) - Date.now();
+  const left = `valid for ${showDuration(leftMs)}`;
+  if (leftMs > limits.checkCertificateMs) return ok('certificate', left);
+  return fault('certificate', `only ${left}`, 'have it renewed where the proxy runs');
+}
+
+async function peerCertificate({ hostname, port }: URL): Promise<PeerCertificate | Error> {
+  return new Promise((resolve) => {
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const socket = connect({
+      host,
+      servername: /^[\d.]+$|:/.test(host) ? '' : host,
+      port: Number(port || 443),
+      rejectUnauthorized: false,
+      timeout: limits.connectMs,
+    });
+    const end = (result: PeerCertificate | Error) => {
+      resolve(result);
+      socket.destroy();
+    };
+    socket.once('secureConnect', () => end(socket.getPeerCertificate()));
+    socket.once('timeout', () => end(new Error('no answer in time')));
+    socket.once('error', end);
+  });
+}
