@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../host/run-command.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
-import { fault, ok, type Finding } from './finding.ts';
+import { fault, notChecked, ok, type Finding } from './finding.ts';
 
 /** Whether something drains the spool: systemd's unit, or who else has the lock. */
 export function checkDrain(folder: string): Finding {
@@ -10,7 +10,11 @@ export function checkDrain(folder: string): Finding {
   const state = systemd ? runCommand('systemctl', 'is-active', UNIT).stdout.trim() : 'unknown';
   if (state === 'active') return ok('drain', `${UNIT} is active`);
   const otherwise = systemd ? `${UNIT} is ${state}` : 'there is no systemd here';
-  if (isDrained(folder)) return ok('drain', `a drain is at work (${otherwise})`);
+  try {
+    if (isDrained(folder)) return ok('drain', `a drain is at work (${otherwise})`);
+  } catch (error) {
+    return notChecked('drain', (error as Error).message);
+  }
   return fault(
     'drain',
     `nothing sends what is in ${folder}: ${otherwise}`,

@@ -19,13 +19,7 @@ export async function checkProxy(
 ): Promise<Finding[]> {
   const stop = new AbortController().signal;
   const response = await exchange(connection, { method: 'GET', length: 0 }, stop);
-  if (response.kind !== 'response') {
-    const why = 'the proxy is not reached';
-    return [
-      trouble('proxy', response),
-      ...['certificate', 'signature', 'clock'].map((check) => notChecked(check, why)),
-    ];
-  }
+  if (response.kind !== 'response') return unreached(trouble('proxy', response));
   const reached = reachable(connection, response);
   const certified = await certificate(connection);
   if (!hasKey)
@@ -44,16 +38,15 @@ export async function checkProxy(
   return [reached, certified, signature(again), clockFinding(connection.clockOffsetMs)];
 }
 
-function reachable({ url }: Connection, { status, headers }: Response): Finding {
+/** The proxy's fault, and what cannot be checked because of it. */
+export function unreached(proxy: Finding): Finding[] {
+  const others = ['certificate', 'signature', 'clock'];
+  return [proxy, ...others.map((check) => notChecked(check, 'the proxy is not reached'))];
+}
+
+function reachable({ url }: Connection, { status }: Response): Finding {
   if (status === 200) return ok('proxy', `${url.href} answers`);
-  const retryAfterMs = undefined;
-  const text = headers['content-type'] === undefined ? '' : String(headers['content-type']);
-  return trouble('proxy', {
-    kind: 'http',
-    status,
-    text: text === '' ? '' : `(${text})`,
-    retryAfterMs,
-  });
+  return trouble('proxy', { kind: 'http', status, text: '', retryAfterMs: undefined });
 }
 
 function signature(answer: Answer): Finding {

@@ -1,7 +1,7 @@
+import { accessSync, constants, existsSync } from 'node:fs';
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions } from '../../wire/connection-options.ts';
 import { print } from '../print.ts';
@@ -51,46 +51,49 @@ export const checkCommand: CommandModule<object, Arguments> = {
 async function* findings(argv: Arguments): AsyncGenerator<Finding> {
   yield checkExim();
   yield checkPipe();
-  yield* await onSpool(argv.spool, ['spool', 'durable', 'space'], checkSpool);
+  const { spool, progress } = await spoolFindings(argv.spool);
+  yield* spool;
   yield checkDrain(argv.spool);
   const { finding, key } = checkSecret();
   yield finding;
   yield* await proxyFindings(argv, key);
-  yield* await onSpool(argv.spool, ['progress'], (spool) => [checkProgress(spool, Date.now())]);
+  yield progress;
 }
 
-/** What cannot be checked without a spool is said once to be a fault, by the first of the names. */
-async function onSpool(
-  folder: string,
-  [first = '', ...others]: string[],
-  check: (spool: Spool) => Finding[],
-): Promise<Finding[]> {
+async function spoolFindings(folder: string): Promise<{ spool: Finding[]; progress: Finding }> {
   try {
-    return await withSpool(folder, 'operator', async (spool) => check(spool));
+    // SQLite would only say that it cannot open the file.
+    if (existsSync(folder)) accessSync(folder, constants.W_OK);
+    return await withSpool(folder, 'operator', async (spool) => ({
+      spool: checkSpool(spool),
+      progress: checkProgress(spool, Date.now()),
+    }));
   } catch (error) {
-    const { message } = error as Error;
-    if (first !== 'spool') return [notChecked(first, 'the spool cannot be used')];
-    return [
-      fault(
-        first,
-        message,
-        'mend that; where there is no spool yet, starting the service makes it',
-      ),
-      ...others.map((name) => notChecked(name, 'the spool cannot be used')),
-    ];
+    const todo = 'mend that; where there is no spool yet, the service makes it when it starts';
+    return {
+      spool: [
+        fault('spool', (error as Error).message, todo),
+        unusable('durable'),
+        unusable('space'),
+      ],
+      progress: unusable('progress'),
+    };
   }
+}
+
+function unusable(check: string): Finding {
+  return notChecked(check, 'the spool cannot be used');
 }
 
 async function proxyFindings(argv: Arguments, key: Buffer | undefined): Promise<Finding[]> {
   const { openConnection } = await import('../../wire/open-connection.ts');
-  const { checkProxy } = await import('./check-proxy.ts');
+  const { checkProxy, unreached } = await import('./check-proxy.ts');
   let connection;
   try {
     connection = openConnection({ ...argv, secretKey: key ?? NO_KEY });
   } catch (error) {
-    return [
-      fault('proxy', (error as Error).message, 'put its URL into /etc/envdir/GMAIL_PROXY_URL'),
-    ];
+    const todo = 'give it as drain has it: /etc/envdir, /etc/default/appengine-mailer';
+    return unreached(fault('proxy', (error as Error).message, todo));
   }
   try {
     return await checkProxy(connection, argv.wire, key !== undefined);

@@ -1,0 +1,315 @@
+import assert from 'node:assert/strict';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { certificate } from '../support/certificate.ts';
+import { clock } from '../support/clock.ts';
+import { DebianExim } from '../support/debian-exim.ts';
+import { Forwarder } from '../support/forwarder.ts';
+import { needs } from '../support/needs.ts';
+import { inCheckout, run, type Program } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+
+const SPOOL = '/var/spool/appengine-mailer';
+const KEY = '/etc/envdir/GMAIL_SECRET_KEY';
+const URL_FILE = '/etc/envdir/GMAIL_PROXY_URL';
+const ALL = 'exim pipe spool durable space drain secret proxy certificate signature clock progress';
+const OPERATOR = ['setpriv', '--reuid=1', '--regid=64990', '--clear-groups', '--'];
+
+interface Found {
+  check: string;
+  ok: boolean | null;
+  text: string;
+  todo: string | null;
+}
+
+/** A host on which everything is right: Exim is hooked, the proxy runs, and so does drain if wanted. */
+class Host {
+  readonly exim: DebianExim;
+  readonly road: Road;
+  readonly proxy: Program;
+  readonly drain: Program | undefined;
+
+  private constructor(exim: DebianExim, road: Road, proxy: Program, drain: Program | undefined) {
+    this.exim = exim;
+    this.road = road;
+    this.proxy = proxy;
+    this.drain = drain;
+  }
+
+  static async make(t: TestContext, withDrain: boolean): Promise<Host> {
+    const [exim, road] = [await DebianExim.make(t, { split: true }), new Road(t)];
+    const proxy = await road.proxy();
+    await exim.switch('enable');
+    exim.write(KEY, `${road.key}\n`);
+    chmodSync(exim.path(KEY), 0o600);
+    exim.write(URL_FILE, `http://${road.address}/\n`);
+    await exim.send('me@host.example', ['you@remote.example']);
+    if (!withDrain) return new Host(exim, road, proxy, undefined);
+    const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), 'drain'];
+    const drain = exim.start('env', program);
+    await drain.says(/you@remote\.example.* sent/);
+    return new Host(exim, road, proxy, drain);
+  }
+
+  /** Runs `check --json`; returns what it found, and fails if its exit code does not fit. */
+  async check(
+    args: string[] = [],
+    env: NodeJS.ProcessEnv = {},
+    by: string[] = [],
+  ): Promise<Found[]> {
+    const { code, said } = await this.exim.appengineMailer(['check', '--json', ...args], env, by);
+    const lines = said.split('\n').filter((line) => line.startsWith('{'));
+    const found = lines.map((line) => JSON.parse(line) as Found);
+    assert.equal(found.map(({ check }) => check).join(' '), ALL, said);
+    assert.equal(code, found.some(({ ok }) => ok === false) ? 1 : 0, said);
+    for (const { ok, todo } of found) assert.equal(ok === false, todo !== null, said);
+    assert.doesNotMatch(said, /a secret key/);
+    return found;
+  }
+}
+
+const faults = (found: Found[]) => found.filter(({ ok }) => ok === false);
+const names = (found: Found[]) => found.map(({ check }) => check).join(' ');
+
+test('all is well: every line is ok, and the exit code 0', needs('root', 'exim4'), async (t) => {
+  const host = await Host.make(t, true);
+  assert.ok((await host.check()).every(({ ok }) => ok === true));
+  const { code, said } = await host.exim.appengineMailer(['check']);
+  assert.equal(code, 0);
+  const lines = said.trim().split('\n');
+  assert.ok(
+    lines.every((line) => /^ok {4}[a-z]+: [^\n]+$/.test(line)),
+    said,
+  );
+  assert.match(said, /^ok {4}drain: a drain is at work/m);
+  assert.match(said, /^ok {4}progress: the last post passed \d+ m?s ago$/m);
+});
+
+test(
+  'an operator is told what only root can see, and that is no fault (law 10)',
+  needs('root', 'exim4'),
+  async (t) => {
+    const host = await Host.make(t, true);
+    const found = await host.check([], {}, OPERATOR);
+    assert.deepEqual(faults(found), []);
+    const unknown = found.filter(({ ok }) => ok === null);
+    assert.equal(names(unknown), 'secret signature');
+    assert.match(unknown[0]?.text ?? '', /only root can look/);
+  },
+);
+
+/** One thing that is wrong: the faults that are found, what the first of them says and what is to be done. */
+interface Wrong {
+  drain?: boolean;
+  spoil?: (host: Host, t: TestContext) => void | Promise<unknown>;
+  args?: string[];
+  env?: NodeJS.ProcessEnv;
+  faults: string;
+  text: RegExp;
+  todo: RegExp;
+  /** What then cannot be checked. */
+  unknown?: string;
+}
+
+const wrongs: Record<string, Wrong> = {
+  'Exim is not hooked': {
+    drain: true,
+    spoil: ({ exim }) => exim.switch('disable'),
+    faults: 'exim',
+    text: /not enabled/,
+    todo: /exim enable/,
+  },
+  'exim-pipe has a module of another ABI': {
+    drain: true,
+    spoil: otherAbi,
+    faults: 'pipe',
+    text: /exim-pipe does not run: .*NODE_MODULE_VERSION/,
+    todo: /^install Node\.js 20, .* Exim keeps the mail/,
+  },
+  'exim-pipe is gone': {
+    drain: true,
+    spoil: ({ exim }) => exim.write('/usr/lib/appengine-mailer/exim-pipe', '#!/bin/false\n'),
+    faults: 'pipe',
+    text: /exim-pipe does not run/,
+    todo: /Exim keeps the mail/,
+  },
+  'there is no spool': {
+    spoil: ({ exim }) => exim.run('sh', '-c', `rm ${SPOOL}/*`),
+    faults: 'spool drain',
+    text: /there is no spool in/,
+    todo: /the service makes it/,
+    unknown: 'durable space progress',
+  },
+  'the spool is read-only': {
+    spoil: ({ exim }) => exim.succeeds('mount', '-o', 'remount,bind,ro', SPOOL),
+    faults: 'spool drain',
+    text: /read-only file system/,
+    todo: /mend that/,
+    unknown: 'durable space progress',
+  },
+  'the spool is of another owner': {
+    spoil: ({ exim }) => exim.succeeds('sh', '-c', `chown -R root: ${SPOOL}; chmod 755 ${SPOOL}`),
+    faults: 'spool drain',
+    text: /appengine-mailer may not write \/var\/spool\/appengine-mailer$/,
+    todo: /chown -R appengine-mailer:/,
+  },
+  'the disk is full': {
+    spoil: ({ exim }) =>
+      exim.succeeds(
+        'sh',
+        '-c',
+        `mkdir /keep && cp -a ${SPOOL}/. /keep && mount -t tmpfs -o size=8M,mode=2770,uid=64990 tmpfs ${SPOOL} &&
+         cp -a /keep/. ${SPOOL} && dd if=/dev/zero of=${SPOOL}/fill bs=64k 2>/dev/null; rm ${SPOOL}/fill &&
+         head -c 8000000 /dev/zero >${SPOOL}/fill`,
+      ),
+    faults: 'space drain',
+    text: /only \d\.\d MB free/,
+    todo: /make room/,
+  },
+  'nothing drains the spool': {
+    faults: 'drain',
+    text: /nothing sends what is in .* there is no systemd/,
+    todo: /run appengine-mailer drain/,
+  },
+  'others can read the key': {
+    drain: true,
+    spoil: ({ exim }) => chmodSync(exim.path(KEY), 0o644),
+    faults: 'secret',
+    text: /has mode 0644 and owner 0: others may read/,
+    todo: /chmod 600 .* exchange the key/,
+  },
+  'there is no key': {
+    drain: true,
+    spoil: ({ exim }) => exim.remove(KEY),
+    faults: 'secret',
+    text: /GMAIL_SECRET_KEY is not set/,
+    todo: /put the key into \/etc\/envdir/,
+    unknown: 'signature',
+  },
+  'the key is wrong': {
+    drain: true,
+    spoil: ({ exim }) => exim.write(KEY, 'another key\n'),
+    faults: 'signature',
+    text: /the proxy answered 401/,
+    todo: /check that GMAIL_SECRET_KEY is one of the keys of the proxy/,
+  },
+  'there is no URL': {
+    drain: true,
+    spoil: ({ exim }) => exim.remove(URL_FILE),
+    faults: 'proxy',
+    text: /GMAIL_PROXY_URL is not set/,
+    todo: /\/etc\/envdir/,
+    unknown: 'certificate signature clock',
+  },
+  'the proxy is away, and mail waits': {
+    drain: true,
+    spoil: async ({ proxy, exim, drain }) => {
+      await proxy.stop();
+      await exim.send('me@host.example', ['you@remote.example']);
+      await drain?.says(/try 1 failed/);
+    },
+    faults: 'proxy progress',
+    text: /cannot be reached: .*ECONNREFUSED/,
+    todo: /see whether the proxy runs/,
+    unknown: 'certificate signature clock',
+  },
+  "the certificate is nobody's": {
+    drain: true,
+    spoil: (host, t) => behindTls(host, t),
+    faults: 'proxy',
+    text: /no trusted TLS connection .*self-signed/,
+    todo: /check the proxy's certificate/,
+    unknown: 'certificate signature clock',
+  },
+  'the certificate soon expires': {
+    drain: true,
+    spoil: (host, t) => behindTls(host, t),
+    args: ['--ca-file', '/proxy.pem'],
+    faults: 'certificate',
+    text: /^only valid for (?:2 d|4[78] h)$/,
+    todo: /have it renewed/,
+  },
+  'another web server is there': {
+    drain: true,
+    spoil: otherServer,
+    faults: 'proxy signature',
+    text: /the proxy answered 404/,
+    todo: /check the path of GMAIL_PROXY_URL/,
+  },
+  'the clock is an hour ahead': {
+    drain: true,
+    env: clock('+1h'),
+    faults: 'clock',
+    text: /^this clock differs from the proxy's by (?:60 min|3600 s|1 h)$/,
+    todo: /timedatectl/,
+  },
+  'mail has waited for long': {
+    env: clock('+2h'),
+    faults: 'drain clock progress',
+    text: /nothing sends/,
+    todo: /drain/,
+  },
+};
+
+for (const [name, wrong] of Object.entries(wrongs)) {
+  test(
+    `the cause is named: ${name}`,
+    needs('root', 'exim4', 'openssl', 'faketime', 'cc'),
+    async (t) => {
+      const host = await Host.make(t, wrong.drain ?? false);
+      await wrong.spoil?.(host, t);
+      const found = await host.check(wrong.args, wrong.env);
+      const [first] = faults(found);
+      assert.equal(names(faults(found)), wrong.faults, JSON.stringify(found, null, 1));
+      assert.match(first?.text ?? '', wrong.text);
+      assert.match(first?.todo ?? '', wrong.todo);
+      assert.equal(names(found.filter(({ ok }) => ok === null)), wrong.unknown ?? '');
+    },
+  );
+}
+
+test('HTTP v1 has no probe: the signature is left out', needs('root', 'exim4'), async (t) => {
+  const host = await Host.make(t, true);
+  const found = await host.check(['--wire', 'v1']);
+  assert.deepEqual(faults(found), []);
+  assert.equal(names(found.filter(({ ok }) => ok === null)), 'signature');
+});
+
+/** Puts TLS before the proxy, with a certificate of its own that is valid for two days. */
+async function behindTls({ exim, road }: Host, t: TestContext): Promise<void> {
+  const { key, cert } = await certificate(t, road.folder);
+  const tls = await Forwarder.open(t, `http://${road.address}/`, { key, cert });
+  exim.write('/proxy.pem', cert.toString());
+  exim.write(URL_FILE, `https://127.0.0.1:${tls.port}/\n`);
+}
+
+/** Lets another web server be where the proxy is looked for. */
+async function otherServer({ exim }: Host, t: TestContext): Promise<void> {
+  const server = createServer((_, response) => {
+    response.writeHead(404, { 'content-type': 'text/html' }).end('<h1>Not found</h1>');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  exim.write(URL_FILE, `http://127.0.0.1:${port}/\n`);
+}
+
+/** Replaces exim-pipe's native module by one that says that it is for another Node.js. */
+async function otherAbi({ exim, road }: Host, t: TestContext): Promise<void> {
+  const [source, library] = [join(road.folder, 'abi.c'), join(road.folder, 'abi.node')];
+  writeFileSync(
+    source,
+    `struct module { int version; unsigned flags; void *dso; const char *file; void *init, *init_context;
+       const char *name; void *data, *link; };
+     void node_module_register(void *);
+     static struct module module = { .version = 1, .file = "abi.c", .name = "better_sqlite3" };
+     __attribute__((constructor)) static void start(void) { node_module_register(&module); }`,
+  );
+  const { code, stderr } = await run(t, 'cc', ['-shared', '-fPIC', '-o', library, source]);
+  assert.equal(code, 0, stderr);
+  const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+  await exim.succeeds('cp', library, `/usr/lib/appengine-mailer/${addon}`);
+}
