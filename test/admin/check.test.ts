@@ -169,7 +169,8 @@ const wrongs: Record<string, Wrong> = {
     text: /only \d\.\d MB free/,
     todo: /make room/,
   },
-  'nothing drains the spool': {
+  'nothing drains the spool any more': {
+    spoil: ({ exim }) => exim.succeeds('touch', `${SPOOL}/drain.lock`),
     faults: 'drain',
     text: /nothing sends what is in .* there is no systemd/,
     todo: /run appengine-mailer drain/,

@@ -74,6 +74,7 @@ test(
         const { code } = await exim.appengineMailer(['exim', verb], env);
         assert.equal(code, null, `${verb} is killed at ${change}`);
         await exim.succeeds('update-exim4.conf');
+        await isSound(exim);
         const next: Verb = position % 2 === 0 ? verb : other;
         await exim.switch(next);
         state = next;
@@ -91,6 +92,15 @@ test(
     }
   },
 );
+
+/** Exim finds some of what a configuration refers to only when it has mail: transports and lists. */
+async function isSound(exim: DebianExim): Promise<void> {
+  const route = await exim.run('exim4', '-bt', 'you@remote.example');
+  assert.match(route.stdout.toString(), /transport = appengine_mailer_pipe|in smarthost router/);
+  const rule = await exim.run('exim4', '-brt', 'you@remote.example');
+  assert.match(rule.stdout.toString(), /^Retry rule: /);
+  assert.equal(rule.stderr, '');
+}
 
 /**
  * Has a line of sh run first when Exim's real configuration is updated, not when one is tried; returns

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { chmodSync } from 'node:fs';
 import { test } from 'node:test';
 import { DebianExim } from '../support/debian-exim.ts';
 import { needs } from '../support/needs.ts';
@@ -123,5 +124,24 @@ test(
     assert.equal(code, 0, said);
     await exim.switch('enable');
     assert.match(await exim.switch('status'), /^enabled: [^;]*\n$/);
+  },
+);
+
+test(
+  'Exim is told to read its configuration again; a daemon that cannot be told is named, and no failure',
+  needs('root', 'exim4'),
+  async (t) => {
+    const exim = await DebianExim.make(t, { split: true });
+    const invoke = (end: string) =>
+      exim.write('/usr/sbin/invoke-rc.d', `#!/bin/sh\necho "$@" >>/told\n${end}\n`);
+    invoke('exit 0');
+    chmodSync(exim.path('/usr/sbin/invoke-rc.d'), 0o755);
+    assert.doesNotMatch(await exim.switch('enable'), /not told/);
+    invoke('echo no way >&2; exit 1');
+    assert.match(
+      await exim.switch('disable'),
+      /^Exim's daemon, if one runs, was not told: no way\./m,
+    );
+    assert.equal(exim.read('/told'), 'exim4 reload\nexim4 reload\n');
   },
 );
