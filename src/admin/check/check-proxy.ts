@@ -20,23 +20,19 @@ export async function checkProxy(
   const stop = new AbortController().signal;
   const response = await exchange(connection, { method: 'GET', length: 0 }, stop);
   if (response.kind !== 'response') return unreached(trouble('proxy', response));
-  const reached = reachable(connection, response);
-  const certified = await certificate(connection);
-  if (!hasKey)
-    return [reached, certified, notChecked('signature', 'it takes the key'), clock(response)];
-  if (wire === 'v1') {
-    return [
-      reached,
-      certified,
-      notChecked('signature', 'a server of 2012 knows no probe'),
-      clock(response),
-    ];
+  const known = [reachable(connection, response), await certificate(connection)];
+  const unprobed = hasKey ? NO_PROBE[wire] : 'it takes the key';
+  if (unprobed !== undefined) {
+    return [...known, notChecked('signature', unprobed), clock(response)];
   }
   const answer = await attempt(connection, probe(), stop);
-  if (answer.kind !== 'clock') return [reached, certified, signature(answer), clock(response)];
+  if (answer.kind !== 'clock') return [...known, signature(answer), clock(response)];
   const again = await attempt(connection, probe(), stop);
-  return [reached, certified, signature(again), clockFinding(connection.clockOffsetMs)];
+  return [...known, signature(again), clockFinding(connection.clockOffsetMs)];
 }
+
+/** Why the signature cannot be probed. */
+const NO_PROBE: Partial<Record<Wire, string>> = { v1: 'a server of 2012 knows no probe' };
 
 /** The proxy's fault, and what cannot be checked because of it. */
 export function unreached(proxy: Finding): Finding[] {

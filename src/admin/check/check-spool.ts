@@ -14,10 +14,8 @@ function writable(spool: Spool): Finding {
   spool.transaction(() => {}); // Begins to write. Root may where the account may not:
   const account = process.geteuid?.() === 0 ? findAccount(accountName) : undefined;
   const script = 'for file; do [ -w "$file" ] || { echo "$file"; exit 1; }; done';
-  const { code, stdout } = runCommandWith(
-    { account },
-    ...(['sh', '-c', script, 'sh', folder, spoolFile(folder)] as const),
-  );
+  const files = [folder, spoolFile(folder)];
+  const { code, stdout } = runCommandWith({ account }, 'sh', '-c', script, 'sh', ...files);
   if (code === 0) return ok('spool', `${folder} can be written`);
   return fault(
     'spool',
