@@ -33,6 +33,14 @@ export function spoolBackoffMs(failures: number): number {
   return doubling(limits.spoolRetryMs, failures, limits.spoolRetryMaxMs);
 }
 
+/**
+ * How long a notice, or all of them, wait after the N-th time in a row (from 1) that the local mail server
+ * did not take one, in milliseconds: 10 s, doubling, at most 15 min.
+ */
+export function noticeBackoffMs(failures: number): number {
+  return doubling(limits.noticeFirstMs, failures, limits.noticeMaxMs);
+}
+
 function doubling(firstMs: number, count: number, maxMs: number): number {
   // The exponent is bounded, not only the result, so that no count makes it infinite.
   return Math.min(firstMs * 2 ** Math.min(Math.max(count, 1) - 1, 30), maxMs);

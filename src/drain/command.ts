@@ -1,12 +1,15 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { Journal } from '../host/journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { limits } from '../mail/limits.ts';
 import type { Counters } from '../spool/stats.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions } from '../wire/connection-options.ts';
+import type { NoticeOptions } from './notices.ts';
 
 const options = {
   spool: spoolOption,
@@ -15,6 +18,24 @@ const options = {
     choices: ['v1', 'v2'] as const,
     default: 'v2' as const,
     describe: 'What the proxy speaks: v1 is for a server of 2012',
+  },
+  'notice-smtp': {
+    type: 'string',
+    default: '127.0.0.1:25',
+    describe: 'HOST:PORT of the mail server that takes reports to senders',
+    requiresArg: true,
+  },
+  'delay-warnings': {
+    type: 'string',
+    default: '4h,24h',
+    describe: 'Ages of delayed mail at which its sender is warned; none: never',
+    requiresArg: true,
+  },
+  'notices-per-hour': {
+    type: 'number',
+    default: limits.noticesPerHour,
+    describe: 'Reports that a sender gets before one summary tells the rest',
+    requiresArg: true,
   },
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
@@ -28,6 +49,8 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
     // The HTTP client is loaded when it is used: every command would pay for it.
     const { openConnection } = await import('../wire/open-connection.ts');
     const connection = openConnection(argv);
+    const notices = noticeOptions(argv.noticeSmtp, argv.noticesPerHour);
+    const delayWarningsMs = parseDelays(argv.delayWarnings);
     const { drain } = await import('./drain.ts');
     const ending = await withSpool(argv.spool, 'drain', async (spool) =>
       drain({
@@ -36,6 +59,8 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
         wire: argv.wire,
         journal: new Journal(),
         notify: new SdNotify(),
+        notices,
+        delayWarningsMs,
         once: argv.once,
         stop: stopSignal(),
         progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
@@ -52,4 +77,22 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof opti
 
 function showProgress({ queued, sending, sent }: Counters): void {
   process.stdout.write(`\r\x1b[K${queued} queued, ${sending} being sent, ${sent} sent so far\r`);
+}
+
+function parseDelays(text: string): number[] {
+  return text === 'none' ? [] : text.split(',').map((each) => parseDuration(each.trim()));
+}
+
+function noticeOptions(server: string, perHour: number): NoticeOptions {
+  const [, host = '', port = ''] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(server) ?? [];
+  if (host === '' || Number(port) > 65_535) {
+    throw new Failure(exitCodes.usage, `--notice-smtp takes HOST:PORT and got ${server}`);
+  }
+  if (!(perHour >= 1)) {
+    throw new Failure(
+      exitCodes.usage,
+      `--notices-per-hour takes a number from 1 and got ${perHour}`,
+    );
+  }
+  return { server: { host, port: Number(port) }, perHour };
 }

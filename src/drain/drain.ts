@@ -23,6 +23,7 @@ import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint } from './endpoint.ts';
+import { Notices, type NoticeOptions } from './notices.ts';
 import { outcomeOf, type ToldOutcome } from './outcome.ts';
 import { statusText } from './status-text.ts';
 
@@ -34,6 +35,9 @@ export interface DrainOptions {
   wire: Wire;
   journal: Journal;
   notify: SdNotify;
+  notices: NoticeOptions;
+  /** After how much trouble of its own a message's sender is warned, in milliseconds. */
+  delayWarningsMs: readonly number[];
   /** End when nothing is due, or when the endpoint is down. */
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */
@@ -92,6 +96,7 @@ class DrainLoop {
   readonly #endpoint = new Endpoint();
   readonly #giveUp = new AbortController();
   readonly #courier: Courier;
+  readonly #notices: Notices;
   readonly #inFlight = new Map<number, Claimed>();
   #finished: Finished[] = [];
   /** Met trouble of the endpoint since a post passed: others go first, in case it was theirs after all. */
@@ -112,6 +117,8 @@ class DrainLoop {
     this.#options = options;
     const post = poster(options.connection, options.wire);
     this.#courier = new Courier(post, this.#endpoint, this.#giveUp.signal);
+    const { spool, journal, notices } = options;
+    this.#notices = new Notices(spool, journal, notices, () => this.alarm.wake());
   }
 
   async run(): Promise<Ending> {
@@ -119,15 +126,18 @@ class DrainLoop {
     let stopBy = Infinity;
     for (;;) {
       this.#turn();
-      const idle = this.#inFlight.size === 0 && this.#finished.length === 0;
+      const idle = this.#inFlight.size === 0 && this.#finished.length === 0 && !this.#notices.busy;
       if (stop.aborted) {
         stopBy = Math.min(stopBy, performance.now() + limits.stopMs);
         const late = performance.now() >= stopBy;
         if (idle || (late && this.#inFlight.size === 0)) return 'stopped';
-        if (late) this.#giveUp.abort();
+        if (late) {
+          this.#giveUp.abort();
+          this.#notices.giveUp();
+        }
       } else if (once && idle) {
         if (this.#endpoint.downUntil !== undefined) return 'unreachable';
-        if (this.#dueAt > Date.now()) return 'empty';
+        if (this.#dueAt > Date.now() && this.#notices.wantedInMs(Date.now()) > 0) return 'empty';
       }
       await this.alarm.wait(Math.min(this.#sleepMs(), stopBy - performance.now()));
     }
@@ -135,12 +145,13 @@ class DrainLoop {
 
   /** One round: record what is finished, claim what is due in the same transaction, post it. */
   #turn(): void {
-    const { spool, journal, notify, once, progress } = this.#options;
+    const { spool, journal, notify, once, stop, progress } = this.#options;
     const fault = () => `the spool cannot be written, so nothing is sent: ${this.#spoolFault}`;
     if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
       this.#noticeClockStep();
       this.#recordAndClaim();
+      this.#notices.turn(Date.now(), { begin: !stop.aborted });
       if (this.#isTimeToProbe()) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
@@ -161,7 +172,7 @@ class DrainLoop {
   }
 
   #recordAndClaim(): void {
-    const { spool, journal, connection } = this.#options;
+    const { spool, journal, connection, delayWarningsMs } = this.#options;
     const now = Date.now();
     const finished = this.#finished;
     const news = this.#news;
@@ -172,7 +183,8 @@ class DrainLoop {
     const before = endpointRecord(spool);
     const outage = outageMs(spool, now);
     const outcomes = finished.map(({ message, delivery }) => {
-      const circumstances = { now, outageMs: outage, random: Math.random() };
+      const random = Math.random();
+      const circumstances = { now, outageMs: outage, random, delayWarningsMs };
       return { message, delivery, outcome: outcomeOf(message, delivery, circumstances) };
     });
     const latest = news.at(-1);
@@ -206,6 +218,13 @@ class DrainLoop {
     const { verdicts, undecided, dueAt, lastStatus } = outcome;
     const attempt = message.attempts + 1;
     if (verdicts.length > 0) journal.attempted(message, attempt, verdicts, dueAt, now);
+    const failed = verdicts.filter(({ state }) => state === 'failed');
+    if (failed.length > 0 && message.sender === '') {
+      journal.nobodyTold(
+        message,
+        failed.map(({ address }) => address),
+      );
+    }
     if (trouble && undecided.length > 0) {
       const { downUntil } = this.#endpoint;
       const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
@@ -311,6 +330,7 @@ class DrainLoop {
       probe,
       housekeeping,
       notify,
+      this.#notices.wantedInMs(Date.now()),
       claims ? this.#dueAt - Date.now() : Infinity,
     );
   }

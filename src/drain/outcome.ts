@@ -15,6 +15,8 @@ export interface Circumstances {
   outageMs: number;
   /** From [0, 1). */
   random: number;
+  /** After how much trouble of its own a message's sender is warned. */
+  delayWarningsMs: readonly number[];
 }
 
 /** An outcome, with what the journal tells of it. */
@@ -33,7 +35,7 @@ export interface ToldOutcome extends Outcome {
 export function outcomeOf(
   message: Claimed,
   { verdicts, trouble }: Delivery,
-  { now, outageMs, random }: Circumstances,
+  { now, outageMs, random, delayWarningsMs }: Circumstances,
 ): ToldOutcome {
   const given = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
   const text = trouble?.meaning.text ?? '';
@@ -71,12 +73,14 @@ export function outcomeOf(
   const deferred = decided.some(({ state }) => state === 'pending');
   const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
   const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
+  const ownTroubleMs = now - message.renewedAt - Math.max(0, outageMs - message.outageMs);
   const backoffMs = Math.max(messageBackoffMs(message.deferrals + 1, random), retryAfterMs);
   return {
     seq: message.seq,
     verdicts: decided,
     undecided: addresses.filter((address) => !told.has(address)),
     charged: given.size > 0 || !blameless,
+    warnings: deferred ? delayWarningsMs.filter((ms) => ownTroubleMs >= ms).length : 0,
     dueAt: blameless && !deferred ? now : now + backoffMs,
     lastStatus: blameless ? statuses.unreached : (worst?.status ?? statuses.trouble),
     lastReason: blameless ? text : (worst?.reason ?? text),

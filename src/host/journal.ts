@@ -1,8 +1,11 @@
 import { addressList } from '../mail/address-list.ts';
-import { statusClass, statuses } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+import { statusClass } from '../mail/enhanced-status.ts';
 import { printable } from '../mail/printable.ts';
 import { showDuration } from './duration.ts';
+import { messageIds } from './message-ids.ts';
 import { journalSink, priority, type Entry, type Sink } from './journal-sink.ts';
+import { recipientsText, type JournalRecipient } from './recipients-text.ts';
 
 /** A message, as the journal names it. */
 export interface JournalMail {
@@ -11,12 +14,13 @@ export interface JournalMail {
   sender: string;
 }
 
-/** A recipient and what was said of it. */
-export interface JournalRecipient {
-  address: string;
-  state: string;
-  status: string;
-  reason: string;
+/** An entry, before it has its event's name and id. */
+type Said = Omit<Entry, 'fields'> & Partial<Pick<Entry, 'fields'>>;
+
+/** A message of which its sender is told. */
+export interface ToldMail extends Omit<JournalMail, 'sender'> {
+  kind: 'failure' | 'delay';
+  recipients: readonly { address: string }[];
 }
 
 /**
@@ -95,7 +99,6 @@ export class Journal {
     this.#write('endpoint_up', {
       text: `the proxy ${url} is back after ${showDuration(downMs)}; ${count(queued, 'message')} queued`,
       priority: priority.notice,
-      fields: {},
     });
   }
 
@@ -104,7 +107,6 @@ export class Journal {
     this.#write('operator_fault', {
       text: `attention: ${text}. No mail is lost, it waits. To do: ${remedy}`,
       priority: priority.error,
-      fields: {},
     });
   }
 
@@ -113,7 +115,6 @@ export class Journal {
     this.#write('drain_started', {
       text: `drain of ${folder} to ${url} started; ${count(queued, 'message')} queued${again}`,
       priority: priority.info,
-      fields: {},
     });
   }
 
@@ -121,7 +122,6 @@ export class Journal {
     this.#write('drain_stopped', {
       text: `drain of ${folder} stopped; ${count(queued, 'message')} queued`,
       priority: priority.info,
-      fields: {},
     });
   }
 
@@ -130,7 +130,6 @@ export class Journal {
     this.#write('spool_trouble', {
       text: `the spool ${folder} cannot be written, so nothing is sent: ${text}; next try ${inTime(waitMs)}`,
       priority: priority.error,
-      fields: {},
     });
   }
 
@@ -139,7 +138,6 @@ export class Journal {
     this.#write('spool_usable', {
       text: `the spool ${folder} can be written again; sending goes on`,
       priority: priority.notice,
-      fields: {},
     });
   }
 
@@ -150,7 +148,54 @@ export class Journal {
         `the spool ${folder} cannot be watched (${text}): new mail is looked for every ` +
         `${showDuration(everyMs)}; raise fs.inotify.max_user_watches or max_user_instances`,
       priority: priority.warning,
-      fields: {},
+    });
+  }
+
+  /** A message with the null sender failed: its sender is told nothing, ever (law 9). */
+  nobodyTold(mail: JournalMail, recipients: readonly string[]): void {
+    this.#write('nobody_told', {
+      text:
+        `${name(mail)}: it has the null sender, so nobody is told that ${addressList(recipients)} ` +
+        `failed; it can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,
+      priority: priority.notice,
+      fields: { ...mailFields(mail), MAIL_RECIPIENT: recipients },
+    });
+  }
+
+  /** The local mail server has a report or warning for the sender of these messages. */
+  senderTold(sender: string, messages: readonly ToldMail[]): void {
+    this.#write('notice_sent', {
+      text: `<${sender}> was told of ${addressList(toldOf(messages))}: ${messages[0]?.kind ?? ''}`,
+      priority: priority.info,
+      fields: toldFields(messages),
+    });
+  }
+
+  /** The local mail server does not take a notice: what failed stays failed, and nobody is told. */
+  noticeRefused(sender: string, messages: readonly ToldMail[], text: string): void {
+    this.#write('notice_refused', {
+      text:
+        `<${sender}> cannot be told of ${addressList(toldOf(messages))}, since the mail server of ` +
+        `this host does not take the report: ${text}; what failed can be looked at for ` +
+        `${showDuration(limits.failedBodyMs)}, and is deleted then`,
+      priority: priority.warning,
+      fields: toldFields(messages),
+    });
+  }
+
+  /** No notice can be handed over; all that are owed wait. */
+  noticesWait(server: string, text: string): void {
+    this.#write('notices_wait', {
+      text: `reports to senders wait, since the mail server ${server} takes none: ${text}`,
+      priority: priority.warning,
+    });
+  }
+
+  /** Notices can be handed over again. */
+  noticesGoOn(server: string): void {
+    this.#write('notices_go_on', {
+      text: `the mail server ${server} takes reports to senders again`,
+      priority: priority.notice,
     });
   }
 
@@ -168,7 +213,6 @@ export class Journal {
         `proxy listens on ${address}, backend ${backend}, ledger ${remembers}, ${count(keys, 'key')}` +
         (softBounce ? '; --soft-bounce is on: nothing is refused for good' : ''),
       priority: priority.info,
-      fields: {},
     });
   }
 
@@ -176,7 +220,6 @@ export class Journal {
     this.#write('proxy_stopped', {
       text: `proxy on ${address} stopped`,
       priority: priority.info,
-      fields: {},
     });
   }
 
@@ -185,7 +228,6 @@ export class Journal {
     this.#write('proxy_keys', {
       text: `the keys were read again: ${count(keys, 'key')} in force`,
       priority: priority.notice,
-      fields: {},
     });
   }
 
@@ -194,7 +236,6 @@ export class Journal {
     this.#write('proxy_keys_trouble', {
       text: `attention: the keys that are in force stay so: ${text}`,
       priority: priority.error,
-      fields: {},
     });
   }
 
@@ -257,40 +298,15 @@ export class Journal {
     this.#write('proxy_trouble', {
       text: `attention: no mail is taken: ${text}`,
       priority: priority.error,
-      fields: {},
     });
   }
 
-  #write(event: keyof typeof messageIds, { text, priority, fields }: Entry): void {
+  #write(event: keyof typeof messageIds, { text, priority, fields = {} }: Said): void {
     const all: Entry['fields'] = { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields };
     const entries = Object.entries(all).map(([name, value]) => [name, cleaned(value)]);
     this.#sink({ text: printable(text), priority, fields: Object.fromEntries(entries) });
   }
 }
-
-/** The events and their catalog ids (`journalctl -x`, systemd.journal-fields(7)). */
-const messageIds = {
-  sent: 'fc00f2ad7866ff2d2878619c5b123e67',
-  deferred: '4d9e9eae1971282e4b9d9e6502cb1ed7',
-  failed: 'cea56a7efcf8e9ca97c7d5c2f41552d7',
-  postponed: '06015cf420667fdc60b37360792252c3',
-  endpoint_down: 'bb12ad4f696beee6c4fcf596bd9e4f00',
-  endpoint_up: '60222abbc38fa6a074ec6cafd3adbc88',
-  operator_fault: '197c6f0af7417a27022c6b1a93049984',
-  drain_started: '91f47674b2297675df883376d30cd30f',
-  drain_stopped: 'a956dea087d7a774152c1a03c7064769',
-  spool_trouble: 'f743b30d969cc8f41b128c647c4c8dfd',
-  spool_usable: '15a2adca8fe5f7ac8d06609ac9ee5883',
-  proxy_started: '9d895d40a5e059bc6c24a7289191d7cc',
-  proxy_stopped: '884e4b51e8578622e4606d24ba46cedb',
-  proxy_verdicts: '0362a15832437e82322a74ea7167d9a8',
-  proxy_unknown: 'aa80e848491f69c5a2703a184708f32c',
-  proxy_refused: '135f3cc69649ee3151023c15baae3ee4',
-  proxy_trouble: '10f494ddd5f76c71fb97b37efb5e7fbb',
-  proxy_keys: 'd0bc7f5ecd0a02f214be2683427223d4',
-  proxy_keys_trouble: '54431e8ec8a21b2c3f68719eb65255bc',
-  proxy_sender_fixed: '79548086096b68a4c665272d1d76fad6',
-} as const;
 
 function cleaned(value: Entry['fields'][string]): Entry['fields'][string] {
   if (typeof value === 'string') return printable(value);
@@ -301,23 +317,21 @@ function mailFields({ id, eximId }: JournalMail) {
   return { MAIL_ID: id, EXIM_ID: eximId };
 }
 
+function toldOf(messages: readonly ToldMail[]): string[] {
+  return messages.flatMap(({ recipients }) => recipients.map(({ address }) => address));
+}
+
+function toldFields(messages: readonly ToldMail[]) {
+  return {
+    MAIL_ID: messages.map(({ id }) => id),
+    EXIM_ID: messages.map(({ eximId }) => eximId),
+    MAIL_RECIPIENT: toldOf(messages),
+  };
+}
+
 function name({ id, eximId, sender }: JournalMail): string {
   return `${id} (Exim ${eximId}) from <${sender}>`;
 }
-
-/** Recipients with the same verdict are named together. */
-function recipientsText(recipients: readonly JournalRecipient[]): string {
-  const groups = new Map<string, string[]>();
-  for (const { address, state, status, reason } of recipients) {
-    const word = status === statuses.expired ? 'given up' : (WORDS[state] ?? state);
-    const said = `${word} (${status} ${reason})`;
-    groups.set(said, [...(groups.get(said) ?? []), address]);
-  }
-  return [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`).join('; ');
-}
-
-/** What the states of a recipient are called in a sentence. */
-const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
 
 function inTime(ms: number): string {
   return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;

@@ -100,6 +100,23 @@ export const limits = {
   lifetimeWithOutagesMs: 14 * DAY,
   /** `retry` and `release` of a message first posted longer ago than this ask for --force. */
   renewalMs: 25 * DAY,
+  /** After how much trouble of its own a message's sender is warned; drain `--delay-warnings`. */
+  delayWarningsMs: [4 * HOUR, 24 * HOUR],
+  /** Notices a sender gets before one summary tells the rest; drain `--notices-per-hour`. */
+  noticesPerHour: 20,
+  noticesHourMs: 1 * HOUR,
+  /** Recipients that one summary names; what is more waits for the next. */
+  summaryRecipients: 5000,
+  /** A report returns a message up to this size, of a larger one its header section, cut to that. */
+  returnedBytes: 100_000,
+  returnedHeaderBytes: 64 * KiB,
+  /** How long the local mail server may take for a step, and how soon it is asked again while it is away. */
+  noticeSmtpMs: 60 * SECOND,
+  noticeFirstMs: 10 * SECOND,
+  noticeMaxMs: 15 * MINUTE,
+  /** A notice that is put off by itself: 5 days in these steps, then it is dropped. */
+  noticeTries: 480,
+
   /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
   failedBodyMs: 5 * DAY,
   historyMs: 30 * DAY,

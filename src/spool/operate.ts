@@ -82,7 +82,7 @@ function remove(spool: Spool, { seq, state }: Subject, now: number): Operated {
 function queue(spool: Spool, seq: number, now: number): void {
   spool
     .sql(
-      `UPDATE message SET state = 'queued', due_at = :now, finished_at = NULL, deferrals = 0,
+      `UPDATE message SET state = 'queued', due_at = :now, finished_at = NULL, deferrals = 0, warned = 0,
          renewed_at = :now, outage_ms = :outageMs WHERE seq = :seq`,
     )
     .run({ seq, now, outageMs: outageMs(spool, now) });

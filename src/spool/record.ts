@@ -13,6 +13,8 @@ export interface Outcome {
   }[];
   /** Whether the attempt was about this message, and not about the endpoint. */
   charged: boolean;
+  /** How many delay warnings a sender is due by now (limits.delayWarningsMs). */
+  warnings: number;
   /** When the recipients that stay pending are due again. */
   dueAt: number;
   /** What the attempt came to, in one status and sentence. */
@@ -25,7 +27,7 @@ export interface Outcome {
  * pending and finished otherwise. Runs inside the caller's transaction.
  */
 export function record(spool: Spool, outcome: Outcome, now: number): void {
-  const { seq, charged, dueAt, lastStatus, lastReason } = outcome;
+  const { seq, charged, warnings, dueAt, lastStatus, lastReason } = outcome;
   for (const { position, state, status, reason } of outcome.verdicts) {
     spool
       .sql(
@@ -41,6 +43,7 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
     )
     .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
   if (finish(spool, seq, now)) return;
+  if (warnings > 0) oweWarning(spool, seq, warnings);
   spool
     .sql(`UPDATE message SET state = 'queued', due_at = :dueAt WHERE seq = :seq`)
     .run({ seq, dueAt });
@@ -67,4 +70,18 @@ export function finish(spool: Spool, seq: number, now: number): boolean {
     .run({ seq, state, now });
   if (state === 'sent' || state === 'deleted') deleteBody(spool, seq);
   return true;
+}
+
+function oweWarning(spool: Spool, seq: number, warnings: number): void {
+  spool
+    .sql(
+      `INSERT INTO notice (message, kind, sender)
+         SELECT seq, 'delay', sender FROM message
+         WHERE seq = :seq AND warned < :warnings AND sender <> x''
+       ON CONFLICT DO NOTHING`,
+    )
+    .run({ seq, warnings });
+  spool
+    .sql('UPDATE message SET warned = max(warned, :warnings) WHERE seq = :seq')
+    .run({ seq, warnings });
 }

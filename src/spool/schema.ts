@@ -20,6 +20,10 @@
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
  * recipient      address as octets; status and reason of its last verdict
+ *   warned       how many delay warnings were owed for it since its lifetime began
+ * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
+ *                that fails a recipient, or a delay warning. collected: a summary is to tell it
+ * told           when senders were told something, as far as it counts for limits.noticesPerHour
  * counter        law 8, kept by triggers, so that it outlives the rows
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one
  * Times are milliseconds since 1970 UTC.
@@ -103,5 +107,35 @@ CREATE TABLE endpoint (
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
 INSERT INTO endpoint (only) VALUES (1);
+`,
+  `
+ALTER TABLE message ADD COLUMN warned INTEGER NOT NULL DEFAULT 0 CHECK (warned >= 0);
+
+CREATE TABLE notice (
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  kind TEXT NOT NULL CHECK (kind IN ('failure', 'delay')),
+  sender BLOB NOT NULL CHECK (length(sender) > 0),
+  due_at INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+  collected INTEGER NOT NULL DEFAULT 0 CHECK (collected IN (0, 1)),
+  PRIMARY KEY (message, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_due ON notice (due_at);
+CREATE INDEX notice_sender ON notice (sender, collected);
+
+CREATE TABLE told (sender BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX told_sender ON told (sender, at);
+CREATE INDEX told_at ON told (at);
+CREATE INDEX message_failed ON message (finished_at) WHERE state = 'failed';
+
+CREATE TRIGGER recipient_failed AFTER UPDATE OF state ON recipient
+  WHEN NEW.state = 'failed' AND OLD.state <> 'failed' BEGIN
+  INSERT INTO notice (message, kind, sender)
+    SELECT seq, 'failure', sender FROM message WHERE seq = NEW.message AND sender <> x''
+    ON CONFLICT DO NOTHING;
+END;
+INSERT INTO notice (message, kind, sender)
+  SELECT DISTINCT seq, 'failure', sender FROM message JOIN recipient ON recipient.message = seq
+  WHERE recipient.state = 'failed' AND sender <> x'';
 `,
 ];

@@ -164,7 +164,13 @@ test('only recipients that are still pending are claimed, and the first post is 
     { position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' },
     { position: 2, state: 'failed' as const, status: '5.1.1', reason: 'no' },
   ];
-  const rest = { charged: true, dueAt: NOW + 2, lastStatus: '2.0.0', lastReason: 'ok' };
+  const rest = {
+    charged: true,
+    warnings: 0,
+    dueAt: NOW + 2,
+    lastStatus: '2.0.0',
+    lastReason: 'ok',
+  };
   spool.transaction(() => record(spool, { seq: first?.seq ?? 0, verdicts, ...rest }, NOW + 2));
   const [second] = spool.transaction(() => claim(spool, { passingBytes: 0, ...ample }, NOW + 3));
   assert.deepEqual(second?.recipients, [{ position: 1, address: 'b@x' }]);

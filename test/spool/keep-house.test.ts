@@ -24,10 +24,15 @@ function keepAll(spool: Spool, now: number): number {
 }
 
 /** Stores a message that is finished at once, and returns its number and id. */
-function finished(spool: Spool, eximId: string, state: 'sent' | 'failed' | 'deleted') {
-  const { id } = enqueue(spool, handOver({ eximId }), NOW);
+function finished(
+  spool: Spool,
+  eximId: string,
+  state: 'sent' | 'failed' | 'bounced' | 'deleted',
+  sender = 'sender@example.com',
+) {
+  const { id } = enqueue(spool, handOver({ eximId, sender }), NOW);
   const seq = findMessages(spool, id, NOW)[0]?.seq ?? 0;
-  const status = { sent: '2.0.0', failed: '5.1.1', deleted: '4.0.0' }[state];
+  const status = { sent: '2.0.0', failed: '5.1.1', bounced: '5.1.1', deleted: '4.0.0' }[state];
   spool
     .sql(`UPDATE recipient SET state = ?, status = ?, reason = 'so' WHERE message = ?`)
     .run(state, status, seq);
@@ -37,7 +42,7 @@ function finished(spool: Spool, eximId: string, state: 'sent' | 'failed' | 'dele
 
 test('what is finished is remembered for 30 days, and then forgotten whole (law 2, law 8)', (t) => {
   const spool = freshSpool(t);
-  const messages = (['sent', 'failed', 'deleted'] as const).map((state) =>
+  const messages = (['sent', 'bounced', 'deleted'] as const).map((state) =>
     finished(spool, state, state),
   );
   keepAll(spool, NOW + 30 * DAY);
@@ -48,24 +53,44 @@ test('what is finished is remembered for 30 days, and then forgotten whole (law 
   for (const table of ['message', 'recipient', 'body']) {
     assert.deepEqual(spool.db.prepare(`SELECT * FROM ${table}`).all(), []);
   }
-  const { accepted, sent, failed, deleted } = stats(spool).counters;
+  const { accepted, sent, bounced, deleted } = stats(spool).counters;
   assert.deepEqual(
-    { accepted, sent, failed, deleted },
-    { accepted: 3, sent: 1, failed: 1, deleted: 1 },
+    { accepted, sent, bounced, deleted },
+    { accepted: 3, sent: 1, bounced: 1, deleted: 1 },
   );
   assert.equal(enqueue(spool, handOver({ eximId: 'sent' }), NOW).already, false);
 });
 
-test('the bytes of what failed are kept for 5 days, of what is sent or deleted not at all', (t) => {
+test('the bytes of what bounced are kept for 5 days, of what is sent or deleted not at all', (t) => {
   const spool = freshSpool(t);
-  const failed = finished(spool, 'failed', 'failed');
+  const bounced = finished(spool, 'bounced', 'bounced');
   assert.equal(hasBody(spool, finished(spool, 'sent', 'sent').seq), false);
   assert.equal(hasBody(spool, finished(spool, 'deleted', 'deleted').seq), false);
   keepAll(spool, NOW + 5 * DAY);
-  assert.equal(hasBody(spool, failed.seq), true);
+  assert.equal(hasBody(spool, bounced.seq), true);
   keepAll(spool, NOW + 5 * DAY + 1);
-  assert.equal(hasBody(spool, failed.seq), false);
-  assert.equal(findMessages(spool, failed.id, NOW)[0]?.state, 'failed', 'the row stays');
+  assert.equal(hasBody(spool, bounced.seq), false);
+  assert.equal(findMessages(spool, bounced.id, NOW)[0]?.state, 'bounced', 'the row stays');
+});
+
+test('what failed with the null sender is kept for 5 days to be looked into, and deleted then', (t) => {
+  const spool = freshSpool(t);
+  const { seq, id } = finished(spool, 'failed', 'failed', '');
+  keepAll(spool, NOW + 5 * DAY);
+  assert.equal(findMessages(spool, id, NOW)[0]?.state, 'failed');
+  assert.equal(hasBody(spool, seq), true);
+  keepAll(spool, NOW + 5 * DAY + 1);
+  assert.equal(findMessages(spool, id, NOW)[0]?.state, 'deleted');
+  assert.equal(hasBody(spool, seq), false);
+  assert.equal(stats(spool).counters.deleted, 1);
+});
+
+test('what failed stays whole while its sender is to be told, however long that takes', (t) => {
+  const spool = freshSpool(t);
+  const { seq, id } = finished(spool, 'failed', 'failed');
+  assert.equal(keepAll(spool, NOW + 99 * DAY), 1, 'nothing to do');
+  assert.equal(findMessages(spool, id, NOW)[0]?.state, 'failed');
+  assert.equal(hasBody(spool, seq), true);
 });
 
 test('what waits is kept, however old: queued, sending and held', (t) => {
@@ -92,7 +117,7 @@ test('one step forgets a bounded number, rows and bodies alike', (t) => {
   const spool = freshSpool(t);
   const count = 2 * limits.purgeRows + 1;
   spool.transaction(() => {
-    for (let number = 0; number < count; number += 1) finished(spool, `n${number}`, 'failed');
+    for (let number = 0; number < count; number += 1) finished(spool, `n${number}`, 'bounced');
   });
   const rows = (table: string) => spool.db.prepare(`SELECT * FROM ${table}`).all().length;
   const left: number[] = [];

@@ -14,6 +14,7 @@ import { readBody } from '../../src/spool/body.ts';
 import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
+import { dropNotice, dueNotice, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
 import { operate, type Verb } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
@@ -122,7 +123,7 @@ const records = fc
           const verdict = given[place] as Omit<ModelVerdict, 'position'> | undefined;
           return verdict ? [{ position, ...verdict }] : [];
         });
-        const rest = { charged, dueAt: model.now + wait, lastStatus: '4.4.1' };
+        const rest = { charged, warnings: 0, dueAt: model.now + wait, lastStatus: '4.4.1' };
         const said = verdicts.map((each) => ({ ...each, reason: 'so' }));
         spool.transaction(() => {
           const outcome = { seq: claimed.seq, verdicts: said, lastReason: 'so', ...rest };
@@ -152,6 +153,16 @@ const clock = fc
   );
 
 const others = fc.constantFrom(
+  command('a sender is told', (model, { spool }) => {
+    const notice = dueNotice(spool, model.now);
+    model.tell();
+    if (!notice) return;
+    const subjects = noticeSubjects(spool, notice);
+    spool.transaction(() => {
+      if (subjects.length > 0) noticeTold(spool, notice, subjects, model.now);
+      else dropNotice(spool, notice);
+    });
+  }),
   command('drain starts', (model, real) => {
     assert.equal(recoverClaimed(real.spool, model.now), model.recover());
     real.inFlight = [];
@@ -191,7 +202,8 @@ function compare(model: SpoolModel, spool: Spool): void {
       `SELECT seq, id, exim_id AS eximId, size, state, due_at AS dueAt, attempts, deferrals,
          posted_at AS postedAt, renewed_at AS renewedAt, outage_ms AS outageMs,
          finished_at AS finishedAt, last_status AS lastStatus,
-         EXISTS (SELECT 1 FROM body WHERE message = seq) AS hasBody
+         EXISTS (SELECT 1 FROM body WHERE message = seq) AS hasBody,
+         EXISTS (SELECT 1 FROM notice WHERE message = seq) AS owesNotice
        FROM message ORDER BY seq`,
     )
     .all();
@@ -199,9 +211,10 @@ function compare(model: SpoolModel, spool: Spool): void {
     'SELECT address, state, status FROM recipient WHERE message = ? ORDER BY position',
   );
   assert.deepEqual(
-    rows.map(({ seq, hasBody, ...row }) => ({
+    rows.map(({ seq, hasBody, owesNotice, ...row }) => ({
       ...row,
       hasBody: hasBody === 1,
+      owesNotice: owesNotice === 1,
       recipients: recipients
         .all(seq)
         .map((each) => ({ ...each, address: each.address.toString('latin1') })),

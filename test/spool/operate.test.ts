@@ -27,7 +27,13 @@ function posted(spool: Spool, ...said: ('sent' | 'pending' | 'failed')[]): strin
     status: statuses[state],
     reason: 'so',
   }));
-  const rest = { charged: true, dueAt: NOW + 1, lastStatus: '4.2.2', lastReason: 'so' };
+  const rest = {
+    charged: true,
+    warnings: 0,
+    dueAt: NOW + 1,
+    lastStatus: '4.2.2',
+    lastReason: 'so',
+  };
   spool.transaction(() => record(spool, { seq: claimed?.seq ?? 0, verdicts, ...rest }, NOW));
   return id;
 }

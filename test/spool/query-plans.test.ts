@@ -53,7 +53,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
   readBody: (spool) => [...readBody(spool, 1, 18)],
   record: (spool) => {
     const verdicts = [{ position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' }];
-    const rest = { charged: false, dueAt: NOW, lastStatus: '2.0.0', lastReason: 'ok' };
+    const rest = { charged: false, warnings: 0, dueAt: NOW, lastStatus: '2.0.0', lastReason: 'ok' };
     spool.transaction(() => record(spool, { seq: 1, verdicts, ...rest }, NOW));
   },
   hold: (spool, id) => operate(spool, 'hold', id, NOW),

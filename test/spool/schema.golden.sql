@@ -19,7 +19,7 @@ CREATE TABLE message (
     CHECK ((finished_at IS NOT NULL) = (state IN ('failed', 'sent', 'bounced', 'deleted'))),
   last_status TEXT CHECK (last_status GLOB '[245].[0-9]*.[0-9]*'),
   last_reason TEXT CHECK ((last_reason IS NULL) = (last_status IS NULL))
-) STRICT;
+, warned INTEGER NOT NULL DEFAULT 0 CHECK (warned >= 0)) STRICT;
 
 CREATE TABLE sqlite_sequence(name,seq);
 
@@ -81,3 +81,32 @@ CREATE TABLE endpoint (
   passed_at INTEGER,
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
+
+CREATE TABLE notice (
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  kind TEXT NOT NULL CHECK (kind IN ('failure', 'delay')),
+  sender BLOB NOT NULL CHECK (length(sender) > 0),
+  due_at INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+  collected INTEGER NOT NULL DEFAULT 0 CHECK (collected IN (0, 1)),
+  PRIMARY KEY (message, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX notice_due ON notice (due_at);
+
+CREATE INDEX notice_sender ON notice (sender, collected);
+
+CREATE TABLE told (sender BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
+
+CREATE INDEX told_sender ON told (sender, at);
+
+CREATE INDEX told_at ON told (at);
+
+CREATE INDEX message_failed ON message (finished_at) WHERE state = 'failed';
+
+CREATE TRIGGER recipient_failed AFTER UPDATE OF state ON recipient
+  WHEN NEW.state = 'failed' AND OLD.state <> 'failed' BEGIN
+  INSERT INTO notice (message, kind, sender)
+    SELECT seq, 'failure', sender FROM message WHERE seq = NEW.message AND sender <> x''
+    ON CONFLICT DO NOTHING;
+END;

@@ -20,6 +20,7 @@ export interface ModelMessage {
   finishedAt: number | null;
   lastStatus: string | null;
   hasBody: boolean;
+  owesNotice: boolean;
 }
 
 export interface ModelVerdict {
@@ -90,6 +91,7 @@ export class SpoolModel {
       finishedAt: null,
       lastStatus: null,
       hasBody: true,
+      owesNotice: false,
     });
   }
 
@@ -129,6 +131,7 @@ export class SpoolModel {
   ): void {
     for (const { position, state, status } of verdicts) {
       Object.assign(message.recipients[position] ?? {}, { state, status });
+      if (state === 'failed') message.owesNotice = true;
     }
     message.attempts += charged ? 1 : 0;
     message.deferrals += charged ? 1 : 0;
@@ -188,10 +191,20 @@ export class SpoolModel {
     const older = (message: ModelMessage, days: number) =>
       message.finishedAt !== null && message.finishedAt < this.now - days * DAY_MS;
     for (const message of this.messages) {
-      if (older(message, 30)) this.#forgotten.push(message.state);
-      if (older(message, 5)) message.hasBody = false;
+      if (older(message, 30) && !message.owesNotice) this.#forgotten.push(message.state);
+      if (older(message, 5) && message.state === 'bounced') message.hasBody = false;
     }
-    this.messages = this.messages.filter((message) => !older(message, 30));
+    this.messages = this.messages.filter((message) => !older(message, 30) || message.owesNotice);
+  }
+
+  /** The sender of the first message that owes a notice gets it, or nothing when nothing failed. */
+  tell(): void {
+    const message = this.messages.find(({ owesNotice }) => owesNotice);
+    if (!message) return;
+    message.owesNotice = false;
+    const failed = message.recipients.filter(({ state }) => state === 'failed');
+    for (const recipient of failed) recipient.state = 'bounced';
+    if (failed.length > 0) this.#finish(message);
   }
 
   down(): void {
@@ -206,9 +219,11 @@ export class SpoolModel {
   #finish(message: ModelMessage): boolean {
     const states = new Set(message.recipients.map(({ state }) => state));
     if (states.has('pending')) return false;
-    const state = (['failed', 'deleted', 'sent'] as const).find((each) => states.has(each));
+    const state = (['failed', 'deleted', 'bounced', 'sent'] as const).find((each) =>
+      states.has(each),
+    );
     Object.assign(message, { state, dueAt: null, finishedAt: this.now });
-    if (state !== 'failed') message.hasBody = false;
+    if (state === 'sent' || state === 'deleted') message.hasBody = false;
     return true;
   }
 }

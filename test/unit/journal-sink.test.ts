@@ -66,6 +66,12 @@ function parse(datagram: Buffer): [name: string, value: string][] {
 }
 
 const mail = (text: string) => ({ id: 'ab12', eximId: '1abc-0', sender: text });
+const toldMail = (text: string) => ({
+  id: 'ab12',
+  eximId: '1abc-0',
+  kind: 'failure' as const,
+  recipients: [{ address: text }],
+});
 
 /** Every method, with foreign text wherever some may come in. The type says when one is missing. */
 const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => void } = {
@@ -101,6 +107,11 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
+  nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
+  senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
+  noticeRefused: (journal, text) => journal.noticeRefused(text, [toldMail(text)], text),
+  noticesWait: (journal, text) => journal.noticesWait(text, text),
+  noticesGoOn: (journal, text) => journal.noticesGoOn(text),
 };
 
 function entriesOf(method: keyof Journal, text: string): Entry[] {

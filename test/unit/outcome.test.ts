@@ -26,9 +26,17 @@ const message: Claimed = {
   recipients: addresses.map((address, position) => ({ position: position + 1, address })),
 };
 
+const HOUR = 60 * MINUTE;
+const delayWarningsMs = [4 * HOUR, 24 * HOUR];
+
 /** What becomes of the message when it is so old, and the endpoint was down for `outage` meanwhile. */
 function outcome(delivery: Delivery, { age = MINUTE, outage = 0, deferrals = 2 } = {}) {
-  const circumstances = { now: QUEUED_AT + age, outageMs: 1000 + outage, random: 0.5 };
+  const circumstances = {
+    now: QUEUED_AT + age,
+    outageMs: 1000 + outage,
+    random: 0.5,
+    delayWarningsMs,
+  };
   return outcomeOf({ ...message, deferrals }, delivery, circumstances);
 }
 
@@ -64,6 +72,7 @@ test('2, 4 and 5 are sent, pending and failed, each recipient for itself (law 5)
     ],
     undecided: [],
     charged: true,
+    warnings: 0,
     dueAt: QUEUED_AT + MINUTE + 2 * MINUTE,
     lastStatus: '4.2.2',
     lastReason: 'mailbox full',
@@ -107,6 +116,7 @@ for (const of of ['endpoint', 'nobody'] as const) {
         verdicts: [],
         undecided: addresses,
         charged: false,
+        warnings: 0,
         dueAt: QUEUED_AT + age,
         lastStatus: '4.4.1',
         lastReason: 'it broke',
@@ -219,7 +229,7 @@ test('only a 5.x.x verdict for that recipient, or old age at a failing attempt, 
         const { verdicts: decided, dueAt } = outcomeOf(
           message,
           { verdicts: given.verdicts, ...(ended ? { trouble: ended } : {}) },
-          { now: QUEUED_AT + age, outageMs: 1000 + outage, random },
+          { now: QUEUED_AT + age, outageMs: 1000 + outage, random, delayWarningsMs },
         );
         assert.ok(dueAt >= QUEUED_AT + age);
         for (const { position, state } of decided) {

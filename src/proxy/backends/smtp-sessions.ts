@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import SMTPConnection, { type SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import { smtpStep } from '../../host/smtp-step.ts';
 import { limits } from '../../mail/limits.ts';
 
 /** The relay, how to talk to it, and who we are there. */
@@ -66,7 +67,7 @@ export class SmtpSessions {
     session.used += 1;
     try {
       if (connection.destroyed) return;
-      if (reset) await step<boolean>(connection, (done) => connection.reset(done));
+      if (reset) await smtpStep<boolean>(connection, (done) => connection.reset(done));
       if (session.used < limits.smtpMessages) this.#keep(session);
       else connection.quit();
     } catch {
@@ -110,33 +111,6 @@ export class SmtpSessions {
   }
 }
 
-/**
- * Waits for one step of a connection: what nodemailer calls back with, its error event, or `giveUp`,
- * which cuts the connection.
- */
-export async function step<T>(
-  connection: SMTPConnection,
-  begin: (done: (error?: Error | null, result?: T) => void) => void,
-  giveUp?: AbortSignal,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const settle = (error?: Error | null, result?: T) => {
-      connection.removeListener('error', settle);
-      giveUp?.removeEventListener('abort', abort);
-      if (error) reject(error);
-      else resolve(result as T);
-    };
-    const abort = () => {
-      connection.close();
-      settle(giveUp?.reason as Error);
-    };
-    connection.once('error', settle);
-    giveUp?.addEventListener('abort', abort, { once: true });
-    if (giveUp?.aborted) abort();
-    else begin(settle);
-  });
-}
-
 async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpSession> {
   const { host, port, security, ca, name, auth } = relay;
   const connection = new SMTPConnection({
@@ -155,11 +129,11 @@ async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpS
   });
   connection.on('error', () => {}); // Whom it concerns listens too; an idle one's loss is no trouble.
   try {
-    await step<void>(connection, (done) => connection.connect(done), giveUp);
+    await smtpStep<void>(connection, (done) => connection.connect(done), giveUp);
     const extensions = extensionsOf(connection.lastServerResponse || '');
     if (auth) {
       // A copy: nodemailer writes into it.
-      await step<boolean>(connection, (done) => connection.login({ ...auth }, done), giveUp);
+      await smtpStep<boolean>(connection, (done) => connection.login({ ...auth }, done), giveUp);
     }
     return { connection, extensions, used: 0 };
   } catch (error) {

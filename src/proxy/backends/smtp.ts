@@ -1,12 +1,13 @@
 import { isAscii } from 'node:buffer';
 import { Readable } from 'node:stream';
 import type { SMTPConnectionSendInfo, SMTPError } from 'nodemailer/lib/smtp-connection';
+import { smtpStep } from '../../host/smtp-step.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import { backendTimeMs } from '../backend-time.ts';
 import { BackendUnavailable, type Backend, type Delivery, type Result } from '../backend.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
-import { SmtpSessions, step, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
+import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 
 /**
  * Sends on by SMTP (RFC 5321) to one relay, each message in one transaction. Of its bytes only line ends
@@ -70,7 +71,7 @@ async function transact(
     rejectedErrors: [] as SMTPError[],
   };
   const source = Readable.from(pieces(bytes), { objectMode: false });
-  const sending = step<SMTPConnectionSendInfo>(
+  const sending = smtpStep<SMTPConnectionSendInfo>(
     connection,
     (done) => connection.send(envelope, source, done),
     giveUp,

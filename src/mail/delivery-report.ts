@@ -1,0 +1,228 @@
+import { limits } from './limits.ts';
+import { printable } from './printable.ts';
+
+/** What a report says of a recipient. */
+export interface Reported {
+  address: string;
+  /** Enhanced status (RFC 3463). */
+  status: string;
+  reason: string;
+}
+
+/** A message of which its sender is told. */
+export interface ReportedMessage {
+  id: string;
+  eximId: string;
+  /** Milliseconds since 1970. */
+  queuedAt: number;
+  recipients: readonly Reported[];
+}
+
+export interface DeliveryReport extends ReportedMessage {
+  kind: 'failure' | 'delay';
+  /** The sender of the message, who gets the report. */
+  to: string;
+  /** Of a delay: until when it is tried, in milliseconds since 1970. */
+  triedUntil: number;
+  /** The message's bytes, or only its header section; undefined when they are gone. */
+  original: { bytes: Buffer; whole: boolean } | undefined;
+}
+
+/** Who reports, and when. */
+export interface Reporter {
+  host: string;
+  /** Milliseconds since 1970. */
+  now: number;
+  /** The same for the same report, in letters and digits: so that a repeat can be told by its Message-ID. */
+  name: string;
+}
+
+/**
+ * A report of failed or delayed delivery (RFC 3464): for people, for programs, and the message itself.
+ * In CRLF, but for the returned message, which stays as it is; 8-bit octets only there and in the text for
+ * people.
+ */
+export function deliveryReport(report: DeliveryReport, reporter: Reporter): Buffer {
+  const { kind, to, original } = report;
+  const parts = [
+    part(
+      ['Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'],
+      forPeople(report, reporter),
+    ),
+    part(['Content-Type: message/delivery-status'], forPrograms(report, reporter)),
+    ...(original ? [returned(original)] : []),
+  ];
+  const boundary = boundaryFor(parts, reporter.name);
+  const subject = kind === 'failure' ? 'Your mail could not be delivered' : 'Your mail is delayed';
+  const head = [
+    ...headerFields(to, subject, reporter),
+    `Content-Type: multipart/report; report-type=delivery-status;`,
+    `\tboundary="${boundary}"`,
+  ];
+  return Buffer.concat([
+    lines([...head, '', 'This is a report in MIME format (RFC 3464).']),
+    ...parts.flatMap((each) => [Buffer.from(`\r\n--${boundary}\r\n`), each]),
+    Buffer.from(`\r\n--${boundary}--\r\n`),
+  ]);
+}
+
+/** One report, in plain text, of all that a sender was not told one by one. */
+export function summaryReport(
+  to: string,
+  messages: readonly (ReportedMessage & { kind: DeliveryReport['kind'] })[],
+  reporter: Reporter,
+): Buffer {
+  const list = (kind: DeliveryReport['kind']) =>
+    messages
+      .filter((message) => message.kind === kind)
+      .flatMap(({ id, queuedAt, recipients }) => [
+        `Mail ${id} of ${new Date(queuedAt).toUTCString()}:`,
+        ...recipients.flatMap(told),
+      ]);
+  const text = [
+    'So much of your mail met trouble that this one report tells all of it.',
+    '',
+    ...section('Not delivered, and not tried any more:', list('failure')),
+    ...section('Delayed, and still tried; you need not send it again:', list('delay')),
+  ];
+  return lines([
+    ...headerFields(to, 'Some of your mail could not be delivered', reporter),
+    'Content-Type: text/plain; charset=utf-8',
+    'Content-Transfer-Encoding: 8bit',
+    '',
+    ...text,
+  ]);
+}
+
+function headerFields(to: string, subject: string, { host, now, name }: Reporter): string[] {
+  return [
+    `Date: ${date(now)}`,
+    `From: Mail Delivery System <MAILER-DAEMON@${host}>`,
+    `To: ${fieldText(to)}`,
+    `Subject: ${subject}`,
+    `Message-ID: <${name}@${host}>`,
+    // RFC 3834: nobody answers a report.
+    'Auto-Submitted: auto-replied',
+    'MIME-Version: 1.0',
+  ];
+}
+
+function forPeople(
+  { kind, id, eximId, queuedAt, recipients, triedUntil, original }: DeliveryReport,
+  { host }: Reporter,
+): string[] {
+  const when = new Date(queuedAt).toUTCString();
+  const delayed = [
+    `Your mail of ${when} is still waiting at ${host}: what was answered`,
+    'is below. You need not send it again: it is tried until',
+    `${new Date(triedUntil).toUTCString()}, and if it fails for good you are told.`,
+  ];
+  const failed = [
+    `Your mail of ${when} could not be delivered`,
+    `by ${host}, and it is not tried any more. What was answered is below.`,
+  ];
+  const attached = !original
+    ? []
+    : ['', original.whole ? 'Your mail is attached.' : 'The header of your mail is attached.'];
+  return [
+    ...(kind === 'failure' ? failed : delayed),
+    '',
+    ...recipients.flatMap(told),
+    ...attached,
+    '',
+    `If you ask your administrator, name ${id} (Exim ${eximId}).`,
+  ];
+}
+
+/** A recipient for people. */
+function told({ address, status, reason }: Reported): string[] {
+  return [`  ${cut(printable(address))}`, `    ${status} ${cut(printable(reason))}`];
+}
+
+/** RFC 3464 2: the fields of the message, and then those of each recipient. */
+function forPrograms(
+  { kind, id, queuedAt, recipients, triedUntil }: DeliveryReport,
+  { host }: Reporter,
+): string[] {
+  return [
+    `Reporting-MTA: dns; ${host}`,
+    `Original-Envelope-Id: ${id}`,
+    `Arrival-Date: ${date(queuedAt)}`,
+    ...recipients.flatMap(({ address, status, reason }) => [
+      '',
+      `Final-Recipient: ${isAscii(address) ? 'rfc822' : 'utf-8'}; ${fieldText(address)}`,
+      `Action: ${kind === 'failure' ? 'failed' : 'delayed'}`,
+      `Status: ${status}`,
+      `Diagnostic-Code: x-appengine-mailer; ${status} ${fieldText(reason)}`,
+      ...(kind === 'delay' ? [`Will-Retry-Until: ${date(triedUntil)}`] : []),
+    ]),
+  ];
+}
+
+/** The message as it is, where SMTP carries it so; in base64 where it would not. */
+function returned({ bytes, whole }: { bytes: Buffer; whole: boolean }): Buffer {
+  const type = whole ? 'message/rfc822' : 'text/rfc822-headers';
+  const fit = fitForSmtp(bytes);
+  if (fit) return part([`Content-Type: ${type}`, `Content-Transfer-Encoding: ${fit}`], bytes);
+  // RFC 2046 5.2.1 allows no base64 in message/rfc822.
+  const name = whole ? 'message.eml' : 'header.txt';
+  return part(
+    [
+      `Content-Type: application/octet-stream; name=${name}`,
+      `Content-Disposition: attachment; filename=${name}`,
+      'Content-Transfer-Encoding: base64',
+    ],
+    bytes.toString('base64').match(/.{1,76}/g) ?? [],
+  );
+}
+
+/** How the bytes may travel as they are; undefined with a NUL, a bare CR or a line over 998 octets (RFC 5321 4.5.3.1.6). */
+function fitForSmtp(bytes: Buffer): '7bit' | '8bit' | undefined {
+  const text = bytes.toString('latin1');
+  if (/\0|\r(?!\n)/.test(text)) return undefined;
+  if (text.split('\n').some((line) => line.replace(/\r$/, '').length > 998)) return undefined;
+  return bytes.every((octet) => octet < 0x80) ? '7bit' : '8bit';
+}
+
+function part(head: readonly string[], body: readonly string[] | Buffer): Buffer {
+  const bytes = Buffer.isBuffer(body) ? body : lines(body);
+  return Buffer.concat([lines([...head, '']), bytes]);
+}
+
+function lines(texts: readonly string[]): Buffer {
+  return Buffer.from(texts.map((text) => `${text}\r\n`).join(''));
+}
+
+/** A boundary that stands in none of the parts. */
+function boundaryFor(parts: readonly Buffer[], name: string): string {
+  for (let number = 0; ; number += 1) {
+    const boundary = `report-${number}-${name}`;
+    if (!parts.some((bytes) => bytes.includes(boundary))) return boundary;
+  }
+}
+
+/** Text in a header field or in one of RFC 3464's: ASCII, what is not shown as RFC 6533's \x{…} does. */
+function fieldText(text: string): string {
+  const ascii = printable(text).replace(
+    /[^\x20-\x7e]/gu,
+    (character) => `\\x{${(character.codePointAt(0) ?? 0).toString(16).toUpperCase()}}`,
+  );
+  return cut(ascii);
+}
+
+function cut(text: string): string {
+  return text.length <= limits.failureChars ? text : `${text.slice(0, limits.failureChars)}...`;
+}
+
+function isAscii(text: string): boolean {
+  return /^[\x20-\x7e]*$/.test(text);
+}
+
+function section(title: string, body: readonly string[]): string[] {
+  return body.length > 0 ? [title, '', ...body, ''] : [];
+}
+
+/** RFC 5322 3.3. */
+function date(at: number): string {
+  return new Date(at).toUTCString().replace('GMT', '+0000');
+}

@@ -1,0 +1,165 @@
+import { decodeAddress, encodeAddress } from '../mail/address.ts';
+import { limits } from '../mail/limits.ts';
+import { finish } from './record.ts';
+import type { Spool } from './spool.ts';
+
+/** What is owed to the sender of a message, or of several when it is collected for a summary. */
+export interface Notice {
+  seq: number;
+  kind: 'failure' | 'delay';
+  sender: string;
+  /** How often it was put off by itself. */
+  tries: number;
+  collected: boolean;
+}
+
+/** A message that a notice tells of, with the recipients that it tells of. */
+export interface NoticeSubject {
+  seq: number;
+  kind: Notice['kind'];
+  id: string;
+  eximId: string;
+  size: number;
+  queuedAt: number;
+  renewedAt: number;
+  outageMs: number;
+  recipients: { position: number; address: string; status: string; reason: string }[];
+}
+
+/** The notice that has been due longest; undefined when none is. */
+export function dueNotice(spool: Spool, now: number): Notice | undefined {
+  // A due time further ahead than any notice is put off means that the clock was stepped back.
+  spool
+    .sql('UPDATE notice SET due_at = :now WHERE due_at > :farthest')
+    .run({ now, farthest: now + limits.noticesHourMs });
+  const row = spool
+    .sql<Omit<Notice, 'sender' | 'collected'> & { sender: Buffer; collected: number }>(
+      `SELECT message AS seq, kind, sender, tries, collected FROM notice
+       WHERE due_at <= ? ORDER BY due_at, message LIMIT 1`,
+    )
+    .get(now);
+  return row && { ...row, sender: decodeAddress(row.sender), collected: row.collected === 1 };
+}
+
+/** When the next notice is due, in milliseconds since 1970; undefined when none is owed. */
+export function nextNoticeAt(spool: Spool): number | undefined {
+  const row = spool
+    .sql<{ dueAt: number }>('SELECT due_at AS dueAt FROM notice ORDER BY due_at LIMIT 1')
+    .get();
+  return row?.dueAt;
+}
+
+/** When the sender was told something in the hour before `now`, oldest first. */
+export function toldTimes(spool: Spool, sender: string, now: number): number[] {
+  return spool
+    .sql<{ at: number }>(
+      'SELECT at FROM told WHERE sender = :sender AND at BETWEEN :since AND :now ORDER BY at',
+    )
+    .all({ sender: encodeAddress(sender), since: now - limits.noticesHourMs, now })
+    .map(({ at }) => at);
+}
+
+/**
+ * What a notice tells: of its message, or of all that is collected for the sender, up to
+ * limits.summaryRecipients. Empty when there is nothing to be told any more.
+ */
+export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
+  const { seq, kind, sender, collected } = notice;
+  const rows = spool
+    .sql<
+      Omit<NoticeSubject, 'recipients'> & {
+        position: number;
+        address: Buffer;
+        status: string;
+        reason: string;
+      }
+    >(
+      `SELECT message.seq, notice.kind, message.id, message.exim_id AS eximId, message.size,
+         message.queued_at AS queuedAt, message.renewed_at AS renewedAt,
+         message.outage_ms AS outageMs, position, address, status, reason
+       FROM notice JOIN message ON message.seq = notice.message
+         JOIN recipient ON recipient.message = message.seq
+       WHERE ${collected ? 'notice.sender = :sender AND collected = 1' : 'notice.message = :seq AND notice.kind = :kind'}
+         AND status IS NOT NULL
+         AND recipient.state = iif(notice.kind = 'failure', 'failed', 'pending')
+       ORDER BY message.seq, notice.kind, position LIMIT :most`,
+    )
+    .all({
+      most: limits.summaryRecipients,
+      ...(collected ? { sender: encodeAddress(sender) } : { seq, kind }),
+    });
+  const subjects: NoticeSubject[] = [];
+  for (const { position, address, status, reason, ...message } of rows) {
+    const last = subjects.at(-1);
+    const same = last?.seq === message.seq && last.kind === message.kind;
+    const subject = same ? last : { ...message, recipients: [] };
+    if (!same) subjects.push(subject);
+    subject.recipients.push({ position, address: decodeAddress(address), status, reason });
+  }
+  return subjects;
+}
+
+/** The sender was told: its failed recipients are bounced, and the notice is owed no more. */
+export function noticeTold(
+  spool: Spool,
+  notice: Notice,
+  subjects: readonly NoticeSubject[],
+  now: number,
+): void {
+  for (const { seq, kind, recipients } of subjects) {
+    for (const { position } of kind === 'failure' ? recipients : []) {
+      spool
+        .sql(
+          `UPDATE recipient SET state = 'bounced'
+           WHERE message = ? AND position = ? AND state = 'failed'`,
+        )
+        .run(seq, position);
+    }
+    // A recipient may have failed since the report was written: then more is owed.
+    if (kind === 'failure' && hasFailed(spool, seq)) dueAgain(spool, seq);
+    else dropNotice(spool, { seq, kind });
+    if (kind === 'failure') finish(spool, seq, now);
+  }
+  const sender = encodeAddress(notice.sender);
+  spool.sql('INSERT INTO told (sender, at) VALUES (?, ?)').run(sender, now);
+  spool.sql('DELETE FROM told WHERE at < ?').run(now - limits.noticesHourMs);
+}
+
+/** Nothing is owed: there is nothing to tell, or nobody takes it. What failed stays failed. */
+export function dropNotice(spool: Spool, { seq, kind }: Pick<Notice, 'seq' | 'kind'>): void {
+  spool.sql('DELETE FROM notice WHERE message = ? AND kind = ?').run(seq, kind);
+}
+
+/** Nothing of all that a summary was to tell is owed. */
+export function dropCollected(spool: Spool, sender: string): void {
+  spool.sql('DELETE FROM notice WHERE sender = ? AND collected = 1').run(encodeAddress(sender));
+}
+
+/** The notice, or all that are collected with it, are due later. */
+export function postponeNotice(spool: Spool, notice: Notice, dueAt: number): void {
+  const { seq, kind, sender, collected } = notice;
+  spool
+    .sql(
+      `UPDATE notice SET due_at = :dueAt, tries = tries + 1 WHERE
+       ${collected ? 'sender = :sender AND collected = 1' : 'message = :seq AND kind = :kind'}`,
+    )
+    .run({ dueAt, ...(collected ? { sender: encodeAddress(sender) } : { seq, kind }) });
+}
+
+/** A summary tells, at `dueAt`, all that the sender is owed. */
+export function collectNotices(spool: Spool, sender: string, dueAt: number): void {
+  spool
+    .sql('UPDATE notice SET collected = 1, due_at = :dueAt WHERE sender = :sender')
+    .run({ sender: encodeAddress(sender), dueAt });
+}
+
+function hasFailed(spool: Spool, seq: number): boolean {
+  const failed = spool.sql(`SELECT 1 FROM recipient WHERE message = ? AND state = 'failed'`);
+  return failed.get(seq) !== undefined;
+}
+
+function dueAgain(spool: Spool, seq: number): void {
+  spool
+    .sql(`UPDATE notice SET due_at = 0, collected = 0 WHERE message = ? AND kind = 'failure'`)
+    .run(seq);
+}
