@@ -31,8 +31,8 @@ export function prepare(folder: string): Set<string> {
   cpSync('dist/exim-pipe.cjs', join(lib, 'exim-pipe.cjs'));
   for (const file of nativeModules) {
     const from = join('node_modules', file);
-    if (from.endsWith('.node')) checkLinks(from);
     cpSync(from, join(lib, from));
+    if (from.endsWith('.node')) unlinkNode(join(lib, from));
     packages.add(packageOf(from) ?? from);
   }
   // For --version.
@@ -70,13 +70,10 @@ function bundle(outdir: string): Set<string> {
   return new Set(used.flatMap((file) => packageOf(file) ?? []));
 }
 
-/** Node of Debian links what is built with it to libnode.so, which no other Node has. */
-function checkLinks(addon: string): void {
-  if (!run('readelf', ['-d', addon]).includes('[libnode.so')) return;
-  throw new Error(
-    `${addon} is linked to libnode.so: it was built with Debian's Node.js and loads in no other; ` +
-      'run npm ci with the Node.js of nodejs.org or NodeSource',
-  );
+/** Debian's Node.js links what is built with it to libnode.so: any Node.js has that code, few by that name. */
+function unlinkNode(addon: string): void {
+  const [, library] = /\[(libnode\.so[^\]]*)\]/.exec(run('readelf', ['-d', addon])) ?? [];
+  if (library) run('patchelf', ['--remove-needed', library, addon]);
 }
 
 function packageOf(file: string): string | undefined {

@@ -8,8 +8,12 @@ import {
   SECRET,
   type Installation,
 } from '../support/installed-machine.ts';
+import { builtPackages } from '../support/debian-packages.ts';
 import type { Machine } from '../support/machine.ts';
 import { needs } from '../support/needs.ts';
+
+/** The minor version of its C library. */
+const DEBIAN_12 = 36;
 
 const cases: (Installation & { title: string })[] = [
   { title: 'Debian 13, unsplit', split: false },
@@ -22,6 +26,9 @@ for (const { title, ...installation } of cases) {
     `${title}: apt install makes Exim send through it, byte for byte (law 3)`,
     needs('machines'),
     async (t) => {
+      if (installation.release === 'bookworm' && builtPackages().libc > DEBIAN_12) {
+        return t.skip('the packages were built on a newer Debian than 12');
+      }
       const machine = await installedMachine(t, installation);
       const body = Buffer.concat([
         Buffer.from('.\n..two dots\n\xff\xfe latin-1 \xe9\n', 'latin1'),

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { inCheckout } from './program.ts';
 
-/** The .deb files that `npm run build:deb` made. */
-export function builtPackages(): { host: string; proxy: string } {
+/** The .deb files that `npm run build:deb` made, and the minor version of the C library that they want. */
+export function builtPackages(): { host: string; proxy: string; libc: number } {
   const folder = inCheckout('build/deb');
   const find = (start: string) => {
     const name = readdirSync(folder).find(
@@ -13,7 +13,9 @@ export function builtPackages(): { host: string; proxy: string } {
     if (!name) throw new Error(`no ${start}*.deb in ${folder}: npm run build:deb makes it`);
     return join(folder, name);
   };
-  return { host: find('appengine-mailer_'), proxy: find('appengine-mailer-proxy_') };
+  const [host, proxy] = [find('appengine-mailer_'), find('appengine-mailer-proxy_')];
+  const depends = command('dpkg-deb', '-f', host, 'Depends');
+  return { host, proxy, libc: Number(/libc6 \(>= 2\.(\d+)/.exec(depends)?.[1]) };
 }
 
 /** The same package with a higher version, as an upgrade brings it. */

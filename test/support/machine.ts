@@ -35,9 +35,7 @@ export class Machine {
     t: TestContext,
     { release = 'trixie', prepare }: { release?: Release; prepare?: (root: string) => void } = {},
   ): Promise<Machine> {
-    const machine = new Machine(
-      inCheckout(`build/machines/${t.name.replace(/\W+/g, '-')}`),
-    );
+    const machine = new Machine(inCheckout(`build/machines/${t.name.replace(/\W+/g, '-')}`));
     const { folder, root } = machine;
     rmSync(folder, { recursive: true, force: true });
     for (const name of ['root', 'upper', 'work'])
@@ -56,8 +54,16 @@ export class Machine {
     const log = openSync(join(this.folder, 'console.log'), 'a');
     const options = ['--register=no', '--keep-unit', '--private-network', '--quiet'];
     this.#nspawn = spawn(
-      'systemd-nspawn',
-      ['-D', this.root, '-M', `machine-${process.pid}-${(started += 1)}`, '-b', ...options],
+      'setpriv',
+      [
+        ...['--pdeathsig', 'KILL', 'systemd-nspawn'],
+        '-D',
+        this.root,
+        '-M',
+        `machine-${process.pid}-${(started += 1)}`,
+        '-b',
+        ...options,
+      ],
       {
         env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
         stdio: ['ignore', log, log],
