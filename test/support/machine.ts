@@ -56,7 +56,9 @@ export class Machine {
     this.#nspawn = spawn(
       'setpriv',
       [
-        ...['--pdeathsig', 'KILL', 'systemd-nspawn'],
+        '--pdeathsig',
+        'KILL',
+        'systemd-nspawn',
         '-D',
         this.root,
         '-M',
