@@ -192,7 +192,9 @@ class DrainLoop {
     const passed = latest === 'post passed' || (latest === 'probe passed' && queued(spool) === 0);
     const claimed = spool.transaction(() => {
       if (passed) recordPassed(spool, now);
-      else if (typeof latest === 'object') recordDown(spool, latest.meaning.text, now);
+      else if (typeof latest === 'object') {
+        recordDown(spool, latest.meaning.text, now, now + Math.round(latest.waitMs));
+      }
       for (const { outcome } of outcomes) record(spool, outcome, now);
       const room = { messages, ...roomLeft(this.#inFlight.values()) };
       return claim(spool, room, now, this.#suspects);

@@ -31,6 +31,8 @@ export const statuses = {
   noSmtpUtf8: '5.6.7',
   /** The sender may not use this proxy. */
   senderRefused: '5.7.1',
+  /** An operator decided that it is not delivered (X.7.1: delivery not authorized, message refused). */
+  cancelled: '5.7.1',
   /** Too old. */
   expired: '5.4.7',
   /** The message is not such as can be sent. */

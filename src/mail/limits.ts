@@ -29,6 +29,8 @@ export const limits = {
   quotedChars: 80,
   /** Recipients that a line of the journal names; its fields have them all. */
   namedRecipients: 10,
+  /** Messages that the end of a queue command explains one by one. */
+  namedMessages: 10,
   /** Fields in a form of HTTP v1: no client sends more than three. */
   formFields: 100,
   /** The headers of a part of such a form in multipart. */
@@ -120,12 +122,17 @@ export const limits = {
   /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
   failedBodyMs: 5 * DAY,
   historyMs: 30 * DAY,
-  /** How long `hold` and `delete` wait for the outcome of what is being sent. */
+  /** Events in the history of one message: the first and the latest are kept. */
+  historyFirst: 10,
+  historyLatest: 90,
+  /** How long queue commands wait for the outcome of what is being sent. */
   operatorWaitMs: 30 * SECOND,
   operatorPollMs: 100,
   /** Messages that queue commands read, and change, at once. */
   listPage: 200,
   operatorBatch: 200,
+  /** How long one run of Exim may take: it takes back a message, or says how it would route some. */
+  eximMs: 5 * MINUTE,
 
   /** One post: connecting, then at least `postBytesPerSecond` besides `postMs`. */
   connectMs: 10 * SECOND,

@@ -6,6 +6,8 @@ export interface EndpointRecord {
   downSince: number | null;
   /** Why it is down. */
   reason: string | null;
+  /** When drain asks it next, as it was last decided; null while it answers. */
+  asksAt: number | null;
   /** When a post last passed; null when none ever did. */
   passedAt: number | null;
 }
@@ -14,7 +16,8 @@ export interface EndpointRecord {
 export function endpointRecord(spool: Spool): EndpointRecord {
   const row = spool
     .sql<EndpointRecord>(
-      `SELECT down_since AS downSince, reason, passed_at AS passedAt FROM endpoint`,
+      `SELECT down_since AS downSince, reason, asks_at AS asksAt, passed_at AS passedAt
+       FROM endpoint`,
     )
     .get();
   if (!row) throw new Error('the spool has lost its endpoint row');
@@ -35,18 +38,22 @@ export function outageMs(spool: Spool, now: number): number {
   return row?.ms ?? 0;
 }
 
-/** Begins an outage, or renews its reason. */
-export function recordDown(spool: Spool, reason: string, now: number): void {
+/** Begins an outage, or renews its reason and when drain asks next. */
+export function recordDown(spool: Spool, reason: string, now: number, asksAt: number): void {
   spool
-    .sql('UPDATE endpoint SET down_since = coalesce(down_since, :now), reason = :reason')
-    .run({ reason, now });
+    .sql(
+      `UPDATE endpoint SET down_since = coalesce(down_since, :now), reason = :reason,
+         asks_at = :asksAt`,
+    )
+    .run({ reason, now, asksAt });
 }
 
 /** Notes that a post passed, which ends an outage. */
 export function recordPassed(spool: Spool, now: number): void {
   spool
     .sql(
-      `UPDATE endpoint SET outage_ms = :outageMs, down_since = NULL, reason = NULL, passed_at = :now`,
+      `UPDATE endpoint SET outage_ms = :outageMs, down_since = NULL, reason = NULL, asks_at = NULL,
+         passed_at = :now`,
     )
     .run({ outageMs: outageMs(spool, now), now });
 }

@@ -23,6 +23,7 @@ export interface Listed {
   attempts: number;
   lastStatus: string | null;
   lastReason: string | null;
+  finishedAt: number | null;
   /** When trouble of its own will end it, at the earliest; null when nothing can. */
   expiresAt: number | null;
 }
@@ -113,4 +114,4 @@ function listed(spool: Spool, row: Row, outage: number): Listed {
 const LISTED = `('queued', 'sending', 'held', 'failed')`;
 const COLUMNS = `seq, id, exim_id AS eximId, state, sender, size, queued_at AS queuedAt,
   due_at AS dueAt, attempts, last_status AS lastStatus, last_reason AS lastReason,
-  renewed_at AS renewedAt, outage_ms AS outageMs`;
+  finished_at AS finishedAt, renewed_at AS renewedAt, outage_ms AS outageMs`;

@@ -1,11 +1,13 @@
+import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import { hasBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
+import { remember } from './history.ts';
 import { finish } from './record.ts';
 import type { MessageState, Spool } from './spool.ts';
 
-/** What an operator may do to a message. */
-export type Verb = 'retry' | 'hold' | 'release' | 'delete';
+/** What an operator may do to a message. `return` has a second half, `returned`. */
+export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return';
 
 /** What came of it. `busy`: it is being sent; `old`: it wants --force; `unfit`: not in this state. */
 export type Operated = 'done' | 'busy' | 'old' | 'unfit' | 'missing';
@@ -17,12 +19,12 @@ interface Subject {
 }
 
 /**
- * Applies the verb to one message, in one transaction. What is being sent is left alone (`busy`):
- * drain alone decides about it.
+ * Applies the verb to one message, in one transaction, and adds it to the message's history. What is
+ * being sent is left alone (`busy`): drain alone decides about it.
  */
 export function operate(
   spool: Spool,
-  verb: Verb,
+  verb: Verb | 'returned',
   id: string,
   now: number,
   force = false,
@@ -33,30 +35,44 @@ export function operate(
       .get(id);
     if (!subject) return 'missing';
     if (subject.state === 'sending') return 'busy';
-    return verbs[verb](spool, subject, now, force);
+    const operated = verbs[verb](spool, subject, now, force);
+    if (operated === 'done') remember(spool, subject.seq, { at: now, what: verb });
+    return operated;
   });
 }
 
-const verbs: Record<Verb, typeof retry> = { retry, hold, release, delete: remove };
+/** Writes down that Exim did not take a message that was to be returned; it stays held. */
+export function keep(spool: Spool, id: string, reason: string, now: number): void {
+  spool.transaction(() => {
+    const message = spool.sql<Subject>('SELECT seq FROM message WHERE id = ?').get(id);
+    if (message) remember(spool, message.seq, { at: now, what: 'kept', reason });
+  });
+}
+
+const verbs: Record<Verb | 'returned', typeof retry> = {
+  retry,
+  hold,
+  release,
+  bounce,
+  delete: remove,
+  return: beginReturn,
+  returned: endReturn,
+};
 
 /** Due now, with a new lifetime; what failed is pending again while its body is there. */
 function retry(spool: Spool, subject: Subject, now: number, force: boolean): Operated {
   const { seq, state } = subject;
-  if (state !== 'queued' && !(state === 'failed' && hasBody(spool, seq))) return 'unfit';
+  if (state !== 'queued' && !isFailedWithBody(spool, subject)) return 'unfit';
   if (!force && tooOld(subject, now)) return 'old';
-  spool
-    .sql(
-      `UPDATE recipient SET state = 'pending', status = NULL, reason = NULL
-       WHERE message = ? AND state = 'failed'`,
-    )
-    .run(seq);
+  // While others wait, whoever was told of a failure would be surprised by a delivery.
+  revive(spool, seq, state === 'queued' ? ['failed'] : ['failed', 'bounced']);
   queue(spool, seq, now);
   return 'done';
 }
 
 function hold(spool: Spool, { seq, state }: Subject): Operated {
   if (state !== 'queued') return 'unfit';
-  spool.sql(`UPDATE message SET state = 'held', due_at = NULL WHERE seq = ?`).run(seq);
+  keepFromDrain(spool, seq);
   return 'done';
 }
 
@@ -68,15 +84,52 @@ function release(spool: Spool, subject: Subject, now: number, force: boolean): O
   return 'done';
 }
 
-function remove(spool: Spool, { seq, state }: Subject, now: number): Operated {
-  if (state !== 'queued' && state !== 'held' && state !== 'failed') return 'unfit';
+/** Fails what is pending; that its sender is told follows from the failure, whoever caused it. */
+function bounce(spool: Spool, { seq, state }: Subject, now: number): Operated {
+  if (!isWaiting(state)) return 'unfit';
   spool
     .sql(
-      `UPDATE recipient SET state = 'deleted' WHERE message = ? AND state IN ('pending', 'failed')`,
+      `UPDATE recipient SET state = 'failed', status = :status, reason = :reason
+       WHERE message = :seq AND state = 'pending'`,
     )
-    .run(seq);
+    .run({ seq, status: statuses.cancelled, reason: CANCELLED });
   finish(spool, seq, now);
   return 'done';
+}
+
+function remove(spool: Spool, { seq, state }: Subject, now: number): Operated {
+  if (!isWaiting(state) && state !== 'failed' && state !== 'bounced') return 'unfit';
+  deleteRecipients(spool, seq, ['pending', 'failed', 'bounced']);
+  finish(spool, seq, now);
+  return 'done';
+}
+
+/**
+ * Held, so that drain leaves it alone while it is given to Exim; after a crash it stays so, for an
+ * operator to see. Of a finished message what failed is pending again.
+ */
+function beginReturn(spool: Spool, subject: Subject): Operated {
+  const { seq, state } = subject;
+  if (!isWaiting(state) && !isFailedWithBody(spool, subject)) return 'unfit';
+  if (!isWaiting(state)) revive(spool, seq, ['failed', 'bounced']);
+  keepFromDrain(spool, seq);
+  return 'done';
+}
+
+/** Exim has it. Whoever released it meanwhile did not know that. */
+function endReturn(spool: Spool, { seq, state }: Subject, now: number): Operated {
+  if (!isWaiting(state)) return 'unfit';
+  deleteRecipients(spool, seq, ['pending']);
+  finish(spool, seq, now);
+  return 'done';
+}
+
+function isWaiting(state: MessageState): boolean {
+  return state === 'queued' || state === 'held';
+}
+
+function isFailedWithBody(spool: Spool, { seq, state }: Subject): boolean {
+  return (state === 'failed' || state === 'bounced') && hasBody(spool, seq);
 }
 
 function queue(spool: Spool, seq: number, now: number): void {
@@ -88,7 +141,30 @@ function queue(spool: Spool, seq: number, now: number): void {
     .run({ seq, now, outageMs: outageMs(spool, now) });
 }
 
+function keepFromDrain(spool: Spool, seq: number): void {
+  spool
+    .sql(`UPDATE message SET state = 'held', due_at = NULL, finished_at = NULL WHERE seq = ?`)
+    .run(seq);
+}
+
+function revive(spool: Spool, seq: number, states: ('failed' | 'bounced')[]): void {
+  const revived = spool.sql(
+    `UPDATE recipient SET state = 'pending', status = NULL, reason = NULL
+     WHERE message = ? AND state = ?`,
+  );
+  for (const state of states) revived.run(seq, state);
+}
+
+function deleteRecipients(spool: Spool, seq: number, states: string[]): void {
+  const deleted = spool.sql(
+    `UPDATE recipient SET state = 'deleted' WHERE message = ? AND state = ?`,
+  );
+  for (const state of states) deleted.run(seq, state);
+}
+
 /** The proxy forgets what it sent after 30 days: a post later than that could send it twice. */
 function tooOld({ postedAt }: Subject, now: number): boolean {
   return postedAt !== null && now - postedAt > limits.renewalMs;
 }
+
+const CANCELLED = 'an administrator of the sending host cancelled the delivery';

@@ -1,4 +1,5 @@
 import { deleteBody } from './body.ts';
+import { remember } from './history.ts';
 import type { RecipientState, Spool } from './spool.ts';
 
 /** What one claim of a message came to. */
@@ -42,6 +43,8 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
          last_status = :lastStatus, last_reason = :lastReason WHERE seq = :seq`,
     )
     .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
+  const what = charged ? 'attempt' : 'postponed';
+  remember(spool, seq, { at: now, what, status: lastStatus, reason: lastReason });
   if (finish(spool, seq, now)) return;
   if (warnings > 0) oweWarning(spool, seq, warnings);
   spool

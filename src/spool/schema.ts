@@ -25,7 +25,9 @@
  *                that fails a recipient, or a delay warning. collected: a summary is to tell it
  * told           when senders were told something, as far as it counts for limits.noticesPerHour
  * counter        law 8, kept by triggers, so that it outlives the rows
- * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one
+ * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
+ *                in which drain asks again at asks_at
+ * history        what happened to a message, numbered; see history.ts
  * Times are milliseconds since 1970 UTC.
  */
 export const migrations: readonly string[] = [
@@ -137,5 +139,22 @@ END;
 INSERT INTO notice (message, kind, sender)
   SELECT DISTINCT seq, 'failure', sender FROM message JOIN recipient ON recipient.message = seq
   WHERE recipient.state = 'failed' AND sender <> x'';
+`,
+  `
+CREATE TABLE history (
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  number INTEGER NOT NULL CHECK (number > 0),
+  at INTEGER NOT NULL,
+  what TEXT NOT NULL
+    CHECK (what IN ('attempt', 'postponed', 'retry', 'hold', 'release', 'bounce', 'delete',
+      'return', 'returned', 'kept', 'reported', 'warned')),
+  status TEXT CHECK (status GLOB '[245].[0-9]*.[0-9]*'),
+  reason TEXT,
+  PRIMARY KEY (message, number),
+  CHECK ((status IS NOT NULL) = (what IN ('attempt', 'postponed'))),
+  CHECK ((reason IS NOT NULL) = (what IN ('attempt', 'postponed', 'kept')))
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE endpoint ADD COLUMN asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL);
 `,
 ];

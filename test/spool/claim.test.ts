@@ -182,7 +182,7 @@ test('only recipients that are still pending are claimed, and the first post is 
 test('a lifetime begins with the first post, and an operator begins it anew (law 5)', (t) => {
   const spool = freshSpool(t);
   const { id } = enqueue(spool, handOver(), NOW);
-  recordDown(spool, 'refused', NOW + MINUTE);
+  recordDown(spool, 'refused', NOW + MINUTE, NOW + MINUTE);
   const claimAt = (now: number) => {
     const [claimed] = spool.transaction(() => claim(spool, { passingBytes: 0, ...ample }, now));
     recoverClaimed(spool, now);

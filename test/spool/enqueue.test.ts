@@ -53,6 +53,7 @@ test('what is stored is what was handed over, envelope and bytes apart (law 3, l
     attempts: 0,
     lastStatus: null,
     lastReason: null,
+    finishedAt: null,
     expiresAt: NOW + 5 * DAY,
   });
   assert.deepEqual(
@@ -140,7 +141,7 @@ test('it is known whatever became of it, and by every program that opens the spo
 
 test('an outage from before it was queued does not lengthen its life', (t) => {
   const spool = freshSpool(t);
-  recordDown(spool, 'refused', NOW - DAY);
+  recordDown(spool, 'refused', NOW - DAY, NOW);
   const { id } = store(spool);
   assert.equal(findMessages(spool, id, NOW)[0]?.expiresAt, NOW + 5 * DAY);
   assert.equal(findMessages(spool, id, NOW + DAY)[0]?.expiresAt, NOW + 6 * DAY);

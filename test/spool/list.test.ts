@@ -127,11 +127,11 @@ test('a listed message says when trouble of its own will end it; outages put tha
   const id = add(spool, 'a');
   const expiresAt = (now: number) => findMessages(spool, id, now)[0]?.expiresAt;
   assert.equal(expiresAt(NOW), NOW + 5 * DAY);
-  recordDown(spool, 'refused', NOW + DAY);
+  recordDown(spool, 'refused', NOW + DAY, NOW + DAY);
   assert.equal(expiresAt(NOW + 2 * DAY), NOW + 6 * DAY);
   recordPassed(spool, NOW + 3 * DAY);
   assert.equal(expiresAt(NOW + 4 * DAY), NOW + 7 * DAY);
-  recordDown(spool, 'refused', NOW + 4 * DAY);
+  recordDown(spool, 'refused', NOW + 4 * DAY, NOW + 4 * DAY);
   assert.equal(expiresAt(NOW + 99 * DAY), NOW + 14 * DAY);
   operate(spool, 'hold', id, NOW);
   assert.equal(expiresAt(NOW), null, 'time held does not count');

@@ -13,10 +13,11 @@ import {
 import { readBody } from '../../src/spool/body.ts';
 import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { historyOf } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { dropNotice, dueNotice, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
-import { operate, type Verb } from '../../src/spool/operate.ts';
-import { record } from '../../src/spool/record.ts';
+import { operate } from '../../src/spool/operate.ts';
+import { finish, record } from '../../src/spool/record.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -135,7 +136,11 @@ const records = fc
   );
 
 const operations = fc
-  .tuple(fc.constantFrom<Verb>('hold', 'release', 'retry', 'delete'), fc.nat(9), fc.boolean())
+  .tuple(
+    fc.constantFrom('hold', 'release', 'retry', 'bounce', 'delete', 'return', 'returned'),
+    fc.nat(9),
+    fc.boolean(),
+  )
   .map(([verb, which, force]) =>
     command(`${verb} ${which}${force ? ' --force' : ''}`, (model, { spool }) => {
       const message = model.messages[which % Math.max(1, model.messages.length)];
@@ -167,6 +172,20 @@ const others = fc.constantFrom(
     assert.equal(recoverClaimed(real.spool, model.now), model.recover());
     real.inFlight = [];
   }),
+  command('its sender is told', (model, { spool }) => {
+    const message = model.messages.find(({ recipients }) =>
+      recipients.some(({ state }) => state === 'failed'),
+    );
+    if (!message) return;
+    const row = spool.sql<{ seq: number }>('SELECT seq FROM message WHERE id = ?').get(message.id);
+    const seq = row?.seq ?? 0;
+    spool.transaction(() => {
+      const told = `UPDATE recipient SET state = 'bounced' WHERE message = ? AND state = 'failed'`;
+      spool.sql(told).run(seq);
+      if (message.state === 'failed') finish(spool, seq, model.now);
+    });
+    model.bounced(message);
+  }),
   command('undo clock step', (model, { spool }) => {
     undoClockStep(spool, model.now);
     model.undoClockStep();
@@ -179,7 +198,7 @@ const others = fc.constantFrom(
     }),
   ),
   command('endpoint down', (model, { spool }) => {
-    recordDown(spool, 'refused', model.now);
+    recordDown(spool, 'refused', model.now, model.now);
     model.down();
   }),
   command('endpoint passed', (model, { spool }) => {
@@ -215,6 +234,7 @@ function compare(model: SpoolModel, spool: Spool): void {
       ...row,
       hasBody: hasBody === 1,
       owesNotice: owesNotice === 1,
+      history: historyOf(spool, seq).map(({ what }) => what),
       recipients: recipients
         .all(seq)
         .map((each) => ({ ...each, address: each.address.toString('latin1') })),

@@ -3,10 +3,11 @@ import test from 'node:test';
 import { claim } from '../../src/spool/claim.ts';
 import { deleteBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { historyOf } from '../../src/spool/history.ts';
 import { findMessages } from '../../src/spool/list.ts';
-import { operate, type Verb } from '../../src/spool/operate.ts';
-import { record } from '../../src/spool/record.ts';
-import type { Spool } from '../../src/spool/spool.ts';
+import { keep, operate, type Verb } from '../../src/spool/operate.ts';
+import { finish, record } from '../../src/spool/record.ts';
+import type { MessageState, Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
 
@@ -88,13 +89,139 @@ test('a delete takes what waits and what failed, and leaves what was sent as it 
   assert.equal(operate(spool, 'delete', id, NOW), 'unfit', 'once is enough');
 });
 
-test('what is being sent is busy for every verb, and an unknown id is missing', (t) => {
+test('a bounce fails who is pending, by decision of an operator, and keeps the body for a retry', (t) => {
   const spool = freshSpool(t);
-  const { id } = enqueue(spool, handOver(), NOW);
-  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW));
-  for (const verb of ['retry', 'hold', 'release', 'delete'] satisfies Verb[]) {
-    assert.equal(operate(spool, verb, id, NOW, true), 'busy');
-    assert.equal(operate(spool, verb, 'f'.repeat(32), NOW), 'missing');
-  }
-  assert.deepEqual(states(spool, id), ['sending', 'pending']);
+  const id = posted(spool, 'sent', 'pending', 'failed');
+  assert.equal(operate(spool, 'bounce', id, NOW), 'done');
+  assert.deepEqual(states(spool, id), ['failed', 'sent', 'failed', 'failed']);
+  const [message] = findMessages(spool, id, NOW);
+  assert.deepEqual(
+    message?.recipients.map(({ status }) => status),
+    ['2.0.0', '5.7.1', '5.1.1'],
+  );
+  assert.equal(operate(spool, 'retry', id, NOW), 'done');
+  assert.deepEqual(states(spool, id), ['queued', 'sent', 'pending', 'pending']);
 });
+
+test('a return holds the message, and ends it only when Exim has it; what failed stays failed', (t) => {
+  const spool = freshSpool(t);
+  const id = posted(spool, 'sent', 'pending', 'failed');
+  assert.equal(operate(spool, 'return', id, NOW), 'done');
+  assert.deepEqual(states(spool, id), ['held', 'sent', 'pending', 'failed']);
+  keep(spool, id, 'no room', NOW);
+  assert.deepEqual(states(spool, id), ['held', 'sent', 'pending', 'failed']);
+  assert.equal(operate(spool, 'returned', id, NOW), 'done');
+  assert.deepEqual(states(spool, id), ['failed', 'sent', 'deleted', 'failed']);
+
+  const other = freshSpool(t);
+  const whole = posted(other, 'sent', 'pending');
+  operate(other, 'return', whole, NOW);
+  assert.equal(operate(other, 'returned', whole, NOW), 'done');
+  assert.deepEqual(states(other, whole), ['deleted', 'sent', 'deleted']);
+});
+
+test('a return of what failed takes who failed with it, as a retry does', (t) => {
+  const spool = freshSpool(t);
+  const id = posted(spool, 'sent', 'failed');
+  assert.equal(operate(spool, 'return', id, NOW), 'done');
+  assert.deepEqual(states(spool, id), ['held', 'sent', 'pending']);
+});
+
+test('who was told of a failure is not surprised while others wait: retry leaves it bounced', (t) => {
+  const spool = freshSpool(t);
+  const id = posted(spool, 'failed', 'pending');
+  told(spool, id);
+  assert.equal(operate(spool, 'retry', id, NOW), 'done');
+  assert.deepEqual(states(spool, id), ['queued', 'bounced', 'pending']);
+});
+
+type Situation = MessageState | 'failed, body gone' | 'bounced, body gone';
+
+/** Messages in all situations there are. */
+const situations: Record<Situation, (spool: Spool) => string> = {
+  queued: (spool) => enqueue(spool, handOver(), NOW).id,
+  sending: (spool) => {
+    const { id } = enqueue(spool, handOver(), NOW);
+    spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW));
+    return id;
+  },
+  held: (spool) => {
+    const { id } = enqueue(spool, handOver(), NOW);
+    operate(spool, 'hold', id, NOW);
+    return id;
+  },
+  failed: (spool) => posted(spool, 'failed'),
+  'failed, body gone': (spool) => {
+    const id = posted(spool, 'failed');
+    deleteBody(spool, 1);
+    return id;
+  },
+  bounced: (spool) => {
+    const id = posted(spool, 'failed');
+    told(spool, id);
+    return id;
+  },
+  'bounced, body gone': (spool) => {
+    const id = posted(spool, 'failed');
+    told(spool, id);
+    deleteBody(spool, 1);
+    return id;
+  },
+  sent: (spool) => posted(spool, 'sent'),
+  deleted: (spool) => {
+    const { id } = enqueue(spool, handOver(), NOW);
+    operate(spool, 'delete', id, NOW);
+    return id;
+  },
+};
+
+/** The state that each verb leads to; what is not here is refused, and changes nothing. */
+const outcomes: Record<Verb | 'returned', Partial<Record<Situation, MessageState>>> = {
+  retry: { queued: 'queued', failed: 'queued', bounced: 'queued' },
+  hold: { queued: 'held' },
+  release: { held: 'queued' },
+  bounce: { queued: 'failed', held: 'failed' },
+  delete: {
+    queued: 'deleted',
+    held: 'deleted',
+    failed: 'deleted',
+    'failed, body gone': 'deleted',
+    bounced: 'deleted',
+    'bounced, body gone': 'deleted',
+  },
+  return: { queued: 'held', held: 'held', failed: 'held', bounced: 'held' },
+  returned: { queued: 'deleted', held: 'deleted' },
+};
+
+for (const [verb, leadsTo] of Object.entries(outcomes)) {
+  test(`${verb} has an outcome in every state, and a line of history where it did something`, (t) => {
+    for (const [situation, make] of Object.entries(situations)) {
+      const spool = freshSpool(t);
+      const id = make(spool);
+      const before = states(spool, id);
+      const history = historyOf(spool, 1).length;
+      const expected = leadsTo[situation as Situation];
+      const operated = operate(spool, verb as Verb, id, NOW);
+      const refused = situation === 'sending' ? 'busy' : 'unfit';
+      assert.equal(operated, expected ? 'done' : refused, situation);
+      if (expected) assert.equal(states(spool, id)[0], expected, situation);
+      else assert.deepEqual(states(spool, id), before, situation);
+      const added = historyOf(spool, 1).slice(history);
+      assert.deepEqual(
+        added.map(({ what }) => what),
+        expected ? [verb] : [],
+        situation,
+      );
+      assert.equal(operate(spool, verb as Verb, 'f'.repeat(32), NOW), 'missing');
+    }
+  });
+}
+
+/** What notices do when the sender was told. */
+function told(spool: Spool, id: string): void {
+  const [message] = findMessages(spool, id, NOW);
+  const seq = message?.seq ?? 0;
+  const sql = `UPDATE recipient SET state = 'bounced' WHERE message = ? AND state = 'failed'`;
+  spool.sql(sql).run(seq);
+  if (message?.state === 'failed') finish(spool, seq, NOW);
+}

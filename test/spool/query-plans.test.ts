@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { claim, nextDueAt, recoverClaimed, undoClockStep } from '../../src/spool/claim.ts';
+import { limits } from '../../src/mail/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { historyOf, remember } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
@@ -62,7 +64,17 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
     operate(spool, 'release', id, NOW);
   },
   retry: (spool, id) => operate(spool, 'retry', id, NOW),
+  bounce: (spool, id) => operate(spool, 'bounce', id, NOW),
   delete: (spool, id) => operate(spool, 'delete', id, NOW),
+  return: (spool, id) => {
+    operate(spool, 'return', id, NOW);
+    operate(spool, 'returned', id, NOW);
+  },
+  remember: (spool) => {
+    const kept = limits.historyFirst + limits.historyLatest;
+    for (let nth = 0; nth <= kept; nth += 1) remember(spool, 1, { at: NOW, what: 'hold' });
+    historyOf(spool, 1);
+  },
   findMessages: (spool, id) => findMessages(spool, id, NOW)[0],
   keepHouse: (spool) => keepHouse(spool, NOW),
   stats: (spool) => stats(spool),

@@ -78,7 +78,7 @@ CREATE TABLE endpoint (
   down_since INTEGER,
   outage_ms INTEGER NOT NULL DEFAULT 0 CHECK (outage_ms >= 0),
   reason TEXT,
-  passed_at INTEGER,
+  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL),
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
 
@@ -110,3 +110,16 @@ CREATE TRIGGER recipient_failed AFTER UPDATE OF state ON recipient
     SELECT seq, 'failure', sender FROM message WHERE seq = NEW.message AND sender <> x''
     ON CONFLICT DO NOTHING;
 END;
+CREATE TABLE history (
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  number INTEGER NOT NULL CHECK (number > 0),
+  at INTEGER NOT NULL,
+  what TEXT NOT NULL
+    CHECK (what IN ('attempt', 'postponed', 'retry', 'hold', 'release', 'bounce', 'delete',
+      'return', 'returned', 'kept')),
+  status TEXT CHECK (status GLOB '[245].[0-9]*.[0-9]*'),
+  reason TEXT,
+  PRIMARY KEY (message, number),
+  CHECK ((status IS NOT NULL) = (what IN ('attempt', 'postponed'))),
+  CHECK ((reason IS NOT NULL) = (what IN ('attempt', 'postponed', 'kept')))
+) STRICT, WITHOUT ROWID;

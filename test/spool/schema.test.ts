@@ -43,7 +43,11 @@ const legal: [what: string, sql: string][] = [
   ['one failed', `UPDATE recipient SET state = 'failed', status = '5.1.1', reason = 'no'`],
   ['one bounced', `UPDATE recipient SET state = 'bounced', status = '5.1.1', reason = 'no'`],
   ['one deleted', `UPDATE recipient SET state = 'deleted'`],
-  ['an outage', `UPDATE endpoint SET down_since = 1, reason = 'refused'`],
+  ['an outage', `UPDATE endpoint SET down_since = 1, reason = 'refused', asks_at = 2`],
+  ['an attempt', event('attempt', '4.2.2', 'full')],
+  ['an attempt that does not count', event('postponed', '4.4.1', 'down')],
+  ['a hold', event('hold')],
+  ['what Exim did not take', event('kept', undefined, 'no room')],
 ];
 for (const [what, sql] of legal) {
   test(`taken: ${what}`, (t) => {
@@ -114,6 +118,14 @@ const illegal: [what: string, sql: string][] = [
   ['a second endpoint', `INSERT INTO endpoint (only) VALUES (2)`],
   ['an outage without a reason', `UPDATE endpoint SET down_since = 1`],
   ['a reason without an outage', `UPDATE endpoint SET reason = 'why'`],
+  ['a time to ask without an outage', `UPDATE endpoint SET asks_at = 1`],
+  ['an event that is none', event('lost')],
+  ['an attempt without its status', event('attempt')],
+  ['a hold with a status', event('hold', '4.2.2', 'full')],
+  ['a hold with a reason', event('hold', undefined, 'why')],
+  ['an event of no message', event('hold').replace('(1,', '(9,')],
+  ['an event that is not numbered', event('hold').replace('1, 5', '0, 5')],
+  ['the same number twice', `${event('hold')}, ${event('hold').split('VALUES')[1]}`],
   ['outages below nothing', `UPDATE endpoint SET outage_ms = -1`],
 ];
 for (const [what, sql] of illegal) {
@@ -124,6 +136,12 @@ for (const [what, sql] of illegal) {
       ({ code }: NodeJS.ErrnoException) => code?.startsWith('SQLITE_CONSTRAINT') ?? false,
     );
   });
+}
+
+/** One event in the history of the message. */
+function event(what: string, status?: string, reason?: string): string {
+  const text = (value: string | undefined) => (value === undefined ? 'NULL' : `'${value}'`);
+  return `INSERT INTO history VALUES (1, 1, 5, '${what}', ${text(status)}, ${text(reason)})`;
 }
 
 /** A second row of message that differs from the first in everything that must, but for one column. */

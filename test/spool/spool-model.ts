@@ -21,6 +21,8 @@ export interface ModelMessage {
   lastStatus: string | null;
   hasBody: boolean;
   owesNotice: boolean;
+  /** What happened to it, as long as it is not more than the spool keeps. */
+  history: string[];
 }
 
 export interface ModelVerdict {
@@ -92,6 +94,7 @@ export class SpoolModel {
       lastStatus: null,
       hasBody: true,
       owesNotice: false,
+      history: [],
     });
   }
 
@@ -136,40 +139,62 @@ export class SpoolModel {
     message.attempts += charged ? 1 : 0;
     message.deferrals += charged ? 1 : 0;
     message.lastStatus = lastStatus;
+    message.history.push(charged ? 'attempt' : 'postponed');
     if (!this.#finish(message)) Object.assign(message, { state: 'queued', dueAt });
   }
 
-  operate(verb: Verb, message: ModelMessage, force: boolean): string {
+  operate(verb: Verb | 'returned', message: ModelMessage, force: boolean): string {
     const { state, postedAt, hasBody } = message;
     if (state === 'sending') return 'busy';
+    const failed = state === 'failed' || state === 'bounced';
+    const waits = state === 'queued' || state === 'held';
     const fits = {
-      retry: state === 'queued' || (state === 'failed' && hasBody),
+      retry: state === 'queued' || (failed && hasBody),
       hold: state === 'queued',
       release: state === 'held',
-      delete: state === 'queued' || state === 'held' || state === 'failed',
+      bounce: waits,
+      delete: waits || failed,
+      return: waits || (failed && hasBody),
+      returned: waits,
     };
     if (!fits[verb]) return 'unfit';
     const old = postedAt !== null && this.now - postedAt > 25 * DAY_MS;
     if ((verb === 'retry' || verb === 'release') && old && !force) return 'old';
 
-    const set = (states: RecipientState[], state: RecipientState, status?: null) => {
+    const set = (states: RecipientState[], state: RecipientState, status?: string | null) => {
       for (const recipient of message.recipients) {
         if (!states.includes(recipient.state)) continue;
         recipient.state = state;
-        if (status === null) recipient.status = null;
+        if (status !== undefined) recipient.status = status;
       }
     };
-    if (verb === 'hold') Object.assign(message, { state: 'held', dueAt: null });
-    if (verb === 'delete') {
-      set(['pending', 'failed'], 'deleted');
+    message.history.push(verb);
+    if (verb === 'hold' || verb === 'return') {
+      if (failed) set(['failed', 'bounced'], 'pending', null);
+      Object.assign(message, { state: 'held', dueAt: null, finishedAt: null });
+    }
+    if (verb === 'bounce') {
+      set(['pending'], 'failed', '5.7.1');
+      this.#finish(message);
+    }
+    if (verb === 'delete' || verb === 'returned') {
+      set(verb === 'delete' ? ['pending', 'failed', 'bounced'] : ['pending'], 'deleted');
       this.#finish(message);
     }
     if (verb === 'retry' || verb === 'release') {
-      if (verb === 'retry') set(['failed'], 'pending', null);
+      if (verb === 'retry') set(failed ? ['failed', 'bounced'] : ['failed'], 'pending', null);
       Object.assign(message, { state: 'queued', dueAt: this.now, finishedAt: null, deferrals: 0 });
       Object.assign(message, { renewedAt: this.now, outageMs: this.outageMs });
     }
     return 'done';
+  }
+
+  /** What notices do when the sender was told. */
+  bounced(message: ModelMessage): void {
+    for (const recipient of message.recipients) {
+      if (recipient.state === 'failed') recipient.state = 'bounced';
+    }
+    if (message.state === 'failed') this.#finish(message);
   }
 
   /** What a new drain does first; returns how many were in flight. */
@@ -219,9 +244,8 @@ export class SpoolModel {
   #finish(message: ModelMessage): boolean {
     const states = new Set(message.recipients.map(({ state }) => state));
     if (states.has('pending')) return false;
-    const state = (['failed', 'deleted', 'bounced', 'sent'] as const).find((each) =>
-      states.has(each),
-    );
+    const order = ['failed', 'deleted', 'bounced', 'sent'] as const;
+    const state = order.find((each) => states.has(each));
     Object.assign(message, { state, dueAt: null, finishedAt: this.now });
     if (state === 'sent' || state === 'deleted') message.hasBody = false;
     return true;

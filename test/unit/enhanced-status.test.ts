@@ -52,6 +52,7 @@ test('the statuses that we give ourselves have the class that their name says', 
     tooLarge: 'failed',
     noSmtpUtf8: 'failed',
     senderRefused: 'failed',
+    cancelled: 'failed',
     expired: 'failed',
     badContent: 'failed',
   };
