@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
+import { writeBsmtp } from '../mail/write-bsmtp.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -12,7 +13,8 @@ import type { Prepared } from './prepare.ts';
  * Puts a message into the queue of this host as Exim does, by exim-pipe, under an id of its own. Throws
  * MessageSendingFailure for an address that is none, Failure 75 when exim-pipe does not take it.
  */
-export function enqueue({ envelope: { sender, recipients }, bytes }: Prepared): void {
+export function enqueue({ envelope, bytes }: Prepared): void {
+  const { sender, recipients } = envelope;
   const faults = recipients.flatMap((recipient) => {
     const reason = addressFault(recipient);
     return reason === undefined ? [] : [{ recipient, status: statuses.badRecipient, reason }];
@@ -23,12 +25,7 @@ export function enqueue({ envelope: { sender, recipients }, bytes }: Prepared): 
     throw new MessageSendingFailure([{ recipient: '', status: statuses.badSender, reason: fault }]);
   }
 
-  const lines = [
-    `MAIL FROM:<${sender}>`,
-    ...recipients.map((recipient) => `RCPT TO:<${recipient}>`),
-    'DATA',
-  ];
-  const input = Buffer.concat([Buffer.from(`${lines.join('\n')}\n`), stuffed(bytes)]);
+  const input = Buffer.concat([...writeBsmtp(envelope, [bytes])]);
   const id = `gmail-${randomBytes(16).toString('hex')}`;
   const { status, stdout, error } = spawnSync(launcher(), [id], {
     input,
@@ -37,13 +34,6 @@ export function enqueue({ envelope: { sender, recipients }, bytes }: Prepared): 
   if (status !== 0) {
     throw new Failure(exitCodes.busy, error?.message ?? stdout.toString().trim());
   }
-}
-
-/** The message in lines that end, its dots doubled, and the closing dot (RFC 5321 4.5.2). */
-function stuffed(message: Buffer): Buffer {
-  // In latin1 an octet is a character: nothing is decoded.
-  const text = message.toString('latin1').replace(/(^|\n)\./g, '$1..');
-  return Buffer.from(`${text}${text.endsWith('\n') ? '' : '\n'}.\n`, 'latin1');
 }
 
 /** exim-pipe of this package or checkout; or else where the Debian package has it. */
