@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { explainCommand } from './explain.ts';
 import { listCommand } from './list.ts';
 import { operateCommands } from './operate.ts';
 import { showCommand } from './show.ts';
@@ -13,6 +14,7 @@ export const queueCommand: CommandModule = {
     return yargs
       .command(listCommand)
       .command(showCommand)
+      .command(explainCommand)
       .command(statsCommand)
       .demandCommand(0, 1);
   },

@@ -1,8 +1,13 @@
 import type { Listed } from '../../spool/list.ts';
 
-/** A message as `queue --json` prints it: times RFC 3339 in UTC, what is absent is null. */
+/** A message as `queue --json` prints it. */
 export function entryJson(message: Listed): string {
-  return JSON.stringify({
+  return JSON.stringify(entryFields(message));
+}
+
+/** What `queue --json` says of a message: times RFC 3339 in UTC, what is absent is null. */
+export function entryFields(message: Listed): Record<string, unknown> {
+  return {
     id: message.id,
     exim_id: message.eximId,
     state: message.state,
@@ -15,7 +20,7 @@ export function entryJson(message: Listed): string {
     last_status: message.lastStatus,
     last_reason: message.lastReason,
     expires_at: time(message.expiresAt),
-  });
+  };
 }
 
 /** RFC 3339 in UTC, or null. */

@@ -8,6 +8,7 @@ import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { entryJson, time } from './entry-json.ts';
+import { subjectOf } from './subject.ts';
 
 interface Arguments {
   id: string;
@@ -36,7 +37,9 @@ export const showCommand: CommandModule<object, Arguments> = {
       if (argv.raw) {
         await printRaw(spool, messages);
       } else {
-        const texts = messages.map(argv.json ? entryJson : entryText);
+        const texts = messages.map((message) =>
+          argv.json ? entryJson(message) : entryText(message, subjectOf(spool, message)),
+        );
         await print(`${texts.join(argv.json ? '\n' : '\n\n')}\n`);
       }
     });
@@ -55,13 +58,14 @@ async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void
   for (const part of readBody(spool, message.seq, message.size)) await print(part);
 }
 
-function entryText(message: Listed): string {
+function entryText(message: Listed, subject: string | null): string {
   const { lastStatus, lastReason } = message;
   const fields: [string, string | number | null][] = [
     ['id', message.id],
     ['Exim id', message.eximId],
     ['state', message.state],
     ['sender', `<${message.sender}>`],
+    ['subject', subject],
     ['size', `${message.size} bytes`],
     ['queued at', time(message.queuedAt)],
     ['due at', time(message.dueAt)],

@@ -1,0 +1,143 @@
+import type { CommandModule } from 'yargs';
+import { showDuration } from '../../host/duration.ts';
+import { environmentOptions } from '../../host/environment-options.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
+import { printable } from '../../mail/printable.ts';
+import { drainLock } from '../../spool/drain-lock.ts';
+import { endpointRecord } from '../../spool/endpoint.ts';
+import { historyOf, type HistoryEvent } from '../../spool/history.ts';
+import { findMessages, type Listed } from '../../spool/list.ts';
+import type { Spool } from '../../spool/spool.ts';
+import { spoolOption, withSpool } from '../../spool/with-spool.ts';
+import { print } from '../print.ts';
+import { entryFields, time } from './entry-json.ts';
+import { explain, type Facts } from './explanation.ts';
+import { subjectOf } from './subject.ts';
+
+interface Arguments {
+  id: string;
+  spool: string;
+  json: boolean;
+}
+
+/** `appengine-mailer queue explain ID`: what happened to a message, why it waits, and what comes next. */
+export const explainCommand: CommandModule<object, Arguments> = {
+  command: 'explain <id>',
+  describe: 'Tell the story of one message: each attempt, why it waits, what happens next',
+  builder: (yargs) =>
+    yargs
+      .positional('id', { type: 'string', demandOption: true, describe: 'Its id, or its Exim id' })
+      .option('json', { type: 'boolean', default: false, describe: 'As one JSON object' })
+      .options(environmentOptions({ spool: spoolOption })),
+  handler: async ({ id, spool: folder, json }) => {
+    await withSpool(folder, 'operator', async (spool) => {
+      const now = Date.now();
+      const messages = findMessages(spool, id, now);
+      if (messages.length === 0) throw new Failure(exitCodes.no, `no message ${id} in ${folder}`);
+      const texts = messages.map((message) => {
+        const facts = factsOf(spool, message, now);
+        const subject = subjectOf(spool, message);
+        return json ? storyJson(facts, subject) : storyText(facts, subject);
+      });
+      await print(`${texts.join(json ? '\n' : '\n\n')}\n`);
+    });
+  },
+};
+
+function factsOf(spool: Spool, message: Listed, now: number): Facts {
+  const drainRuns = () => {
+    const lock = drainLock(spool.folder);
+    lock?.release();
+    return lock === undefined;
+  };
+  return {
+    message,
+    history: historyOf(spool, message.seq),
+    endpoint: endpointRecord(spool),
+    // Only where it matters: a drain that starts in this moment would find the lock taken.
+    drainRuns: message.state === 'queued' || message.state === 'sending' ? drainRuns() : false,
+    now,
+  };
+}
+
+function storyJson(facts: Facts, subject: string | null): string {
+  const { message, history, endpoint } = facts;
+  const { why, next, nextAt } = explain(facts);
+  return JSON.stringify({
+    ...entryFields(message),
+    subject,
+    history: history.map(({ number, at, what, status, reason }) => ({
+      number,
+      at: time(at),
+      event: what,
+      status,
+      reason,
+    })),
+    proxy_down_since: time(endpoint.downSince),
+    proxy_reason: endpoint.reason,
+    proxy_asked_at: time(endpoint.asksAt),
+    why,
+    next,
+    next_at: time(nextAt),
+  });
+}
+
+function storyText(facts: Facts, subject: string | null): string {
+  const { message, history, now } = facts;
+  const { why, next, nextAt } = explain(facts);
+  const lines = [
+    `${message.id} (Exim ${message.eximId}) is ${message.state}`,
+    `from <${message.sender}>, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
+    ...message.recipients.map(({ address, state, status, reason }) => {
+      const said = status === null ? '' : ` (${status} ${reason})`;
+      return `  to <${address}>: ${state}${said}`;
+    }),
+    `${time(message.queuedAt)} taken from Exim`,
+    ...historyLines(history),
+    `why: ${why}`,
+    `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, now)}`}`,
+  ];
+  if (message.expiresAt !== null && history.length > 0) {
+    lines.push(`given up: not before ${time(message.expiresAt)}`);
+  }
+  return lines.map(printable).join('\n');
+}
+
+/** One line an event; what happens again and again is one line, too. */
+function historyLines(history: readonly HistoryEvent[]): string[] {
+  const runs: { text: string; first: HistoryEvent; last: HistoryEvent }[] = [];
+  for (const event of history) {
+    const text = eventText(event);
+    const run = runs.at(-1);
+    if (run?.text === text && run.last.number + 1 === event.number) run.last = event;
+    else runs.push({ text, first: event, last: event });
+  }
+  return runs.flatMap(({ text, first, last }, nth) => {
+    const missing = first.number - (runs[nth - 1]?.last.number ?? 0) - 1;
+    const times = last.number - first.number + 1;
+    const until = times > 1 ? ` until ${time(last.at)}, ${times} times:` : '';
+    const line = `${time(first.at)}${until} ${text}`;
+    return missing > 0 ? [`  (${missing} more, not kept)`, line] : [line];
+  });
+}
+
+function eventText({ what, status, reason }: HistoryEvent): string {
+  if (what === 'attempt') return `attempt: ${status} ${reason}`;
+  if (what === 'postponed') return `attempt, not counted against it: ${status} ${reason}`;
+  return what === 'kept' ? `${OPERATED.kept}: ${reason}` : OPERATED[what];
+}
+
+const OPERATED = {
+  retry: 'an operator retried it',
+  hold: 'an operator held it',
+  release: 'an operator released it',
+  bounce: 'an operator bounced it',
+  delete: 'an operator deleted it',
+  return: 'an operator began to return it to Exim',
+  returned: 'Exim has taken it back',
+  kept: 'Exim did not take it back',
+} as const;
+
+function when(at: number, now: number): string {
+  return at <= now ? 'now' : `at ${time(at)} (in ${showDuration(at - now)})`;
+}

@@ -1,0 +1,141 @@
+import { showDuration } from '../../host/duration.ts';
+import { limits } from '../../mail/limits.ts';
+import type { EndpointRecord } from '../../spool/endpoint.ts';
+import type { HistoryEvent } from '../../spool/history.ts';
+import type { Listed } from '../../spool/list.ts';
+
+/** What an explanation is made of. */
+export interface Facts {
+  message: Listed;
+  history: readonly HistoryEvent[];
+  endpoint: EndpointRecord;
+  /** Whether a drain is at work on the spool. */
+  drainRuns: boolean;
+  /** Milliseconds since 1970. */
+  now: number;
+}
+
+/** Why a message is where it is, and what becomes of it. */
+export interface Explanation {
+  why: string;
+  next: string;
+  /** When that is, in milliseconds since 1970; null when nobody can say. */
+  nextAt: number | null;
+}
+
+/** Explains a message from what the spool knows of it. Foreign text is as it is. */
+export function explain(facts: Facts): Explanation {
+  return explanations[facts.message.state](facts);
+}
+
+const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
+  queued,
+  sending,
+  held,
+  failed,
+  sent: ({ message }) => ({
+    why: 'the proxy took it for every recipient',
+    ...forgotten(message, 'it is forgotten'),
+  }),
+  bounced: ({ message }) => ({
+    why: 'it failed, and its sender was told',
+    ...failedBody(message),
+  }),
+  deleted: ({ message, history }) => ({
+    why: history.some(({ what }) => what === 'returned')
+      ? 'an operator returned it to Exim, which has it'
+      : 'an operator deleted it',
+    ...forgotten(message, 'it is forgotten'),
+  }),
+};
+
+function queued({ message, history, endpoint, drainRuns, now }: Facts): Explanation {
+  const why = waitsBecause(message, history, endpoint, now);
+  if (!drainRuns) {
+    return { why: `${why}; and no drain runs`, next: NO_DRAIN, nextAt: null };
+  }
+  const { asksAt, downSince } = endpoint;
+  if (downSince !== null) {
+    const at = asksAt === null || asksAt < now ? null : asksAt;
+    const when = at === null ? 'again and again' : 'then';
+    return { why, next: `drain asks the proxy ${when}, and sends when it is back`, nextAt: at };
+  }
+  const dueAt = Math.max(message.dueAt ?? now, now);
+  const last = message.expiresAt !== null && dueAt >= message.expiresAt;
+  const next = message.attempts === 0 ? 'it is sent' : `attempt ${message.attempts + 1}`;
+  return { why, next: last ? `${next}, which is the last` : next, nextAt: dueAt };
+}
+
+function waitsBecause(
+  { attempts, dueAt, lastStatus, lastReason }: Listed,
+  history: readonly HistoryEvent[],
+  { downSince, reason }: EndpointRecord,
+  now: number,
+): string {
+  if (downSince !== null) {
+    return `the proxy is down for ${showDuration(now - downSince)}: ${reason}`;
+  }
+  if (history.length === 0) return 'it is new';
+  if (dueAt !== null && dueAt > now && lastStatus !== null) {
+    return `it was put off after ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}: ${lastStatus} ${lastReason}`;
+  }
+  return 'it is due, and waits for its turn';
+}
+
+function sending({ drainRuns }: Facts): Explanation {
+  return drainRuns
+    ? {
+        why: 'it is being sent',
+        next: 'its outcome is recorded when the proxy answers',
+        nextAt: null,
+      }
+    : { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
+}
+
+function held({ history }: Facts): Explanation {
+  const last = history.findLast(({ what }) => ['hold', 'return', 'kept'].includes(what));
+  const next = 'nothing, until an operator releases, returns, bounces or deletes it';
+  if (last?.what === 'kept') {
+    return {
+      why: `it was to be returned, and Exim did not take it: ${last.reason}`,
+      next,
+      nextAt: null,
+    };
+  }
+  if (last?.what === 'return') {
+    const why =
+      'it is being returned to Exim; or that was cut off, and Exim has it or not: its log knows the recipients';
+    return { why, next, nextAt: null };
+  }
+  return { why: 'an operator holds it', next, nextAt: null };
+}
+
+function failed({ message }: Facts): Explanation {
+  const { sender } = message;
+  return {
+    why:
+      sender === ''
+        ? 'it failed, and has no sender who could be told'
+        : 'it failed, and its sender is owed a report',
+    ...failedBody(message),
+  };
+}
+
+/** A failure may be looked into, and retried, while its body is there. */
+function failedBody(message: Listed): Pick<Explanation, 'next' | 'nextAt'> {
+  return forgotten(
+    message,
+    'its body is removed; until then an operator may retry or return it',
+    limits.failedBodyMs,
+  );
+}
+
+function forgotten(
+  { finishedAt }: Listed,
+  next: string,
+  afterMs: number = limits.historyMs,
+): Pick<Explanation, 'next' | 'nextAt'> {
+  return { next, nextAt: finishedAt === null ? null : finishedAt + afterMs };
+}
+
+const NO_DRAIN = 'nothing, until drain runs: start the service appengine-mailer';

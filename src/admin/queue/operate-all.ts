@@ -1,0 +1,109 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../../mail/limits.ts';
+import { recoverClaimed } from '../../spool/claim.ts';
+import { drainLock } from '../../spool/drain-lock.ts';
+import { findMessages, listMessages } from '../../spool/list.ts';
+import { operate, type Operated, type Verb } from '../../spool/operate.ts';
+import type { MessageState, Spool } from '../../spool/spool.ts';
+
+/** What an operator wants done, and to which messages. */
+export interface Operation {
+  verb: Verb;
+  /** Ids, or Exim's ids; without any, all messages that the verb is for. */
+  names: readonly string[];
+  force: boolean;
+  /** Called before a batch is touched; what it throws ends the operation. */
+  before?: ((ids: readonly string[]) => Promise<void>) | undefined;
+  /** Called with each message for which the verb is done; says what came of it in the end. */
+  after?: ((id: string) => Promise<Result>) | undefined;
+}
+
+/** `kept`: Exim did not take back what was to be returned. */
+export type Result = Operated | 'kept';
+
+/** How many messages an operation came to each result with, and the ids of the first of them. */
+export type Results = Map<Result, { count: number; ids: string[] }>;
+
+/** Operates on everything that is not being sent, then on what was, when its outcome is known. */
+export async function operateAll(
+  spool: Spool,
+  { verb, names, force, before, after }: Operation,
+): Promise<Results> {
+  const results: Results = new Map();
+  const end = async (operated: Operated, id: string) => {
+    const result = operated === 'done' && after ? await after(id) : operated;
+    const { count, ids } = results.get(result) ?? { count: 0, ids: [] };
+    if (count < limits.namedMessages) ids.push(id);
+    results.set(result, { count: count + 1, ids });
+  };
+  const busy: string[] = [];
+  for (const ids of names.length === 0 ? fitting(spool, verb) : [named(spool, names)]) {
+    await before?.(ids);
+    const batch = spool.transaction(() =>
+      ids.map((id) => ({ id, operated: operate(spool, verb, id, Date.now(), force) })),
+    );
+    for (const { id, operated } of batch) {
+      if (operated === 'busy') busy.push(id);
+      else await end(operated, id);
+    }
+  }
+  spool.wakeDrain();
+  const deadline = performance.now() + limits.operatorWaitMs;
+  for (const id of busy) {
+    const step = () => operate(spool, verb, id, Date.now(), force);
+    await end(await whenIdle(spool, step, deadline), id);
+  }
+  spool.wakeDrain();
+  return results;
+}
+
+/** Waits for the outcome of what is being sent; without a drain there is none to wait for. */
+export async function whenIdle(
+  spool: Spool,
+  step: () => Operated,
+  deadline: number,
+): Promise<Operated> {
+  for (;;) {
+    const operated = step();
+    if (operated !== 'busy' || performance.now() > deadline) return operated;
+    const lock = drainLock(spool.folder);
+    if (lock) {
+      recoverClaimed(spool, Date.now());
+      lock.release();
+    } else {
+      await sleep(limits.operatorPollMs);
+    }
+  }
+}
+
+/** Ids of the messages that the verb is for, in batches; what arrives meanwhile is left alone. */
+function* fitting(spool: Spool, verb: Verb): Generator<string[]> {
+  const now = Date.now();
+  let ids: string[] = [];
+  for (const { id } of listMessages(spool, { states: STATES[verb], queuedBefore: now }, now)) {
+    ids.push(id);
+    if (ids.length < limits.operatorBatch) continue;
+    yield ids;
+    ids = [];
+  }
+  yield ids;
+}
+
+/** Ids of the messages that an operator named; a name that is none stays, and is reported missing. */
+function named(spool: Spool, names: readonly string[]): string[] {
+  const ids = names.flatMap((name) => {
+    const found = findMessages(spool, name, Date.now()).map(({ id }) => id);
+    return found.length > 0 ? found : [name];
+  });
+  return [...new Set(ids)];
+}
+
+/** What --all is for. To bring back what failed, after its sender was told, it must be named. */
+const STATES: Record<Verb, readonly MessageState[]> = {
+  retry: ['queued', 'failed'],
+  hold: ['queued', 'sending'],
+  release: ['held'],
+  bounce: ['queued', 'sending', 'held'],
+  delete: ['queued', 'sending', 'held', 'failed'],
+  return: ['queued', 'sending', 'held'],
+};

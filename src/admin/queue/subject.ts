@@ -1,0 +1,15 @@
+import { limits } from '../../mail/limits.ts';
+import { parseHeaders } from '../../mail/headers.ts';
+import { hasBody, readBody } from '../../spool/body.ts';
+import type { Listed } from '../../spool/list.ts';
+import type { Spool } from '../../spool/spool.ts';
+
+/** The subject of a message as it is written there, unfolded; null without one or without its bytes. */
+export function subjectOf(spool: Spool, { seq, size }: Listed): string | null {
+  if (!hasBody(spool, seq)) return null;
+  for (const part of readBody(spool, seq, size)) {
+    const { fields } = parseHeaders(part.subarray(0, limits.headerBytes));
+    return fields.find(({ name }) => name === 'subject')?.value ?? null;
+  }
+  return null;
+}

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import { needs } from '../support/needs.ts';
+import { octets } from '../support/odd-messages.ts';
+import { PrivateExim } from '../support/private-exim.ts';
+import type { Ended } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+
+/** A road that Exim no longer leads to, and `queue return` into its queue, where mail stays. */
+function start(t: TestContext, smarthost = false) {
+  const road = new Road(t);
+  const exim = new PrivateExim(road);
+  exim.configure({ smarthost, main: 'queue_only' });
+  const program = join(road.folder, 'exim4');
+  writeFileSync(program, `#!/bin/sh\nexec /usr/sbin/exim4 -C '${exim.folder}/config' "$@"\n`);
+  chmodSync(program, 0o755);
+  const back = async (...args: string[]): Promise<Ended> =>
+    road.queue('return', ...args, '--exim', program);
+  return { road, exim, back };
+}
+
+/** What is in Exim's queue: the envelope, and the bytes below the headers that Exim has added. */
+function queueOf(exim: PrivateExim): { sender: string; recipients: string[]; message: Buffer }[] {
+  const input = join(exim.folder, 'queue', 'input');
+  const ids = readdirSync(input).flatMap((name) => /^(.*)-H$/.exec(name)?.[1] ?? []);
+  return ids.map((id) => {
+    // Exim's -H file: id, account, <sender>, times, options, XX, number of recipients, recipients.
+    const header = readFileSync(join(input, `${id}-H`), 'latin1');
+    const [, sender = '', list = ''] =
+      /^[^\n]*\n[^\n]*\n<([^\n]*)>\n[^]*?\nXX\n\d+\n([^]*?)\n\n/.exec(header) ?? [];
+    const fields = header.slice(header.indexOf('\n\n') + 2);
+    let message = '';
+    for (let at = 0; at < fields.length;) {
+      const [start = '', size = '', flag] = /^(\d{3,})(.) /.exec(fields.slice(at)) ?? [];
+      const text = fields.slice(at + start.length, at + start.length + Number(size));
+      if (flag !== 'P') message += text; // P is Exim's own Received.
+      at += start.length + Number(size);
+    }
+    const body = readFileSync(join(input, `${id}-D`));
+    return {
+      sender,
+      recipients: list.split('\n'),
+      message: Buffer.concat([
+        Buffer.from(`${message}\n`, 'latin1'),
+        body.subarray(body.indexOf('\n') + 1),
+      ]),
+    };
+  });
+}
+
+const complete =
+  'From: a@a.example\nDate: Mon, 01 Jan 2024 00:00:00 +0000\nMessage-ID: <1@a.example>\n';
+
+test(
+  'law 3, law 4: Exim gets back the bytes and the envelope, and then the message is gone here',
+  needs('exim4', 'root'),
+  async (t) => {
+    const { road, exim, back } = start(t);
+    const recipients = [
+      'plain@a.example',
+      'ünï@c.example',
+      '"a>b"@example.net',
+      '"we ird"@d.example',
+      String.raw`"quo\"te"@e.example`,
+      "o'neil/x=y@f.example",
+      '-dash@g.example',
+      'f\udcfc@h.example',
+    ];
+    const bytes = Buffer.concat([Buffer.from(complete), octets]);
+    const large = Buffer.from(`${complete}\n${`${'.'.repeat(99)}\n`.repeat(25_000)}`);
+    const ids = handIn(road.spool, [
+      { sender: '"odd sender"@b.example', recipients, bytes },
+      {
+        sender: '',
+        recipients: ['null@a.example'],
+        bytes: `${complete}\n.\n..\n.no closing newline`,
+      },
+      { sender: 'l@b.example', recipients: ['large@a.example'], bytes: large },
+    ]);
+    const { code, stdout, stderr } = await back(...ids);
+    assert.deepEqual([code, stdout.toString()], [0, 'return: 3 done\n'], stderr);
+
+    const queue = queueOf(exim);
+    const of = (recipient: string) => queue.find((each) => each.recipients.includes(recipient));
+    assert.equal(queue.length, 3);
+    const odd = of('plain@a.example');
+    assert.equal(odd?.sender, '"odd sender"@b.example');
+    assert.deepEqual(
+      odd.recipients.toSorted(),
+      recipients
+        .map((each) =>
+          Buffer.from(each, each.isWellFormed() ? 'utf8' : 'latin1').toString('latin1'),
+        )
+        .toSorted(),
+    );
+    assert.ok(odd.message.equals(bytes), odd.message.toString('latin1').slice(0, 300));
+    assert.equal(of('null@a.example')?.sender, '');
+    assert.equal(
+      of('null@a.example')?.message.toString(),
+      `${complete}\n.\n..\n.no closing newline\n`,
+      'Exim ends the last line',
+    );
+    assert.ok(of('large@a.example')?.message.equals(large));
+    const { messages, counters } = lookInto(road.spool);
+    assert.deepEqual([counters.accepted, counters.deleted], [3, 3]);
+    assert.ok(messages.every(({ recipients: [first] }) => first?.state === 'deleted'));
+    assert.match(
+      (await road.queue('explain', ids[0] ?? '')).stdout.toString(),
+      /returned it to Exim/,
+    );
+  },
+);
+
+test(
+  'what Exim makes of CRs: line ends, as of all mail that it takes',
+  needs('exim4', 'root'),
+  async (t) => {
+    const { road, exim, back } = start(t);
+    // A dot between line ends of another kind must not end the message, nor begin a new one.
+    const body = 'a\r\n.\r\nb\r.\r\nc\n.\rd\r.\nMAIL FROM:<x@x.example>\n';
+    handIn(road.spool, [{ bytes: `${complete}\n${body}` }]);
+    assert.equal((await back('--all')).code, 0);
+    const [message, ...more] = queueOf(exim);
+    assert.equal(more.length, 0);
+    assert.equal(message?.message.toString(), `${complete}\n${body.replaceAll(/\r\n?/g, '\n')}`);
+  },
+);
+
+test(
+  'a return is refused while Exim would hand the mail straight back, and nothing is touched',
+  needs('exim4', 'root'),
+  async (t) => {
+    const { road, exim, back } = start(t, true);
+    const [, held = ''] = handIn(road.spool, [
+      { recipients: ['x@host.example', 'y@a.example'] },
+      {},
+    ]);
+    await road.queue('hold', held);
+    for (const args of [['--all'], [held]]) {
+      const { code, stderr } = await back(...args);
+      assert.equal(code, 78);
+      assert.match(
+        stderr,
+        /straight back .*appengine_mailer_smarthost.*appengine-mailer exim disable/,
+      );
+    }
+    assert.deepEqual(
+      lookInto(road.spool).messages.map(({ state }) => state),
+      ['queued', 'held'],
+    );
+    assert.equal(await exim.queued(), 0);
+
+    exim.configure({ smarthost: false, main: 'queue_only' });
+    assert.equal((await back('--all')).stdout.toString(), 'return: 2 done\n');
+    assert.equal(await exim.queued(), 2);
+  },
+);
+
+test(
+  'only who is pending is returned, and what Exim refuses is kept and held, with the reason',
+  needs('exim4', 'root'),
+  async (t) => {
+    const { road, exim, back } = start(t);
+    const [bad = ''] = handIn(road.spool, [{ recipients: ['a,b@a.example', 'c@a.example'] }, {}]);
+    const { code, stdout, stderr } = await back('--all');
+    assert.deepEqual([code, stdout.toString()], [75, 'return: 1 done\n']);
+    assert.match(stderr, /Exim did not take 1, which stay here and are held/);
+    assert.deepEqual(
+      lookInto(road.spool).messages.map(({ state }) => state),
+      ['held', 'deleted'],
+    );
+    assert.equal(await exim.queued(), 1, 'all of a message or nothing');
+    const { stdout: story } = await road.queue('explain', bad);
+    assert.match(story.toString(), /Exim did not take it.*501 .*expected after "a"/);
+    assert.equal((await road.queue('release', bad)).code, 0);
+  },
+);
