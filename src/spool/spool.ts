@@ -1,4 +1,4 @@
-import { utimesSync } from 'node:fs';
+import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
 import { openDatabase, type Database } from '../host/open-database.ts';
@@ -26,6 +26,9 @@ export const defaultSpool = '/var/spool/appengine-mailer';
 export function spoolFile(folder: string): string {
   return join(folder, 'spool.db');
 }
+
+/** Beginning of the name of a folder that is made in the spool's to wake drain, and removed at once. */
+export const WAKE = 'wake-';
 
 /** What a program may do to the spool's file when it opens it. */
 export type Access = 'drain' | 'pipe' | 'operator';
@@ -81,10 +84,16 @@ export class Spool {
   wakeDrain(): void {
     const now = new Date();
     try {
-      utimesSync(this.db.name, now, now);
+      try {
+        utimesSync(this.db.name, now, now);
+      } catch {
+        // Only the file's owner may set its times; the group may make a folder and remove it.
+        const folder = join(this.folder, `${WAKE}${process.pid}`);
+        mkdirSync(folder);
+        rmdirSync(folder);
+      }
     } catch (error) {
-      // Only the file's owner may set its times. For an operator of the group, and in any other
-      // trouble, drain's next look (limits.lookMs) finds what is committed.
+      // In any trouble drain's next look (limits.lookMs) finds what is committed.
       if ((error as NodeJS.ErrnoException).code === undefined) throw error;
     }
   }

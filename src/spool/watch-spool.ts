@@ -1,5 +1,5 @@
 import { watch } from 'node:fs';
-import type { Spool } from './spool.ts';
+import { WAKE, type Spool } from './spool.ts';
 
 /**
  * Calls back when another process has committed something to the spool; see Spool.wakeDrain.
@@ -15,7 +15,7 @@ export function watchSpool(
   let seen = version();
   try {
     const watcher = watch(spool.folder, (_event, name) => {
-      if (name !== 'spool.db') return;
+      if (name !== 'spool.db' && !name?.startsWith(WAKE)) return;
       try {
         const now = version();
         if (now === seen) return;
