@@ -9,19 +9,31 @@ import { inCheckout } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
-test('control characters, from addresses or from the proxy, never reach the terminal or the log', async (t) => {
+test('control characters, from addresses, subjects or from the proxy, never reach the terminal or the log', async (t) => {
   const road = new Road(t);
   const nasty = '\x1b]0;owned\x07\x1b[2J\u202e\u009b31m';
   const recipient = decodeAddress(Buffer.from('\x1b[31m\xffx@example.org', 'latin1'));
   const [id = ''] = handIn(road.spool, [
-    { sender: `${nasty}@example.com`, recipients: [recipient] },
+    {
+      sender: `${nasty}@example.com`,
+      recipients: [recipient],
+      bytes: `Subject: ${nasty}\x07\n \x1b[1mfolded\n\nx\n`,
+    },
   ]);
   const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
     proxy.answer(post, () => ({ status: '4.2.2', reason: `full\n${nasty}` })),
   );
   const { stderr } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   const texts = [stderr];
-  for (const args of [['list'], ['show', id], ['stats'], ['show', `no${nasty}`]]) {
+  for (const args of [
+    ['list'],
+    ['show', id],
+    ['explain', id],
+    ['stats'],
+    ['show', `no${nasty}`],
+    ['explain', `no${nasty}`],
+    ['hold', `no${nasty}`],
+  ]) {
     const ended = await road.queue(...args);
     texts.push(ended.stdout.toString(), ended.stderr);
   }
@@ -30,6 +42,8 @@ test('control characters, from addresses or from the proxy, never reach the term
     assert.doesNotMatch(text, /[\0-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
   }
   assert.match(texts.join('\n'), /\\x1b\[31m\\xffx@example\.org/, 'shown, octet by octet');
+  const subjects = texts.filter((text) => text.includes('\\x07 \\x1b[1mfolded'));
+  assert.equal(subjects.length, 2, 'show and explain have the subject');
   const [message] = await road.messages();
   const listed = (message ?? {})['recipients'] as { address: string }[];
   assert.equal(listed[0]?.address, recipient, 'JSON has it as it is');

@@ -3,6 +3,7 @@ import { limits } from '../../mail/limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
+import { time } from './entry-json.ts';
 
 /** What an explanation is made of. */
 export interface Facts {
@@ -73,7 +74,7 @@ function waitsBecause(
   now: number,
 ): string {
   if (downSince !== null) {
-    return `the proxy is down for ${showDuration(now - downSince)}: ${reason}`;
+    return `the proxy is down since ${time(downSince)} (for ${showDuration(now - downSince)}): ${reason}`;
   }
   if (history.length === 0) return 'it is new';
   if (dueAt !== null && dueAt > now && lastStatus !== null) {
