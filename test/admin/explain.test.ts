@@ -31,6 +31,8 @@ async function text(road: Road, id: string): Promise<string> {
   return (await road.queue('explain', id)).stdout.toString();
 }
 
+const to = (recipient: string) => ({ recipients: [`${recipient}@x`] });
+
 const at = (time: unknown) => Date.parse(String(time));
 
 test('explain: of a new message, of one that is due, and that no drain runs', async (t) => {
@@ -111,7 +113,6 @@ test('explain: of what is being sent, and of what was when drain died', async (t
 
 test('explain: of what is over: sent, failed, bounced by an operator, deleted, and until when it is kept', async (t) => {
   const road = new Road(t);
-  const to = (recipient: string) => ({ recipients: [`${recipient}@x`] });
   const [sent = '', failed = '', orphan = '', cancelled = '', deleted = ''] = handIn(road.spool, [
     to('sent'),
     to('nobody'),

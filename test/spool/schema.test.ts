@@ -140,8 +140,8 @@ for (const [what, sql] of illegal) {
 
 /** One event in the history of the message. */
 function event(what: string, status?: string, reason?: string): string {
-  const text = (value: string | undefined) => (value === undefined ? 'NULL' : `'${value}'`);
-  return `INSERT INTO history VALUES (1, 1, 5, '${what}', ${text(status)}, ${text(reason)})`;
+  const values = [what, status, reason].map((text) => (text === undefined ? 'NULL' : `'${text}'`));
+  return `INSERT INTO history VALUES (1, 1, 5, ${values.join()})`;
 }
 
 /** A second row of message that differs from the first in everything that must, but for one column. */
