@@ -118,7 +118,8 @@ class DrainLoop {
     const post = poster(options.connection, options.wire);
     this.#courier = new Courier(post, this.#endpoint, this.#giveUp.signal);
     const { spool, journal, notices } = options;
-    this.#notices = new Notices(spool, journal, notices, () => this.alarm.wake());
+    const done = () => this.alarm.wake();
+    this.#notices = new Notices(spool, journal, notices, this.#giveUp.signal, done);
   }
 
   async run(): Promise<Ending> {
@@ -131,10 +132,7 @@ class DrainLoop {
         stopBy = Math.min(stopBy, performance.now() + limits.stopMs);
         const late = performance.now() >= stopBy;
         if (idle || (late && this.#inFlight.size === 0)) return 'stopped';
-        if (late) {
-          this.#giveUp.abort();
-          this.#notices.giveUp();
-        }
+        if (late) this.#giveUp.abort();
       } else if (once && idle) {
         if (this.#endpoint.downUntil !== undefined) return 'unreachable';
         if (this.#dueAt > Date.now() && this.#notices.wantedInMs(Date.now()) > 0) return 'empty';

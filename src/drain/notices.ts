@@ -46,7 +46,7 @@ export class Notices {
   readonly #journal: Journal;
   readonly #options: NoticeOptions;
   readonly #done: () => void;
-  readonly #giveUp = new AbortController();
+  readonly #giveUp: AbortSignal;
   #handing = false;
   #handed: Handed | undefined;
   /** How often in a row the mail server was not there, and when it is asked again: monotonic. */
@@ -54,8 +54,18 @@ export class Notices {
   #retryAt = 0;
   #dueAt = Infinity;
 
-  /** `done` is called when a notice was handed over, or not: then `turn` records it. */
-  constructor(spool: Spool, journal: Journal, options: NoticeOptions, done: () => void) {
+  /**
+   * `done` is called when a notice was handed over, or not: then `turn` records it. `giveUp` ends a
+   * hand-over, and it stays owed.
+   */
+  constructor(
+    spool: Spool,
+    journal: Journal,
+    options: NoticeOptions,
+    giveUp: AbortSignal,
+    done: () => void,
+  ) {
+    this.#giveUp = giveUp;
     this.#spool = spool;
     this.#journal = journal;
     this.#options = options;
@@ -71,11 +81,6 @@ export class Notices {
   wantedInMs(now: number): number {
     if (this.#handing) return Infinity;
     return Math.max(this.#dueAt - now, this.#retryAt - performance.now());
-  }
-
-  /** Does not wait for what is being handed over: it stays owed. */
-  giveUp(): void {
-    this.#giveUp.abort(new Error('drain stops'));
   }
 
   /** Records what the mail server said of the last notice and, if wanted, begins the next that is due. */
@@ -112,7 +117,7 @@ export class Notices {
 
   async #hand(notice: Notice, subjects: NoticeSubject[], bytes: Buffer): Promise<void> {
     const { server } = this.#options;
-    const submission = await submit(server, notice.sender, bytes, this.#giveUp.signal);
+    const submission = await submit(server, notice.sender, bytes, this.#giveUp);
     this.#handing = false;
     this.#handed = { notice, subjects, submission };
     this.#done();

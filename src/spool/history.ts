@@ -3,7 +3,7 @@ import type { Spool } from './spool.ts';
 
 /**
  * What happens to a message after its arrival: an attempt that was charged to it, one that was not
- * (postponed), what an operator did, and how a return to Exim ended.
+ * (postponed), what an operator did, how a return to Exim ended, and what its sender was told.
  */
 export type Happening =
   | 'attempt'
@@ -15,7 +15,9 @@ export type Happening =
   | 'delete'
   | 'return'
   | 'returned'
-  | 'kept';
+  | 'kept'
+  | 'reported'
+  | 'warned';
 
 /** One event in the history of a message. */
 export interface HistoryEvent {

@@ -1,5 +1,6 @@
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
+import { remember } from './history.ts';
 import { finish } from './record.ts';
 import type { Spool } from './spool.ts';
 
@@ -99,6 +100,12 @@ export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
   return subjects;
 }
 
+/** Whether a failure of the message is still to be reported to its sender. */
+export function owesReport(spool: Spool, seq: number): boolean {
+  const owed = spool.sql(`SELECT 1 FROM notice WHERE message = ? AND kind = 'failure'`);
+  return owed.get(seq) !== undefined;
+}
+
 /** The sender was told: its failed recipients are bounced, and the notice is owed no more. */
 export function noticeTold(
   spool: Spool,
@@ -119,6 +126,7 @@ export function noticeTold(
     if (kind === 'failure' && hasFailed(spool, seq)) dueAgain(spool, seq);
     else dropNotice(spool, { seq, kind });
     if (kind === 'failure') finish(spool, seq, now);
+    remember(spool, seq, { at: now, what: kind === 'failure' ? 'reported' : 'warned' });
   }
   const sender = encodeAddress(notice.sender);
   spool.sql('INSERT INTO told (sender, at) VALUES (?, ?)').run(sender, now);

@@ -127,15 +127,16 @@ test('explain: of what is over: sent, failed, bounced by an operator, deleted, a
   const finished = new Map(lookInto(road.spool).messages.map((each) => [each.id, each.finishedAt]));
   for (const [id, why, next, keptMs] of [
     [sent, /the proxy took it for every recipient/, /it is forgotten/, 30 * DAY],
-    [failed, /its sender is owed a report/, /may retry or return it/, 5 * DAY],
-    [orphan, /has no sender who could be told/, /its body is removed/, 5 * DAY],
-    [cancelled, /its sender is owed a report/, /may retry or return it/, 5 * DAY],
+    [failed, /its sender is owed a report/, /until it is taken/, null],
+    [orphan, /has no sender who could be told/, /it is deleted/, 5 * DAY],
+    [cancelled, /its sender is owed a report/, /until it is taken/, null],
     [deleted, /an operator deleted it/, /it is forgotten/, 30 * DAY],
   ] as const) {
     const told = await story(road, id);
     assert.match(String(told['why']), why);
     assert.match(String(told['next']), next);
-    assert.equal(at(told['next_at']), (finished.get(id) ?? NaN) + keptMs);
+    const kept = keptMs === null ? null : (finished.get(id) ?? NaN) + keptMs;
+    assert.equal(told['next_at'] === null ? null : at(told['next_at']), kept);
   }
   assert.match(
     await text(road, cancelled),

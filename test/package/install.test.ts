@@ -68,7 +68,10 @@ void test('the secret stays in root’s files only (law 10)', needs('machines'),
   assert.deepEqual(found.output.trim().split('\n').toSorted(), [
     '/etc/envdir/GMAIL_SECRET_KEY',
     '/etc/envdir/GMAIL_SECRET_KEYS',
+    '/run/appengine-mailer-proxy/keys', // What a reload replaces; in memory, and the proxy's alone.
   ]);
+  const folder = await machine.sh(`stat -c '%U %a' /run/appengine-mailer-proxy`);
+  assert.equal(folder, 'appengine-mailer 700\n');
   const modes = await machine.sh(`stat -c '%U %a' /etc/envdir/GMAIL_SECRET_KEY*`);
   assert.equal(modes, 'root 600\nroot 600\n');
   const commandLines = await machine.sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'");
@@ -77,7 +80,7 @@ void test('the secret stays in root’s files only (law 10)', needs('machines'),
 
 /** Waits for so many messages in the proxy's folder and returns their bytes. */
 async function delivered(machine: Machine, messages: number): Promise<Buffer[]> {
-  await machine.until(`test "$(ls ${DELIVERED} | grep -c eml)" -ge ${messages}`);
+  await machine.until(`test "$(ls ${DELIVERED} | grep -c 'eml$')" -ge ${messages}`);
   return readdirSync(join(machine.root, DELIVERED))
     .filter((name) => name.endsWith('.eml'))
     .map((name) => machine.read(join(DELIVERED, name)));

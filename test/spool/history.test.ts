@@ -18,7 +18,12 @@ test('an attempt is remembered with the outcome, charged or not, and what an ope
   for (const charged of [true, false]) {
     spool.transaction(() => {
       claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW);
-      const said = { dueAt: NOW, lastStatus: '4.2.2', lastReason: `charged: ${charged}` };
+      const said = {
+        warnings: 0,
+        dueAt: NOW,
+        lastStatus: '4.2.2',
+        lastReason: `charged: ${charged}`,
+      };
       record(spool, { seq: 1, verdicts: [], charged, ...said }, NOW + 1);
     });
   }

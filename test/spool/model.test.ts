@@ -17,7 +17,7 @@ import { historyOf } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { dropNotice, dueNotice, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
 import { operate } from '../../src/spool/operate.ts';
-import { finish, record } from '../../src/spool/record.ts';
+import { record } from '../../src/spool/record.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -171,20 +171,6 @@ const others = fc.constantFrom(
   command('drain starts', (model, real) => {
     assert.equal(recoverClaimed(real.spool, model.now), model.recover());
     real.inFlight = [];
-  }),
-  command('its sender is told', (model, { spool }) => {
-    const message = model.messages.find(({ recipients }) =>
-      recipients.some(({ state }) => state === 'failed'),
-    );
-    if (!message) return;
-    const row = spool.sql<{ seq: number }>('SELECT seq FROM message WHERE id = ?').get(message.id);
-    const seq = row?.seq ?? 0;
-    spool.transaction(() => {
-      const told = `UPDATE recipient SET state = 'bounced' WHERE message = ? AND state = 'failed'`;
-      spool.sql(told).run(seq);
-      if (message.state === 'failed') finish(spool, seq, model.now);
-    });
-    model.bounced(message);
   }),
   command('undo clock step', (model, { spool }) => {
     undoClockStep(spool, model.now);

@@ -5,8 +5,9 @@ import { deleteBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { findMessages } from '../../src/spool/list.ts';
+import { dueNotice, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
 import { keep, operate, type Verb } from '../../src/spool/operate.ts';
-import { finish, record } from '../../src/spool/record.ts';
+import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -130,7 +131,7 @@ test('a return of what failed takes who failed with it, as a retry does', (t) =>
 test('who was told of a failure is not surprised while others wait: retry leaves it bounced', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'failed', 'pending');
-  told(spool, id);
+  told(spool);
   assert.equal(operate(spool, 'retry', id, NOW), 'done');
   assert.deepEqual(states(spool, id), ['queued', 'bounced', 'pending']);
 });
@@ -158,12 +159,12 @@ const situations: Record<Situation, (spool: Spool) => string> = {
   },
   bounced: (spool) => {
     const id = posted(spool, 'failed');
-    told(spool, id);
+    told(spool);
     return id;
   },
   'bounced, body gone': (spool) => {
     const id = posted(spool, 'failed');
-    told(spool, id);
+    told(spool);
     deleteBody(spool, 1);
     return id;
   },
@@ -217,11 +218,9 @@ for (const [verb, leadsTo] of Object.entries(outcomes)) {
   });
 }
 
-/** What notices do when the sender was told. */
-function told(spool: Spool, id: string): void {
-  const [message] = findMessages(spool, id, NOW);
-  const seq = message?.seq ?? 0;
-  const sql = `UPDATE recipient SET state = 'bounced' WHERE message = ? AND state = 'failed'`;
-  spool.sql(sql).run(seq);
-  if (message?.state === 'failed') finish(spool, seq, NOW);
+/** The sender is told of what failed. */
+function told(spool: Spool): void {
+  const notice = dueNotice(spool, NOW);
+  assert.ok(notice);
+  spool.transaction(() => noticeTold(spool, notice, noticeSubjects(spool, notice), NOW));
 }

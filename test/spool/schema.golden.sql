@@ -110,13 +110,14 @@ CREATE TRIGGER recipient_failed AFTER UPDATE OF state ON recipient
     SELECT seq, 'failure', sender FROM message WHERE seq = NEW.message AND sender <> x''
     ON CONFLICT DO NOTHING;
 END;
+
 CREATE TABLE history (
   message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
   number INTEGER NOT NULL CHECK (number > 0),
   at INTEGER NOT NULL,
   what TEXT NOT NULL
     CHECK (what IN ('attempt', 'postponed', 'retry', 'hold', 'release', 'bounce', 'delete',
-      'return', 'returned', 'kept')),
+      'return', 'returned', 'kept', 'reported', 'warned')),
   status TEXT CHECK (status GLOB '[245].[0-9]*.[0-9]*'),
   reason TEXT,
   PRIMARY KEY (message, number),

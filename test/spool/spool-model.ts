@@ -174,6 +174,7 @@ export class SpoolModel {
       Object.assign(message, { state: 'held', dueAt: null, finishedAt: null });
     }
     if (verb === 'bounce') {
+      message.owesNotice ||= message.recipients.some((each) => each.state === 'pending');
       set(['pending'], 'failed', '5.7.1');
       this.#finish(message);
     }
@@ -187,14 +188,6 @@ export class SpoolModel {
       Object.assign(message, { renewedAt: this.now, outageMs: this.outageMs });
     }
     return 'done';
-  }
-
-  /** What notices do when the sender was told. */
-  bounced(message: ModelMessage): void {
-    for (const recipient of message.recipients) {
-      if (recipient.state === 'failed') recipient.state = 'bounced';
-    }
-    if (message.state === 'failed') this.#finish(message);
   }
 
   /** What a new drain does first; returns how many were in flight. */
@@ -229,7 +222,9 @@ export class SpoolModel {
     message.owesNotice = false;
     const failed = message.recipients.filter(({ state }) => state === 'failed');
     for (const recipient of failed) recipient.state = 'bounced';
-    if (failed.length > 0) this.#finish(message);
+    if (failed.length === 0) return;
+    this.#finish(message);
+    message.history.push('reported');
   }
 
   down(): void {

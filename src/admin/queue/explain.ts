@@ -7,6 +7,7 @@ import { drainLock } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
+import { owesReport } from '../../spool/notice.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
@@ -54,6 +55,7 @@ function factsOf(spool: Spool, message: Listed, now: number): Facts {
     message,
     history: historyOf(spool, message.seq),
     endpoint: endpointRecord(spool),
+    reportOwed: owesReport(spool, message.seq),
     // Only where it matters: a drain that starts in this moment would find the lock taken.
     drainRuns: message.state === 'queued' || message.state === 'sending' ? drainRuns() : false,
     now,
@@ -136,6 +138,8 @@ const OPERATED = {
   return: 'an operator began to return it to Exim',
   returned: 'Exim has taken it back',
   kept: 'Exim did not take it back',
+  reported: 'its sender was told of the failure',
+  warned: 'its sender was told of the delay',
 } as const;
 
 function when(at: number, now: number): string {

@@ -10,6 +10,8 @@ export interface Facts {
   message: Listed;
   history: readonly HistoryEvent[];
   endpoint: EndpointRecord;
+  /** Whether its sender is still to be told of a failure. */
+  reportOwed: boolean;
   /** Whether a drain is at work on the spool. */
   drainRuns: boolean;
   /** Milliseconds since 1970. */
@@ -45,7 +47,9 @@ const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
   deleted: ({ message, history }) => ({
     why: history.some(({ what }) => what === 'returned')
       ? 'an operator returned it to Exim, which has it'
-      : 'an operator deleted it',
+      : history.some(({ what }) => what === 'delete')
+        ? 'an operator deleted it'
+        : 'it failed and nobody could be told; so it was kept to be looked into, and then deleted',
     ...forgotten(message, 'it is forgotten'),
   }),
 };
@@ -111,15 +115,18 @@ function held({ history }: Facts): Explanation {
   return { why: 'an operator holds it', next, nextAt: null };
 }
 
-function failed({ message }: Facts): Explanation {
-  const { sender } = message;
-  return {
-    why:
-      sender === ''
-        ? 'it failed, and has no sender who could be told'
-        : 'it failed, and its sender is owed a report',
-    ...failedBody(message),
-  };
+function failed({ message, reportOwed }: Facts): Explanation {
+  if (reportOwed) {
+    const next =
+      'drain hands the report to the mail server of this host, again and again until it is taken';
+    return { why: 'it failed, and its sender is owed a report', next, nextAt: null };
+  }
+  const why =
+    message.sender === ''
+      ? 'it failed, and has no sender who could be told'
+      : 'it failed, and the mail server of this host refused the report to its sender';
+  const next = 'it is deleted; until then an operator may retry or return it';
+  return { why, ...forgotten(message, next, limits.failedBodyMs) };
 }
 
 /** A failure may be looked into, and retried, while its body is there. */
