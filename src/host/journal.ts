@@ -3,25 +3,20 @@ import { limits } from '../mail/limits.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { printable } from '../mail/printable.ts';
 import { showDuration } from './duration.ts';
+import {
+  mailFields,
+  nameOf,
+  toldFields,
+  toldOf,
+  type JournalMail,
+  type ToldMail,
+} from './journal-mail.ts';
 import { messageIds } from './message-ids.ts';
 import { journalSink, priority, type Entry, type Sink } from './journal-sink.ts';
 import { recipientsText, type JournalRecipient } from './recipients-text.ts';
 
-/** A message, as the journal names it. */
-export interface JournalMail {
-  id: string;
-  eximId: string;
-  sender: string;
-}
-
 /** An entry, before it has its event's name and id. */
 type Said = Omit<Entry, 'fields'> & Partial<Pick<Entry, 'fields'>>;
-
-/** A message of which its sender is told. */
-export interface ToldMail extends Omit<JournalMail, 'sender'> {
-  kind: 'failure' | 'delay';
-  recipients: readonly { address: string }[];
-}
 
 /**
  * Every line that a program of this project writes, one method an event. Each is one sentence or two
@@ -46,7 +41,7 @@ export class Journal {
     const failed = recipients.some(({ state }) => state === 'failed');
     const next = waits ? `; next try ${inTime(dueAt - now)}` : '';
     this.#write(failed ? 'failed' : waits ? 'deferred' : 'sent', {
-      text: `${name(mail)}: attempt ${attempt}: ${recipientsText(recipients)}${next}`,
+      text: `${nameOf(mail)}: attempt ${attempt}: ${recipientsText(recipients)}${next}`,
       priority: failed ? priority.error : waits ? priority.warning : priority.info,
       fields: {
         ...mailFields(mail),
@@ -71,7 +66,7 @@ export class Journal {
       waitMs === undefined ? '' : `; next try when the proxy is back, asked ${inTime(waitMs)}`;
     this.#write('postponed', {
       text:
-        `${name(mail)}: attempt ${attempt} (does not count): ${addressList(recipients)} not sent, ` +
+        `${nameOf(mail)}: attempt ${attempt} (does not count): ${addressList(recipients)} not sent, ` +
         `stays in the queue (${status} ${text})${next}`,
       priority: priority.info,
       fields: {
@@ -155,7 +150,7 @@ export class Journal {
   nobodyTold(mail: JournalMail, recipients: readonly string[]): void {
     this.#write('nobody_told', {
       text:
-        `${name(mail)}: it has the null sender, so nobody is told that ${addressList(recipients)} ` +
+        `${nameOf(mail)}: it has the null sender, so nobody is told that ${addressList(recipients)} ` +
         `failed; it can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,
       priority: priority.notice,
       fields: { ...mailFields(mail), MAIL_RECIPIENT: recipients },
@@ -250,6 +245,17 @@ export class Journal {
     });
   }
 
+  /** Header fields that the backend has no place for. */
+  headersDropped(id: string, names: readonly string[]): void {
+    const named = names.slice(0, limits.namedHeaders).join(', ');
+    const more = names.length - limits.namedHeaders;
+    this.#write('proxy_headers_dropped', {
+      text: `${id}: sent without ${named}${more > 0 ? ` and ${more} more` : ''}, which the Mail API does not take`,
+      priority: priority.info,
+      fields: { MAIL_ID: id },
+    });
+  }
+
   /** The proxy's answer to a post. */
   verdicts(
     id: string,
@@ -311,26 +317,6 @@ export class Journal {
 function cleaned(value: Entry['fields'][string]): Entry['fields'][string] {
   if (typeof value === 'string') return printable(value);
   return typeof value === 'object' ? value.map(printable) : value;
-}
-
-function mailFields({ id, eximId }: JournalMail) {
-  return { MAIL_ID: id, EXIM_ID: eximId };
-}
-
-function toldOf(messages: readonly ToldMail[]): string[] {
-  return messages.flatMap(({ recipients }) => recipients.map(({ address }) => address));
-}
-
-function toldFields(messages: readonly ToldMail[]) {
-  return {
-    MAIL_ID: messages.map(({ id }) => id),
-    EXIM_ID: messages.map(({ eximId }) => eximId),
-    MAIL_RECIPIENT: toldOf(messages),
-  };
-}
-
-function name({ id, eximId, sender }: JournalMail): string {
-  return `${id} (Exim ${eximId}) from <${sender}>`;
 }
 
 function inTime(ms: number): string {

@@ -25,4 +25,5 @@ export const messageIds = {
   notices_wait: 'c517d67a75947cd0d7acbf61d31d39a5',
   notices_go_on: 'c3c8baf30512fcfbd6c904606d5f4f9a',
   nobody_told: '1afbe4b2525287c85aca8eb7063e70a8',
+  proxy_headers_dropped: 'f0a258e798010084ed7e76fbb778e31e',
 } as const;

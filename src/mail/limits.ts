@@ -31,6 +31,8 @@ export const limits = {
   namedRecipients: 10,
   /** Messages that the end of a queue command explains one by one. */
   namedMessages: 10,
+  /** Header fields that it names. */
+  namedHeaders: 20,
   /** Fields in a form of HTTP v1: no client sends more than three. */
   formFields: 100,
   /** The headers of a part of such a form in multipart. */
@@ -172,6 +174,21 @@ export const limits = {
   /** `check` complains of a message that waits longer, and of a certificate that is valid for less. */
   checkAgeMs: 1 * HOUR,
   checkCertificateMs: 7 * DAY,
+  /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
+  appengineMessageBytes: 31_500_000,
+  appengineAnswerBytes: 64 * KiB,
+  /** Calls at once, and the longest deadline of one, as in Google's own clients. */
+  appengineCalls: 100,
+  appengineDeadlineMs: 60 * SECOND,
+  /** An answer may be so much later than its deadline; all is over so long before `backendMs`, to be heard. */
+  appengineGraceMs: 2 * SECOND,
+  appengineMarginMs: 5 * SECOND,
+  /** Retry-After when a quota is used up: some are by the minute, some by the day. */
+  appengineQuotaRetryAfterMs: 5 * MINUTE,
+  /** Parts of a message, nested ones too; the HTML that is made a text, in characters; taking it apart. */
+  mimeParts: 1000,
+  htmlTextChars: 256 * KiB,
+  mimeMs: 10 * SECOND,
 
   /** Clock difference that a signature survives (Standard Webhooks). */
   toleranceMs: 300 * SECOND,

@@ -12,6 +12,7 @@ import { MailFault, readMail } from './read-mail.ts';
 import { RelayUnavailable } from './relay.ts';
 import { retryLater, tooMany, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
+import { ticketOf } from './ticket.ts';
 
 /**
  * Answers a post of HTTP v1, the interface of 2012: 204 when it was sent to every recipient, 400 when the
@@ -33,14 +34,16 @@ export async function answerV1(
     const { envelope, bytes } = readMail(message, relay.recipientsMax);
     // The client gives no id: every post is a message of its own.
     const id = randomBytes(16).toString('hex');
-    const { allowedSenders } = key;
-    return replyOf(await relay.send(id, envelope, bytes, { allowedSenders, fixSender }));
+    const rights = { allowedSenders: key.allowedSenders, fixSender, ticket: ticketOf(headers) };
+    return replyOf(await relay.send(id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FormError) return { status: 400, text: error.message };
     if (error instanceof MailFault) {
       return { status: relay.softBounce ? 500 : 400, text: error.message };
     }
-    if (error instanceof RelayUnavailable) return { ...retryLater(error.message), status: 500 };
+    if (error instanceof RelayUnavailable) {
+      return { ...retryLater(error.message, error.retryAfterMs), status: 500 };
+    }
     throw error;
   }
 }

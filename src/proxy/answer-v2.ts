@@ -8,6 +8,7 @@ import type { Key } from './keyring.ts';
 import { RelayUnavailable } from './relay.ts';
 import { retryLater, tooMany, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
+import { ticketOf } from './ticket.ts';
 
 /**
  * Answers a post of HTTP v2: signature first, then the clock, then the frame, then the mail. Every
@@ -28,7 +29,8 @@ export async function answerV2(
   const key = keys.find((secrets) => verify(secrets, signatures, signed));
   if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
 
-  const reply = await answerSigned(id, timestamp, arrivedAt, body, key, { relay, rate });
+  const ticket = ticketOf(headers);
+  const reply = await answerSigned(id, timestamp, arrivedAt, body, key, ticket, { relay, rate });
   const answered = {
     id,
     timestamp: String(Math.floor(Date.now() / 1000)),
@@ -51,6 +53,7 @@ async function answerSigned(
   arrivedAt: number,
   body: Buffer,
   { secret, allowedSenders }: Key,
+  ticket: string | undefined,
   { relay, rate }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
@@ -74,11 +77,12 @@ async function answerSigned(
     }
     const waitMs = rate?.take(secret, performance.now()) ?? 0;
     if (rate && waitMs > 0) return tooMany(rate.perMinute, waitMs);
-    return verdictsReply(id, await relay.send(id, envelope, bytes, { allowedSenders, fixSender }));
+    const rights = { allowedSenders, fixSender, ticket };
+    return verdictsReply(id, await relay.send(id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };
     if (error instanceof DigestConflict) return { status: 409, text: error.message };
-    if (error instanceof RelayUnavailable) return retryLater(error.message);
+    if (error instanceof RelayUnavailable) return retryLater(error.message, error.retryAfterMs);
     throw error;
   }
 }

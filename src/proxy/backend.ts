@@ -1,11 +1,13 @@
 import type { AllowedSenders } from './allowed-senders.ts';
 
-/** What the client that posted a message may do: for the sender policy, before any backend. */
+/** What a message may be sent with besides its envelope, as its post and the client's key say. */
 export interface Rights {
   /** Whom it may send as; undefined: as the proxy's own rules say. */
   allowedSenders?: AllowedSenders | undefined;
   /** It asks that a sender who is not allowed be replaced. */
   fixSender?: boolean;
+  /** App Engine's security ticket of the request that brought the post, for calls of App Engine's APIs. */
+  ticket?: string | undefined;
 }
 
 /** A message for a backend: raw bytes and true envelope, the addresses already found to be valid. */
@@ -14,6 +16,8 @@ export interface Delivery extends Rights {
   sender: string;
   recipients: readonly string[];
   bytes: Buffer;
+  /** The sender to take when the world refuses the message's own; undefined: none may be taken. */
+  substitute?: string | undefined;
 }
 
 /** What a backend says of one recipient; `unknown` when it may have been sent or not. */
@@ -28,4 +32,12 @@ export type Result =
 export type Backend = (delivery: Delivery, timeUp: AbortSignal) => Promise<Result[]>;
 
 /** The backend can take nothing at present; nothing of this message was sent. */
-export class BackendUnavailable extends Error {}
+export class BackendUnavailable extends Error {
+  /** When it is worth trying again; undefined: soon. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, retryAfterMs?: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}

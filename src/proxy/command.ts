@@ -33,7 +33,7 @@ const options = {
     requiresArg: true,
   },
   backend: {
-    choices: ['file', 'smtp', 'discard'] as const,
+    choices: ['file', 'smtp', 'appengine', 'discard'] as const,
     default: 'file' as const,
     describe: 'What becomes of the mail',
   },
@@ -106,13 +106,13 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
     if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
-    const backend = await makeBackend(argv);
+    const journal = new Journal();
+    const backend = await makeBackend(argv, journal);
     const lock = orFailure(argv.ledger, () => exclusiveLock(`${argv.ledger}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${argv.ledger}`);
     const ledger = orFailure(argv.ledger, () => new Ledger(argv.ledger, Date.now()));
 
     const stop = stopSignal();
-    const journal = new Journal();
     watchKeys(keys, journal, stop);
     const allowed = withSenderPolicy(backend, rules, journal);
     const relay = new Relay(ledger, allowed, journal, argv.maxRecipients, argv.softBounce);
@@ -153,11 +153,16 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   };
 }
 
-async function makeBackend(argv: Arguments): Promise<Backend> {
+async function makeBackend(argv: Arguments, journal: Journal): Promise<Backend> {
   const { backend, dir } = argv;
   if (backend === 'discard') return discardBackend;
   if (backend === 'smtp') {
     return smtpBackend(smtpRelay(argv, { environment: process.env, folder: '.' }));
+  }
+  if (backend === 'appengine') {
+    // mailparser takes a while to load: other proxies need not wait for it.
+    const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
+    return appengineBackend(apiHost(process.env), journal);
   }
   return fileBackend(dir).catch((error: Error) => {
     throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);

@@ -17,7 +17,15 @@ import { backendTimeMs } from './backend-time.ts';
 import { DigestConflict, type Ledger, type Settled } from './ledger.ts';
 
 /** Nothing can be sent on now; the whole post is to come again later. */
-export class RelayUnavailable extends Error {}
+export class RelayUnavailable extends Error {
+  /** When it is worth trying again; undefined: soon. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, retryAfterMs?: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
 
 /**
  * Sends posts on, each recipient once (law 6): asks the ledger, calls the backend for those that were
@@ -166,7 +174,7 @@ export class Relay {
       await this.#ledger
         .settle(id, nothingSent, Date.now())
         .catch((error: Error) => this.#ledgerFailed(error));
-      throw new RelayUnavailable(message);
+      throw new RelayUnavailable(message, error.retryAfterMs);
     } finally {
       clearTimeout(timer);
     }

@@ -16,7 +16,6 @@ export function tooMany(perMinute: number, waitMs: number): Reply {
 }
 
 /** 503: nothing is wrong with the request, and it is to come again. */
-export function retryLater(text: string): Reply {
-  const seconds = String(limits.proxyRetryAfterMs / 1000);
-  return { status: 503, text, headers: { 'retry-after': seconds } };
+export function retryLater(text: string, waitMs: number = limits.proxyRetryAfterMs): Reply {
+  return { status: 503, text, headers: { 'retry-after': String(waitMs / 1000) } };
 }

@@ -32,7 +32,9 @@ interface Objection {
 export function withSenderPolicy(backend: Backend, rules: SenderRules, journal: Journal): Backend {
   return async (delivery, timeUp) => {
     const objection = objectionTo(delivery, rules);
-    if (!objection) return backend(delivery, timeUp);
+    if (!objection) {
+      return backend({ ...delivery, substitute: substituteFor(delivery, rules) }, timeUp);
+    }
     const { stranger } = objection;
     if (stranger === undefined || !(rules.fix || delivery.fixSender)) {
       return refuse(delivery, objection);
@@ -75,6 +77,13 @@ function objectionTo(delivery: Delivery, rules: SenderRules): Objection | undefi
 
 function allowedSenders(delivery: Delivery, rules: SenderRules): AllowedSenders | undefined {
   return delivery.allowedSenders ?? rules.allowed;
+}
+
+/** The default sender where the world may ask for another one than this delivery has, and it is wanted. */
+function substituteFor(delivery: Delivery, rules: SenderRules): string | undefined {
+  const { defaultSender, fix } = rules;
+  if (defaultSender === undefined || !(fix || delivery.fixSender)) return undefined;
+  return defaultIsAllowed(delivery, rules, defaultSender) ? defaultSender : undefined;
 }
 
 /** The default sender is the administrator's word: the list of a key need not repeat it. */

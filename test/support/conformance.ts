@@ -17,6 +17,8 @@ export interface Rig {
   backend: Backend;
   /** The options of a proxy with this backend before this world. */
   options: string[];
+  /** What such a proxy has in its environment besides. */
+  environment?: Record<string, string>;
   /** Recipients of what arrived, one element a message. */
   arrived?: () => string[][];
   /** From now on these recipients are refused. */
@@ -63,17 +65,20 @@ export function conformance(
 
   test(`${name}: a proxy killed between its yes and the ledger lists, and sends again (law 6, law 7)`, async (t) => {
     const road = new Road(t);
-    const { options, arrived } = await setUp(t, road);
+    const { options, environment, arrived } = await setUp(t, road);
     const ledger = join(road.folder, 'ledger.db');
     const killer = join(road.folder, 'killer.mjs');
     writeFileSync(killer, KILLER);
-    const first = await road.proxy(options, { NODE_OPTIONS: `--import ${killer}` });
+    const first = await road.proxy(options, {
+      ...environment,
+      NODE_OPTIONS: `--import ${killer}`,
+    });
     const post = { key: road.key, id: 'an-id', recipients: [a] };
     await assert.rejects(signedPost(road.address, post));
     assert.equal((await first.ended).signal, 'SIGKILL');
     if (arrived) assert.deepEqual(arrived(), [[a]], 'it was sent');
 
-    await road.proxy(options);
+    await road.proxy(options, environment);
     assert.deepEqual(
       rowsOf(ledger, 'unknown').map(({ message, address }) => [message, address]),
       [['an-id', a]],

@@ -6,6 +6,7 @@ import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import { backendTimeMs } from '../backend-time.ts';
 import { BackendUnavailable, type Backend, type Delivery, type Result } from '../backend.ts';
+import { pieces } from './pieces.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 
@@ -163,12 +164,6 @@ function sizeInCrlf(bytes: Buffer): number {
 }
 
 const [CR, LF] = [0x0d, 0x0a];
-
-function* pieces(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
-}
-
-const PIECE = 65_536;
 
 /** On one line. The error of a host with several addresses has only a code. */
 function textOf(error: unknown): string {
