@@ -1,0 +1,51 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+// `npm run build:appengine [-- FOLDER]`: makes a folder that `gcloud app deploy` takes. What is its
+// administrator's stays when it is made again: app.yaml, and files of keys.
+
+const checkout = fileURLToPath(new URL('../../', import.meta.url));
+const folder = process.argv[2] ?? join(checkout, 'build/appengine');
+
+interface Package {
+  [field: string]: unknown;
+  dev?: boolean;
+}
+
+const { name, version, license, type, engines, allowScripts, dependencies } = read('package.json');
+const start = [
+  // App Engine stops the process that it started: exec leaves no shell in between.
+  'APPENGINE_MAILER_BACKEND=${APPENGINE_MAILER_BACKEND:-smtp} exec node dist/bin/appengine-mailer.js',
+  'proxy --listen 0.0.0.0:$PORT --ledger "${TMPDIR:-/tmp}/ledger.db"',
+].join(' ');
+const lock = read('package-lock.json');
+const locked = Object.entries(lock['packages'] as Record<string, Package>)
+  .filter(([, { dev }]) => !dev)
+  .map(([path, entry]) => [
+    path,
+    path === '' ? { name, version, license, dependencies, engines } : entry,
+  ]);
+
+rmSync(join(folder, 'dist'), { recursive: true, force: true });
+cpSync(join(checkout, 'dist'), join(folder, 'dist'), {
+  recursive: true,
+  filter: (source) => !source.endsWith('.d.ts'),
+});
+cpSync(join(checkout, 'LICENSE'), join(folder, 'LICENSE'));
+cpSync(join(checkout, 'src/bin/appengine/app.yaml'), join(folder, 'app.yaml'), { force: false });
+writeFileSync(join(folder, '.gcloudignore'), '.gcloudignore\nnode_modules/\n');
+write('package.json', {
+  ...{ name, version, private: true, license, type, engines },
+  scripts: { start },
+  ...{ allowScripts, dependencies },
+});
+write('package-lock.json', { ...lock, packages: Object.fromEntries(locked) });
+
+function read(file: string): Package {
+  return JSON.parse(readFileSync(join(checkout, file), 'utf8')) as Package;
+}
+
+function write(file: string, content: object): void {
+  writeFileSync(join(folder, file), `${JSON.stringify(content, undefined, 2)}\n`);
+}
