@@ -14,6 +14,7 @@ import { signedPost } from '../support/signed-post.ts';
 const key = 'a secret key';
 /** With APPENGINE_COMPILE=1 the native modules are compiled anew, which takes minutes. */
 const compile = process.env['APPENGINE_COMPILE'] === '1';
+const limitMs = compile ? 1_800_000 : 300_000;
 const isRoot = process.geteuid?.() === 0;
 
 /** A folder as `npm run build:appengine` makes it. */
@@ -74,47 +75,53 @@ async function started(
   return { address: `127.0.0.1:${port}`, program };
 }
 
-test('the folder for App Engine sends as the platform starts it, v1 and v2, and writes nowhere else', async (t) => {
-  const folder = await installed(t);
-  const smtp = await ScriptedSmtp.start(t);
-  const { address, program } = await started(t, folder, {
-    APPENGINE_SMTP_HOST: '127.0.0.1',
-    APPENGINE_SMTP_PORT: String(smtp.port),
-    APPENGINE_SMTP_USE_TLS: 'false',
-    APPENGINE_MAILER_ALLOW_SENDER: 'us@example.com',
-  });
-  assert.match(program.stderr, /backend smtp, .* 1 key$/m);
-  const ours = { sender: 'us@example.com', bytes: 'From: us@example.com\n\nHello\n' };
-  assert.equal((await signedPost(address, { key, ...ours })).status, 200);
-  const fields = { fix_sender: 'true' };
-  assert.equal((await formPost(address, { key, fields })).status, 204);
-  assert.deepEqual(
-    smtp.messages.map(({ envelope }) => envelope.map((line) => /<(.*)>/.exec(line)?.[1])),
-    [
-      ['us@example.com', 'r@example.org'],
-      ['us@example.com', 'you@example.org'],
-    ],
-  );
-  program.child.kill('SIGTERM');
-  await program.ended;
-  assert.match(program.stderr, /^proxy on 0\.0\.0\.0:\d+ stopped$/m);
-  const written = readdirSync(folder.temporary).filter((name) => !/^node-compile|^npm-/.test(name));
-  assert.deepEqual(written.toSorted(), ['ledger.db', 'ledger.db.lock']);
+test(
+  'the folder for App Engine sends as the platform starts it, v1 and v2, and writes nowhere else',
+  { timeout: limitMs },
+  async (t) => {
+    const folder = await installed(t);
+    const smtp = await ScriptedSmtp.start(t);
+    const { address, program } = await started(t, folder, {
+      APPENGINE_SMTP_HOST: '127.0.0.1',
+      APPENGINE_SMTP_PORT: String(smtp.port),
+      APPENGINE_SMTP_USE_TLS: 'false',
+      APPENGINE_MAILER_ALLOW_SENDER: 'us@example.com',
+    });
+    assert.match(program.stderr, /backend smtp, .* 1 key$/m);
+    const ours = { sender: 'us@example.com', bytes: 'From: us@example.com\n\nHello\n' };
+    assert.equal((await signedPost(address, { key, ...ours })).status, 200);
+    const fields = { fix_sender: 'true' };
+    assert.equal((await formPost(address, { key, fields })).status, 204);
+    assert.deepEqual(
+      smtp.messages.map(({ envelope }) => envelope.map((line) => /<(.*)>/.exec(line)?.[1])),
+      [
+        ['us@example.com', 'r@example.org'],
+        ['us@example.com', 'you@example.org'],
+      ],
+    );
+    program.child.kill('SIGTERM');
+    await program.ended;
+    assert.match(program.stderr, /^proxy on 0\.0\.0\.0:\d+ stopped$/m);
+    const written = readdirSync(folder.temporary).filter(
+      (name) => !/^node-compile|^npm-/.test(name),
+    );
+    assert.deepEqual(written.toSorted(), ['ledger.db', 'ledger.db.lock']);
 
-  const api = await ScriptedApiHost.start(t);
-  const opted = { ...api.environment, APPENGINE_MAILER_BACKEND: 'appengine' };
-  const mail = await started(t, folder, opted);
-  const headers = { 'x-appengine-api-ticket': 'a ticket' };
-  assert.equal((await formPost(mail.address, { key, headers })).status, 204);
-  assert.equal((await signedPost(mail.address, { key, headers })).status, 200);
-  assert.deepEqual(
-    api.calls.map(({ ticket, message: { Sender, To, Bcc } }) => [ticket, Sender, To, Bcc]),
-    [
-      ['a ticket', ['me@example.com'], ['you@example.org'], []],
-      ['a ticket', ['s@example.com'], [], ['r@example.org']],
-    ],
-  );
-});
+    const api = await ScriptedApiHost.start(t);
+    const opted = { ...api.environment, APPENGINE_MAILER_BACKEND: 'appengine' };
+    const mail = await started(t, folder, opted);
+    const headers = { 'x-appengine-api-ticket': 'a ticket' };
+    assert.equal((await formPost(mail.address, { key, headers })).status, 204);
+    assert.equal((await signedPost(mail.address, { key, headers })).status, 200);
+    assert.deepEqual(
+      api.calls.map(({ ticket, message: { Sender, To, Bcc } }) => [ticket, Sender, To, Bcc]),
+      [
+        ['a ticket', ['me@example.com'], ['you@example.org'], []],
+        ['a ticket', ['s@example.com'], [], ['r@example.org']],
+      ],
+    );
+  },
+);
 
 test('the folder for App Engine has production dependencies, by its lockfile, and one instance', async (t) => {
   const app = await built(t);
