@@ -36,9 +36,15 @@ cpSync(join(checkout, 'LICENSE'), join(folder, 'LICENSE'));
 cpSync(join(checkout, 'src/bin/appengine/app.yaml'), join(folder, 'app.yaml'), { force: false });
 writeFileSync(join(folder, '.gcloudignore'), '.gcloudignore\nnode_modules/\n');
 write('package.json', {
-  ...{ name, version, private: true, license, type, engines },
+  name,
+  version,
+  private: true,
+  license,
+  type,
+  engines,
   scripts: { start },
-  ...{ allowScripts, dependencies },
+  allowScripts,
+  dependencies,
 });
 write('package-lock.json', { ...lock, packages: Object.fromEntries(locked) });
 

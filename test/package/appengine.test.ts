@@ -125,9 +125,8 @@ test(
 
 test('the folder for App Engine has production dependencies, by its lockfile, and one instance', async (t) => {
   const app = await built(t);
-  const json = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, never>;
-  const manifest = json(join(app, 'package.json'));
-  assert.deepEqual(manifest['dependencies'], json(inCheckout('package.json'))['dependencies']);
+  const manifest = readJson(join(app, 'package.json'));
+  assert.deepEqual(manifest['dependencies'], readJson(inCheckout('package.json'))['dependencies']);
   assert.equal(manifest['devDependencies'], undefined);
   const lock = readFileSync(join(app, 'package-lock.json'), 'utf8');
   assert.doesNotMatch(lock, /"dev": true|devDependencies|"resolved"/);
@@ -150,3 +149,7 @@ test('made again, the folder keeps what its administrator wrote, and nothing old
   for (const file of theirs) assert.equal(readFileSync(file, 'utf8'), 'mine\n');
   assert.ok(!readdirSync(join(app, 'dist')).includes('old.js'));
 });
+
+function readJson(file: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+}
