@@ -1,15 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { addressList } from '../mail/address-list.ts';
-import { statusClass } from '../mail/enhanced-status.ts';
+import { statuses, statusClass } from '../mail/enhanced-status.ts';
+import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
+import type { Answer, Post } from '../wire/attempt.ts';
 import { decodeForm, FormError } from '../wire/form.ts';
 import { decodeMultipart } from '../wire/multipart-form.ts';
+import { postToAll } from '../wire/post-to-all.ts';
 import { verifyV1 } from '../wire/sign-v1.ts';
 import type { Verdict } from '../wire/verdicts.ts';
+import type { Rights } from './backend.ts';
 import { MailFault, readMail } from './read-mail.ts';
-import { RelayUnavailable } from './relay.ts';
+import { RelayUnavailable, type Relay } from './relay.ts';
 import { retryLater, tooMany, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { ticketOf } from './ticket.ts';
@@ -35,7 +39,7 @@ export async function answerV1(
     // The client gives no id: every post is a message of its own.
     const id = randomBytes(16).toString('hex');
     const rights = { allowedSenders: key.allowedSenders, fixSender, ticket: ticketOf(headers) };
-    return replyOf(await relay.send(id, envelope, bytes, rights));
+    return replyOf(await sendToAll(relay, id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FormError) return { status: 400, text: error.message };
     if (error instanceof MailFault) {
@@ -58,6 +62,31 @@ function readForm(headers: IncomingHttpHeaders, body: Buffer) {
   if (!signature?.length) throw new FormError('No signature found');
   // As in 2012, "false" is true.
   return { message, signature, fixSender: (fields.get('fix_sender')?.length ?? 0) > 0 };
+}
+
+/**
+ * Sends to everybody: those who were too many for the relay (4.5.3) again at once, for the client could
+ * only post to all of them again, as another message.
+ */
+async function sendToAll(
+  relay: Relay,
+  id: string,
+  envelope: Envelope,
+  bytes: Buffer,
+  rights: Rights,
+): Promise<Verdict[]> {
+  const once = async ({ envelope: part }: Post): Promise<Answer> => {
+    const verdicts = await relay.send(id, part, bytes, rights).catch((error: Error) => {
+      const isFirst = part.recipients.length === envelope.recipients.length;
+      if (isFirst || !(error instanceof RelayUnavailable)) throw error;
+      // Others were sent, which the client is to hear.
+      const { message: reason } = error;
+      return part.recipients.map((recipient) => ({ recipient, status: statuses.trouble, reason }));
+    });
+    return { kind: 'verdicts', verdicts };
+  };
+  const { verdicts } = await postToAll({ id, envelope, bytes: [bytes], size: bytes.length }, once);
+  return verdicts;
 }
 
 function replyOf(verdicts: readonly Verdict[]): Reply {

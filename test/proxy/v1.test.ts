@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { BackendUnavailable } from '../../src/proxy/backend.ts';
 import { signV1 } from '../../src/wire/sign-v1.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';
@@ -169,6 +170,48 @@ test('204 only when every recipient was sent; else 500 for later, 400 for never,
   assert.deepEqual(await post(valid), [500, both]);
   controlled.answer = () => Promise.reject(new Error('gone away'));
   assert.deepEqual(await post(valid), [500, 'gone away (<a@b>, <c@d>)']);
+});
+
+test('who is too many for the relay (4.5.3) is sent again at once, and nobody twice', async (t) => {
+  const local = await LocalProxy.start(t);
+  const { key, controlled } = local;
+  const people = ['a@b', 'c@d', 'e@f', 'g@h', 'i@j'];
+  const msg = `From: me@example.com\nTo: ${people.join()}\n\nx\n`;
+  const post = async () => {
+    const { status, body } = await formPost(local.address, { key, msg });
+    return [status, body.toString()];
+  };
+  const atMost = (count: number) => {
+    controlled.calls.length = 0;
+    controlled.answer = ({ recipients }) =>
+      Promise.resolve(
+        recipients.map((recipient, at) => ({
+          recipient,
+          status: at < count ? '2.0.0' : '4.5.3',
+          reason: 'too many',
+        })),
+      );
+  };
+  atMost(2);
+  assert.deepEqual(await post(), [204, '']);
+  assert.deepEqual(
+    controlled.calls.map(({ recipients }) => recipients),
+    [people, people.slice(2), people.slice(4)],
+  );
+  assert.equal(new Set(controlled.calls.map(({ id }) => id)).size, 1, 'one message');
+
+  atMost(0);
+  assert.equal((await post())[0], 500);
+  assert.equal(controlled.calls.length, 1, 'no progress');
+
+  atMost(2);
+  const { answer } = controlled;
+  controlled.answer = async (delivery, timeUp) => {
+    if (controlled.calls.length > 1) throw new BackendUnavailable('it went away');
+    return answer(delivery, timeUp);
+  };
+  const rest = 'it went away (<e@f>, <g@h>, <i@j>); sent to the other recipients';
+  assert.deepEqual(await post(), [500, rest]);
 });
 
 test('every post of HTTP v1 is a message of its own', async (t) => {
