@@ -1,6 +1,6 @@
 import { statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { editHeaders, parseHeaders } from '../mail/headers.ts';
+import { editHeaders, headerValues, parseHeaders } from '../mail/headers.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 
@@ -18,9 +18,7 @@ export function prepare(message: string | Uint8Array, given: Partial<Envelope>):
   const whole = Buffer.from(message);
   const headers = parseHeaders(whole);
   const addresses = (...names: string[]) =>
-    headerAddresses(
-      headers.fields.filter(({ name }) => names.includes(name)).map(({ value }) => value),
-    );
+    headerAddresses(headerValues(whole, headers, ...names));
   const sender = given.sender ?? addresses('from')[0];
   const recipients = given.recipients ?? addresses('to', 'cc', 'bcc');
   if (sender === undefined) {

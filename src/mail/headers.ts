@@ -1,8 +1,7 @@
-/** One header field: its place in the message's bytes, line end included, and its unfolded value. */
+/** One header field: its name, and its place in the message's bytes, line end included. */
 export interface HeaderField {
   /** In lower case; empty for a line that is no field. */
   name: string;
-  value: string;
   start: number;
   end: number;
 }
@@ -16,21 +15,37 @@ export interface Headers {
 
 /**
  * Finds the header fields of a message (RFC 5322 2.2), whatever its line ends, without changing or
- * losing a byte: each field is a range. Values are read as UTF-8 where they are, else as latin1.
+ * losing a byte: each field is a range.
  */
 export function parseHeaders(message: Buffer): Headers {
   const fields: HeaderField[] = [];
   for (let at = 0; at < message.length;) {
-    const lineEnd = endOfLine(message, at);
-    if (isEmptyLine(message.subarray(at, lineEnd))) return { fields, bodyAt: lineEnd };
-    let end = lineEnd;
+    let end = endOfLine(message, at);
+    if (isEmptyLine(message, at)) return { fields, bodyAt: end };
     while (end < message.length && (message[end] === SPACE || message[end] === TAB)) {
       end = endOfLine(message, end);
     }
-    fields.push(parseField(message.subarray(at, end), at));
+    fields.push({ name: nameOf(message, at), start: at, end });
     at = end;
   }
   return { fields, bodyAt: undefined };
+}
+
+/** The unfolded values of the fields with one of these names: UTF-8 where they are, else latin1. */
+export function headerValues(
+  message: Buffer,
+  { fields }: Headers,
+  ...names: readonly string[]
+): string[] {
+  return fields
+    .filter(({ name }) => names.includes(name))
+    .map(({ start, end }) => {
+      const text = decode(message.subarray(start, end));
+      return text
+        .slice(text.indexOf(':') + 1)
+        .replace(/\r?\n/g, '')
+        .trim();
+    });
 }
 
 /**
@@ -38,7 +53,7 @@ export function parseHeaders(message: Buffer): Headers {
  * who has to bound what it parses.
  */
 export function headerSize(message: Buffer): number {
-  if (isEmptyLine(message.subarray(0, endOfLine(message, 0)))) return 0;
+  if (isEmptyLine(message, 0)) return 0;
   const ends = ['\n\n', '\n\r\n'].map((end) => message.indexOf(end)).filter((at) => at >= 0);
   return ends.length === 0 ? message.length : Math.min(...ends) + 1;
 }
@@ -64,11 +79,24 @@ export function editHeaders(
   return Buffer.concat([...pieces, message.subarray(kept)]);
 }
 
-function parseField(bytes: Buffer, start: number): HeaderField {
-  const text = decode(bytes);
-  const match = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/.exec(text);
-  const value = match ? text.slice(match[0].length).replace(/\r?\n/g, '').trim() : '';
-  return { name: match?.[1]?.toLowerCase() ?? '', value, start, end: start + bytes.length };
+/** The line end of a message's first line. */
+export function lineEndOf(message: Buffer): string {
+  const newline = message.indexOf(LF);
+  return newline > 0 && message[newline - 1] === CR ? '\r\n' : '\n';
+}
+
+/** Looks at no more than the name: there may be very many fields. */
+function nameOf(message: Buffer, start: number): string {
+  let end = start;
+  while (isOfName(message[end])) end += 1;
+  let at = end;
+  while (message[at] === SPACE || message[at] === TAB) at += 1;
+  return message[at] === COLON ? message.toString('latin1', start, end).toLowerCase() : '';
+}
+
+/** Printable ASCII but the colon (RFC 5322 3.6.8). */
+function isOfName(octet: number | undefined): boolean {
+  return octet !== undefined && octet > SPACE && octet < DEL && octet !== COLON;
 }
 
 function decode(bytes: Buffer): string {
@@ -84,19 +112,14 @@ function endOfLine(message: Buffer, at: number): number {
   return newline < 0 ? message.length : newline + 1;
 }
 
-function isEmptyLine(line: Buffer): boolean {
-  return (
-    (line.length === 1 && line[0] === LF) || (line.length === 2 && line[0] === CR && line[1] === LF)
-  );
-}
-
-function lineEndOf(message: Buffer): string {
-  const newline = message.indexOf(LF);
-  return newline > 0 && message[newline - 1] === CR ? '\r\n' : '\n';
+function isEmptyLine(message: Buffer, at: number): boolean {
+  return message[at] === LF || (message[at] === CR && message[at + 1] === LF);
 }
 
 const LF = 0x0a;
 const CR = 0x0d;
 const TAB = 0x09;
 const SPACE = 0x20;
+const COLON = 0x3a;
+const DEL = 0x7f;
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -39,6 +39,8 @@ export const limits = {
   partHeadersBytes: 16 * KiB,
   /** The header section of a message, where the proxy has to read it: HTTP v1 and the sender policy. */
   headerBytes: 256 * KiB,
+  /** The same where drain rewrites it for an original server; twice what Exim takes (`header_maxsize`). */
+  headerBytesV1: 2 * MiB,
   /** What an answer of HTTP v1 says, in characters. */
   answerChars: 2000,
   /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */

@@ -1,5 +1,11 @@
 import type { Envelope } from '../mail/envelope.ts';
-import { editHeaders, headerSize, parseHeaders, type HeaderField } from '../mail/headers.ts';
+import {
+  editHeaders,
+  headerSize,
+  headerValues,
+  parseHeaders,
+  type HeaderField,
+} from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 
@@ -24,13 +30,10 @@ export function readMail(
     throw new MailFault(`the header section is larger than ${limits.headerBytes} bytes`);
   }
   const headers = parseHeaders(message);
-  const valuesOf = (...names: string[]) =>
-    headers.fields.filter(({ name }) => names.includes(name)).map(({ value }) => value);
-
-  const from = valuesOf('from');
+  const from = headerValues(message, headers, 'from');
   const [sender] = from.length > 0 ? headerAddresses(from) : [unixSender];
   if (!sender) throw new MailFault('No sender specified');
-  const recipients = headerAddresses(valuesOf('to', 'cc', 'bcc'));
+  const recipients = headerAddresses(headerValues(message, headers, 'to', 'cc', 'bcc'));
   if (recipients.length === 0) throw new MailFault('No destination addresses specified');
   if (recipients.length > recipientsMax) {
     throw new MailFault(`there are more than ${recipientsMax} recipients`);

@@ -1,7 +1,13 @@
 import type { Journal } from '../host/journal.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { editHeaders, headerSize, parseHeaders, type HeaderField } from '../mail/headers.ts';
+import {
+  editHeaders,
+  headerSize,
+  headerValues,
+  parseHeaders,
+  type HeaderField,
+} from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
 import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
 import type { Backend, Delivery } from './backend.ts';
@@ -101,11 +107,7 @@ function authors(bytes: Buffer): string[] {
   const posted = bytes.subarray(0, headerSize(bytes));
   const asSent = Buffer.from(posted.toString('latin1').replace(/\r\n?/g, '\n'), 'latin1');
   return headerAddresses(
-    [posted, asSent].flatMap((section) =>
-      parseHeaders(section)
-        .fields.filter(isFrom)
-        .map(({ value }) => value),
-    ),
+    [posted, asSent].flatMap((section) => headerValues(section, parseHeaders(section), 'from')),
   );
 }
 

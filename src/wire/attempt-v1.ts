@@ -47,7 +47,9 @@ async function postOne(
 ): Promise<Said> {
   let message;
   try {
-    message = messageV1(Buffer.concat([...bytes]), recipient);
+    const messageFor = prepared.get(bytes) ?? messageV1(Buffer.concat([...bytes]));
+    prepared.set(bytes, messageFor);
+    message = messageFor(recipient);
   } catch (error) {
     return { kind: 'unreadable', text: (error as Error).message };
   }
@@ -71,6 +73,9 @@ async function postOne(
   if (refusal) return { kind: 'verdict', status: refusal[1], reason: text };
   return { kind: 'http', status, text, retryAfterMs: retryAfterMs(response.headers) };
 }
+
+/** Messages that are being posted, by their bytes: each is posted once for every recipient. */
+const prepared = new WeakMap<Iterable<Buffer>, ReturnType<typeof messageV1>>();
 
 /** The probe of v1, which has none: it tells that the server is there, not that it takes our key. */
 async function knock(connection: Connection, stop: AbortSignal): Promise<Said> {

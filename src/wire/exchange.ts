@@ -26,7 +26,7 @@ export type ResponseHeaders = Record<string, string | string[] | undefined>;
 export type NoResponse =
   /** No complete answer; `code` is that of Node, OpenSSL or undici. */
   | { kind: 'network'; code: string; text: string }
-  /** The body to be sent could not be read. */
+  /** What is to be sent could not be read, or made of the message. */
   | { kind: 'unreadable'; text: string }
   /** The caller gave up waiting. */
   | { kind: 'aborted' };

@@ -49,10 +49,7 @@ export function meaningOf(answer: Trouble): Meaning {
               'check that GMAIL_PROXY_URL is the proxy itself and not another web server, a login page or a cache in between',
           };
     case 'unreadable':
-      return {
-        text: `the message cannot be read from the spool: ${answer.text}`,
-        messageWhen: 'always',
-      };
+      return { text: `the message cannot be posted: ${answer.text}`, messageWhen: 'always' };
     case 'http':
       return httpMeaning(answer);
     case 'network':

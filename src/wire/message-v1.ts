@@ -1,24 +1,28 @@
-import { editHeaders, parseHeaders, type HeaderField } from '../mail/headers.ts';
+import { headerSize, lineEndOf, parseHeaders } from '../mail/headers.ts';
+import { limits } from '../mail/limits.ts';
 
 /**
- * The message as an original server gets it for one recipient: such a server takes the recipients from
- * the headers, the first To before all. What the message has as To and Cc is kept as X-Original-To and
- * X-Original-Cc; Bcc and Resent-* are removed. All other bytes stay as they are.
+ * The message as an original server gets it, by recipient: such a server takes the recipients from the
+ * headers, the first To before all. What the message has as To and Cc is kept as X-Original-To and
+ * X-Original-Cc; Bcc and Resent-* are removed. All other bytes stay as they are. Throws an Error when the
+ * header section is too large.
  */
-export function messageV1(message: Buffer, recipient: string): Buffer {
+export function messageV1(message: Buffer): (recipient: string) => Buffer {
+  if (headerSize(message) > limits.headerBytesV1) {
+    throw new Error(`its header section is larger than ${limits.headerBytesV1} bytes`);
+  }
   const pieces: Buffer[] = [];
   let kept = 0;
-  for (const { name, start } of parseHeaders(message).fields) {
-    if (name !== 'to' && name !== 'cc') continue;
-    pieces.push(message.subarray(kept, start), ORIGINAL);
-    kept = start;
+  for (const { name, start, end } of parseHeaders(message).fields) {
+    const isOriginal = name === 'to' || name === 'cc';
+    if (!isOriginal && name !== 'bcc' && !name.startsWith('resent-')) continue;
+    pieces.push(message.subarray(kept, start));
+    if (isOriginal) pieces.push(ORIGINAL);
+    kept = isOriginal ? start : end;
   }
-  const renamed = Buffer.concat([...pieces, message.subarray(kept)]);
-  return editHeaders(renamed, parseHeaders(renamed), isRemoved, [`To: ${recipient}`]);
-}
-
-function isRemoved({ name }: HeaderField): boolean {
-  return name === 'bcc' || name.startsWith('resent-');
+  const common = Buffer.concat([...pieces, message.subarray(kept)]);
+  const lineEnd = lineEndOf(message);
+  return (recipient) => Buffer.concat([Buffer.from(`To: ${recipient}${lineEnd}`), common]);
 }
 
 const ORIGINAL = Buffer.from('X-Original-');

@@ -72,7 +72,7 @@ test('bytes that the spool has lost are that message’s own trouble, and said t
   change(road.spool, 'DELETE FROM body WHERE message = 1');
   const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
-  const [line] = await drain.says(/^.*cannot be read from the spool.*$/m);
+  const [line] = await drain.says(/^.*cannot be posted: the spool.*$/m);
   assert.match(line, new RegExp(`^${damaged} .*deferred .*lost part 0.*; next try in`));
   await drain.says(/> sent \(/);
   await drain.stop();

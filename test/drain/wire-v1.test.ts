@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
+import { attemptV1 } from '../../src/wire/attempt-v1.ts';
+import { Connection } from '../../src/wire/connection.ts';
+import { postToAll } from '../../src/wire/post-to-all.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { OriginalServer, type Fault } from '../support/original-server.ts';
@@ -134,6 +138,47 @@ test('a drain that speaks v2 to an original server loses nothing', async (t) => 
   assert.equal((await road.drain(['--once'], env).ended).code, 69);
   assert.equal((await road.drain(['--once', ...args], env).ended).code, 0);
   assert.equal(server.sent.length, 1);
+});
+
+test('a message is made ready once, and not for every recipient again', async (t) => {
+  const server = await OriginalServer.start(t, 'a key');
+  const connection = new Connection({ url: new URL(server.url), key: Buffer.from('a key') });
+  t.after(() => connection.close());
+  const message = Buffer.from(`${from}To: list@example.org\n\nHello\n`);
+  let read = 0;
+  const bytes = {
+    *[Symbol.iterator]() {
+      read += 1;
+      yield message;
+    },
+  };
+  const recipients = ['a@example.org', 'b@example.org', 'c@example.org'];
+  const post = { id: 'x', envelope: { sender: '', recipients }, bytes, size: message.length };
+  const { signal } = new AbortController();
+  await postToAll(post, async (part) => attemptV1(connection, part, signal));
+  assert.deepEqual(
+    server.sent.map(({ to }) => to),
+    recipients,
+  );
+  assert.equal(read, 1);
+});
+
+test('a header section larger than any of Exim waits alone, and is not failed (law 5)', async (t) => {
+  const { road, server, env } = await start(t);
+  const section = (size: number) => `${from}${'a:\n'.repeat(size / 3)}`.slice(-size);
+  const [large] = handIn(road.spool, [
+    { bytes: `${section(limits.headerBytesV1 + 1)}\nHello\n` },
+    { bytes: `${from}${section(limits.headerBytesV1 - from.length)}\nHello\n` },
+  ]);
+  const drain = road.drain(args, env);
+  const [line] = await drain.says(/^.*deferred.*$/m);
+  assert.match(line, new RegExp(`^${large} .*cannot be posted: its header section is larger`));
+  await drain.says(/> sent \(/);
+  await drain.stop();
+  assert.equal(server.posts.length, 1);
+  const [message] = lookInto(road.spool).messages;
+  assert.deepEqual([message?.state, message?.recipients[0]?.status], ['queued', '4.3.0']);
+  assert.doesNotMatch(drain.stderr, /is down/);
 });
 
 async function start(t: test.TestContext) {

@@ -102,7 +102,7 @@ row(
   { kind: 'unreadable', text: 'part 3 is gone' },
   'the message',
   undefined,
-  /cannot be read from the spool: part 3 is gone/,
+  /cannot be posted: part 3 is gone/,
 );
 
 row('an impossible URL', network('ERR_INVALID_URL'), 'the endpoint', /GMAIL_PROXY_URL/);
