@@ -17,8 +17,7 @@ export interface Prepared {
 export function prepare(message: string | Uint8Array, given: Partial<Envelope>): Prepared {
   const whole = Buffer.from(message);
   const headers = parseHeaders(whole);
-  const addresses = (...names: string[]) =>
-    headerAddresses(headerValues(whole, headers, ...names));
+  const addresses = (...names: string[]) => headerAddresses(headerValues(whole, headers, ...names));
   const sender = given.sender ?? addresses('from')[0];
   const recipients = given.recipients ?? addresses('to', 'cc', 'bcc');
   if (sender === undefined) {

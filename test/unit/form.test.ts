@@ -78,6 +78,22 @@ test('forms as others write them', () => {
   }
 });
 
+test('a % without two hex digits behind it is refused', () => {
+  for (const form of ['%', '%4', '%z0', '%0z', '%%41', '%4%31', '%-1', '%0\x80']) {
+    assert.throws(() => decodeForm(Buffer.from(`msg=${form}`, 'latin1')), FormError, form);
+  }
+});
+
+test('a large form takes no memory besides its own: decoded in place, encoded to its size', () => {
+  const message = Buffer.alloc(1_000_000, 'a b%\n');
+  const form = encodeForm({ msg: message, signature: 'x' });
+  assert.equal(form.length, 1_000_000 + 2 * 400_000 + 'msg=&signature=x'.length);
+  assert.ok(form.buffer.byteLength <= form.length + 1);
+  const decoded = decodeForm(form).get('msg');
+  assert.deepEqual(decoded, message);
+  assert.equal(decoded?.buffer, form.buffer);
+});
+
 test('more than 100 fields are refused at once', { timeout: 30_000 }, () => {
   const most = Array.from({ length: limits.formFields }, (_, n) => `${n}=x`).join('&');
   assert.equal(decodeForm(Buffer.from(most)).size, limits.formFields);
