@@ -102,13 +102,24 @@ function isAllowedBy(allowed: AllowedSenders | undefined, address: string): bool
   return allowed === undefined || isAllowed(allowed, address);
 }
 
-/** Who is in From: as the message stands, and as smtp sends it, which makes a line end of every bare CR. */
+/**
+ * Who is in From, or may be read in it elsewhere (`<a@b> <c@d>` is read as the first here): as the message
+ * stands, and as smtp sends it, which makes a line end of every bare CR.
+ */
 function authors(bytes: Buffer): string[] {
   const posted = bytes.subarray(0, headerSize(bytes));
   const asSent = Buffer.from(posted.toString('latin1').replace(/\r\n?/g, '\n'), 'latin1');
-  return headerAddresses(
-    [posted, asSent].flatMap((section) => headerValues(section, parseHeaders(section), 'from')),
+  const values = [posted, asSent].flatMap((section) =>
+    headerValues(section, parseHeaders(section), 'from'),
   );
+  return [...new Set([...headerAddresses(values), ...values.flatMap(addressLike)])];
+}
+
+/** Every word with an @ outside of quotes. */
+function addressLike(value: string): string[] {
+  const unquoted = (word: string) =>
+    word.replace(QUOTED, (quoted, closed: string) => (closed === '' ? quoted : ''));
+  return (value.match(WORD) ?? []).filter((word) => unquoted(word).includes('@'));
 }
 
 /** The same delivery from another sender, in the envelope and in From. */
@@ -138,5 +149,9 @@ function unauthorized(sender: string, why: string): string {
 function isFrom({ name }: HeaderField): boolean {
   return name === 'from';
 }
+
+/** Up to the end where it is not closed: what cannot fail to match takes no longer for being hostile. */
+const QUOTED = /"(?:[^"\\]|\\.?)*("?)/gs;
+const WORD = new RegExp(`(?:${QUOTED.source}|[^\\s<>,;:()"])+`, 'gs');
 
 const STRICT = 'it is not one of the allowed senders, with which it is compared to the letter';

@@ -31,6 +31,9 @@ test('only senders that are allowed, in envelope and From, may send; the null se
   const allowed: [sender: string, from: string][] = [
     ['any@example.com', 'Any One <other@EXAMPLE.com>'],
     ['Me@Example.ORG', 'Me@example.org, group: x@example.com;'],
+    ['a@example.com', 'a@example.com <b@example.com>'],
+    ['a@example.com', '"evil@example.net, \\" quoted" <a@example.com> (A)'],
+    ['a@example.com', '"a b"@example.com'],
     ['', 'stranger@example.net'],
   ];
   for (const [sender, from] of allowed) {
@@ -47,6 +50,11 @@ test('only senders that are allowed, in envelope and From, may send; the null se
     ['example.com@example.net', 'a@example.com', 'example.com@example.net'],
     ['a@example.com', 'evil@example.net>@example.com', 'evil@example.net>@example.com'],
     ['a@example.com', 'a@example.com\nX: y\rFrom: evil@example.net', 'evil@example.net'],
+    ['a@example.com', '<a@example.com> <evil@example.net>', 'evil@example.net'],
+    ['a@example.com', '<a@example.com>evil@example.net', 'evil@example.net'],
+    ['a@example.com', 'evil@example.net <a@example.com>', 'evil@example.net'],
+    ['a@example.com', '<a@example.com> "x"evil@example.net', '"x"evil@example.net'],
+    ['a@example.com', '<a@example.com> "x\\" evil@example.net', '"x\\" evil@example.net'],
   ];
   for (const [sender, from, stranger] of refused) {
     const reason = `Unauthorized message sender '${stranger}': ${STRICT}`;
@@ -64,6 +72,15 @@ test('only senders that are allowed, in envelope and From, may send; the null se
   assert.equal(road.deliveries().length, allowed.length + 1);
   const endless = mail('a@example.com', `X: ${'x'.repeat(300_000)}\n`);
   assert.match(await verdict(road, 'a@example.com', endless), /^5\.7\.1 .* cannot be checked/);
+});
+
+test('hostile quotes in From are refused in a short time', { timeout: 30_000 }, async (t) => {
+  const road = new Road(t);
+  await road.proxy(['--allow-sender', '@example.com']);
+  for (const from of ['"', '\\"', '"\\', '""@', 'a"', '"\\"', '@ ', 'a']) {
+    const hostile = mail(`${from.repeat(200_000 / from.length)} <evil@example.net>`);
+    assert.match(await verdict(road, 'a@example.com', hostile), /^5\.7\.1 /, from);
+  }
 });
 
 test('fix_sender puts the default sender in envelope and From, and the author into Reply-To', async (t) => {
