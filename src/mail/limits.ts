@@ -145,11 +145,15 @@ export const limits = {
   /** The largest answer that is read: the largest envelope again, with a reason for each recipient. */
   answerBytes: 40 * MiB,
 
-  /** Proxy: a request's line of JSON, the time for its headers, and all bodies held at once. */
+  /** Proxy: a request's line of JSON, and the time for its headers. */
   envelopeBytes: 8 * MiB,
   headersMs: 20 * SECOND,
   /** How often the proxy looks for connections whose headers take too long. */
   connectionsCheckMs: 1 * SECOND,
+  /**
+   * All bodies held at once, as they were posted. Each may take its size once more: while its pieces are
+   * put together, and for HTTP v1, or with a sender who was replaced, as the message that is sent on.
+   */
   requestsBytes: 512 * MiB,
   connections: 1000,
   /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
