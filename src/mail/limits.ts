@@ -200,6 +200,7 @@ export const limits = {
   toleranceMs: 300 * SECOND,
   /** Retry-After of the proxy when it stops or its ledger or backend fails. */
   proxyRetryAfterMs: 10 * SECOND,
-  /** How long a file of keys is left alone after a change: editors write in several steps. */
+  /** How often the proxy looks at its file of keys, and leaves it alone after a change: editors take steps. */
+  keysLookMs: 1 * SECOND,
   keysSettleMs: 100,
 } as const;

@@ -1,5 +1,4 @@
-import { watch } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { unwatchFile, watchFile } from 'node:fs';
 import type { Journal } from '../host/journal.ts';
 import { limits } from '../mail/limits.ts';
 import type { Keyring } from './keyring.ts';
@@ -21,18 +20,9 @@ export function watchKeys(keyring: Keyring, journal: Journal, stop: AbortSignal)
   const { file } = keyring;
   if (file === undefined) return;
 
-  let timer: NodeJS.Timeout | undefined;
-  const unwatched = ({ message }: Error) =>
-    journal.keysTrouble(`${file} cannot be watched: ${message}; send SIGHUP after a change`);
-  try {
-    // The folder: an editor may put another file in the place of this one.
-    const watcher = watch(dirname(file), { signal: stop, persistent: false }, (_event, name) => {
-      if (name !== null && name !== basename(file)) return;
-      clearTimeout(timer);
-      timer = setTimeout(() => reload(false), limits.keysSettleMs).unref();
-    });
-    watcher.on('error', unwatched);
-  } catch (error) {
-    unwatched(error as Error);
-  }
+  // By looking, not by inotify: it sees what is behind a symbolic link, whatever is replaced on the way.
+  watchFile(file, { interval: limits.keysLookMs, persistent: false }, () => {
+    setTimeout(() => reload(false), limits.keysSettleMs).unref();
+  });
+  stop.addEventListener('abort', () => unwatchFile(file));
 }

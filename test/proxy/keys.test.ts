@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { formPost } from '../support/form-post.ts';
@@ -98,6 +98,26 @@ test(
     assert.deepEqual(await answers(road, 'a key', 'another key'), [NO, YES]);
   },
 );
+
+test('a change behind symbolic links is noticed, whichever of them it is', hang, async (t) => {
+  const road = new Road(t);
+  const inside = (name: string) => join(road.folder, name);
+  for (const [folder, keys] of [
+    ['one', 'a\n'],
+    ['two', 'a\nb\nc\n'],
+  ] as const) {
+    mkdirSync(inside(folder));
+    writeFileSync(inside(`${folder}/keys`), keys);
+  }
+  symlinkSync('one', inside('data'));
+  symlinkSync('data/keys', inside('keys'));
+  const proxy = await road.proxy(['--keys-file', inside('keys')]);
+  writeFileSync(inside('one/keys'), 'a\nb\n');
+  await proxy.says(/the keys were read again: 2 keys in force/);
+  symlinkSync('two', inside('data.new'));
+  renameSync(inside('data.new'), inside('data'));
+  await proxy.says(/the keys were read again: 3 keys in force/);
+});
 
 test('SIGHUP reads the keys again, wherever they are from', hang, async (t) => {
   const road = new Road(t);
