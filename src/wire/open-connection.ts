@@ -7,7 +7,7 @@ import { Connection, parseProxyUrl } from './connection.ts';
 export interface ProxyOptions {
   /** Else GMAIL_PROXY_URL. */
   proxyUrl?: string | URL | undefined;
-  /** Else GMAIL_SECRET_KEY. */
+  /** Else GMAIL_SECRET_KEY; of either the first line counts, trimmed. */
   secretKey?: string | Uint8Array | undefined;
   /** PEM file of further certificate authorities to trust. */
   caFile?: string | undefined;
@@ -18,7 +18,7 @@ export interface ProxyOptions {
 /** Makes the connection to the proxy; nothing is sent yet. Throws Failure 78 when it is not configured. */
 export function openConnection(options: ProxyOptions): Connection {
   const urlText = options.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL'));
-  const key = Buffer.from(options.secretKey ?? firstLine(required('GMAIL_SECRET_KEY')));
+  const key = firstLine(Buffer.from(options.secretKey ?? required('GMAIL_SECRET_KEY')));
   if (key.length === 0) throw new Failure(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
   try {
     const url = parseProxyUrl(urlText.toString(), options.allowInsecure ?? false);

@@ -171,6 +171,16 @@ test('key and URL come from the settings, and their absence is told at once', as
   assert.equal(await new GmailProxy().sendMail(message), true);
 });
 
+test('a key that was read with its line end is the key', async (t) => {
+  const { scripted } = await start(t);
+  for (const key of [`${scripted.key}\n`, Buffer.from(` ${scripted.key}\r\n`)]) {
+    const proxy = new GmailProxy(key, scripted.url);
+    t.after(() => proxy.close());
+    assert.equal(await proxy.sendMail(message), true);
+  }
+  assert.throws(() => new GmailProxy('\n', scripted.url), /GMAIL_SECRET_KEY is empty/);
+});
+
 function to(...names: string[]) {
   return { recipients: names.map((name) => `${name}@example.org`) };
 }
