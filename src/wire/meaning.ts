@@ -38,7 +38,7 @@ export function meaningOf(answer: Trouble): Meaning {
         remedy: 'set the clocks of both machines right (timedatectl)',
       };
     case 'aborted':
-      return { text: 'the attempt was given up because drain stops', messageWhen: 'never' };
+      return { text: 'the attempt was given up because this program stops', messageWhen: 'never' };
     case 'unusable':
       return answer.signed
         ? { text: answer.fault, messageWhen: 'a probe passes' }

@@ -54,7 +54,7 @@ test(
     await proxy.received(1);
     const { code, stderr } = await drain.stop();
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /given up because drain stops/);
+    assert.match(stderr, /given up because this program stops/);
     assert.deepEqual(
       lookInto(road.spool).messages.map(({ state, attempts }) => [state, attempts]),
       [['queued', 0]],

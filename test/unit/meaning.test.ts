@@ -105,6 +105,12 @@ row(
   /cannot be posted: part 3 is gone/,
 );
 
+test('what it says of the program is as true of the library as of drain', () => {
+  for (const answer of [{ kind: 'aborted' }, { kind: 'unreadable', text: 'x' }] as const) {
+    assert.doesNotMatch(meaningOf(answer).text, /drain|spool/);
+  }
+});
+
 row('an impossible URL', network('ERR_INVALID_URL'), 'the endpoint', /GMAIL_PROXY_URL/);
 row('an impossible request', network('UND_ERR_INVALID_ARG'), 'the endpoint', /https_proxy/);
 
