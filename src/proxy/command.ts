@@ -81,7 +81,7 @@ const options = {
   },
   rate: {
     type: 'string',
-    describe: 'Messages that a key may send, such as 60/min',
+    describe: 'Posts that a key may make, such as 60/min',
     requiresArg: true,
   },
   'soft-bounce': {

@@ -1,7 +1,7 @@
 import { exitCodes, Failure } from '../host/failure.ts';
 
 /**
- * So many messages a minute for each key, and at most so many at once: a bucket of tokens that fills
+ * So many posts a minute for each key, and at most so many at once: a bucket of tokens that fills
  * steadily, kept as the time at which it would be full (GCRA). A proxy that starts again has forgotten it.
  */
 export class RateLimit {

@@ -12,7 +12,7 @@ export interface Reply {
 /** 429: the key has sent enough for now. */
 export function tooMany(perMinute: number, waitMs: number): Reply {
   const headers = { 'retry-after': String(Math.ceil(waitMs / 1000)) };
-  return { status: 429, text: `more than ${perMinute} messages a minute`, headers };
+  return { status: 429, text: `more than ${perMinute} posts a minute`, headers };
 }
 
 /** 503: nothing is wrong with the request, and it is to come again. */

@@ -4,6 +4,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
+import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
 import { encodePost, signedPost } from '../support/signed-post.ts';
 import { wirePost } from '../support/wire-post.ts';
@@ -57,6 +58,18 @@ test('a message of exactly 100 MiB is taken, and one byte more is 413, signed', 
   });
   assert.equal(larger.status, 413);
   assert.ok(larger.signedBy(key, 'larger'));
+});
+
+test('HTTP v1: a message above 100 MiB is 400, as all that is wrong with a mail', async (t) => {
+  const road = new Road(t);
+  const { key } = road;
+  await road.proxy(['--backend', 'discard']);
+  const tooLarge = await formPost(road.address, {
+    key,
+    msg: Buffer.alloc(limits.messageBytes + 1, 'x'),
+  });
+  const said = `the message is larger than ${limits.messageBytes} bytes`;
+  assert.deepEqual([tooLarge.status, tooLarge.body.toString()], [400, said]);
 });
 
 test('a body that comes byte by byte, or not to its end, hinders nobody', async (t) => {

@@ -9,7 +9,7 @@ import { signedPost } from '../support/signed-post.ts';
 
 const key = Buffer.from('a key');
 
-test('after a pause there are N messages at once, then one each Nth of a minute', () => {
+test('after a pause there are N posts at once, then one each Nth of a minute', () => {
   const rate = new RateLimit(3);
   assert.deepEqual(
     [0, 0, 0, 0].map((now) => rate.take(key, now)),
@@ -61,7 +61,7 @@ test('--rate: 429 with Retry-After, of either version, for that key alone; probe
   assert.equal(v2.status, 429);
   assert.ok(v2.signedBy('one', id));
   const v1 = await formPost(road.address, { key: 'one' });
-  assert.deepEqual([v1.status, v1.body.toString()], [429, 'more than 2 messages a minute']);
+  assert.deepEqual([v1.status, v1.body.toString()], [429, 'more than 2 posts a minute']);
   for (const { headers } of [v1, v2]) {
     const seconds = Number(headers['retry-after']);
     assert.ok(seconds > 0 && seconds <= 30, String(seconds));
