@@ -117,9 +117,12 @@ function authors(bytes: Buffer): string[] {
 
 /** Every word with an @ outside of quotes. */
 function addressLike(value: string): string[] {
-  const unquoted = (word: string) =>
-    word.replace(QUOTED, (quoted, closed: string) => (closed === '' ? quoted : ''));
   return (value.match(WORD) ?? []).filter((word) => unquoted(word).includes('@'));
+}
+
+/** Without what is in quotes; a quote that is not closed is none. */
+function unquoted(word: string): string {
+  return word.replace(QUOTED, (quoted, closed: string) => (closed === '' ? quoted : ''));
 }
 
 /** The same delivery from another sender, in the envelope and in From. */
