@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Journal } from '../host/journal.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
-import { headerSize, parseHeaders } from '../mail/headers.ts';
+import { headerSize } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
 import { hasBody, readBody } from '../spool/body.ts';
 import { outageMs } from '../spool/endpoint.ts';
@@ -151,7 +151,7 @@ export class Notices {
   #isWanted(notice: Notice, [subject]: readonly NoticeSubject[]): boolean {
     if (notice.kind === 'failure' || notice.collected || !subject) return true;
     const header = this.#header(subject);
-    return header === undefined || isWarned(parseHeaders(header).fields);
+    return header === undefined || isWarned(header);
   }
 
   #compose({ sender, collected }: Notice, subjects: readonly NoticeSubject[], now: number): Buffer {

@@ -31,7 +31,7 @@ export function parseHeaders(message: Buffer): Headers {
   return { fields, bodyAt: undefined };
 }
 
-/** The unfolded values of the fields with one of these names: UTF-8 where they are, else latin1. */
+/** The unfolded values of the fields with one of these names. */
 export function headerValues(
   message: Buffer,
   { fields }: Headers,
@@ -39,13 +39,16 @@ export function headerValues(
 ): string[] {
   return fields
     .filter(({ name }) => names.includes(name))
-    .map(({ start, end }) => {
-      const text = decode(message.subarray(start, end));
-      return text
-        .slice(text.indexOf(':') + 1)
-        .replace(/\r?\n/g, '')
-        .trim();
-    });
+    .map((field) => headerValue(message, field));
+}
+
+/** The unfolded value of a field: UTF-8 where it is, else latin1. */
+export function headerValue(message: Buffer, { start, end }: HeaderField): string {
+  const text = decode(message.subarray(start, end));
+  return text
+    .slice(text.indexOf(':') + 1)
+    .replace(/\r?\n/g, '')
+    .trim();
 }
 
 /**

@@ -1,5 +1,5 @@
 import { limits } from '../../mail/limits.ts';
-import { parseHeaders } from '../../mail/headers.ts';
+import { headerValues, parseHeaders } from '../../mail/headers.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
 import type { Listed } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';
@@ -8,8 +8,8 @@ import type { Spool } from '../../spool/spool.ts';
 export function subjectOf(spool: Spool, { seq, size }: Listed): string | null {
   if (!hasBody(spool, seq)) return null;
   for (const part of readBody(spool, seq, size)) {
-    const { fields } = parseHeaders(part.subarray(0, limits.headerBytes));
-    return fields.find(({ name }) => name === 'subject')?.value ?? null;
+    const header = part.subarray(0, limits.headerBytes);
+    return headerValues(header, parseHeaders(header), 'subject')[0] ?? null;
   }
   return null;
 }

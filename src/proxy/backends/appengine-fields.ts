@@ -1,6 +1,6 @@
 import { parseAddressHeader, type EmailAddress } from 'mailparser';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { headerSize, parseHeaders, type HeaderField } from '../../mail/headers.ts';
+import { headerSize, headerValue, parseHeaders } from '../../mail/headers.ts';
 import { limits } from '../../mail/limits.ts';
 import type { Delivery } from '../backend.ts';
 import { attachmentName, isBlocked } from './appengine-file-name.ts';
@@ -31,7 +31,8 @@ export async function mailFields(
     const reason = `the header section is larger than ${limits.headerBytes} bytes`;
     throw new Unsendable(statuses.badContent, reason);
   }
-  const { fields, bodyAt = bytes.length } = parseHeaders(bytes);
+  const { bodyAt = bytes.length, ...headers } = parseHeaders(bytes);
+  const fields = headers.fields.map((field) => ({ ...field, value: headerValue(bytes, field) }));
   const addresses = (name: string) =>
     fields.filter((field) => field.name === name).flatMap(({ value }) => addressesIn(value));
   const { subject, parts } = await readMime(fields, bytes.subarray(bodyAt), giveUp);
@@ -62,7 +63,11 @@ export async function mailFields(
  * mailparser is given the fields that say what the body is, and Subject, in UTF-8: it would take 8-bit
  * octets of any other charset for errors.
  */
-async function readMime(fields: readonly HeaderField[], body: Buffer, giveUp: AbortSignal) {
+async function readMime(
+  fields: readonly { name: string; value: string }[],
+  body: Buffer,
+  giveUp: AbortSignal,
+) {
   const lines = fields
     .filter(({ name }) => name === 'subject' || name.startsWith('content-'))
     .map(({ name, value }) => `${name}: ${value}\n`);
