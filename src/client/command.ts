@@ -45,11 +45,20 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     }
     const input = await readInput();
     // What is large is loaded when it is used: --help needs none of it.
-    const { composeText } = await import('./compose-text.ts');
+    const [{ composeText }, { headerAddresses }] = await Promise.all([
+      import('./compose-text.ts'),
+      import('../wire/header-addresses.ts'),
+    ]);
     const message = to.length > 0 ? await composeText(to, subject ?? '', input) : input;
     // Exim's pipe transport sets it, to one recipient of the message on standard input.
-    const recipient = to.length > 0 ? undefined : process.env['RECIPIENT'];
-    const envelope = recipient ? { recipients: [recipient] } : {};
+    const recipient = process.env['RECIPIENT'];
+    // The header of a composed text leaves out who has no @: nobody may be lost without a word.
+    const envelope =
+      to.length > 0
+        ? { recipients: headerAddresses(to) }
+        : recipient
+          ? { recipients: [recipient] }
+          : {};
     await refusals(async () =>
       queue ? handToQueue(message, envelope) : sendAtOnce(message, envelope, argv),
     );

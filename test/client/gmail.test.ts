@@ -23,6 +23,12 @@ test('with TO it makes a message of the text, from the user, and sends it at onc
   assert.match(text, /\n\n(?:H=C3=A4llo|Hällo)\n\.\n/);
 });
 
+test('a TO without @ is not left out without a word', async (t) => {
+  const { gmail, scripted } = await start(t);
+  await gmail(['a@example.org', 'root', 'B <b@example.org>'], 'x\n');
+  assert.deepEqual(scripted.posts[0]?.recipients, ['a@example.org', 'root', 'b@example.org']);
+});
+
 test('without TO it sends the whole message to whom it names, or to RECIPIENT', async (t) => {
   const { gmail, scripted } = await start(t);
   assert.equal((await gmail([], message)).code, 0);
