@@ -56,14 +56,14 @@ export async function submit(
   }
 }
 
-/** Only an answer to this notice's own commands is about this notice. */
+/** Only an answer to its recipient or to its bytes is about this notice: a server that refuses the null sender takes none. */
 function refusal({
   message,
   responseCode = 0,
   command = '',
   code,
 }: SMTPConnection.SMTPError): Submission {
-  const own = /^(?:MAIL FROM|RCPT TO|DATA)$/.test(command);
+  const own = /^(?:RCPT TO|DATA)$/.test(command);
   const kind =
     code === 'EENVELOPE' && responseCode === 0
       ? 'refused' // The library sees that this server cannot take such an address.
