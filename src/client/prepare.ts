@@ -1,6 +1,7 @@
 import { statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { editHeaders, headerValues, parseHeaders } from '../mail/headers.ts';
+import { headerValues, parseHeaders } from '../mail/headers.ts';
+import { withoutBcc } from '../mail/without-bcc.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 
@@ -26,12 +27,12 @@ export function prepare(message: string | Uint8Array, given: Partial<Envelope>):
   if (recipients.length === 0) {
     throw refused(statuses.badRecipient, 'the message has no To, Cc or Bcc, and nobody was named');
   }
-  const bytes = editHeaders(whole, headers, ({ name }) => BLIND.has(name));
-  return { envelope: { sender, recipients: [...new Set(recipients)] }, bytes };
+  return {
+    envelope: { sender, recipients: [...new Set(recipients)] },
+    bytes: withoutBcc(whole),
+  };
 }
 
 function refused(status: string, reason: string): MessageSendingFailure {
   return new MessageSendingFailure([{ recipient: '', status, reason }]);
 }
-
-const BLIND = new Set(['bcc', 'resent-bcc']);

@@ -1,12 +1,7 @@
 import type { Envelope } from '../mail/envelope.ts';
-import {
-  editHeaders,
-  headerSize,
-  headerValues,
-  parseHeaders,
-  type HeaderField,
-} from '../mail/headers.ts';
+import { headerSize, headerValues, parseHeaders } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
+import { withoutBcc } from '../mail/without-bcc.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 
 /** A message that HTTP v1 cannot send; the message is one line for the client. */
@@ -39,11 +34,7 @@ export function readMail(
     throw new MailFault(`there are more than ${recipientsMax} recipients`);
   }
   if (headers.bodyAt === undefined) throw new MailFault('No message body specified');
-  return { envelope: { sender, recipients }, bytes: editHeaders(message, headers, isBlind) };
-}
-
-function isBlind({ name }: HeaderField): boolean {
-  return name === 'bcc' || name === 'resent-bcc';
+  return { envelope: { sender, recipients }, bytes: withoutBcc(message) };
 }
 
 /** The first line of a message in a mailbox (mbox); a header field has a colon there. */

@@ -6,6 +6,7 @@ import { BackendUnavailable } from '../../src/proxy/backend.ts';
 import { signV1 } from '../../src/wire/sign-v1.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';
+import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 import { LocalProxy } from '../support/local-proxy.ts';
 import { formPost } from '../support/form-post.ts';
 import { exchange } from '../support/signed-post.ts';
@@ -63,6 +64,18 @@ test('everybody in every To, Cc and Bcc is a recipient, once; Bcc and Resent-Bcc
 
   const onlyBcc = 'From: me@example.com\nBcc: you@example.org\n\nx\n';
   assert.equal((await formPost(road.address, { key: road.key, msg: onlyBcc })).status, 204);
+});
+
+test('a Bcc that only SMTP would see, behind a CR alone, does not get there', async (t) => {
+  const road = new Road(t);
+  const smtp = await ScriptedSmtp.start(t);
+  const relay = ['--smtp-host', '127.0.0.1', '--smtp-port', String(smtp.port)];
+  await road.proxy(['--backend', 'smtp', '--smtp-security', 'none', ...relay]);
+  const msg = `${TO_YOU}X: y\rBcc: secret@example.org\n\nHello\n`;
+  assert.equal((await formPost(road.address, { key: road.key, msg })).status, 204);
+  const [message] = smtp.messages;
+  assert.equal(message?.bytes.toString(), `${TO_YOU}X: y\n\nHello\n`.replaceAll('\n', '\r\n'));
+  assert.equal(message.envelope.length, 2);
 });
 
 test('the From line of a mailbox is removed, and its address used only without a From', async (t) => {
