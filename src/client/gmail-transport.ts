@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { callbackify } from 'node:util';
 import type { MailMessage, SentMessageInfo, Transport } from 'nodemailer';
+import { headerAddresses } from '../wire/header-addresses.ts';
 import { GmailProxy, type GmailProxyOptions } from './gmail-proxy.ts';
 import { prepare } from './prepare.ts';
 
@@ -32,10 +33,13 @@ export function gmail({ secretKey, proxyUrl, ...options }: GmailOptions = {}): T
 
 async function send(proxy: GmailProxy, { message, data }: MailMessage): Promise<SentMessageInfo> {
   const { from, to } = message.getEnvelope();
-  // A raw message without an envelope has it in its headers; the null sender is one that is named.
-  const sender = from || (data.envelope ? '' : undefined);
-  const given = to.length > 0 ? { ...(sender !== undefined && { sender }), recipients: to } : {};
-  const { envelope, bytes } = prepare(await message.build(), given);
+  const recipients = data.envelope ? to : [...to, ...bareNames(data)];
+  const { envelope, bytes } = prepare(await message.build(), {
+    // The null sender is one that is named; else the sender is the one in From.
+    ...(data.envelope && { sender: from || '' }),
+    // A raw message has them in its headers.
+    ...(recipients.length > 0 && { recipients }),
+  });
   await proxy.sendMail(bytes, envelope);
   return {
     envelope: { from: envelope.sender, to: envelope.recipients },
@@ -44,6 +48,12 @@ async function send(proxy: GmailProxy, { message, data }: MailMessage): Promise<
     rejected: [],
     response: 'sent',
   };
+}
+
+/** Recipients without an @, such as `root`, which nodemailer would leave out without a word. */
+function bareNames({ to, cc, bcc }: MailMessage['data']): string[] {
+  const given = [to, cc, bcc].flat().filter((each) => typeof each === 'string');
+  return headerAddresses(given).filter((address) => !address.includes('@'));
 }
 
 function packageVersion(): string {

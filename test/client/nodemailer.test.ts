@@ -25,6 +25,34 @@ test('the envelope has everybody, the message no Bcc', async (t) => {
   assert.ok(text.includes(`Message-ID: ${info.messageId}\r\n`));
 });
 
+test('a recipient without an @ is not left out without a word', async (t) => {
+  const { transport, scripted } = await start(t);
+  await transport.sendMail({
+    ...mail,
+    to: 'root, r@example.org',
+    cc: ['"Some Body"', { name: 'C', address: 'c@bücher.example' }],
+    bcc: 'nobody',
+  });
+  assert.deepEqual(scripted.posts[0]?.recipients, [
+    'r@example.org',
+    'c@xn--bcher-kva.example',
+    'root',
+    'Some Body',
+    'nobody',
+  ]);
+  await transport.sendMail({ ...mail, to: 'root' });
+  assert.deepEqual(scripted.posts[1]?.recipients, ['root']);
+});
+
+test('who is from a name without an @ is refused, whoever may be answered', async (t) => {
+  const { transport, scripted } = await start(t);
+  await assert.rejects(
+    transport.sendMail({ ...mail, from: 'root', replyTo: 'a@example.com' }),
+    /the message has no From/,
+  );
+  assert.equal(scripted.posts.length, 0);
+});
+
 test('an envelope that is given counts, and the null sender is one', async (t) => {
   const { transport, scripted } = await start(t);
   await transport.sendMail({ ...mail, envelope: { from: 'b@example.com', to: 'x@example.net' } });
