@@ -1,5 +1,6 @@
 import { addressList } from '../mail/address-list.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
+import { printable } from '../mail/printable.ts';
 
 /** A recipient that was not sent. */
 export interface NotSent {
@@ -9,7 +10,7 @@ export interface NotSent {
   reason: string;
 }
 
-/** A message was not sent, or not to everybody. */
+/** A message was not sent, or not to everybody. `message` says it on one line of printable characters. */
 export class MessageSendingFailure extends Error {
   override readonly name = 'MessageSendingFailure';
   /** With `reason`, what is told of the first that may be tried again, or else of the first. */
@@ -24,7 +25,7 @@ export class MessageSendingFailure extends Error {
   constructor(notSent: readonly NotSent[], sent: readonly string[] = []) {
     const passing = notSent.find(({ status }) => !isPermanent(status));
     const told = passing ?? notSent[0];
-    super(sentence(notSent, sent));
+    super(printable(sentence(notSent, sent)));
     this.status = told?.status;
     this.reason = told?.reason ?? '';
     this.permanent = passing === undefined;

@@ -1,6 +1,7 @@
 import { statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { headerValues, parseHeaders } from '../mail/headers.ts';
+import { limits } from '../mail/limits.ts';
 import { withoutBcc } from '../mail/without-bcc.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
@@ -13,9 +14,11 @@ export interface Prepared {
 
 /**
  * Completes the envelope from the headers and removes the Bcc, which is nobody's business. Throws
- * MessageSendingFailure for a message that is from or for nobody.
+ * MessageSendingFailure for a message that is from or for nobody, or too large, and a TypeError for an
+ * envelope that is none.
  */
 export function prepare(message: string | Uint8Array, given: Partial<Envelope>): Prepared {
+  requireStrings(given);
   const whole = Buffer.from(message);
   const headers = parseHeaders(whole);
   const addresses = (...names: string[]) => headerAddresses(headerValues(whole, headers, ...names));
@@ -27,10 +30,24 @@ export function prepare(message: string | Uint8Array, given: Partial<Envelope>):
   if (recipients.length === 0) {
     throw refused(statuses.badRecipient, 'the message has no To, Cc or Bcc, and nobody was named');
   }
-  return {
-    envelope: { sender, recipients: [...new Set(recipients)] },
-    bytes: withoutBcc(whole),
-  };
+  const envelope = { sender, recipients: [...new Set(recipients)] };
+  if (envelope.recipients.length > limits.handOverRecipients) {
+    const reason = `the message has more than ${limits.handOverRecipients} recipients`;
+    throw refused(statuses.tooManyRecipients, reason);
+  }
+  const bytes = withoutBcc(whole);
+  if (bytes.length > limits.messageBytes) {
+    throw refused(statuses.tooLarge, `the message is larger than ${limits.messageBytes} bytes`);
+  }
+  return { envelope, bytes };
+}
+
+/** For callers without types. */
+function requireStrings({ sender = '', recipients = [] }: { [K in keyof Envelope]?: unknown }) {
+  if (typeof sender !== 'string') throw new TypeError('sender is not a string');
+  if (!Array.isArray(recipients) || !recipients.every((each) => typeof each === 'string')) {
+    throw new TypeError('recipients is not an array of strings');
+  }
 }
 
 function refused(status: string, reason: string): MessageSendingFailure {

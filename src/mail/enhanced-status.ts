@@ -21,11 +21,13 @@ export const statuses = {
   unreached: '4.4.1',
   /** More recipients than one post may have. */
   surplus: '4.5.3',
+  /** More recipients than a message may have. */
+  tooManyRecipients: '5.5.3',
   /** The recipient's address is not one. */
   badRecipient: '5.1.3',
   /** The sender's address is not one. */
   badSender: '5.1.7',
-  /** The message is larger than the relay takes. */
+  /** The message is larger than may be sent, or than the relay takes. */
   tooLarge: '5.3.4',
   /** The address is not ASCII, and the relay takes no other. */
   noSmtpUtf8: '5.6.7',

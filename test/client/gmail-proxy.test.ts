@@ -3,8 +3,10 @@ import test, { type TestContext } from 'node:test';
 import {
   GmailProxy,
   MessageSendingFailure,
+  type Envelope,
   type GmailProxyOptions,
 } from '../../src/client/gmail-proxy.ts';
+import { limits } from '../../src/mail/limits.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
 
@@ -146,6 +148,36 @@ test('from nobody or for nobody is refused before anything is posted', async (t)
   const anonymous = await failureOf(proxy.sendMail('To: r@example.org\n\nHello\n'));
   assert.deepEqual([anonymous.status, anonymous.permanent], ['5.1.7', true]);
   assert.equal(scripted.posts.length, 0);
+});
+
+test('what is too large, or for too many, is refused for good before anything is posted', async (t) => {
+  const { proxy, scripted } = await start(t);
+  const large = await failureOf(proxy.sendMail(`${message}${'x'.repeat(limits.messageBytes)}`));
+  assert.deepEqual([large.status, large.permanent], ['5.3.4', true]);
+  const names = Array.from({ length: limits.handOverRecipients + 1 }, (_, nth) => `n${nth}`);
+  const many = await failureOf(proxy.sendMail(message, to(...names)));
+  assert.deepEqual([many.status, many.permanent], ['5.5.3', true]);
+  assert.equal(scripted.posts.length, 0);
+});
+
+test('an envelope that is none is a TypeError', async (t) => {
+  const { proxy, scripted } = await start(t, undefined, { failSilently: true });
+  for (const [envelope, sentence] of [
+    [{ recipients: 'b@example.org' }, 'recipients is not an array of strings'],
+    [{ recipients: [5] }, 'recipients is not an array of strings'],
+    [{ sender: 5 }, 'sender is not a string'],
+  ] as const) {
+    const sending = proxy.sendMail(message, envelope as unknown as Partial<Envelope>);
+    await assert.rejects(sending, new TypeError(sentence));
+  }
+  assert.equal(scripted.posts.length, 0);
+});
+
+test('the message of a failure is one printable line', () => {
+  const notSent = { recipient: 'a\r\n@b', status: '5.1.1', reason: 'no\x1b[31m\nsuch' };
+  const { message: text, reason } = new MessageSendingFailure([notSent]);
+  assert.equal(text, 'not sent to <a\\x0d\\x0a@b>: 5.1.1 no\\x1b[31m\\x0asuch');
+  assert.equal(reason, notSent.reason);
 });
 
 test('failSilently returns false for what is not sent, and still throws defects', async (t) => {

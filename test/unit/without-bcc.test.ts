@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { withoutBcc } from '../../src/mail/without-bcc.ts';
 
 const without = (message: string) => withoutBcc(Buffer.from(message, 'latin1')).toString('latin1');
