@@ -41,7 +41,10 @@ export async function runCommandLine(
           (name) => !LISTS.has(name) && Array.isArray(argv[name]),
         );
         if (twice === undefined) return true;
-        throw new Failure(exitCodes.usage, `--${twice} is given twice`);
+        throw new Failure(
+          exitCodes.usage,
+          `${twice.length > 1 ? '--' : '-'}${twice} is given twice`,
+        );
       })
       .fail((message, error) => {
         if (error && error.name !== 'YError') throw error;

@@ -36,7 +36,11 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     yargs
       .options(environmentOptions(options))
       .positional('to', { type: 'string', array: true, describe: 'Addresses' }),
-  handler: async ({ to = [], subject, queue, ...argv }) => {
+  handler: async ({ to: named = [], _: dashed, subject, queue, ...argv }) => {
+    const to = [...named, ...dashed.map(String)]; // What follows -- may begin with a dash.
+    if (to.some((address) => /[\r\n]/.test(address))) {
+      throw new Failure(exitCodes.usage, 'TO has a line end in it');
+    }
     if (to.length === 0 && subject !== undefined) {
       throw new Failure(exitCodes.usage, '-s is for a text: name whom the text is for');
     }

@@ -11,7 +11,8 @@ import type { Prepared } from './prepare.ts';
 
 /**
  * Puts a message into the queue of this host as Exim does, by exim-pipe, under an id of its own. Throws
- * MessageSendingFailure for an address that is none, Failure 75 when exim-pipe does not take it.
+ * MessageSendingFailure for an address that is none, Failure 75 when exim-pipe does not take it, 78 when
+ * there is no queue on this host.
  */
 export function enqueue({ envelope, bytes }: Prepared): void {
   const { sender, recipients } = envelope;
@@ -25,9 +26,17 @@ export function enqueue({ envelope, bytes }: Prepared): void {
     throw new MessageSendingFailure([{ recipient: '', status: statuses.badSender, reason: fault }]);
   }
 
+  // exim-pipe's default, which belongs to the spool: a client does not load that.
+  const folder = process.env['APPENGINE_MAILER_SPOOL'] || '/var/spool/appengine-mailer';
+  if (!existsSync(folder)) {
+    throw new Failure(
+      exitCodes.configuration,
+      `there is no queue on this host: no folder ${folder}`,
+    );
+  }
   const input = Buffer.concat([...writeBsmtp(envelope, [bytes])]);
   const id = `gmail-${randomBytes(16).toString('hex')}`;
-  const { status, stdout, error } = spawnSync(launcher(), [id], {
+  const { status, stdout, error } = spawnSync(launcher(), [id, '--spool', folder], {
     input,
     stdio: ['pipe', 'pipe', 'inherit'],
   });

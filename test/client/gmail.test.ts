@@ -29,6 +29,13 @@ test('a TO without @ is not left out without a word', async (t) => {
   assert.deepEqual(scripted.posts[0]?.recipients, ['a@example.org', 'root', 'b@example.org']);
 });
 
+test('what follows -- is TO, also with a dash at its beginning', async (t) => {
+  const { gmail, scripted } = await start(t);
+  assert.equal((await gmail(['a@example.org', '--', '-b@example.org'], 'x\n')).code, 0);
+  assert.deepEqual(scripted.posts[0]?.recipients, ['a@example.org', '-b@example.org']);
+  assert.match(String(scripted.posts[0].bytes), /^To: a@example.org, -b@example.org$/m);
+});
+
 test('without TO it sends the whole message to whom it names, or to RECIPIENT', async (t) => {
   const { gmail, scripted } = await start(t);
   assert.equal((await gmail([], message)).code, 0);
@@ -62,6 +69,15 @@ const refuse =
 
 for (const { name, args = [], input = message, env = {}, script, code, says } of [
   { name: 'an unknown option', args: ['--nope'], code: 64, says: /nope/ },
+  { name: 'two subjects', args: ['-s', 'x', '-s', 'y'], code: 64, says: /: -s is given twice/ },
+  { name: 'a line end in TO', args: ['a@b\nCc: c@d'], code: 64, says: /TO has a line end/ },
+  {
+    name: 'a queue where there is none',
+    args: ['--queue'],
+    env: { APPENGINE_MAILER_SPOOL: '/nonexistent' },
+    code: 78,
+    says: /no queue on this host: no folder \/nonexistent/,
+  },
   { name: 'a subject for nobody', args: ['-s', 'x'], code: 64, says: /-s/ },
   {
     name: 'a queue that cannot fix senders',
@@ -115,7 +131,7 @@ test('--queue hands it to exim-pipe, and needs neither key nor proxy', async (t)
 
 test('a queue that takes nothing is a 75 with its reason', async (t) => {
   const { gmail } = await start(t);
-  const ended = await gmail(['--queue'], message, { APPENGINE_MAILER_SPOOL: '/nonexistent' });
+  const ended = await gmail(['--queue'], message, { APPENGINE_MAILER_SPOOL: '/dev/null' });
   assert.equal(ended.code, 75);
   assert.match(ended.stderr, /^gmail: not queued, try again later: [^\n]*\n$/);
 });
