@@ -2,6 +2,7 @@ import yargs, { type Argv } from 'yargs';
 import { gmailCommand } from '../client/command.ts';
 import { drainCommand } from '../drain/command.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
+import { parseBoolean } from '../host/parse-boolean.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { version } from '../host/version.ts';
 import { printable } from '../mail/printable.ts';
@@ -36,6 +37,7 @@ export async function runCommandLine(
         .locale('en'),
     )
       .strict()
+      .middleware((argv) => readFlags(argv, args))
       .check((argv) => {
         const twice = Object.keys(argv).find(
           (name) => !LISTS.has(name) && Array.isArray(argv[name]),
@@ -60,6 +62,21 @@ export async function runCommandLine(
     const text = error instanceof Failure ? error.message : `defect: ${(error as Error).stack}`;
     process.stderr.write(`${program}: ${printable(text)}\n`);
     return error instanceof Failure ? error.exitCode : exitCodes.defect;
+  }
+}
+
+/** Reads each `--flag=VALUE` as the environment is read: yargs takes every value but `true` for false. */
+function readFlags(argv: Record<string, unknown>, args: readonly string[]): void {
+  const end = args.indexOf('--');
+  for (const arg of end < 0 ? args : args.slice(0, end)) {
+    const [, name = '', text = ''] = /^--([^=]+)=(.*)$/s.exec(arg) ?? [];
+    if (typeof argv[name] !== 'boolean') continue;
+    const value = parseBoolean(text);
+    if (value === undefined) {
+      throw new Failure(exitCodes.usage, `--${name} is yes or no, and not ${JSON.stringify(text)}`);
+    }
+    argv[name] = value;
+    argv[name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())] = value;
   }
 }
 

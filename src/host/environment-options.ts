@@ -1,5 +1,6 @@
 import type { Options } from 'yargs';
 import { exitCodes, Failure } from './failure.ts';
+import { parseBoolean } from './parse-boolean.ts';
 
 /**
  * Makes every option of a command settable as APPENGINE_MAILER_<OPTION> too; the command line wins.
@@ -18,10 +19,9 @@ export function environmentOptions<T extends Record<string, Options>>(options: T
 
 function convert(variable: string, text: string, type: Options['type']): unknown {
   if (type === 'number' && Number.isFinite(Number(text))) return Number(text);
-  if (type === 'boolean' && /^(?:true|1|yes)$/i.test(text)) return true;
-  if (type === 'boolean' && /^(?:false|0|no)$/i.test(text)) return false;
-  if (type === 'number' || type === 'boolean') {
+  const flag = type === 'boolean' ? parseBoolean(text) : undefined;
+  if (type === 'number' || (type === 'boolean' && flag === undefined)) {
     throw new Failure(exitCodes.configuration, `${variable} is not a ${type}: ${text}`);
   }
-  return text;
+  return flag ?? text;
 }

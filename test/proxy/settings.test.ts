@@ -76,7 +76,34 @@ test('--max-recipients is a whole number above 0, or 78', { timeout: 30_000 }, a
   );
 });
 
-function start(road: Road, args: string[]): Program {
-  const options = { cwd: road.folder, env: { GMAIL_SECRET_KEY: road.key }, input: '' };
+test('a flag is yes or no, as an option and in the environment', async (t) => {
+  const road = new Road(t);
+  for (const value of ['maybe', '', 'false!']) {
+    const { code, stderr } = await start(road, [`--soft-bounce=${value}`]).ended;
+    assert.equal(code, 64, stderr);
+    assert.match(stderr, /^appengine-mailer: --soft-bounce is yes or no, and not ".*"\n$/);
+  }
+  const wrong = await start(road, [], { APPENGINE_MAILER_SOFT_BOUNCE: 'maybe' }).ended;
+  assert.equal(wrong.code, 78);
+  assert.match(wrong.stderr, /APPENGINE_MAILER_SOFT_BOUNCE is not a boolean: maybe\n$/);
+
+  const on = /--soft-bounce is on/;
+  for (const [args, variable, expected] of [
+    [['--soft-bounce'], '', true],
+    [['--soft-bounce=yes'], '', true],
+    [['--soft-bounce=1'], 'no', true],
+    [[], 'YES', true],
+    [['--soft-bounce=0'], 'yes', false],
+    [['--no-soft-bounce'], 'true', false],
+    [[], 'False', false],
+  ] as const) {
+    const proxy = await road.proxy(args, { APPENGINE_MAILER_SOFT_BOUNCE: variable });
+    assert.equal(on.test(proxy.stderr), expected, `${args.join(' ')}, ${variable}`);
+    await proxy.stop();
+  }
+});
+
+function start(road: Road, args: string[], env: NodeJS.ProcessEnv = {}): Program {
+  const options = { cwd: road.folder, env: { GMAIL_SECRET_KEY: road.key, ...env }, input: '' };
   return appengineMailer(road.t, ['proxy', '--listen', '127.0.0.1:0', ...args], options);
 }
