@@ -71,7 +71,7 @@ async function transact(
     use8BitMime: !isAscii(bytes),
     rejectedErrors: [] as SMTPError[],
   };
-  const source = Readable.from(pieces(bytes), { objectMode: false });
+  const source = Readable.from(afterData(bytes, connection), { objectMode: false });
   const sending = smtpStep<SMTPConnectionSendInfo>(
     connection,
     (done) => connection.send(envelope, source, done),
@@ -81,7 +81,7 @@ async function transact(
     ({ response }) => ({ final: readReply(response, 'message'), text: response }),
     (error: SMTPError) => ({ final: finalReply(error), text: textOf(error) }),
   );
-  const begun = source.readableDidRead;
+  const begun = source.readableDidRead || source.errored !== null;
   // The closing dot follows the end of the source: once that was read, it may be on its way.
   const whole = source.readableEnded;
   if (begun && !whole) connection.close(); // The rest must not be taken for commands.
@@ -164,6 +164,13 @@ function sizeInCrlf(bytes: Buffer): number {
 }
 
 const [CR, LF] = [0x0d, 0x0a];
+
+function* afterData(bytes: Buffer, connection: SmtpSession['connection']): Generator<Buffer> {
+  // To nodemailer any 2xx is a 354: what refuses the lines of the message as commands would fail it.
+  const reply = String(connection.lastServerResponse);
+  if (!reply.startsWith('354')) throw new Error(`it answered "${reply}" to DATA`);
+  yield* pieces(bytes);
+}
 
 /** On one line. The error of a host with several addresses has only a code. */
 function textOf(error: unknown): string {

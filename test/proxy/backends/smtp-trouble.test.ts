@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import test from 'node:test';
 import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
 import { ScriptedSmtp, type SmtpScript } from '../../support/scripted-smtp.ts';
@@ -76,6 +77,8 @@ for (const [offered, ehlo] of [
       [{ RCPT: 'cut' }, 'Connection closed unexpectedly'],
       [{ DATA: 'cut' }, 'Connection closed unexpectedly'],
       [{ MAIL: 'what?' }, 'what?'],
+      [{ DATA: '250 2.0.0 ok' }, 'it answered "250 2.0.0 ok" to DATA'],
+      [{ DATA: '355 go on' }, 'it answered "355 go on" to DATA'],
     ];
     for (const [script, why] of rows) {
       const { told, smtp } = await outcome(t, { ...ehlo, ...script });
@@ -84,6 +87,17 @@ for (const [offered, ehlo] of [
     }
   });
 }
+
+test('a connection on which DATA was answered wrongly is not used on, and gets nothing of the message', async (t) => {
+  const { smtp } = await outcome(t, { DATA: '250 2.0.0 ok' });
+  const [socket] = smtp.sockets;
+  if (!socket?.closed)
+    await once(socket as Socket, 'close', { signal: AbortSignal.timeout(10_000) });
+  assert.deepEqual(
+    smtp.lines.slice(1).map((line) => line.slice(0, 4)),
+    ['MAIL', 'RCPT', 'RCPT', 'DATA'],
+  );
+});
 
 test('a relay that takes one recipient and has trouble of its own with another defers that one (law 5)', async (t) => {
   const { told } = await outcome(t, { RCPT: notA('550 5.4.5 daily limit') });
