@@ -12,6 +12,12 @@ export function parseAllowedSenders(text: string): AllowedSenders {
     throw new Failure(exitCodes.configuration, 'a list of allowed senders names none');
   }
   for (const entry of entries) {
+    if (entry.startsWith('*@')) {
+      throw new Failure(
+        exitCodes.configuration,
+        `an allowed sender has no wildcard: everybody of a domain is ${entry.slice(1)}`,
+      );
+    }
     if (addressFault(entry.startsWith('@') ? `anybody${entry}` : entry) !== undefined) {
       throw new Failure(
         exitCodes.configuration,

@@ -72,6 +72,12 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
  * me@example.org` is the list of senders of the key that follows. Throws Failure 78.
  */
 export function parseKeys(bytes: Buffer): Key[] {
+  if (NOT_TEXT.test(bytes.toString('latin1'))) {
+    throw new Failure(
+      exitCodes.configuration,
+      'the keys are not lines of text: there is a byte order mark or a control character in them',
+    );
+  }
   const keys: Key[] = [];
   let senders: string[] = [];
   for (const line of lines(bytes)) {
@@ -107,6 +113,8 @@ function fileOf(file: string): Setting {
   }
 }
 
+/** A key with what no editor shows would not be what its users have. Of any charset, but not UTF-16. */
+const NOT_TEXT = /^\xef\xbb\xbf|[^\P{Cc}\t\r\n\x80-\x9f]/u;
 const ALLOW_SENDER = /^#[ \t]*allow-sender(?![^ \t])(.*)$/;
 /** Taken for a comment, a slip of the pen would let the key send as anybody. */
 const ALMOST_ALLOW_SENDER = /^#[ \t]*allow[-_ ]?(?:ed[-_ ]?)?senders?(?![a-z])/i;

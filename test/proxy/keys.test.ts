@@ -67,9 +67,10 @@ test('keys are exchanged under load, and nothing is lost (law 7)', hang, async (
 test('blank lines, and those that begin with #, are no keys', async (t) => {
   const road = new Road(t);
   const file = join(road.folder, 'keys');
-  writeFileSync(file, '\n \t\r\n# a comment\n  # another\n#key\n\n  a key \r\n');
+  const text = '\n \t\r\n# a comment\n  # another\n#key\n\n  a key \r\n \xc3\x84\x80\n';
+  writeFileSync(file, text, 'latin1');
   const proxy = await road.proxy(['--keys-file', file]);
-  assert.match(proxy.stderr, /, 1 key$/m);
+  assert.match(proxy.stderr, /, 2 keys$/m);
   const none = ['', '# a comment', '# another', '#key', ' ', '\r', '  a key '];
   assert.deepEqual(await answers(road, 'a key', ...none), [YES, ...none.map(() => NO)]);
 });
@@ -142,6 +143,11 @@ test('without a key the proxy does not start: 78', async (t) => {
     [[], { GMAIL_SECRET_KEY: ' ' }, /there is no key/],
     [[], { GMAIL_SECRET_KEYS: '# none', GMAIL_SECRET_KEY: 'one' }, /there is no key/],
     [['--keys-file', empty], { GMAIL_SECRET_KEY: 'one' }, /there is no key/],
+    ...['\xef\xbb\xbfa key\n', '\xff\xfea\0\n\0', 'a\x1b[D key\n', 'a key\x7f'].map((text, nth) => {
+      const file = join(road.folder, `binary${nth}`);
+      writeFileSync(file, text, 'latin1');
+      return [['--keys-file', file], {}, /the keys are not lines of text: /] as const;
+    }),
     [['--keys-file', `${empty}.not`], {}, /cannot use .*empty\.not: ENOENT/],
   ] as const) {
     const all = ['proxy', '--listen', '127.0.0.1:0', ...args];

@@ -101,8 +101,8 @@ test('fix_sender puts the default sender in envelope and From, and the author in
     [`From: root (Cron)\n${rest}`, `From: noreply@example.com\nReply-To: root (Cron)\n${rest}`],
     // A bare CR does not become a line end.
     [
-      `From: "x\rBcc: y@example.net" <a@example.net>\r\n${rest}`,
-      `From: noreply@example.com\r\nReply-To: "xBcc: y@example.net" <a@example.net>\r\n${rest}`,
+      `From: "x\rSubject: y@example.net" <a@example.net>\r\n${rest}`,
+      `From: noreply@example.com\r\nReply-To: "xSubject: y@example.net" <a@example.net>\r\n${rest}`,
     ],
   ];
   for (const [number, [posted, delivered]] of cases.entries()) {
@@ -240,6 +240,7 @@ test('rules that are none end the proxy at its start with 78, and say so', async
     ],
     [['--allow-sender', 'example.com'], /and not "example\.com"$/m],
     [['--allow-sender', '@example.com', '--allow-sender', '@'], /and not "@"$/m],
+    [['--allow-sender', '*@example.com'], /no wildcard: everybody of a domain is @example\.com$/m],
     [['--allow-sender', ' , '], /names none$/m],
     [['--default-sender', 'Me <me@example.com>'], /the default sender is not valid: /],
     [['--fix-sender'], /--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER$/m],
