@@ -42,14 +42,12 @@ const options = {
     default: './ledger.db',
     describe: 'File that remembers what was sent',
     requiresArg: true,
-    coerce: absolute,
   },
   dir: {
     type: 'string',
     default: './delivered',
     describe: 'Folder of the file backend',
     requiresArg: true,
-    coerce: absolute,
   },
   ...smtpOptions,
   'keys-file': {
@@ -91,14 +89,18 @@ const options = {
   },
 } as const satisfies Record<string, Options>;
 
-type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof options>>;
+type Arguments = ArgumentsCamelCase<Omit<InferredOptionTypes<typeof options>, 'ledger' | 'dir'>>;
+
+const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];
 
 /** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
 export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
   command: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
   builder: (yargs) => yargs.options(environmentOptions(options)),
-  handler: async (argv) => {
+  handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
+    // For the journal: it may be read where the working directory is not known.
+    const ledgerFile = resolve(ledgerPath);
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
@@ -107,10 +109,10 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof opti
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new Journal();
-    const backend = await makeBackend(argv, journal);
-    const lock = orFailure(argv.ledger, () => exclusiveLock(`${argv.ledger}.lock`));
-    if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${argv.ledger}`);
-    const ledger = orFailure(argv.ledger, () => new Ledger(argv.ledger, Date.now()));
+    const backend = await makeBackend(argv, resolve(dir), journal);
+    const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
+    if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+    const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
     const stop = stopSignal();
     watchKeys(keys, journal, stop);
@@ -153,12 +155,16 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   };
 }
 
-async function makeBackend(argv: Arguments, journal: Journal): Promise<Backend> {
-  const { backend, dir } = argv;
-  if (backend === 'discard') return discardBackend;
+async function makeBackend(argv: Arguments, dir: string, journal: Journal): Promise<Backend> {
+  const { backend } = argv;
   if (backend === 'smtp') {
     return smtpBackend(smtpRelay(argv, { environment: process.env, folder: '.' }));
   }
+  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
+  if (stray !== undefined) {
+    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
+  }
+  if (backend === 'discard') return discardBackend;
   if (backend === 'appengine') {
     // mailparser takes a while to load: other proxies need not wait for it.
     const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
@@ -176,11 +182,6 @@ function parseListen(text: string): { host: string; port: number } {
     throw new Failure(exitCodes.configuration, `--listen takes HOST:PORT and got ${text}`);
   }
   return { host: match.groups?.['v6'] ?? match.groups?.['host'] ?? '', port };
-}
-
-/** For the journal: it may be read where the working directory is not known. */
-function absolute(path: string): string {
-  return resolve(path);
 }
 
 function orFailure<T>(file: string, action: () => T): T {

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { readCertificates } from '../host/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
 import { Connection, parseProxyUrl } from './connection.ts';
 
@@ -23,7 +23,7 @@ export function openConnection(options: ProxyOptions): Connection {
   try {
     const url = parseProxyUrl(urlText.toString(), options.allowInsecure ?? false);
     const { caFile } = options;
-    const ca = caFile === undefined ? undefined : readFileSync(caFile, 'utf8');
+    const ca = caFile === undefined ? undefined : readCertificates(caFile);
     return new Connection({ url, key, ca });
   } catch (error) {
     throw new Failure(exitCodes.configuration, (error as Error).message);

@@ -29,6 +29,7 @@ test(
         [],
         /must not carry a user/,
       ],
+      ['a CA file that has none', {}, ['--ca-file', '/dev/null'], /certificates .*\/dev\/null: /],
       ['a CA file that is missing', {}, ['--ca-file', '/nonexistent/ca.pem'], /nonexistent/],
     ];
     await Promise.all(

@@ -59,6 +59,19 @@ test('errors name whole paths', async (t) => {
   }
 });
 
+test('a folder that cannot be made, and an option given twice, are told at once', async (t) => {
+  const road = new Road(t);
+  for (const [args, code, sentence] of [
+    [['--dir', '/proc/x'], 78, 'cannot deliver into /proc/x: ENOENT'],
+    [['--dir', './a/b'], 78, `cannot deliver into ${road.folder}/a/b: ENOENT`],
+    [['--ledger', 'a', '--ledger', 'b'], 64, 'appengine-mailer: --ledger is given twice\n'],
+  ] as const) {
+    const ended = await start(road, [...args]).ended;
+    assert.equal(ended.code, code);
+    assert.ok(ended.stderr.includes(sentence), ended.stderr);
+  }
+});
+
 test('--max-recipients is a whole number above 0, or 78', { timeout: 30_000 }, async (t) => {
   const road = new Road(t);
   for (const none of ['0', '-1', '1.5', 'many', 'Infinity', '']) {

@@ -12,7 +12,10 @@ import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
  * sending again replaces the same files.
  */
 export async function fileBackend(folder: string): Promise<Backend> {
-  await mkdir(folder, { recursive: true });
+  // Not recursive: in /proc that never ends, and where a mount is missing it would deliver beside it.
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
   await removeLeftovers(folder);
   return async (delivery) => {
     const { id, sender, recipients, bytes } = delivery;

@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
 import XOAuth2 from 'nodemailer/lib/xoauth2';
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { parseBoolean } from '../../host/parse-boolean.ts';
+import { readCertificates } from '../../host/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../host/settings.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
@@ -48,7 +50,11 @@ export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay
   const google = (name: string) => sources.environment[`APPENGINE_SMTP_${name}`] || undefined;
   const host = argv.smtpHost ?? google('HOST');
   if (!host) throw misconfigured('the smtp backend needs --smtp-host');
-  const withTls = /^(?:true|1|yes)$/i.test(google('USE_TLS') ?? 'true');
+  if (!isIPv6(host) && !HOST.test(host)) {
+    throw misconfigured(`--smtp-host takes a name or an IP address and got ${host}`);
+  }
+  const withTls = parseBoolean(google('USE_TLS') ?? 'yes');
+  if (withTls === undefined) throw misconfigured('APPENGINE_SMTP_USE_TLS is neither yes nor no');
   const security = argv.smtpSecurity ?? (withTls ? 'starttls' : 'none');
   if (!smtpOptions['smtp-security'].choices.includes(security)) {
     throw misconfigured(
@@ -63,10 +69,14 @@ export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay
   if (auth && security === 'none' && !LOOPBACK.test(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
-  const ca = argv.smtpCaFile === undefined ? undefined : readCertificates(argv.smtpCaFile);
+  const { smtpCaFile } = argv;
+  const ca =
+    smtpCaFile === undefined ? undefined : [...rootCertificates, readCertificates(smtpCaFile)];
   return { host, port, security, ca, name: argv.smtpName, auth };
 }
 
+/** No scheme, and no port. */
+const HOST = /^[\p{L}\p{N}._-]+$/u;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 /** How to log in: by APPENGINE_SMTP_PASSWORD, or by the OAuth 2 credentials of APPENGINE_SMTP_OAUTH. */
@@ -76,6 +86,9 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
   if (!user) {
     if (!password && !oauth) return undefined;
     throw misconfigured('there is a password for the relay, and no --smtp-user');
+  }
+  if (password && oauth) {
+    throw misconfigured('there are APPENGINE_SMTP_PASSWORD and APPENGINE_SMTP_OAUTH: remove one');
   }
   if (oauth) return { user, method: 'XOAUTH2', oauth2: tokens(user, oauth) };
   const pass = password && firstLine(password).toString();
@@ -117,14 +130,6 @@ function parseObject(text: string): Record<string, unknown> | undefined {
     return Object(JSON.parse(text)) as Record<string, unknown>;
   } catch {
     return undefined; // The parser's own words would quote the secret.
-  }
-}
-
-function readCertificates(file: string): string[] {
-  try {
-    return [...rootCertificates, readFileSync(file, 'utf8')];
-  } catch (error) {
-    throw misconfigured(`cannot read --smtp-ca-file: ${(error as Error).message}`);
   }
 }
 

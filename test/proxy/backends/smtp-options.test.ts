@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { Failure } from '../../../src/host/failure.ts';
@@ -38,6 +38,12 @@ test("an option counts before Google's own name for it", () => {
   assert.equal(settings({ smtpSecurity: 'tls' }, plain).security, 'tls');
 });
 
+test('the relay is a name or an address, of either kind', () => {
+  for (const smtpHost of ['relay_1.example.org', 'bücher.example', '192.0.2.1', '2001:db8::1']) {
+    assert.equal(settings({ smtpHost }, {}).host, smtpHost);
+  }
+});
+
 test('ports: 587, and 465 for TLS', () => {
   const securities = [undefined, 'starttls', 'none', 'tls'] as const;
   const ports = securities.map(
@@ -57,6 +63,8 @@ test('secrets are read from the places of other secrets, and never shown (law 10
   assert.deepEqual(auth(), { user: 'u', pass: 'pässword' });
   writeFileSync(join(credentials, 'APPENGINE_SMTP_PASSWORD'), 'other');
   assert.deepEqual(auth(), { user: 'u', pass: 'other' });
+  rmSync(join(folder, 'APPENGINE_SMTP_PASSWORD'));
+  rmSync(join(credentials, 'APPENGINE_SMTP_PASSWORD'));
 
   const json = { client_id: 'i', client_secret: 's', refresh_token: 'r', type: 'authorized_user' };
   writeFileSync(join(credentials, 'APPENGINE_SMTP_OAUTH'), JSON.stringify(json, null, 2));
@@ -93,7 +101,20 @@ test('what describes no relay is a wrong configuration', () => {
       { APPENGINE_SMTP_PASSWORD: 'p' },
       /a password for the relay, and no --smtp-user/,
     ],
-    [{ smtpHost: 'r', smtpCaFile: '/nowhere/ca' }, {}, /cannot read --smtp-ca-file: ENOENT/],
+    [
+      { smtpHost: 'r', smtpCaFile: '/nowhere/ca' },
+      {},
+      /certificates .* from \/nowhere\/ca: ENOENT/,
+    ],
+    [{ smtpHost: 'r', smtpCaFile: '/dev/null' }, {}, /certificates .* from \/dev\/null: /],
+    [{ smtpHost: 'r:25' }, {}, /^--smtp-host takes a name or an IP address and got r:25$/],
+    [{ smtpHost: 'smtp://r' }, {}, /--smtp-host takes a name/],
+    [{}, { ...google, APPENGINE_SMTP_USE_TLS: 'abc' }, /_USE_TLS is neither yes nor no/],
+    [
+      {},
+      { ...google, APPENGINE_SMTP_OAUTH: '{}' },
+      /_PASSWORD and APPENGINE_SMTP_OAUTH: remove one/,
+    ],
     [
       { smtpSecurity: 'none' },
       google,
@@ -130,6 +151,23 @@ test('--smtp options, their environment, and 78 with a sentence', async (t) => {
   assert.equal((await road.drain(['--once']).ended).code, 0);
   assert.equal(smtp.lines[0], 'EHLO proxy.example.org');
   assert.equal(smtp.messages.length, 1);
+});
+
+test("--smtp options without --backend smtp are an error, Google's own names alone are not", async (t) => {
+  const road = new Road(t);
+  const options = { cwd: road.folder, input: '' };
+  for (const [args, variables, option] of [
+    [['--smtp-host', 'r'], {}, '--smtp-host'],
+    [['--backend', 'discard', '--smtp-security', 'none'], {}, '--smtp-security'],
+    [[], { APPENGINE_MAILER_SMTP_PORT: '70000' }, '--smtp-port'],
+  ] as const) {
+    const env = { GMAIL_SECRET_KEY: road.key, ...variables };
+    const all = ['proxy', '--listen', '127.0.0.1:0', ...args];
+    const { code, stderr } = await appengineMailer(t, all, { ...options, env }).ended;
+    assert.equal(code, 78);
+    assert.equal(stderr, `appengine-mailer: ${option} is for --backend smtp\n`);
+  }
+  await road.proxy([], google);
 });
 
 test("the relay's trouble, end to end: the queue waits, uncharged, the journal tells why (law 5, law 10)", async (t) => {
