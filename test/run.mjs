@@ -20,7 +20,7 @@ const { status } = spawnSync(
     'tsx',
     '--test',
     '--test-concurrency=2',
-    `--test-timeout=${wanted.includes('test/package/') ? 1_200_000 : 300_000}`,
+    `--test-timeout=${wanted.includes('test/package/') ? 1_200_000 : 600_000}`,
     ...files,
   ],
   { stdio: 'inherit' },

@@ -126,7 +126,7 @@ const wrongs: Record<string, Wrong> = {
     drain: true,
     spoil: otherAbi,
     faults: 'pipe',
-    text: /exim-pipe does not run: .*NODE_MODULE_VERSION/,
+    text: /exim-pipe does not run: .*better_sqlite3\.node, which is built for another/,
     todo: /^install Node\.js 20, .* Exim keeps the mail/,
   },
   'exim-pipe is gone': {

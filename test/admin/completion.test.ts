@@ -37,7 +37,7 @@ test('bash completes commands, those below them, options and their choices', asy
   assert.deepEqual(await ask('queue', 'rel'), ['release']);
   assert.deepEqual(await ask('queue', 'list', '--s'), ['--sender', '--spool', '--state']);
   assert.deepEqual(await ask('queue', 'list', '--state', 'sendi'), ['sending']);
-  assert.deepEqual(await ask('proxy', '--backend', ''), ['discard', 'file', 'smtp']);
+  assert.deepEqual(await ask('proxy', '--backend', ''), ['appengine', 'discard', 'file', 'smtp']);
 });
 
 test('bash completes the options of gmail', async (t) => {

@@ -72,7 +72,7 @@ test('a folder that cannot be made, and an option given twice, are told at once'
   }
 });
 
-test('--max-recipients is a whole number above 0, or 78', { timeout: 30_000 }, async (t) => {
+test('--max-recipients is a whole number above 0, or 78', { timeout: 120_000 }, async (t) => {
   const road = new Road(t);
   for (const none of ['0', '-1', '1.5', 'many', 'Infinity', '']) {
     const { code, stderr } = await start(road, [`--max-recipients=${none}`]).ended;

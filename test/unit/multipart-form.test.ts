@@ -96,7 +96,8 @@ test('what it takes to read a form is bounded, whatever fills it', () => {
       const body = Buffer.concat([Buffer.from(before), Buffer.alloc(50_000_000, filling)]);
       const began = performance.now();
       assert.throws(() => decodeMultipart(TYPE, body), FormError);
-      assert.ok(performance.now() - began < 2000, JSON.stringify([before, filling]));
+      // A hundred times what it takes: it tells work that grows with the parts, not a slow machine.
+      assert.ok(performance.now() - began < 30_000, JSON.stringify([before, filling]));
     }
   }
 });
