@@ -64,7 +64,8 @@ const options = {
   'allow-sender': {
     type: 'string',
     array: true,
-    describe: 'Address or @domain that may be a sender, again for more of them; else all may',
+    describe:
+      'Address or @domain that may be a sender, again for more; else all may. The null sender (bounces) always may, with any From',
     requiresArg: true,
   },
   'default-sender': {
@@ -85,7 +86,7 @@ const options = {
   'soft-bounce': {
     type: 'boolean',
     default: false,
-    describe: 'Refuse nothing for good (5.x.x becomes 4.x.x), while the proxy is being set up',
+    describe: 'Refuse no mail for good (5.x.x becomes 4.x.x), while the proxy is being set up',
   },
 } as const satisfies Record<string, Options>;
 
