@@ -110,7 +110,7 @@ const troubles: Trouble[] = [
   },
   {
     what: 'the native module is not for this Node',
-    reason: said('.*better_sqlite3.node: invalid ELF header'),
+    reason: said('.*cannot load .*better_sqlite3.node, which is built for another: .*'),
     spoil: (exim) => {
       const copy = join(exim.folder, 'copy');
       const module = join(copy, 'node_modules', 'better-sqlite3');

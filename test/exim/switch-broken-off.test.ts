@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { DebianExim } from '../support/debian-exim.ts';
+import { faultLibrary } from '../support/fault-library.ts';
 import { needs } from '../support/needs.ts';
-import { inCheckout, run } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
 
 type Verb = 'enable' | 'disable';
@@ -49,7 +48,7 @@ test(
   'killed before any of its changes, or while Exim takes them: the configuration is valid, and enable and disable go on from there',
   needs('root', 'exim4', 'cc'),
   async (t) => {
-    const library = await killAt(scratch(t), t);
+    const library = await faultLibrary(t, scratch(t));
     const exim = await DebianExim.make(t);
     const before = await exim.configuration();
     await exim.switch('enable');
@@ -70,7 +69,7 @@ test(
     ] as const) {
       for (const [position, change] of changes.entries()) {
         if (state !== other) await exim.switch(other);
-        const env = { LD_PRELOAD: library, KILL_AT_FOLDER: change, KILL_AT_STEP: '1' };
+        const env = { LD_PRELOAD: library, FAULT: 'KILL', FAULT_FOLDER: change, FAULT_STEP: '1' };
         const { code } = await exim.appengineMailer(['exim', verb], env);
         assert.equal(code, null, `${verb} is killed at ${change}`);
         await exim.succeeds('update-exim4.conf');
@@ -110,12 +109,4 @@ function insteadOfUpdate(exim: DebianExim, line: string): () => void {
   const real = exim.read(UPDATE) ?? '';
   exim.write(UPDATE, `#!/bin/sh\nif [ $# -eq 0 ]; then ${line}; fi\n${real}`);
   return () => exim.write(UPDATE, real);
-}
-
-async function killAt(folder: string, t: Parameters<typeof run>[0]): Promise<string> {
-  const library = join(folder, 'kill-at.so');
-  const args = ['-shared', '-fPIC', '-o', library, inCheckout('test/crash/kill-at.c'), '-ldl'];
-  const { code, stderr } = await run(t, 'cc', args);
-  assert.equal(code, 0, stderr);
-  return library;
 }

@@ -1,8 +1,7 @@
-import assert from 'node:assert/strict';
 import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { inCheckout, run } from './program.ts';
+import { faultLibrary } from './fault-library.ts';
 import { scratch } from './scratch.ts';
 
 /** What strikes a program; test/crash/fault-at.c says how. */
@@ -29,7 +28,7 @@ export async function everyStep(
 ): Promise<void> {
   const stride = Number(process.env['STRIDE'] ?? usual);
   const base = realpathSync(scratch(t)); // The library compares paths as the kernel has them.
-  const library = await compile(t, base);
+  const library = await faultLibrary(t, base);
   let [runs, through] = [0, false];
   const inTurn = async () => {
     while (!through) {
@@ -50,13 +49,4 @@ export async function everyStep(
   };
   await Promise.all([inTurn(), inTurn(), inTurn()]);
   t.diagnostic(`${fault}: ${runs} runs, stride ${stride}`);
-}
-
-async function compile(t: TestContext, folder: string): Promise<string> {
-  const library = join(folder, 'fault-at.so');
-  const source = inCheckout('test/crash/fault-at.c');
-  const flags = ['-shared', '-fPIC', '-Wall', '-Wextra', '-Werror'];
-  const { code, stderr } = await run(t, '/usr/bin/cc', [...flags, '-o', library, source, '-ldl']);
-  assert.equal(code, 0, stderr);
-  return library;
 }
