@@ -195,17 +195,28 @@ function entriesByEvent(): Map<unknown, Entry[]> {
   return byEvent;
 }
 
-/** The catalog's texts by their ids. */
-function catalog(): Map<string, string> {
-  const text = readFileSync(inCheckout('systemd/appengine-mailer.catalog'), 'utf8');
+/** The texts of a package's catalog, with their ids. */
+function catalog(name: string): [id: string, text: string][] {
+  const text = readFileSync(inCheckout(`systemd/${name}.catalog`), 'utf8');
   const parts = text.replace(/^#.*\n/gm, '').split(/^-- (?=[0-9a-f]{32}$)/m);
-  return new Map(parts.slice(1).map((part) => [part.slice(0, 32), part.slice(33)]));
+  return parts.slice(1).map((part) => [part.slice(0, 32), part.slice(33)]);
 }
 
-test('journalctl -x explains every event: the catalog has each id once, and no other', () => {
-  const ids = [...entriesByEvent().keys()].map(String);
-  assert.deepEqual([...catalog().keys()].toSorted(), ids.toSorted());
-  for (const text of catalog().values()) {
+const catalogs = {
+  host: catalog('appengine-mailer'),
+  proxy: catalog('appengine-mailer-proxy'),
+};
+
+test('journalctl -x explains every event once: each is in the catalog of its own package, and no other', () => {
+  const ids = { host: [] as string[], proxy: [] as string[] };
+  for (const [id, [entry]] of entriesByEvent()) {
+    const isProxy = String(entry?.fields['MAIL_EVENT']).startsWith('proxy_');
+    ids[isProxy ? 'proxy' : 'host'].push(String(id));
+  }
+  for (const name of ['host', 'proxy'] as const) {
+    assert.deepEqual(catalogs[name].map(([id]) => id).toSorted(), ids[name].toSorted());
+  }
+  for (const [, text] of [...catalogs.host, ...catalogs.proxy]) {
     assert.match(
       text,
       /^Subject: \S.*\nDefined-By: appengine-mailer\nDocumentation: man:\S+\n\n\S/,
@@ -214,7 +225,7 @@ test('journalctl -x explains every event: the catalog has each id once, and no o
 });
 
 test('the catalog names no field that an entry of its event may lack', () => {
-  const texts = catalog();
+  const texts = new Map([...catalogs.host, ...catalogs.proxy]);
   for (const [id, entries] of entriesByEvent()) {
     for (const [, field = ''] of texts.get(String(id))?.matchAll(/@(\w+)@/g) ?? []) {
       const lacking = entries.filter(({ fields }) => fields[field] === undefined);
