@@ -1,12 +1,13 @@
 import yargs, { type Argv } from 'yargs';
 import { gmailCommand } from '../client/command.ts';
-import { drainCommand } from '../drain/command.ts';
+import { drainCommand, drainOptions } from '../drain/command.ts';
+import { refuseStrayVariables } from '../host/environment-options.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { parseBoolean } from '../host/parse-boolean.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { version } from '../host/version.ts';
 import { printable } from '../mail/printable.ts';
-import { proxyCommand } from '../proxy/command.ts';
+import { proxyCommand, proxyOptions } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
 import { checkCommand } from './check/command.ts';
 import { eximCommand } from './exim/command.ts';
@@ -37,7 +38,10 @@ export async function runCommandLine(
         .locale('en'),
     )
       .strict()
-      .middleware((argv) => readFlags(argv, args))
+      .middleware((argv) => {
+        if (SERVICES.has(String(argv._[0]))) refuseStrayVariables(SETTABLE);
+        readFlags(argv, args);
+      })
       .check((argv) => {
         const twice = Object.keys(argv).find(
           (name) => !LISTS.has(name) && Array.isArray(argv[name]),
@@ -93,6 +97,11 @@ const programs = {
       .demandCommand(1, 'Name a command.'),
   gmail: (yargs: Argv) => yargs.command(gmailCommand),
 };
+
+/** What runs unseen, so that a wrong setting must not be passed over; all read the same environment. */
+const SERVICES = new Set(['drain', 'proxy']);
+const OF_OTHERS = ['max-size', 'exim', 'subject', 'queue'];
+const SETTABLE = [...Object.keys(drainOptions), ...Object.keys(proxyOptions), ...OF_OTHERS];
 
 /** Arguments that may be several. */
 const LISTS = new Set(['_', 'ids', 'to', 'allow-sender', 'allowSender']);

@@ -11,7 +11,8 @@ import { spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
 
-const options = {
+/** Options of drain. */
+export const drainOptions = {
   spool: spoolOption,
   once: { type: 'boolean', default: false, describe: 'Send what is due, then end' },
   wire: {
@@ -41,10 +42,10 @@ const options = {
 } as const satisfies Record<string, Options>;
 
 /** `appengine-mailer drain`: the service, or with --once a single run. */
-export const drainCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
+export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drainOptions>> = {
   command: 'drain',
   describe: 'Send the messages of the spool to the proxy',
-  builder: (yargs) => yargs.options(environmentOptions(options)),
+  builder: (yargs) => yargs.options(environmentOptions(drainOptions)),
   handler: async (argv) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
     const { openConnection } = await import('../wire/open-connection.ts');

@@ -8,7 +8,7 @@ import { parseBoolean } from './parse-boolean.ts';
  */
 export function environmentOptions<T extends Record<string, Options>>(options: T): T {
   const entries = Object.entries(options).map(([name, option]) => {
-    const variable = `APPENGINE_MAILER_${name.toUpperCase().replaceAll('-', '_')}`;
+    const variable = variableOf(name);
     const text = process.env[variable];
     if (!text) return [name, option];
     const value = convert(variable, text, option.type);
@@ -16,6 +16,28 @@ export function environmentOptions<T extends Record<string, Options>>(options: T
   });
   return Object.fromEntries(entries) as T;
 }
+
+/**
+ * Throws Failure 78 for a variable that looks like one of ours and is none of the options: a slip of the
+ * pen would be passed over in silence, and the default be in force.
+ */
+export function refuseStrayVariables(options: readonly string[]): void {
+  const known = new Set(options.map(variableOf));
+  const stray = Object.keys(process.env).filter(
+    (name) => name.startsWith(PREFIX) && !known.has(name),
+  );
+  if (stray.length === 0) return;
+  throw new Failure(
+    exitCodes.configuration,
+    `there is no setting ${stray.join(', ')}: correct the name, in the environment or in /etc/default`,
+  );
+}
+
+function variableOf(option: string): string {
+  return `${PREFIX}${option.toUpperCase().replaceAll('-', '_')}`;
+}
+
+const PREFIX = 'APPENGINE_MAILER_';
 
 function convert(variable: string, text: string, type: Options['type']): unknown {
   if (type === 'number' && Number.isFinite(Number(text))) return Number(text);

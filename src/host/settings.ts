@@ -62,7 +62,7 @@ export function lines(bytes: Buffer): Buffer[] {
   return text.map((line) => Buffer.from(line.replace(/^[ \t\r]+|[ \t\r]+$/g, ''), 'latin1'));
 }
 
-/** Adds the settings of /etc/default to the environment, which wins. systemd reads the same file. */
+/** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */
 export function loadDefaults(file: string): void {
   try {
     process.loadEnvFile(file);

@@ -54,6 +54,8 @@ export const limits = {
   busyMs: 20 * SECOND,
   /** How often it looks again where SQLite does not wait by itself. */
   busyPollMs: 20,
+  /** How long a drain that starts waits for the lock of its spool. */
+  lockMs: 1 * SECOND,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,
   /** Free-space guard of the spool: 75 below this many bytes or this share, whichever is less. */

@@ -25,7 +25,8 @@ import { reportWork } from './report-work.ts';
 import { withSenderPolicy, type SenderRules } from './sender-policy.ts';
 import { watchKeys } from './watch-keys.ts';
 
-const options = {
+/** Options of the proxy. */
+export const proxyOptions = {
   listen: {
     type: 'string',
     default: '127.0.0.1:8025',
@@ -90,15 +91,15 @@ const options = {
   },
 } as const satisfies Record<string, Options>;
 
-type Arguments = ArgumentsCamelCase<Omit<InferredOptionTypes<typeof options>, 'ledger' | 'dir'>>;
+type Arguments = ArgumentsCamelCase<Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>>;
 
 const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];
 
 /** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
-export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
+export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof proxyOptions>> = {
   command: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
-  builder: (yargs) => yargs.options(environmentOptions(options)),
+  builder: (yargs) => yargs.options(environmentOptions(proxyOptions)),
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);

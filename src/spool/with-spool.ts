@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
 
@@ -22,7 +23,7 @@ export async function withSpool<T>(
   command: (spool: Spool) => Promise<T>,
 ): Promise<T> {
   try {
-    const lock = access === 'drain' ? drainLock(folder) : undefined;
+    const lock = access === 'drain' ? drainLock(folder, limits.lockMs) : undefined;
     if (access === 'drain' && !lock) {
       throw new Failure(exitCodes.busy, `another drain is at work on ${folder}`);
     }
@@ -45,7 +46,15 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   const ofSpool = name === 'SqliteError' || name === 'DatabaseUnusable' || 'syscall' in error;
   if (error instanceof Failure || (!ofSpool && existsSync(file))) return error;
   // SQLite says only that it cannot open or write a file; the system says why.
-  if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)$/.test(code) || isDenied(file)) {
+  if (deniedBy(folder) === 'EROFS') {
+    return new Failure(
+      exitCodes.spool,
+      `the spool ${folder} is on a file system that is read-only here: see whether its disk has failed (dmesg); ` +
+        `a spool that is not in ${defaultSpool} has to be named to the service: ` +
+        `systemctl edit appengine-mailer, [Service], ReadWritePaths=${folder}`,
+    );
+  }
+  if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)$/.test(code) || deniedBy(file) === 'EACCES') {
     return new Failure(
       exitCodes.notPermitted,
       `no permission for the spool ${folder}: ${message}; be root or in its group`,
@@ -65,11 +74,12 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   );
 }
 
-function isDenied(file: string): boolean {
+/** Why the system does not let a file or folder be read and written, as a code; undefined when it does. */
+function deniedBy(path: string): string | undefined {
   try {
-    accessSync(file, constants.R_OK | constants.W_OK);
-    return false;
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return undefined;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EACCES';
+    return (error as NodeJS.ErrnoException).code;
   }
 }

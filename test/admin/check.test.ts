@@ -314,3 +314,47 @@ async function otherAbi({ exim, road }: Host, t: TestContext): Promise<void> {
   const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
   await exim.succeeds('cp', library, `/usr/lib/appengine-mailer/${addon}`);
 }
+
+/** What systemd says of the unit, as far as `check` asks. */
+const UNIT_STATES: Record<string, { says: string; text: RegExp; todo: RegExp }> = {
+  'was started before the key was changed': {
+    says: 'ActiveState=active\nExecMainStartTimestamp=@1000000000',
+    text: /is active, but was started before \/etc\/envdir\/GMAIL_SECRET_KEY was changed/,
+    todo: /^systemctl restart appengine-mailer\.service$/,
+  },
+  'lacks its settings': {
+    says: 'ActiveState=inactive\nConditionResult=no\nConditionTimestamp=@1000000000',
+    text: /is inactive/,
+    todo: /lacks the URL or the key: dpkg-reconfigure appengine-mailer/,
+  },
+  'was never started': {
+    says: 'ActiveState=inactive\nConditionResult=no\nConditionTimestamp=',
+    text: /is inactive/,
+    todo: /^systemctl enable --now/,
+  },
+  'ended with wrong options': {
+    says: 'ActiveState=failed\nConditionResult=yes\nConditionTimestamp=@1000000000',
+    text: /is failed/,
+    todo: /^journalctl -u appengine-mailer\.service -n 20 tells why/,
+  },
+};
+
+for (const [name, { says, text, todo }] of Object.entries(UNIT_STATES)) {
+  test(`the cause is named: the unit ${name}`, needs('root', 'exim4'), async (t) => {
+    const host = await Host.make(t, false);
+    await host.exim.succeeds('mkdir', '-p', '/run/systemd/system');
+    host.exim.write('/usr/bin/systemctl', `#!/bin/sh\nprintf '${says}\\n'\n`);
+    await host.exim.succeeds('chmod', '755', '/usr/bin/systemctl');
+    const found = faults(await host.check());
+    assert.equal(names(found), 'drain');
+    assert.match(found[0]?.text ?? '', text);
+    assert.match(found[0]?.todo ?? '', todo);
+  });
+}
+
+test('a stranger is told to be root or in the group', needs('root', 'exim4'), async (t) => {
+  const host = await Host.make(t, true);
+  const stranger = ['setpriv', '--reuid=1', '--regid=1', '--clear-groups', '--'];
+  const spool = (await host.check([], {}, stranger)).find(({ check }) => check === 'spool');
+  assert.match(spool?.todo ?? '', /^check as root, or as a member of group appengine-mailer$/);
+});

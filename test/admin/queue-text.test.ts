@@ -125,3 +125,23 @@ test('usage is 64, an unknown id 1, a spool that is missing 74, and nothing is m
   rmdirSync(empty.spool);
   assert.equal((await empty.queue('stats', '--json')).code, 74);
 });
+
+test('queue list says what all the mail waits for: drain, the proxy, or its own time', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}]);
+  const listed = async () => (await road.queue('list')).stdout.toString();
+  assert.match(await listed(), /^\w+ {2}queued, waits for drain, which does not run\n/);
+
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+    proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+  );
+  const env = { GMAIL_PROXY_URL: proxy.url };
+  const drain = road.drain([], env);
+  await drain.says(/deferred \(4\.2\.2 full\)/);
+  assert.match(await listed(), /^\w+ {2}queued, next try in \d+ s\n.*, 1 attempt, from/);
+  await drain.stop();
+
+  await road.drain().says(/is down/);
+  await road.queue('retry', '--all');
+  assert.match(await listed(), /^\w+ {2}queued, waits for the proxy\n/);
+});

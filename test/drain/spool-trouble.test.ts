@@ -3,7 +3,9 @@ import test from 'node:test';
 import { Spool } from '../../src/spool/spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
-import { appengineMailer } from '../support/program.ts';
+import { mounted } from '../support/mounted.ts';
+import { needs } from '../support/needs.ts';
+import { appengineMailer, inCheckout, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 
@@ -92,3 +94,22 @@ test('what is wrong with the spool is one sentence and 74 for the queue commands
   assert.equal(shown.code, 74);
   assert.match(shown.stderr, /^appengine-mailer: the spool \S+ cannot be used: .*lost part 1.*\n$/);
 });
+
+test(
+  'a read-only spool: drain ends with 74, for it may be mended, and says what to do',
+  needs('root'),
+  async (t) => {
+    const road = new Road(t);
+    const inside = await mounted(t, road.spool, 'ro');
+    const [file, args] = inside(
+      process.execPath,
+      inCheckout('dist/bin/appengine-mailer.js'),
+      'drain',
+    );
+    const env = { GMAIL_PROXY_URL: 'http://127.0.0.1:1/', GMAIL_SECRET_KEY: road.key };
+    const drain = start(t, file, [...args, '--spool', road.spool], { env });
+    const { code, stderr } = await drain.ended;
+    assert.equal(code, 74);
+    assert.match(stderr, /read-only here: .*ReadWritePaths=/);
+  },
+);

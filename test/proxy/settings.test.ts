@@ -120,3 +120,15 @@ function start(road: Road, args: string[], env: NodeJS.ProcessEnv = {}): Program
   const options = { cwd: road.folder, env: { GMAIL_SECRET_KEY: road.key, ...env }, input: '' };
   return appengineMailer(road.t, ['proxy', '--listen', '127.0.0.1:0', ...args], options);
 }
+
+test('a setting with a wrong name ends a service with 78, and does not hinder an operator', async (t) => {
+  const road = new Road(t);
+  const env = { APPENGINE_MAILER_LISTENS: '127.0.0.1:0', APPENGINE_MAILER_SPOOL: road.spool };
+  for (const program of [start(road, [], env), road.drain(['--once'], env)]) {
+    const { code, stderr } = await program.ended;
+    assert.equal(code, 78);
+    assert.match(stderr, /^appengine-mailer: there is no setting APPENGINE_MAILER_LISTENS: /);
+  }
+  const list = await appengineMailer(t, ['queue', '--spool', road.spool], { env }).ended;
+  assert.equal(list.code, 74, 'there is no spool yet');
+});

@@ -80,3 +80,20 @@ test('a lock of one spool is none of another, and its file stays empty', (t) => 
   }
   assert.equal(statSync(join(one, 'drain.lock')).size, 0);
 });
+
+test('a drain that starts while somebody only looks gets its lock all the same', async (t) => {
+  const folder = scratch(t);
+  const looking = await anotherProcess(t, folder);
+  assert.equal(drainLock(folder), undefined);
+  const waiting = start(t, process.execPath, [
+    '--input-type=module',
+    '--eval',
+    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/drain-lock.js'))};
+     console.error('asks');
+     console.error(drainLock(process.argv[1], 60_000) ? 'it is mine' : 'somebody has it');`,
+    folder,
+  ]);
+  await waiting.says(/asks/);
+  await looking.stop('SIGKILL');
+  await waiting.says(/it is mine/);
+});

@@ -24,6 +24,7 @@ export class Machine {
   readonly folder: string;
   readonly root: string;
   #nspawn: ChildProcess | undefined;
+  #cgroups: readonly string[] = [];
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -53,19 +54,21 @@ export class Machine {
   async start(): Promise<void> {
     const log = openSync(join(this.folder, 'console.log'), 'a');
     const options = ['--register=no', '--keep-unit', '--private-network', '--quiet'];
-    this.#nspawn = spawn(
+    const name = `machine-${process.pid}-${(started += 1)}`;
+    this.#cgroups = cgroupRoots().map((root) => join(root, name));
+    const nspawn = [
       'setpriv',
-      [
-        '--pdeathsig',
-        'KILL',
-        'systemd-nspawn',
-        '-D',
-        this.root,
-        '-M',
-        `machine-${process.pid}-${(started += 1)}`,
-        '-b',
-        ...options,
-      ],
+      '--pdeathsig',
+      'KILL',
+      'systemd-nspawn',
+      '-D',
+      this.root,
+      '-M',
+      name,
+    ];
+    this.#nspawn = spawn(
+      'sh',
+      ['-ec', JOIN_CGROUPS, this.#cgroups.join(' '), ...nspawn, '-b', ...options],
       {
         env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' },
         stdio: ['ignore', log, log],
@@ -150,6 +153,8 @@ export class Machine {
       await once(this.#nspawn, 'exit');
     }
     this.#nspawn = undefined;
+    for (const folder of this.#cgroups)
+      spawnSync('find', [folder, '-depth', '-type', 'd', '-delete']);
   }
 
   async #isUp(): Promise<void> {
@@ -204,6 +209,19 @@ export class Machine {
 }
 
 let started = 0;
+
+/** systemd-nspawn makes its machine's control groups below its own: two machines must not share them. */
+const JOIN_CGROUPS =
+  'for folder in $0; do mkdir "$folder"; echo $$ >"$folder/cgroup.procs"; done; exec "$@"';
+
+/** Where the control groups are that systemd uses: of version 2, and of version 1 its own hierarchy. */
+function cgroupRoots(): string[] {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return mounts
+    .map((line) => line.split(' '))
+    .filter(([, , type, options = '']) => type === 'cgroup2' || options.includes('name=systemd'))
+    .map(([, folder = '']) => folder);
+}
 
 function must(file: string, ...args: string[]): void {
   const { status, stderr } = spawnSync(file, args);

@@ -36,7 +36,10 @@ for (const unit of units) {
 
   test(`${unit}: systemd finds nothing wrong with it`, needs('systemd'), async (t) => {
     // The programs are not installed here.
-    const text = textOf(unit).replace(/\/usr\/s?bin\/appengine-mailer(?:-proxy)?/g, '/bin/true');
+    const text = textOf(unit).replace(
+      /\/usr\/(?:s?bin|lib)\/appengine-mailer(?:-proxy)?(?:\/copy-keys)?/g,
+      '/bin/true',
+    );
     const file = join(scratch(t), unit);
     writeFileSync(file, text);
     const { code, stderr } = await run(t, '/usr/bin/systemd-analyze', ['verify', '--man=no', file]);
@@ -56,6 +59,10 @@ for (const unit of units) {
     assert.doesNotMatch(text, /^Environment=/m);
     assert.match(text, /^LimitCORE=0$/m);
     for (const exec of values(unit, 'ExecStart')) assert.doesNotMatch(exec, /secret/i);
+  });
+
+  test(`${unit}: /etc/default is read by the program alone, which systemd would read otherwise`, () => {
+    assert.deepEqual(values(unit, 'EnvironmentFile'), []);
   });
 
   test(`${unit}: without a configuration it is skipped, and it never stops trying`, () => {

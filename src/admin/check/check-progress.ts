@@ -4,7 +4,7 @@ import type { Spool } from '../../spool/spool.ts';
 import { stats } from '../../spool/stats.ts';
 import { fault, ok, type Finding } from './finding.ts';
 
-/** Whether mail goes out: what the spool remembers of the last posts, and its oldest message. */
+/** Whether mail goes out: what the spool remembers of the last posts, and of its oldest message. */
 export function checkProgress(spool: Spool, now: number): Finding {
   const { oldestQueuedAt, endpoint } = stats(spool);
   const { downSince, reason, passedAt } = endpoint;
@@ -13,8 +13,8 @@ export function checkProgress(spool: Spool, now: number): Finding {
   if (downSince !== null) {
     return fault(
       'progress',
-      `the proxy takes no mail since ${showDuration(now - downSince)}: ${reason}; ${passed}`,
-      'mend what the lines above name; the queue waits, and nothing is lost',
+      `the proxy has taken no mail for ${showDuration(now - downSince)}, as drain last found: ${reason}; ${passed}`,
+      'mend what the lines above name; if they are ok now, drain finds that out within a minute. Nothing is lost',
     );
   }
   const age = oldestQueuedAt === null ? 0 : now - oldestQueuedAt;
@@ -22,7 +22,7 @@ export function checkProgress(spool: Spool, now: number): Finding {
     return fault(
       'progress',
       `the oldest message has waited for ${showDuration(age)}; ${passed}`,
-      'appengine-mailer queue tells why',
+      'appengine-mailer queue tells which it is, and appengine-mailer queue explain ID why it waits',
     );
   }
   return ok('progress', passed);

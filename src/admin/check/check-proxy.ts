@@ -69,11 +69,11 @@ function clockFinding(offsetMs: number): Finding {
 
 function trouble(check: string, answer: Trouble | NoResponse): Finding {
   const { text, remedy } = meaningOf(answer);
-  return fault(
-    check,
-    text,
-    remedy ?? 'see whether the proxy runs and its port can be reached from here',
-  );
+  const see =
+    answer.kind === 'network'
+      ? 'see whether the proxy runs and its port can be reached from here'
+      : 'see the journal of the proxy, where it runs: journalctl -t appengine-mailer';
+  return fault(check, text, remedy ?? see);
 }
 
 /** How long the certificate is still valid. Whether it is to be trusted was seen when the proxy answered. */

@@ -5,6 +5,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions } from '../../wire/connection-options.ts';
 import { print } from '../print.ts';
+import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
 import { checkExim } from './check-exim.ts';
 import { checkPipe } from './check-pipe.ts';
@@ -69,7 +70,10 @@ async function spoolFindings(folder: string): Promise<{ spool: Finding[]; progre
       progress: checkProgress(spool, Date.now()),
     }));
   } catch (error) {
-    const todo = 'mend that; where there is no spool yet, the service makes it when it starts';
+    const todo =
+      (error as NodeJS.ErrnoException).code === 'EACCES'
+        ? `check as root, or as a member of group ${accountName}`
+        : 'mend that; where there is no spool yet, the service makes it when it starts';
     return {
       spool: [
         fault('spool', (error as Error).message, todo),
@@ -92,7 +96,8 @@ async function proxyFindings(argv: Arguments, key: Buffer | undefined): Promise<
   try {
     connection = openConnection({ ...argv, secretKey: key ?? NO_KEY });
   } catch (error) {
-    const todo = 'give it as drain has it: /etc/envdir, /etc/default/appengine-mailer';
+    const todo =
+      'mend it in /etc/envdir or /etc/default/appengine-mailer, then systemctl restart appengine-mailer';
     return unreached(fault('proxy', (error as Error).message, todo));
   }
   try {

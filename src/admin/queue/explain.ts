@@ -3,7 +3,7 @@ import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
-import { drainLock } from '../../spool/drain-lock.ts';
+import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
@@ -46,18 +46,12 @@ export const explainCommand: CommandModule<object, Arguments> = {
 };
 
 function factsOf(spool: Spool, message: Listed, now: number): Facts {
-  const drainRuns = () => {
-    const lock = drainLock(spool.folder);
-    lock?.release();
-    return lock === undefined;
-  };
   return {
     message,
     history: historyOf(spool, message.seq),
     endpoint: endpointRecord(spool),
     reportOwed: owesReport(spool, message.seq),
-    // Only where it matters: a drain that starts in this moment would find the lock taken.
-    drainRuns: message.state === 'queued' || message.state === 'sending' ? drainRuns() : false,
+    drainRuns: drainRuns(spool.folder),
     now,
   };
 }

@@ -2,8 +2,10 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { printable } from '../../mail/printable.ts';
+import { drainRuns } from '../../spool/drain-lock.ts';
+import { endpointRecord } from '../../spool/endpoint.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
-import { messageStates, type MessageState } from '../../spool/spool.ts';
+import { messageStates, type MessageState, type Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { entryJson } from './entry-json.ts';
@@ -38,8 +40,9 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
       recipient: argv.recipient,
       queuedBefore: argv.olderThan === undefined ? undefined : now - parseDuration(argv.olderThan),
     };
-    const text = argv.json ? entryJson : (message: Listed) => entryText(message, now);
     await withSpool(argv.spool, 'operator', async (spool) => {
+      const wait = argv.json ? undefined : commonWait(spool);
+      const text = argv.json ? entryJson : (message: Listed) => entryText(message, wait, now);
       for (const message of listMessages(spool, filter, now)) await print(`${text(message)}\n`);
     });
   },
@@ -49,14 +52,20 @@ function states(state: MessageState | 'all' | undefined): readonly MessageState[
   return state === undefined ? undefined : state === 'all' ? messageStates : [state];
 }
 
+/** What everything that is queued waits for, if it is not its time. */
+function commonWait(spool: Spool): string | undefined {
+  if (!drainRuns(spool.folder)) return 'waits for drain, which does not run';
+  return endpointRecord(spool).downSince === null ? undefined : 'waits for the proxy';
+}
+
 /** Two lines and one for each recipient, in the manner of mailq. */
-function entryText(message: Listed, now: number): string {
+function entryText(message: Listed, wait: string | undefined, now: number): string {
   const { id, eximId, state, sender, size, attempts, lastReason } = message;
   const age = showDuration(now - message.queuedAt);
-  const due = message.dueAt === null ? '' : `, next try ${dueText(message.dueAt, now)}`;
+  const due = message.dueAt === null ? '' : `, ${wait ?? dueText(message.dueAt, now)}`;
   const lines = [
     `${id}  ${state}${due}`,
-    `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} attempts, from <${printable(sender)}>`,
+    `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, from <${printable(sender)}>`,
     ...message.recipients.map(({ address, state, status, reason }) => {
       const said = status === null ? '' : ` (${status} ${printable(reason ?? '')})`;
       return `    <${printable(address)}> ${state}${said}`;
@@ -69,5 +78,5 @@ function entryText(message: Listed, now: number): string {
 }
 
 function dueText(dueAt: number, now: number): string {
-  return dueAt <= now ? 'now' : `in ${showDuration(dueAt - now)}`;
+  return `next try ${dueAt <= now ? 'now' : `in ${showDuration(dueAt - now)}`}`;
 }

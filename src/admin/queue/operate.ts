@@ -22,7 +22,10 @@ interface Arguments {
 
 /** `appengine-mailer queue retry|hold|release|bounce|delete|return ID…|--all`. */
 export const operateCommands: CommandModule<object, Arguments>[] = [
-  operateCommand('retry', 'Send now, with a new lifetime; also what failed, while it has its body'),
+  operateCommand(
+    'retry',
+    'Send now, with a new lifetime; also what failed, even if its sender was told, while it has its body',
+  ),
   operateCommand('hold', 'Keep from being sent until it is released'),
   operateCommand('release', 'Send what was held, with a new lifetime'),
   operateCommand('bounce', 'Fail what is not sent yet; its sender gets a report'),
