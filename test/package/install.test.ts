@@ -11,6 +11,7 @@ import {
 import { builtPackages } from '../support/debian-packages.ts';
 import type { Machine } from '../support/machine.ts';
 import { needs } from '../support/needs.ts';
+import { inCheckout } from '../support/program.ts';
 
 /** The minor version of its C library. */
 const DEBIAN_12 = 36;
@@ -56,6 +57,18 @@ for (const { title, ...installation } of cases) {
     },
   );
 }
+
+void test(
+  'the packages’ own test (autopkgtest) passes where they were installed without answers',
+  needs('machines'),
+  async (t) => {
+    const machine = await installedMachine(t, { answers: '' });
+    for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
+      assert.equal(await machine.sh(`systemctl show -P ActiveState ${unit}`), 'inactive\n');
+    }
+    await machine.sh(`sh ${machine.put(inCheckout('debian/tests/delivers'))}`);
+  },
+);
 
 void test('the secret stays in root’s files only (law 10)', needs('machines'), async (t) => {
   const machine = await installedMachine(t);

@@ -13,6 +13,8 @@ export interface Installation {
   split?: boolean;
   /** Further lines of update-exim4.conf.conf. */
   exim?: Record<string, string>;
+  /** What debconf is preseeded with. */
+  answers?: string;
 }
 
 /** Where the proxy's package delivers until told otherwise. */
@@ -38,7 +40,7 @@ export const INSTALL = 'DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --
  */
 export async function installedMachine(
   t: TestContext,
-  { release = 'trixie', ...exim }: Installation = {},
+  { release = 'trixie', answers = ANSWERS, ...exim }: Installation = {},
 ): Promise<Machine> {
   const machine = await Machine.boot(t, { release, prepare: (root) => configureExim(root, exim) });
   await machine.sh('useradd -m alice; useradd -m bob; update-exim4.conf; systemctl restart exim4');
@@ -46,7 +48,7 @@ export async function installedMachine(
     await machine.sh(`${INSTALL} ${machine.put(nodePackage('20', scratch(t)))}`);
   }
   const { host, proxy } = builtPackages();
-  await machine.sh('debconf-set-selections', { input: ANSWERS });
+  await machine.sh('debconf-set-selections', { input: answers });
   await machine.sh(`${INSTALL} ${machine.put(host)} ${machine.put(proxy)}`);
   return machine;
 }
