@@ -91,7 +91,9 @@ export const proxyOptions = {
   },
 } as const satisfies Record<string, Options>;
 
-type Arguments = ArgumentsCamelCase<Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>>;
+type Arguments = ArgumentsCamelCase<
+  Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>
+>;
 
 const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];
 
