@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import { everyStep, type Fault } from '../support/every-step.ts';
+import { timeLimit } from '../support/figures.ts';
 import { handIn } from '../support/hand-in.ts';
 import { needs } from '../support/needs.ts';
 import { appengineMailer } from '../support/program.ts';
@@ -27,7 +28,7 @@ const faults: [Fault, number, string][] = [
 ];
 
 for (const [fault, stride, title] of faults) {
-  void test(title, { ...needs('cc'), timeout: 290_000 }, async (t) => {
+  void test(title, { ...needs('cc'), timeout: timeLimit(290_000) }, async (t) => {
     const { road, smtp } = await roadToRelay(t);
     let interrupted = 0;
     await everyStep(t, { fault, stride }, async ({ number, folder, strikes }) => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { everyStep, type Fault } from '../support/every-step.ts';
+import { timeLimit } from '../support/figures.ts';
 import { needs } from '../support/needs.ts';
 import { appengineMailer, type Program } from '../support/program.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
@@ -32,7 +33,7 @@ const faults: [Fault, number, string][] = [
 ];
 
 for (const [fault, stride, title] of faults) {
-  void test(title, { ...needs('cc'), timeout: 290_000 }, async (t) => {
+  void test(title, { ...needs('cc'), timeout: timeLimit(290_000) }, async (t) => {
     const smtp = await ScriptedSmtp.start(t, {
       RCPT: (line) => (line.includes('<bad') ? '550 5.1.1 nobody' : '250 2.1.5 Ok'),
     });

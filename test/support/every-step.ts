@@ -1,6 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { figures, LONG } from './figures.ts';
 import { faultLibrary } from './fault-library.ts';
 import { scratch } from './scratch.ts';
 
@@ -19,14 +20,14 @@ export interface Step {
 /**
  * Lets a fault strike at the first step of a program, at its second, and so on until there is no step left
  * to strike at, some of these runs at the same time. `attempt` makes such a run and checks what came of
- * it. With a `stride` only every so manieth step is tried; STRIDE=1 in the environment tries all.
+ * it. With a `stride` the short form tries only every so manieth step.
  */
 export async function everyStep(
   t: TestContext,
-  { fault, stride: usual = 1 }: { fault: Fault; stride?: number },
+  { fault, stride: short = 1 }: { fault: Fault; stride?: number },
   attempt: (step: Step) => Promise<void>,
 ): Promise<void> {
-  const stride = Number(process.env['STRIDE'] ?? usual);
+  const stride = LONG ? 1 : short;
   const base = realpathSync(scratch(t)); // The library compares paths as the kernel has them.
   const library = await faultLibrary(t, base);
   let [runs, through] = [0, false];
@@ -48,5 +49,5 @@ export async function everyStep(
     }
   };
   await Promise.all([inTurn(), inTurn(), inTurn()]);
-  t.diagnostic(`${fault}: ${runs} runs, stride ${stride}`);
+  figures(t, `${fault}: ${t.name}`, { runs, stride });
 }
