@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { withoutSecrets } from '../host/settings.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { writeBsmtp } from '../mail/write-bsmtp.ts';
@@ -39,6 +40,7 @@ export function enqueue({ envelope, bytes }: Prepared): void {
   const { status, stdout, error } = spawnSync(launcher(), [id, '--spool', folder], {
     input,
     stdio: ['pipe', 'pipe', 'inherit'],
+    env: withoutSecrets(process.env),
   });
   if (status !== 0) {
     throw new Failure(exitCodes.busy, error?.message ?? stdout.toString().trim());

@@ -43,6 +43,7 @@ export class DatabaseUnusable extends Error {
  */
 export function openDatabase(file: string, format: Format): Database.Database {
   if (format.create) makeFile(file);
+  else ownFile(file);
   const db = connect(file);
   try {
     db.pragma('foreign_keys = ON');
@@ -89,8 +90,7 @@ export function makeFile(file: string): void {
     (found.mode & 0o777) === 0o660 &&
     (self !== 0 || (found.uid === folder.uid && found.gid === folder.gid));
 
-  const found = lstatSync(file, { throwIfNoEntry: false });
-  if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
+  const found = ownFile(file);
   // Opening and closing a file drops the locks that SQLite in this process may hold on it.
   if (found && (fit(found) || (self !== 0 && self !== found.uid))) return;
 
@@ -108,6 +108,13 @@ export function makeFile(file: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** What has that name, if anything. SQLite would follow a link, and root would change another database. */
+function ownFile(file: string): Stats | undefined {
+  const found = lstatSync(file, { throwIfNoEntry: false });
+  if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
+  return found;
 }
 
 function adopt(db: Database.Database, file: string, format: Format): void {

@@ -62,6 +62,11 @@ export function lines(bytes: Buffer): Buffer[] {
   return text.map((line) => Buffer.from(line.replace(/^[ \t\r]+|[ \t\r]+$/g, ''), 'latin1'));
 }
 
+/** The environment for a program that we start, which no secret concerns. */
+export function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !SECRETS.has(name)));
+}
+
 /** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */
 export function loadDefaults(file: string): void {
   try {
@@ -82,3 +87,10 @@ function readIfThere(file: string): Buffer | undefined {
     throw new Failure(exitCodes.configuration, `cannot read a setting: ${message}`);
   }
 }
+
+const SECRETS: ReadonlySet<string> = new Set<SettingName>([
+  'GMAIL_SECRET_KEY',
+  'GMAIL_SECRET_KEYS',
+  'APPENGINE_SMTP_PASSWORD',
+  'APPENGINE_SMTP_OAUTH',
+]);

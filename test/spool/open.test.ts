@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { chownSync, linkSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
@@ -166,6 +175,21 @@ test('a file that is not a database, or not a file, is refused and kept', (t) =>
   );
   assert.throws(() => openDatabase(folder, format('pipe', first)), /is not a regular file/);
 });
+
+for (const access of everyAccess) {
+  test(`${access} leaves alone the database that a link in the spool's place leads to`, (t) => {
+    const folder = scratch(t);
+    const elsewhere = join(folder, 'elsewhere.db');
+    const theirs = new Database(elsewhere);
+    theirs.exec('CREATE TABLE kept (what)');
+    theirs.close();
+    const before = readFileSync(elsewhere);
+    const file = join(folder, 'spool.db');
+    symlinkSync(elsewhere, file);
+    assert.throws(() => openDatabase(file, format(access, first)), /is not a regular file/);
+    assert.ok(readFileSync(elsewhere).equals(before));
+  });
+}
 
 test('root gives no file away that has another name', needs('root'), (t) => {
   const folder = scratch(t);

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { withoutSecrets } from '../../host/settings.ts';
 import { encodeAddress } from '../../mail/address.ts';
 import { limits } from '../../mail/limits.ts';
 import { writeBsmtp } from '../../mail/write-bsmtp.ts';
@@ -131,7 +132,11 @@ async function run(
   args: readonly string[],
   input: Iterable<Buffer>,
 ): Promise<{ code: number | null; readAll: boolean; stdout: string; stderr: string }> {
-  const child = spawn(exim, args, { timeout: limits.eximMs, killSignal: 'SIGKILL' });
+  const child = spawn(exim, args, {
+    timeout: limits.eximMs,
+    killSignal: 'SIGKILL',
+    env: withoutSecrets(process.env),
+  });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => (output[name] += text));
