@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { handIn } from '../support/hand-in.ts';
+import { lookInto } from '../support/look-into.ts';
+import type { Program } from '../support/program.ts';
+import { Road } from '../support/road.ts';
+import { signedPost } from '../support/signed-post.ts';
+
+test('keys are exchanged under load, on the proxy and on the host: no mail fails, waits or is charged', async (t) => {
+  const road = new Road(t);
+  const keys = join(road.folder, 'keys');
+  writeFileSync(keys, 'old key\n');
+  const proxy = await road.proxy(['--keys-file', keys]);
+  // As systemd hands the key over: drain reads it when it starts.
+  const credentials = join(road.folder, 'credentials');
+  mkdirSync(credentials);
+  const drainWith = (key: string) => {
+    writeFileSync(join(credentials, 'GMAIL_SECRET_KEY'), `${key}\n`);
+    return road.drain([], { GMAIL_SECRET_KEY: '', CREDENTIALS_DIRECTORY: credentials });
+  };
+
+  const ids: string[] = [];
+  let loaded = true;
+  const load = (async () => {
+    while (loaded) {
+      ids.push(...handIn(road.spool, [{}, {}, {}]));
+      await sleep(10);
+    }
+  })();
+  const sendsMore = (drain: Program) =>
+    drain.says(/> sent \(/, (drain.stderr.match(/> sent \(/g)?.length ?? 0) + 50);
+
+  const before = drainWith('old key');
+  await sendsMore(before);
+  writeFileSync(keys, 'old key\nnew key\n');
+  await proxy.says(/read again: 2 keys in force/);
+  await sendsMore(before);
+  const after = before.stop().then(() => drainWith('new key'));
+  const drain = await after;
+  await sendsMore(drain);
+  writeFileSync(keys, 'new key\n');
+  await proxy.says(/read again: 1 key in force/);
+  await sendsMore(drain);
+  loaded = false;
+  await load;
+  await drain.says(/> sent \(/, ids.length - (before.stderr.match(/> sent \(/g)?.length ?? 0));
+  assert.equal((await drain.stop()).code, 0);
+
+  assert.equal((await signedPost(road.address, { key: 'old key' })).status, 401, 'it is out');
+  for (const { state, attempts } of lookInto(road.spool).messages) {
+    assert.deepEqual([state, attempts], ['sent', 1]);
+  }
+  assert.deepEqual(
+    road
+      .deliveries()
+      .map(({ id }) => id)
+      .toSorted(),
+    ids.toSorted(),
+  );
+  for (const { stderr } of [before, drain]) {
+    assert.doesNotMatch(stderr, /is down|attention|deferred|being sent when drain last died/);
+  }
+  assert.equal(proxy.stderr.match(/refused with/g)?.length, 1, 'the old key, when it was out');
+});
