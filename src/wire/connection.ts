@@ -21,9 +21,10 @@ export class DestinationError extends Error {}
 export function parseProxyUrl(text: string, insecure: boolean): URL {
   const url = URL.parse(text);
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.hostname === '') {
-    // What is before an @ may be a password.
-    const shown = JSON.stringify(text.replace(/^.*@/s, '…@'));
-    throw new DestinationError(`the proxy's URL is not an http(s) URL: ${shown}`);
+    // It is not shown: there may be a password in it, or it is the key, put into the wrong place.
+    throw new DestinationError(
+      "the proxy's URL is not an http(s) URL, such as https://proxy.example.org/",
+    );
   }
   if (url.username !== '' || url.password !== '') {
     throw new DestinationError("the proxy's URL must not carry a user or password");

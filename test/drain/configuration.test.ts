@@ -46,9 +46,10 @@ test(
   },
 );
 
-test('a password in a URL and the key are not repeated in what goes wrong (law 10)', async (t) => {
+test('a password in a URL, and the key, also in place of the URL, are not repeated in what goes wrong (law 10)', async (t) => {
   const road = new Road(t);
-  for (const url of ['https://me:hunter2@example.org/', 'ftp://me:hunter2@example.org/']) {
+  const urls = ['https://me:hunter2@example.org/', 'ftp://me:hunter2@example.org/', road.key];
+  for (const url of urls) {
     const { code, stderr } = await road.drain(['--once'], { GMAIL_PROXY_URL: url }).ended;
     assert.equal(code, 78);
     assert.doesNotMatch(stderr, /hunter2|a secret key/);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts } from '../../src/wire/verdicts.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
@@ -81,6 +82,20 @@ const troubles: Trouble[] = [
     remedy: /GMAIL_PROXY_URL/,
   },
   {
+    name: '200 signed with another key',
+    refuse: (post, { key }) => {
+      const body = verdicts(post);
+      const { id, timestamp } = post;
+      const signature = sign(Buffer.from(`not ${key}`), { id, timestamp, body: [body] });
+      const headers = { id, timestamp, signature };
+      for (const [name, value] of Object.entries(headers))
+        post.response.setHeader(`webhook-${name}`, value);
+      post.response.end(body);
+    },
+    says: /answered 200, but the answer is not signed/,
+    remedy: /GMAIL_PROXY_URL/,
+  },
+  {
     name: 'a signed answer about another message',
     refuse: signedBody((post) => verdicts({ ...post, id: 'another' })),
     says: /about another message/,
@@ -110,6 +125,7 @@ const troubles: Trouble[] = [
   },
 ];
 
+// dma #30, vector #10870: a wrong key or address bounced or dropped mail.
 test(
   'trouble of the endpoint: the queue waits, nothing fails or is charged (law 5)',
   {

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test from 'node:test';
+import { account } from '../support/account.ts';
+import { appengineMailerAs } from '../support/as-account.ts';
+import { lookInto } from '../support/look-into.ts';
+import { needs } from '../support/needs.ts';
+import { inCheckout, start } from '../support/program.ts';
+import { bsmtp, Road } from '../support/road.ts';
+import { until } from '../support/until.ts';
+
+test(
+  'what root’s commands make beside spool and ledger is the folder’s owner’s, even when they are killed; the services go on (law 7)',
+  needs('root'),
+  async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    const state = join(road.folder, 'state');
+    mkdirSync(state);
+    for (const folder of [road.spool, state]) chownSync(folder, uid, gid);
+    chmodSync(road.spool, 0o2770);
+    chmodSync(state, 0o750);
+
+    // By hand, as root, and with the umask of a careful root.
+    const asRoot = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
+      start(
+        t,
+        '/bin/sh',
+        [
+          '-c',
+          'umask 077; exec "$@"',
+          'sh',
+          process.execPath,
+          inCheckout('dist/bin/appengine-mailer.js'),
+          ...args,
+        ],
+        {
+          env: { GMAIL_SECRET_KEY: road.key, APPENGINE_MAILER_NOTICE_SMTP: '127.0.0.1:1', ...env },
+          input: '',
+        },
+      );
+    const spool = ['--spool', road.spool];
+    const proxyArgs = [
+      'proxy',
+      '--listen',
+      '127.0.0.1:0',
+      '--ledger',
+      join(state, 'ledger.db'),
+      '--backend',
+      'discard',
+    ];
+
+    const drain = asRoot(['drain', ...spool], { GMAIL_PROXY_URL: 'http://127.0.0.1:1/' });
+    await drain.says(/started; 0 messages/);
+    assert.equal((await road.pipe('1abc', bsmtp('', ['r@example.org'], 'x\n'))).code, 0);
+    await drain.says(/try 1 failed/);
+    await drain.stop('SIGKILL');
+    const proxy = asRoot(proxyArgs);
+    await proxy.says(/listens on/);
+    await proxy.stop('SIGKILL');
+
+    const exim = join(road.folder, 'exim4');
+    const reads = join(road.folder, 'reads');
+    writeFileSync(
+      exim,
+      `#!/bin/sh\n[ "$1" = -bt ] && { echo '> a@b'; echo '  router = x'; exit 0; }\n>'${reads}'; exec sleep 10\n`,
+    );
+    chmodSync(exim, 0o755);
+    const returning = asRoot(['queue', 'return', '--all', '--exim', exim, ...spool]);
+    await until(
+      () => existsSync(reads),
+      () => returning.stderr,
+    );
+    await returning.stop('SIGKILL');
+
+    const files = [road.spool, state].flatMap((folder) =>
+      readdirSync(folder).map((name) => join(folder, name)),
+    );
+    for (const name of [
+      'spool.db-wal',
+      'spool.db-shm',
+      'drain.lock',
+      'return.lock',
+      'ledger.db-wal',
+      'ledger.db.lock',
+    ]) {
+      assert.ok(
+        files.some((file) => file.endsWith(`/${name}`)),
+        name,
+      );
+    }
+    for (const file of files) {
+      const found = statSync(file);
+      assert.deepEqual([found.uid, found.gid, found.mode & 0o777], [uid, gid, 0o660], file);
+    }
+
+    const env = { GMAIL_SECRET_KEY: road.key };
+    const service = appengineMailerAs(road, { uid, gid }, proxyArgs, env);
+    const [, address] = await service.says(/proxy listens on (\S+),/);
+    const released = appengineMailerAs(road, { uid, gid }, ['queue', 'release', '--all', ...spool]);
+    assert.equal((await released.ended).code, 0);
+    const url = { ...env, GMAIL_PROXY_URL: `http://${address}/` };
+    const once = await appengineMailerAs(road, { uid, gid }, ['drain', '--once', ...spool], url)
+      .ended;
+    assert.equal(once.code, 0, once.stderr);
+    assert.equal(lookInto(road.spool).counters.sent, 1);
+  },
+);
