@@ -8,7 +8,8 @@ import { needs } from '../support/needs.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 
-test('retry of a failed message sends it again, to those who did not get it', async (t) => {
+// Fluent Bit #11387: what had failed was forgotten at a restart.
+test('retry of a failed message sends it again, also after a restart, to those who did not get it', async (t) => {
   const road = new Road(t);
   const [id = ''] = handIn(road.spool, [{ recipients: ['a@example.org', 'b@example.org'] }]);
   const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
@@ -18,8 +19,11 @@ test('retry of a failed message sends it again, to those who did not get it', as
         : { status: '2.0.0', reason: 'ok' },
     ),
   );
+  const first = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  await first.says(/refused \(5\.1\.1 no\)/);
+  await first.stop('SIGKILL');
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
-  await drain.says(/refused \(5\.1\.1 no\)/);
+  await drain.says(/started; 0 messages queued/);
   assert.equal(lookInto(road.spool).counters.failed, 1);
   proxy.script = (post, proxy) => proxy.accept(post);
   const { code, stdout } = await road.queue('retry', id);

@@ -29,6 +29,7 @@ test('a TO without @ is not left out without a word', async (t) => {
   assert.deepEqual(scripted.posts[0]?.recipients, ['a@example.org', 'root', 'b@example.org']);
 });
 
+// msmtp 1.8.19: an address with a dash at its beginning was taken for an option.
 test('what follows -- is TO, also with a dash at its beginning', async (t) => {
   const { gmail, scripted } = await start(t);
   assert.equal((await gmail(['a@example.org', '--', '-b@example.org'], 'x\n')).code, 0);

@@ -44,6 +44,7 @@ test(
   },
 );
 
+// graphile worker #204: what a killed worker had taken was locked for four hours.
 test(
   'law 7: the lock of a drain dies with it: after SIGKILL a new one starts at once',
   { timeout: 120_000 },

@@ -123,6 +123,7 @@ test('a drain killed before the report is taken: the next one sends it (law 7)',
   assert.equal(smtp.messages.length, 1);
 });
 
+// dma's mail.c: the original was deleted although its bounce could not be made.
 test('while the mail server is away reports wait, said once, and other mail goes on', async (t) => {
   const { road, smtp, proxy, drain } = await stage(t, [{}, {}], refused, {
     greeting: '421 not now',
@@ -167,6 +168,7 @@ test('a report that is put off waits alone', async (t) => {
   assert.deepEqual(states(road), ['bounced', 'bounced']);
 });
 
+// nullmailer #54, #69: bounces without end filled the disk.
 test('a thousand failures make twenty notices and one summary that names the rest (law 9)', async (t) => {
   const mails = Array.from({ length: 1000 }, (_, n) => ({ recipients: [`r${n}@x.example`] }));
   const { road, smtp, drain } = await stage(t, [...mails, { sender: 'other@host.example' }]);

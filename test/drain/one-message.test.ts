@@ -115,6 +115,7 @@ test('a message that is always refused with 503 and is the first delays the othe
   assert.ok(lookInto(road.spool).messages.every(({ state }) => state !== 'failed'));
 });
 
+// nullmailer #75: one hung peer stalled the whole queue.
 test('a post that is never answered stops nobody (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [...good(1), bad, ...good(50)]);

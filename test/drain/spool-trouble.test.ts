@@ -21,6 +21,7 @@ function change(folder: string, sql: string): void {
   spool.close();
 }
 
+// Haraka's hmail.js: mail whose file could not be deleted after it was sent was sent again.
 test('a spool that cannot be written: nothing more is sent, and what was sent is recorded later (law 6)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}, {}]);
@@ -68,6 +69,7 @@ test('drain --once ends with 74 when it cannot record what it sent', async (t) =
   assert.match(stderr, /appengine-mailer: the spool \S+ cannot be used: the disk takes no more\n$/);
 });
 
+// OpenSMTPD #373: one corrupt message stopped all.
 test('bytes that the spool has lost are that message’s own trouble, and said to be (law 5)', async (t) => {
   const road = new Road(t);
   const [damaged = '', sound] = handIn(road.spool, [{}, {}]);

@@ -36,6 +36,7 @@ test(
   },
 );
 
+// dma #30: trouble with the server's certificate or the password bounced mail.
 test(
   'a trusted certificate for another name is refused, and so is one out of date (law 5)',
   needs('openssl', 'faketime'),

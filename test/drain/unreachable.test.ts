@@ -25,6 +25,7 @@ test('a closed port: the queue waits, and everything arrives when it opens (law 
   assert.equal((await drain.stop()).code, 0);
 });
 
+// dma #30: DNS failures bounced mail. OpenSMTPD #797: a corrected setting did not reach what was queued.
 test('a name that DNS does not know: the mail waits, also for another URL (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}]);

@@ -9,6 +9,7 @@ import { needs } from '../support/needs.ts';
 import { bsmtp, Road } from '../support/road.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 
+// vector #22946: a wake-up was lost, and the last message alone waited for the next one.
 test('an idle drain sends what exim-pipe hands in without waiting for its next look', async (t) => {
   const road = new Road(t);
   const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));

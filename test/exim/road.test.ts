@@ -68,6 +68,7 @@ test(
   },
 );
 
+// dma #110: a line of more than 999 octets was bounced.
 test(
   'law 3: the bytes that Exim writes are the bytes that are delivered, be they as odd as can be',
   needs('exim4', 'root'),

@@ -10,6 +10,7 @@ import { scratch } from '../support/scratch.ts';
 // bounced. While the package is away, mail waits in Exim's queue for a smarthost that nobody answers at.
 const APT = 'DEBIAN_FRONTEND=noninteractive apt-get -qq -y';
 
+// OpenSMTPD's way in while its daemon is away broke three times in packaging.
 void test(
   'upgrade, reconfigure, remove, reinstall, purge, forced removal: no mail lost, doubled or bounced',
   needs('machines'),

@@ -85,6 +85,7 @@ test('what failed with the null sender is kept for 5 days to be looked into, and
   assert.equal(stats(spool).counters.deleted, 1);
 });
 
+// dma's mail.c: the original was deleted although its bounce could not be made.
 test('what failed stays whole while its sender is to be told, however long that takes', (t) => {
   const spool = freshSpool(t);
   const { seq, id } = finished(spool, 'failed', 'failed');

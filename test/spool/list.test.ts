@@ -100,6 +100,7 @@ for (const length of [200, 400]) {
   });
 }
 
+// haraka #2591: listing the queue disturbed it.
 test('while a list is read others write, and it still has each message once', (t) => {
   const spool = freshSpool(t);
   const names = Array.from({ length: 450 }, (_, number) => `n${number}`);

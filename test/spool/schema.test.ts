@@ -178,6 +178,7 @@ test('counters outlive the rows (law 8)', (t) => {
   assert.ok(Object.values(others).every((messages) => messages === 0));
 });
 
+// Postfix gives a queue id again, so that a command may hit another message.
 test('the number of a message is never given again, even when all are forgotten', (t) => {
   const { spool, id } = spoolWithMessage(t);
   const last = () => spool.sql<{ seq: number }>('SELECT max(seq) AS seq FROM message').get()?.seq;

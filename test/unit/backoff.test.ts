@@ -39,6 +39,7 @@ test('a message waits 30 s, 1 min, 2 min … 30 min, ± 20 %', () => {
   assert.equal(messageBackoffMs(99, LAST), 36 * MINUTE);
 });
 
+// maddy #678: a factor that was no whole number broke the sequence.
 test('for the same chance a later wait is never shorter, and no count is too large', (t) => {
   holds(
     t,
