@@ -1,10 +1,13 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { Transform } from 'node:stream';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import type { TestContext } from 'node:test';
 
 /** A TCP or TLS port before a server, to be opened and closed while the server stays as it is. */
 export class Forwarder {
   port = 0;
+  /** Sees every piece that passes; when it returns less than it got, the connection is cut after that. */
+  passes: (towards: 'client' | 'server', piece: Buffer) => Buffer = (_towards, piece) => piece;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
 
@@ -20,9 +23,9 @@ export class Forwarder {
     const { hostname, port } = new URL(url);
     const pass = (from: Socket) => {
       const to = connect(Number(port), hostname);
-      for (const [socket, other] of [
-        [from, to],
-        [to, from],
+      for (const [socket, other, towards] of [
+        [from, to, 'server'],
+        [to, from, 'client'],
       ] as const) {
         this.#sockets.add(socket);
         socket.on('error', () => other.destroy());
@@ -30,7 +33,14 @@ export class Forwarder {
           this.#sockets.delete(socket);
           other.destroy();
         });
-        socket.pipe(other);
+        const filter = new Transform({
+          transform: (piece: Buffer, _encoding, done) => {
+            const passing = this.passes(towards, piece);
+            done(null, passing);
+            if (passing.length < piece.length) setImmediate(() => socket.destroy());
+          },
+        });
+        socket.pipe(filter).pipe(other);
       }
     };
     const server = tls ? createTlsServer(tls, pass) : createServer(pass);

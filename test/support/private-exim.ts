@@ -11,7 +11,7 @@ import {
 import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { account, type Account } from './account.ts';
-import { run, type Ended } from './program.ts';
+import { run, start, type Ended, type Program } from './program.ts';
 import type { Road } from './road.ts';
 
 /**
@@ -120,19 +120,41 @@ export class PrivateExim {
     options: readonly string[] = [],
   ): Promise<string> {
     const envelope = ['-f', sender === '' ? '<>' : sender, ...options, '--', ...recipients];
-    return this.#taken(['-odq', '-oi', ...envelope], message);
+    const before = this.mainlog().length;
+    const { code, stdout, stderr } = await this.exim(['-odq', '-oi', ...envelope], message);
+    const arrived = this.mainlog()
+      .slice(before)
+      .flatMap((line) => /^(\S+) <= /.exec(line)?.[1] ?? []);
+    const [id] = arrived;
+    if (id === undefined || arrived.length > 1) {
+      throw new Error(`exim4 took ${arrived.length} (${code}): ${stdout.toString()}${stderr}`);
+    }
+    await this.exim(['-M', id]);
+    return id;
   }
 
   /** Like `send`, by SMTP: a message in CRLF, as one chunk of RFC 3030, so that its bytes are free. */
   async sendChunk(sender: string, recipients: readonly string[], message: Buffer): Promise<string> {
-    const commands = [
-      'EHLO client.example',
-      `MAIL FROM:<${sender}> BODY=8BITMIME`,
-      ...recipients.map((recipient) => `RCPT TO:<${recipient}>`),
-      `BDAT ${message.length} LAST\r\n`,
-    ];
-    const session = [Buffer.from(commands.join('\r\n')), message, Buffer.from('QUIT\r\n')];
-    return this.#taken(['-odq', '-bs'], Buffer.concat(session));
+    const [id = ''] = await this.take([{ sender, recipients, message }]);
+    await this.exim(['-M', id]);
+    return id;
+  }
+
+  /** Gives Exim such messages, in one session, and returns its ids of them. They wait for a queue run. */
+  async take(
+    mails: readonly { sender: string; recipients: readonly string[]; message: Buffer }[],
+  ): Promise<string[]> {
+    const session = mails.flatMap(({ sender, recipients, message }) => [
+      Buffer.from(`MAIL FROM:<${sender}> BODY=8BITMIME\r\n`),
+      ...recipients.map((recipient) => Buffer.from(`RCPT TO:<${recipient}>\r\n`)),
+      Buffer.from(`BDAT ${message.length} LAST\r\n`),
+      message,
+    ]);
+    const input = [Buffer.from('EHLO client.example\r\n'), ...session, Buffer.from('QUIT\r\n')];
+    const { stdout, stderr } = await this.exim(['-odq', '-bs'], Buffer.concat(input));
+    const ids = [...stdout.toString().matchAll(/^250 OK id=(\S+)/gm)].map(([, id]) => id ?? '');
+    if (ids.length === mails.length) return ids;
+    throw new Error(`exim4 took ${ids.length} of ${mails.length}: ${stdout.toString()}${stderr}`);
   }
 
   /** The lines of Exim's main log, without their times. */
@@ -151,8 +173,13 @@ export class PrivateExim {
 
   /** Tries all of the queue, whatever the retry times and frozen or not, and waits for the end. */
   async runQueue(): Promise<void> {
-    const { code, stderr } = await this.exim(['-qff']);
+    const { code, stderr } = await this.startQueueRun().ended;
     if (code !== 0) throw new Error(`exim4 -qff ends with ${code}: ${stderr}`);
+  }
+
+  /** Begins to try all of the queue. */
+  startQueueRun(): Program {
+    return start(this.road.t, '/usr/sbin/exim4', ['-C', this.#config, '-qff'], { input: '' });
   }
 
   /** What came to the mailbox. */
@@ -207,19 +234,5 @@ begin retry
 * * F,4d,15m
 `;
     writeFileSync(this.#config, lines);
-  }
-
-  async #taken(args: readonly string[], input: Buffer | string): Promise<string> {
-    const before = this.mainlog().length;
-    const { code, stdout, stderr } = await this.exim(args, input);
-    const arrived = this.mainlog()
-      .slice(before)
-      .flatMap((line) => /^(\S+) <= /.exec(line)?.[1] ?? []);
-    const [id] = arrived;
-    if (id === undefined || arrived.length > 1) {
-      throw new Error(`exim4 took ${arrived.length} (${code}): ${stdout.toString()}${stderr}`);
-    }
-    await this.exim(['-M', id]);
-    return id;
   }
 }

@@ -4,7 +4,8 @@ import type { SmtpRelay } from '../../src/proxy/backends/smtp-sessions.ts';
 
 /**
  * What the server answers: a reply, whose lines are parted by LF, or `cut` (closes the connection), or
- * `hang` (says nothing). A function is asked with the line. After a 421 it closes.
+ * `lost` (takes the message, then closes), or `hang` (says nothing). A function is asked with the line, or
+ * with the message. After a 421 it closes.
  */
 export type SmtpAnswer = string | ((line: string) => string);
 
@@ -64,7 +65,7 @@ export class ScriptedSmtp {
       const normal = nobody ? '554 5.5.1 no valid recipients' : DEFAULTS[command];
       const given = this.script[command] ?? normal ?? '502 5.5.1 not known';
       const reply = typeof given === 'function' ? given(line) : given;
-      if (reply === 'cut') socket.destroy();
+      if (reply === 'cut' || reply === 'lost') socket.destroy();
       else if (reply !== 'hang') socket.write(`${reply.replaceAll('\n', '\r\n')}\r\n`, 'latin1');
       if (reply.startsWith('421') || command === 'QUIT') socket.end();
       return reply;
@@ -80,7 +81,8 @@ export class ScriptedSmtp {
           pending = pending.slice(end + 3);
           inData = false;
           const taken = { envelope, bytes };
-          if (answer('message', '').startsWith('2')) this.messages.push(taken);
+          const reply = answer('message', bytes.toString('latin1'));
+          if (reply.startsWith('2') || reply === 'lost') this.messages.push(taken);
           envelope = [];
           continue;
         }
