@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { FAKETIME } from './needs.ts';
 
 /**
@@ -17,4 +17,10 @@ export function clock(setting: string | { file: string }): NodeJS.ProcessEnv {
           FAKETIME_DONT_FAKE_MONOTONIC: '1',
         };
   return { LD_PRELOAD: FAKETIME.find((library) => existsSync(library)), ...how };
+}
+
+/** Removes what libfaketime leaves behind of a process that was killed. */
+export function forgetClock(pid = 0): void {
+  rmSync(`/dev/shm/faketime_shm_${pid}`, { force: true });
+  rmSync(`/dev/shm/sem.faketime_sem_${pid}`, { force: true });
 }

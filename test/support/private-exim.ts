@@ -217,6 +217,7 @@ log_file_path = ${join(this.folder, 'queue', 'log', '%s')}
 keep_environment =
 tls_advertise_hosts =
 acl_smtp_rcpt = accept
+smtp_accept_max_per_connection = 0
 never_users =
 ${main}
 begin routers

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { forgetClock } from './clock.ts';
 import type { TestContext } from 'node:test';
 
 /** A path in this checkout. */
@@ -84,6 +85,7 @@ export function start(
   child.stdin.on('error', () => {}); // A program that does not read all of its input is no fault.
   if (input !== undefined) child.stdin.end(input);
   const program = new Program(child);
+  void program.ended.then(() => forgetClock(child.pid));
   t.after(async () => {
     child.stdin.destroy();
     if (child.exitCode === null && child.signalCode === null) await program.stop('SIGKILL');

@@ -9,6 +9,7 @@ import { clock } from './clock.ts';
 import { Forwarder } from './forwarder.ts';
 import type { Program } from './program.ts';
 import { readSpool, type Spooled } from './read-spool.ts';
+import type { Random } from './random.ts';
 import type { Road } from './road.ts';
 import { until } from './until.ts';
 
@@ -16,13 +17,17 @@ import { until } from './until.ts';
 export type Troubles = Record<string, () => void | Promise<void>>;
 
 export interface StormOptions {
-  random: { below(end: number): number };
+  random: Random;
   /** Further arguments of the proxy. */
   proxyArgs?: string[];
   /** What strikes besides drain, proxy, their clocks and what is between them. */
   more?: Troubles;
+  /** Ends what of these still waits to strike. */
+  over?: () => void;
   /** Seconds for which the proxy is away at the most, now and then. */
   longestAway: number;
+  /** After so many troubles in a row in which nothing arrived, all that is left was put off. */
+  patience: number;
 }
 
 /**
@@ -37,7 +42,9 @@ export class Storm {
   diedAtWork = 0;
   readonly #options: StormOptions;
   readonly #forwarder: Forwarder;
-  readonly #troubles: [string, Troubles[string]][];
+  readonly #troubles: Troubles;
+  /** Those that have not struck since all had. */
+  #deck: string[] = [];
   #drain: Program;
   #proxy: Program;
 
@@ -47,7 +54,7 @@ export class Storm {
     this.#proxy = proxy;
     this.#forwarder = forwarder;
     this.#drain = this.#newDrain();
-    this.#troubles = Object.entries({ ...this.#ownTroubles(), ...options.more });
+    this.#troubles = { ...this.#ownTroubles(), ...options.more };
   }
 
   static async start(road: Road, options: StormOptions): Promise<Storm> {
@@ -59,17 +66,22 @@ export class Storm {
     return storm;
   }
 
-  /** Strikes at random moments until so many have arrived, `gap` apart on average, then no more. */
+  /**
+   * Strikes at random moments until so many have arrived, `gap` apart on average, or nothing arrives any
+   * more; then no more.
+   */
   async rage(arrivals: Arrivals, count: number, gap: number): Promise<void> {
-    const { below } = this.#options.random;
-    while (arrivals.count < count) {
+    const { random, patience, over } = this.#options;
+    const { below } = random;
+    for (let [seen, inVain] = [-1, 0]; arrivals.count < count && inVain < patience;) {
+      inVain = arrivals.count === seen ? inVain + 1 : 0;
+      seen = arrivals.count;
       await arrivals.reach(Math.min(count, arrivals.count + 1 + below(2 * gap)), 2);
       if (below(2) > 0) await sleep(below(30)); // Else the proxy is not even done with this one.
-      const [name, strike] = this.#troubles[below(this.#troubles.length)] ?? ['', () => {}];
-      this.struck[name] = (this.struck[name] ?? 0) + 1;
-      await strike();
+      await this.#strike();
     }
     this.#forwarder.passes = (_towards, piece) => piece;
+    over?.();
   }
 
   /**
@@ -105,6 +117,13 @@ export class Storm {
   get figures(): Record<string, number> {
     const troubles = Object.values(this.struck).reduce((sum, times) => sum + times, 0);
     return { troubles, ...this.struck, 'drains died at work': this.diedAtWork };
+  }
+
+  async #strike(): Promise<void> {
+    if (this.#deck.length === 0) this.#deck = Object.keys(this.#troubles);
+    const [name = ''] = this.#deck.splice(this.#options.random.below(this.#deck.length), 1);
+    this.struck[name] = (this.struck[name] ?? 0) + 1;
+    await this.#troubles[name]?.();
   }
 
   #ownTroubles(): Troubles {
