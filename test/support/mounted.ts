@@ -6,7 +6,8 @@ export type Inside = (file: string, ...args: string[]) => [string, string[]];
 
 /**
  * Mounts a file system of its own, in memory, on a folder, as root; `options` are those of tmpfs. Only
- * what runs `inside` sees it: it belongs to a process of the test and goes with it, however that ends.
+ * what runs `inside` sees it: it belongs to a process of the test and goes with it, and what runs inside is
+ * killed, however the test ends.
  */
 export async function mounted(t: TestContext, folder: string, options = ''): Promise<Inside> {
   // Where the root is no mount point (in a chroot) it cannot be made private, and need not be.
@@ -28,6 +29,8 @@ export async function mounted(t: TestContext, folder: string, options = ''): Pro
   await keeper.says(/^mounted$/m);
   return (file, ...words) => [
     'nsenter',
-    ['-m', '-r', '-w', '-t', `${keeper.child.pid}`, '--', file, ...words],
+    ['-m', '-r', '-w', '-t', `${keeper.child.pid}`, '--', ...DIES_WITH_TEST, file, ...words],
   ];
 }
+
+const DIES_WITH_TEST = ['setpriv', '--pdeathsig', 'KILL'];

@@ -12,6 +12,9 @@ const machine = {
   postfix: () => POSTFIX !== undefined || 'it needs Postfix (Debian: postfix, see .ci/run)',
   cc: () => exists('/usr/bin/cc') || 'it needs a C compiler (Debian: gcc, libc6-dev)',
   faketime: () => FAKETIME.some(exists) || 'it needs libfaketime (Debian: libfaketime)',
+  xfs: () =>
+    ['/usr/sbin/mkfs.xfs', '/dev/loop-control'].every(exists) ||
+    'it needs mkfs.xfs and loop devices (Debian: xfsprogs)',
   openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
   nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
   python3: () => exists('/usr/bin/python3') || 'it needs python3',

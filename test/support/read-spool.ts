@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 
@@ -32,10 +33,11 @@ export function readSpool(folder: string): Spooled[] {
       }
       const recipients = db.prepare<[number], Spooled['recipients'][number]>(RECIPIENTS);
       const parts = db.prepare<[number], Buffer>(PARTS).pluck();
-      return messages.map(({ seq, size, ...message }) => {
+      return messages.map(({ seq, size, digest, ...message }) => {
         const body = parts.all(seq);
         const bytes = body.length === 0 ? null : Buffer.concat(body);
         if (bytes) assert.equal(size, bytes.length);
+        if (bytes) assert.deepEqual(createHash('sha256').update(bytes).digest(), digest);
         return { ...message, recipients: recipients.all(seq), bytes };
       });
     })();
@@ -44,9 +46,9 @@ export function readSpool(folder: string): Spooled[] {
   }
 }
 
-type Row = Omit<Spooled, 'recipients' | 'bytes'> & { seq: number; size: number };
+type Row = Omit<Spooled, 'recipients' | 'bytes'> & { seq: number; size: number; digest: Buffer };
 
-const MESSAGES = `SELECT seq, id, exim_id AS eximId, state, CAST(sender AS TEXT) AS sender, size
+const MESSAGES = `SELECT seq, id, exim_id AS eximId, state, CAST(sender AS TEXT) AS sender, size, digest
   FROM message ORDER BY seq`;
 const PARTS = 'SELECT bytes FROM body WHERE message = ? ORDER BY part';
 const COUNTERS = 'SELECT name, messages FROM counter';
