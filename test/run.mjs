@@ -12,7 +12,7 @@ const wanted = long || first === undefined ? more : [first, ...more];
 const ofPackages = wanted.includes('test/package/');
 const timeoutMs = long ? 14_400_000 : ofPackages ? 1_200_000 : 600_000;
 
-const files = readdirSync('test', { recursive: true })
+const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .map((name) => `test/${name}`)
   .filter((name) => name.endsWith('.test.ts'))
   .filter((name) =>

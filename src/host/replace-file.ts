@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   fchmodSync,
   fchownSync,
   fsyncSync,
@@ -22,6 +23,7 @@ export function replaceFile(file: string, content: string | Buffer | undefined):
   rmSync(temporary, { force: true });
   if (content === undefined) {
     rmSync(file, { force: true });
+    if (existsSync(dirname(file))) syncFolder(dirname(file));
     return;
   }
   const found = statSync(file, { throwIfNoEntry: false });

@@ -36,6 +36,7 @@ export function runCommandWith(
   const { status, stdout, stderr, error } = spawnSync(file, args, {
     encoding: 'utf8',
     timeout: limits.commandMs,
+    killSignal: 'SIGKILL', // exim-pipe and its launcher do not hear SIGTERM.
     input,
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
     cwd: '/',

@@ -30,7 +30,7 @@ const programs: Record<string, string[]> = {
     ...native,
     'package.json',
   ],
-  'appengine-mailer-proxy': ['appengine-mailer.mjs', ...native, 'package.json'],
+  'appengine-mailer-proxy': ['appengine-mailer.mjs', 'copy-keys', ...native, 'package.json'],
 };
 
 /** The host kit's .deb, in bytes. */

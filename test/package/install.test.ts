@@ -46,6 +46,7 @@ for (const { title, ...installation } of cases) {
 
       const { code, output } = await machine.try('appengine-mailer check');
       assert.equal(code, 0, output);
+      assert.equal(await machine.sh('exim4 -bP auto_thaw'), 'auto_thaw = 15m\n');
       for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
         assert.match(await machine.sh(`systemctl show -P StatusText ${unit}`), /\w/);
         const security = await machine.sh(
@@ -54,6 +55,9 @@ for (const { title, ...installation } of cases) {
         const exposure = Number(/([\d.]+) (?:OK|MEDIUM|UNSAFE)/.exec(security)?.[1]);
         assert.ok(exposure <= 1.2, security);
       }
+
+      await machine.sh('apt-get -qq -y remove appengine-mailer appengine-mailer-proxy');
+      assert.doesNotMatch(await machine.sh('exim4 -bt you@remote.example'), /appengine_mailer/);
     },
   );
 }

@@ -39,7 +39,7 @@ void test(
     assert.equal((await machine.try('ls /etc/exim4/conf.d/router/190_appengine-mailer')).code, 2);
     await stream.more(5);
     await machine.sh(`${INSTALL} ${original}`);
-    await machine.sh('appengine-mailer exim enable');
+    await machine.sh('appengine-mailer exim status');
     await stream.more(5);
 
     await machine.sh(`${APT} purge appengine-mailer`);
@@ -54,7 +54,7 @@ void test(
     await stream.more(5);
     await machine.sh('debconf-set-selections', { input: ANSWERS });
     await machine.sh(`${INSTALL} ${original}`);
-    await machine.sh('appengine-mailer exim enable');
+    await machine.sh('appengine-mailer exim status');
     await stream.more(5);
 
     await stream.stop();
@@ -93,3 +93,63 @@ void test(
     t.diagnostic(`${await stream.account()} messages`);
   },
 );
+
+const ENVDIR = '/etc/envdir';
+
+void test(
+  'files win over what debconf remembers: edits stay, what was removed stays away, a new secret is private',
+  needs('machines'),
+  async (t) => {
+    const machine = await installedMachine(t);
+    const higher = machine.put(higherVersion(builtPackages().host, scratch(t)), 'higher.deb');
+    const url = 'https://edited.example/';
+    await machine.sh(
+      `echo ${url} >${ENVDIR}/GMAIL_PROXY_URL; echo edited >${ENVDIR}/GMAIL_SECRET_KEY`,
+    );
+    await machine.sh('DEBIAN_FRONTEND=noninteractive dpkg-reconfigure appengine-mailer');
+    assert.equal(
+      await machine.sh(`cat ${ENVDIR}/GMAIL_PROXY_URL ${ENVDIR}/GMAIL_SECRET_KEY`),
+      `${url}\nedited\n`,
+    );
+
+    await machine.sh(`rm ${ENVDIR}/GMAIL_PROXY_URL`);
+    await machine.sh(`${INSTALL} ${higher}`);
+    assert.equal((await machine.try(`test -e ${ENVDIR}/GMAIL_PROXY_URL`)).code, 1);
+
+    await machine.sh(`chmod 644 ${ENVDIR}/GMAIL_SECRET_KEY`);
+    await machine.sh('debconf-set-selections', { input: ANSWERS });
+    await machine.sh('DEBIAN_FRONTEND=noninteractive dpkg-reconfigure appengine-mailer');
+    assert.equal(await machine.sh(`stat -c %a ${ENVDIR}/GMAIL_SECRET_KEY`), '600\n');
+  },
+);
+
+void test(
+  'purge removes an empty spool, and keeps one with mail in it, also when it came after the look',
+  needs('machines'),
+  async (t) => {
+    const machine = await installedMachine(t);
+    const original = machine.put(builtPackages().host);
+    const spool = '/var/spool/appengine-mailer';
+    await machine.sh(`${APT} remove appengine-mailer`);
+    await machine.sh(`${APT} purge appengine-mailer`);
+    assert.equal((await machine.try(`test -e ${spool}`)).code, 1);
+
+    await machine.sh('debconf-set-selections', { input: ANSWERS });
+    await machine.sh(`${INSTALL} ${original}`);
+    await machine.sh(`${APT} remove appengine-mailer`);
+    await machine.until(`touch ${spool}/spool.db; test ${spool}/spool.db -nt ${LOOK}`);
+    await machine.sh(`${APT} purge appengine-mailer`);
+    await machine.sh(`test -e ${spool}/spool.db`);
+
+    await machine.sh('debconf-set-selections', { input: ANSWERS });
+    await machine.sh(`${INSTALL} ${original}; systemctl stop appengine-mailer-proxy`);
+    await machine.sh('sendmail you@remote.example', { input: 'Subject: kept\n\nx\n' });
+    await machine.until('appengine-mailer queue --json | grep -q queued');
+    const said = await machine.sh(`${APT} purge appengine-mailer`);
+    assert.match(said, /mail stays in the queue, and nothing sends it now: accepted \d+, queued 1/);
+    await machine.sh(`test -e ${spool}/spool.db`);
+  },
+);
+
+/** What prerm leaves when it found the spool empty. */
+const LOOK = '/var/lib/appengine-mailer/spool-is-empty';

@@ -23,15 +23,13 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   };
 
   const ids: string[] = [];
-  let loaded = true;
+  const end = new AbortController();
   const load = (async () => {
-    while (loaded) {
+    while (!end.signal.aborted) {
       ids.push(...handIn(road.spool, [{}, {}, {}]));
       await sleep(10);
     }
   })();
-  const sendsMore = (drain: Program) =>
-    drain.says(/> sent \(/, (drain.stderr.match(/> sent \(/g)?.length ?? 0) + 50);
 
   const before = drainWith('old key');
   await sendsMore(before);
@@ -44,7 +42,7 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   writeFileSync(keys, 'new key\n');
   await proxy.says(/read again: 1 key in force/);
   await sendsMore(drain);
-  loaded = false;
+  end.abort();
   await load;
   await drain.says(/> sent \(/, ids.length - (before.stderr.match(/> sent \(/g)?.length ?? 0));
   assert.equal((await drain.stop()).code, 0);
@@ -65,3 +63,8 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   }
   assert.equal(proxy.stderr.match(/refused with/g)?.length, 1, 'the old key, when it was out');
 });
+
+/** Waits until fifty more messages were sent. */
+async function sendsMore(drain: Program): Promise<unknown> {
+  return drain.says(/> sent \(/, (drain.stderr.match(/> sent \(/g)?.length ?? 0) + 50);
+}

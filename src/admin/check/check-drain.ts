@@ -6,19 +6,20 @@ import { fault, notChecked, ok, type Finding } from './finding.ts';
 /** Whether something drains the spool, with the settings of now: systemd's unit, or who else has the lock. */
 export function checkDrain(folder: string): Finding {
   const unit = existsSync('/run/systemd/system') ? showUnit() : undefined;
-  if (unit?.['ActiveState'] === 'active') {
-    const changed = settingsChangedSince(Number(unit['ExecMainStartTimestamp']?.slice(1)));
-    if (changed === undefined) return ok('drain', `${UNIT} is active`);
+  const active = unit?.['ActiveState'] === 'active';
+  const changed = active ? settingsChangedSince(unit['ExecMainStartTimestamp']) : undefined;
+  if (changed !== undefined) {
     const text = `${UNIT} is active, but was started before ${changed} was changed`;
     return fault('drain', text, `systemctl restart ${UNIT}`);
   }
-  const otherwise = unit ? `${UNIT} is ${unit['ActiveState']}` : 'there is no systemd here';
+  const service = unit ? `${UNIT} is ${unit['ActiveState']}` : 'there is no systemd here';
   try {
-    if (drainRuns(folder)) return ok('drain', `a drain is at work (${otherwise})`);
+    if (drainRuns(folder)) return ok('drain', active ? service : `a drain is at work (${service})`);
   } catch (error) {
     return notChecked('drain', (error as Error).message);
   }
-  return fault('drain', `nothing sends what is in ${folder}: ${otherwise}`, remedy(unit));
+  const text = `nothing sends what is in ${folder}: ${service}${active ? ', for another spool' : ''}`;
+  return fault('drain', text, remedy(unit));
 }
 
 const UNIT = 'appengine-mailer.service';
@@ -39,7 +40,8 @@ function showUnit(): Unit {
 }
 
 /** A setting that drain has not read: it reads them when it starts. A replaced file has an old mtime. */
-function settingsChangedSince(seconds: number): string | undefined {
+function settingsChangedSince(start = ''): string | undefined {
+  const seconds = Number(start.slice(1));
   return SETTINGS.find((file) => {
     const { ctimeMs = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {};
     return Math.floor(ctimeMs / 1000) > seconds;
@@ -49,6 +51,9 @@ function settingsChangedSince(seconds: number): string | undefined {
 function remedy(unit: Unit | undefined): string {
   if (!unit) return 'run appengine-mailer drain';
   const { ActiveState, ConditionResult, ConditionTimestamp } = unit;
+  if (ActiveState === 'active') {
+    return 'name the spool in /etc/default/appengine-mailer, which all programs read, and nowhere else';
+  }
   if (ActiveState === 'failed' || ActiveState === 'activating') {
     return `journalctl -u ${UNIT} -n 20 tells why; mend that, then systemctl restart ${UNIT}`;
   }

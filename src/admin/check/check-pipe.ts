@@ -1,4 +1,4 @@
-import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findAccount, runCommandWith } from '../../host/run-command.ts';
@@ -16,7 +16,7 @@ export function checkPipe(): Finding {
     return fault('pipe', `there is no program ${INSTALLED}`, 'install appengine-mailer again');
   }
   const account = process.geteuid?.() === 0 ? findAccount(accountName) : undefined;
-  const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-check-'));
+  const folder = mkdtempSync(join(account ? '/tmp' : tmpdir(), 'appengine-mailer-check-'));
   try {
     if (account) chownSync(folder, account.uid, account.gid);
     const { code, stdout, stderr } = runCommandWith(
@@ -30,7 +30,8 @@ export function checkPipe(): Finding {
     const said = (stdout || stderr).trim();
     return fault('pipe', `${pipe} does not run: ${said}`, remedy(said));
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    // By the account: root could be led elsewhere by what that has put there.
+    runCommandWith({ account }, 'rm', '-rf', folder);
   }
 }
 

@@ -18,7 +18,7 @@ export function unsplitLine(): string | undefined {
 /** Remembers the line as it is now. */
 export function rememberUnsplit(): void {
   if (unsplitLine() !== undefined) return;
-  mkdirSync(dirname(unsplitFile), { recursive: true });
+  mkdirSync(dirname(unsplitFile), { recursive: true, mode: 0o755 });
   replaceFile(unsplitFile, splitLine(etcExim));
 }
 

@@ -12,7 +12,7 @@ export interface Operation {
   /** Ids, or Exim's ids; without any, all messages that the verb is for. */
   names: readonly string[];
   force: boolean;
-  /** Called before a batch is touched; what it throws ends the operation. */
+  /** Called before a batch is touched; what it throws ends the operation. With `after` a batch is one message. */
   before?: ((ids: readonly string[]) => Promise<void>) | undefined;
   /** Called with each message for which the verb is done; says what came of it in the end. */
   after?: ((id: string) => Promise<Result>) | undefined;
@@ -37,7 +37,7 @@ export async function operateAll(
     results.set(result, { count: count + 1, ids });
   };
   const busy: string[] = [];
-  for (const ids of names.length === 0 ? fitting(spool, verb) : [named(spool, names)]) {
+  for (const ids of batches(spool, verb, names, after ? 1 : limits.operatorBatch)) {
     await before?.(ids);
     const batch = spool.transaction(() =>
       ids.map((id) => ({ id, operated: operate(spool, verb, id, Date.now(), force) })),
@@ -76,17 +76,29 @@ export async function whenIdle(
   }
 }
 
-/** Ids of the messages that the verb is for, in batches; what arrives meanwhile is left alone. */
-function* fitting(spool: Spool, verb: Verb): Generator<string[]> {
-  const now = Date.now();
-  let ids: string[] = [];
-  for (const { id } of listMessages(spool, { states: STATES[verb], queuedBefore: now }, now)) {
-    ids.push(id);
-    if (ids.length < limits.operatorBatch) continue;
-    yield ids;
-    ids = [];
+/** The ids of an operation, in batches of a size. */
+function* batches(
+  spool: Spool,
+  verb: Verb,
+  names: readonly string[],
+  size: number,
+): Generator<string[]> {
+  let batch: string[] = [];
+  for (const id of names.length === 0 ? fitting(spool, verb) : named(spool, names)) {
+    batch.push(id);
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
   }
-  yield ids;
+  if (batch.length > 0) yield batch;
+}
+
+/** Ids of the messages that the verb is for; what arrives meanwhile is left alone. */
+function* fitting(spool: Spool, verb: Verb): Generator<string> {
+  const now = Date.now();
+  for (const { id } of listMessages(spool, { states: STATES[verb], queuedBefore: now }, now)) {
+    yield id;
+  }
 }
 
 /** Ids of the messages that an operator named; a name that is none stays, and is reported missing. */
