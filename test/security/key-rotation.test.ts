@@ -23,28 +23,27 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   };
 
   const ids: string[] = [];
-  const end = new AbortController();
+  const enough = new AbortController();
   const load = (async () => {
-    while (!end.signal.aborted) {
+    while (!enough.signal.aborted) {
       ids.push(...handIn(road.spool, [{}, {}, {}]));
       await sleep(10);
     }
   })();
-
   const before = drainWith('old key');
   await sendsMore(before);
   writeFileSync(keys, 'old key\nnew key\n');
   await proxy.says(/read again: 2 keys in force/);
   await sendsMore(before);
-  const after = before.stop().then(() => drainWith('new key'));
-  const drain = await after;
+  await before.stop();
+  const drain = drainWith('new key');
   await sendsMore(drain);
   writeFileSync(keys, 'new key\n');
   await proxy.says(/read again: 1 key in force/);
   await sendsMore(drain);
-  end.abort();
+  enough.abort();
   await load;
-  await drain.says(/> sent \(/, ids.length - (before.stderr.match(/> sent \(/g)?.length ?? 0));
+  await drain.says(SENT, ids.length - sentBy(before));
   assert.equal((await drain.stop()).code, 0);
 
   assert.equal((await signedPost(road.address, { key: 'old key' })).status, 401, 'it is out');
@@ -64,7 +63,12 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   assert.equal(proxy.stderr.match(/refused with/g)?.length, 1, 'the old key, when it was out');
 });
 
-/** Waits until fifty more messages were sent. */
-async function sendsMore(drain: Program): Promise<unknown> {
-  return drain.says(/> sent \(/, (drain.stderr.match(/> sent \(/g)?.length ?? 0) + 50);
+const SENT = /> sent \(/;
+
+function sentBy(drain: Program): number {
+  return drain.stderr.match(new RegExp(SENT, 'g'))?.length ?? 0;
+}
+
+async function sendsMore(drain: Program): Promise<void> {
+  await drain.says(SENT, sentBy(drain) + 50);
 }
