@@ -54,6 +54,18 @@ for (const { title, ...installation } of cases) {
         );
         const exposure = Number(/([\d.]+) (?:OK|MEDIUM|UNSAFE)/.exec(security)?.[1]);
         assert.ok(exposure <= 1.2, security);
+        // What the kernel says of the process, and not what the unit asks for.
+        const pid = (await machine.sh(`systemctl show -P MainPID ${unit}`)).trim();
+        const process = await machine.sh(`cat /proc/${pid}/status /proc/${pid}/limits`);
+        assert.doesNotMatch(process, /^[UG]id:.*\t0\b/m);
+        for (const said of [
+          /^CapEff:\s+0+$/m,
+          /^NoNewPrivs:\s+1$/m,
+          /^Seccomp:\s+2$/m,
+          /^Max core file size\s+0\s+0/m,
+        ]) {
+          assert.match(process, said);
+        }
       }
 
       await machine.sh('apt-get -qq -y remove appengine-mailer appengine-mailer-proxy');
@@ -91,8 +103,11 @@ void test('the secret stays in root’s files only (law 10)', needs('machines'),
   assert.equal(folder, 'appengine-mailer 700\n');
   const modes = await machine.sh(`stat -c '%U %a' /etc/envdir/GMAIL_SECRET_KEY*`);
   assert.equal(modes, 'root 600\nroot 600\n');
-  const commandLines = await machine.sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'");
-  assert.ok(!commandLines.includes(SECRET));
+  const processes = await machine.sh(
+    "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'",
+  );
+  assert.ok(!processes.includes(SECRET), 'in no argument list or environment');
+  assert.ok(!(await machine.sh('journalctl --no-pager')).includes(SECRET), 'not in the journal');
 });
 
 /** Waits for so many messages in the proxy's folder and returns their bytes. */

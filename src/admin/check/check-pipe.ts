@@ -30,7 +30,7 @@ export function checkPipe(): Finding {
     const said = (stdout || stderr).trim();
     return fault('pipe', `${pipe} does not run: ${said}`, remedy(said));
   } finally {
-    // By the account: root could be led elsewhere by what that has put there.
+    // As the account, whose folder it is: it could lead root elsewhere with a link, at the right moment.
     runCommandWith({ account }, 'rm', '-rf', folder);
   }
 }
