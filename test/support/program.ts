@@ -63,6 +63,26 @@ export class Program {
     });
   }
 
+  /** The lines of standard error from its beginning, as they come, until the program ends. */
+  async *lines(): AsyncGenerator<string> {
+    for (let start = 0; ;) {
+      const end = this.#stderr.indexOf('\n', start);
+      if (end >= 0) {
+        yield this.#stderr.slice(start, end);
+        start = end + 1;
+      } else {
+        const more = new Promise<'more'>((resolve) => {
+          const look = () => {
+            this.#watchers.delete(look);
+            resolve('more');
+          };
+          this.#watchers.add(look);
+        });
+        if ((await Promise.race([more, this.ended])) !== 'more') return;
+      }
+    }
+  }
+
   /** Sends a signal and waits for the end. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
     this.child.kill(signal);

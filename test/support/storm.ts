@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import type { Arrivals } from './arrivals.ts';
-import { clock } from './clock.ts';
+import { clock, setClock } from './clock.ts';
 import { Forwarder } from './forwarder.ts';
 import type { Program } from './program.ts';
 import { readSpool, type Spooled } from './read-spool.ts';
@@ -58,7 +57,7 @@ export class Storm {
   }
 
   static async start(road: Road, options: StormOptions): Promise<Storm> {
-    for (const whose of ['drain', 'proxy'] as const) setClock(road, whose, 0);
+    for (const whose of ['drain', 'proxy'] as const) setClock(clockOf(road, whose), 0);
     const proxy = await startProxy(road, options);
     const forwarder = await Forwarder.open(road.t, `http://${road.address}/`);
     const storm = new Storm(road, options, proxy, forwarder);
@@ -91,7 +90,7 @@ export class Storm {
   async calm(): Promise<Spooled[]> {
     const { spool: folder } = this.road;
     assert.equal((await this.#drain.stop()).code, 0, this.#drain.stderr);
-    setClock(this.road, 'drain', 2);
+    this.#stepClock('drain', 2);
     await this.#startDrain();
     const spool = new Spool(folder, 'operator');
     try {
@@ -108,7 +107,7 @@ export class Storm {
     } finally {
       spool.close();
     }
-    setClock(this.road, 'drain', 0);
+    this.#stepClock('drain', 0);
     await this.road.stats(); // Fails where law 8 is broken, as readSpool does.
     return readSpool(folder);
   }
@@ -161,8 +160,8 @@ export class Storm {
           return passing;
         });
       },
-      'clock of drain stepped': () => setClock(this.road, 'drain', below(3) - 1),
-      'clock of proxy stepped': () => setClock(this.road, 'proxy', below(3) - 1),
+      'clock of drain stepped': () => this.#stepClock('drain', below(3) - 1),
+      'clock of proxy stepped': () => this.#stepClock('proxy', below(3) - 1),
       'second drain': async () => {
         const second = await this.#newDrain().ended;
         assert.equal(second.code, 75, second.stderr);
@@ -177,6 +176,10 @@ export class Storm {
       if (end < piece.length) this.#forwarder.passes = (_towards, all) => all;
       return piece.subarray(0, end);
     };
+  }
+
+  #stepClock(whose: 'drain' | 'proxy', hours: number): void {
+    setClock(clockOf(this.road, whose), hours * 3_600_000);
   }
 
   async #kill(program: Program): Promise<void> {
@@ -209,11 +212,4 @@ async function startProxy(road: Road, { proxyArgs }: StormOptions): Promise<Prog
 
 function clockOf(road: Road, whose: 'drain' | 'proxy'): string {
   return join(road.folder, `clock-of-${whose}`);
-}
-
-/** In hours before or after the true time. Renamed, so that nobody reads half of it. */
-function setClock(road: Road, whose: 'drain' | 'proxy', hours: number): void {
-  const file = clockOf(road, whose);
-  writeFileSync(`${file}.new`, `${hours < 0 ? '-' : '+'}${Math.abs(hours)}h\n`);
-  renameSync(`${file}.new`, file);
 }
