@@ -83,7 +83,7 @@ export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
        WHERE ${collected ? 'notice.sender = :sender AND collected = 1' : 'notice.message = :seq AND notice.kind = :kind'}
          AND status IS NOT NULL
          AND recipient.state = iif(notice.kind = 'failure', 'failed', 'pending')
-       ORDER BY message.seq, notice.kind, position LIMIT :most`,
+       ORDER BY notice.message, notice.kind, position LIMIT :most`,
     )
     .all({
       most: limits.summaryRecipients,

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import Database from 'better-sqlite3';
+import { Ledger } from '../../src/proxy/ledger.ts';
+import { figures, LONG } from '../support/figures.ts';
+import { pagesOf, type Pages } from '../support/pages-of.ts';
+import { plansOf } from '../support/plans-of.ts';
+import { scratch } from '../support/scratch.ts';
+
+const FEW = 1000;
+const MANY = LONG ? 1_000_000 : 50_000;
+const NOW = 1_800_000_000_000;
+
+test('the ledger finds its rows by an index and sorts none (law 11)', async (t) => {
+  const file = join(scratch(t), 'ledger.db');
+  const plans = await plansOf(file, async () => {
+    const ledger = new Ledger(file, NOW);
+    await work(ledger, '1');
+    ledger.prune(NOW);
+    ledger.close();
+  });
+  assert.ok(plans.length > 5);
+  // One row, and the few that a crash left: an index has no others.
+  const few = /^SCAN (?:checked|recipient USING (?:COVERING )?INDEX recipient_begun)$/;
+  for (const { sql, steps } of plans) {
+    const wrong = steps.filter((step) => /^SCAN|TEMP B-TREE/.test(step) && !few.test(step));
+    if (!sql.endsWith('LIMIT 1')) assert.deepEqual(wrong, [], sql);
+  }
+});
+
+test(
+  `law 11: a ledger of ${MANY} costs no more pages than one of ${FEW}, but for the height of its trees`,
+  { timeout: 600_000 },
+  async (t) => {
+    const [few, many] = [await measured(t, FEW), await measured(t, MANY)];
+    figures(t, 'a post in the ledger', {
+      read: few.read,
+      manyRead: many.read,
+      written: few.written,
+      manyWritten: many.written,
+    });
+    assert.ok(few.read > 0 && many.read <= 2 * few.read && many.written <= 2 * few.written);
+  },
+);
+
+async function measured(t: TestContext, rows: number): Promise<Pages> {
+  const file = join(scratch(t), 'ledger.db');
+  new Ledger(file, NOW).close();
+  const db = new Database(file);
+  const numbers = `WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ${rows})`;
+  db.exec(`${numbers} INSERT INTO message
+    SELECT lower(hex(randomblob(16))), randomblob(32), ${NOW} FROM number`);
+  db.exec(`INSERT INTO recipient SELECT id, 'r@example.org', 'sent', '2.0.0', 'ok' FROM message`);
+  db.close();
+  const ledger = new Ledger(file, NOW);
+  const pages = await pagesOf(async () => work(ledger, '7'));
+  ledger.close();
+  return pages;
+}
+
+/** What a post does, and its repeat. */
+async function work(ledger: Ledger, digit: string): Promise<void> {
+  const [id, digest] = [digit.repeat(32), Buffer.alloc(32)];
+  const address = 'r@example.org';
+  await ledger.begin(id, digest, [address], NOW);
+  await ledger.settle(id, [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }], NOW);
+  const kept = await ledger.begin(id, digest, [address], NOW);
+  assert.equal(kept.get(address)?.status, '2.0.0');
+}
