@@ -31,11 +31,12 @@ import { handOver } from '../support/hand-over.ts';
 const NOW = 1_800_000_000_000;
 
 /**
- * A table of one row or a fixed few may be read whole, and the index of what is listed from its
- * beginning, for the first that fits; nothing else may, and nothing may be sorted but the recipients of
+ * A table of one row or a fixed few may be read whole, and the index of what is listed, or of notices, from
+ * its beginning, for the first that fits; nothing else may, and nothing may be sorted but the recipients of
  * one message (the last term of a summary's order).
  */
-const wholeTable = /^SCAN (?!counter$|endpoint$|message USING INDEX message_listed$)/;
+const wholeTable =
+  /^SCAN (?!counter$|endpoint$|message USING INDEX message_listed$|notice USING COVERING INDEX notice_due$)/;
 const sorted = /TEMP B-TREE FOR (?!LAST TERM OF ORDER BY).*ORDER BY/;
 
 const everyState: MessageState[] = ['queued', 'sending', 'held', 'failed', 'sent', 'deleted'];
