@@ -11,7 +11,6 @@ import { random } from '../support/random.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
-
 test(
   'law 5: hours of all hostile answers there are: nothing fails, nothing is charged, less than a request a minute is made',
   { ...needs('faketime'), timeout: 1_800_000 },
