@@ -8,18 +8,14 @@ import { stopSignal } from '../host/stop-signal.ts';
 import { limits } from '../mail/limits.ts';
 import type { Counters } from '../spool/stats.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
-import { connectionOptions } from '../wire/connection-options.ts';
+import { connectionOptions, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
 
 /** Options of drain. */
 export const drainOptions = {
   spool: spoolOption,
   once: { type: 'boolean', default: false, describe: 'Send what is due, then end' },
-  wire: {
-    choices: ['v1', 'v2'] as const,
-    default: 'v2' as const,
-    describe: 'What the proxy speaks: v1 is for a server of 2012',
-  },
+  wire: wireOption,
   'notice-smtp': {
     type: 'string',
     default: '127.0.0.1:25',
@@ -28,7 +24,7 @@ export const drainOptions = {
   },
   'delay-warnings': {
     type: 'string',
-    default: '4h,24h',
+    default: limits.delayWarnings,
     describe: 'Ages of delayed mail at which its sender is warned; none: never',
     requiresArg: true,
   },

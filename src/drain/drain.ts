@@ -150,7 +150,7 @@ class DrainLoop {
       this.#noticeClockStep();
       this.#recordAndClaim();
       this.#notices.turn(Date.now(), { begin: !stop.aborted });
-      if (this.#isTimeToProbe()) void this.#probe();
+      if (this.#probeInMs() <= 0) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
       notify.working(() => statusText(stats(spool), Date.now()));
@@ -271,11 +271,12 @@ class DrainLoop {
     }
   }
 
-  #isTimeToProbe(): boolean {
+  /** In how many milliseconds the endpoint is to be asked; Infinity where it is not. */
+  #probeInMs(): number {
     const { stop, once } = this.#options;
     const { downUntil } = this.#endpoint;
-    if (stop.aborted || once || this.#courier.probing) return false;
-    return downUntil !== undefined && performance.now() >= downUntil;
+    if (stop.aborted || once || this.#courier.probing) return Infinity;
+    return downUntil === undefined ? Infinity : downUntil - performance.now();
   }
 
   async #probe(): Promise<void> {
@@ -320,14 +321,12 @@ class DrainLoop {
     const now = performance.now();
     const notify = this.#options.notify.wantedInMs();
     if (now < this.#spoolRetryAt) return Math.min(this.#spoolRetryAt - now, notify);
-    const { downUntil } = this.#endpoint;
-    const probe = downUntil === undefined || this.#courier.probing ? Infinity : downUntil - now;
     // Without room, what is due waits for a delivery to end, which wakes the loop.
     const claims = this.#room() > 0 && !this.#tooLarge;
     const housekeeping = this.#keepHouseAt - now;
     return Math.min(
       limits.lookMs,
-      probe,
+      this.#probeInMs(),
       housekeeping,
       notify,
       this.#notices.wantedInMs(Date.now()),

@@ -9,7 +9,6 @@ import { outageMs } from '../spool/endpoint.ts';
 import { expiresAt } from '../spool/lifetime.ts';
 import {
   collectNotices,
-  dropCollected,
   dropNotice,
   dueNotice,
   nextNoticeAt,
@@ -89,30 +88,39 @@ export class Notices {
     if (this.#handed) this.#record(this.#handed, now);
     this.#handed = undefined;
     if (begin && performance.now() >= this.#retryAt) this.#next(now);
-    this.#dueAt = nextNoticeAt(this.#spool) ?? Infinity;
+    // Who may not begin has nothing to wake for.
+    this.#dueAt = (begin ? nextNoticeAt(this.#spool) : undefined) ?? Infinity;
   }
 
   #next(now: number): void {
     const spool = this.#spool;
-    for (;;) {
+    const found = spool.transaction(() => this.#find(now));
+    if (!found) return;
+    const { notice, subjects } = found;
+    const bytes = this.#compose(notice, subjects, now);
+    this.#handing = true;
+    void this.#hand(notice, subjects, bytes);
+  }
+
+  /** The next to be handed over. Looks at limits.noticesLook of those that are due: posts must go on. */
+  #find(now: number): Pick<Handed, 'notice' | 'subjects'> | undefined {
+    const spool = this.#spool;
+    for (let look = 0; look < limits.noticesLook; look += 1) {
       const notice = dueNotice(spool, now);
-      if (!notice) return;
+      if (!notice) return undefined;
       const told = toldTimes(spool, notice.sender, now);
       const subjects = noticeSubjects(spool, notice);
       const [oldest] = told;
       if (subjects.length === 0 || !this.#isWanted(notice, subjects)) {
-        drop(spool, notice);
+        dropNotice(spool, notice);
       } else if (oldest !== undefined && told.length >= this.#options.perHour) {
         // Law 9: the rest of what happens in this hour is one report.
-        spool.transaction(() =>
-          collectNotices(spool, notice.sender, oldest + limits.noticesHourMs + 1),
-        );
+        collectNotices(spool, notice, oldest + limits.noticesHourMs + 1);
       } else {
-        this.#handing = true;
-        void this.#hand(notice, subjects, this.#compose(notice, subjects, now));
-        return;
+        return { notice, subjects };
       }
     }
+    return undefined;
   }
 
   async #hand(notice: Notice, subjects: NoticeSubject[], bytes: Buffer): Promise<void> {
@@ -142,7 +150,9 @@ export class Notices {
       spool.transaction(() => noticeTold(spool, notice, subjects, now));
       this.#journal.senderTold(notice.sender, subjects);
     } else {
-      drop(spool, notice);
+      spool.transaction(() => {
+        for (const subject of subjects) dropNotice(spool, subject);
+      });
       this.#journal.noticeRefused(notice.sender, subjects, text);
     }
   }
@@ -167,21 +177,29 @@ export class Notices {
 
   #original(subject: NoticeSubject): { bytes: Buffer; whole: boolean } | undefined {
     const { seq, size } = subject;
-    if (size <= limits.returnedBytes && hasBody(this.#spool, seq)) {
-      return { bytes: Buffer.concat([...readBody(this.#spool, seq, size)]), whole: true };
-    }
-    const bytes = this.#header(subject);
-    return bytes && { bytes, whole: false };
+    const bytes = size <= limits.returnedBytes ? this.#read(seq, size) : undefined;
+    if (bytes) return { bytes, whole: true };
+    const header = this.#header(subject);
+    return header && { bytes: header, whole: false };
   }
 
   #header({ seq, size }: NoticeSubject): Buffer | undefined {
-    if (!hasBody(this.#spool, seq)) return undefined;
-    const [part = Buffer.alloc(0)] = readBody(this.#spool, seq, size);
-    return part.subarray(0, Math.min(headerSize(part), limits.returnedHeaderBytes));
+    const part = this.#read(seq, size, 1);
+    return part?.subarray(0, Math.min(headerSize(part), limits.returnedHeaderBytes));
   }
-}
 
-function drop(spool: Spool, notice: Notice): void {
-  if (notice.collected) dropCollected(spool, notice.sender);
-  else dropNotice(spool, notice);
+  /** The first parts of a message, if it can be had: a report without it is better than none. */
+  #read(seq: number, size: number, parts = Infinity): Buffer | undefined {
+    if (!hasBody(this.#spool, seq)) return undefined;
+    try {
+      const read: Buffer[] = [];
+      for (const part of readBody(this.#spool, seq, size)) {
+        read.push(part);
+        if (read.length === parts) break;
+      }
+      return Buffer.concat(read);
+    } catch {
+      return undefined; // Damaged. That is told where the message is posted.
+    }
+  }
 }

@@ -21,6 +21,11 @@ export function toldOf(messages: readonly ToldMail[]): string[] {
   return messages.flatMap(({ recipients }) => recipients.map(({ address }) => address));
 }
 
+/** What somebody is told, each once. */
+export function kindsOf(messages: readonly ToldMail[]): ToldMail['kind'][] {
+  return [...new Set(messages.map(({ kind }) => kind))];
+}
+
 /** The fields of messages that somebody is told of. */
 export function toldFields(messages: readonly ToldMail[]) {
   return {

@@ -4,6 +4,7 @@ import { statusClass } from '../mail/enhanced-status.ts';
 import { printable } from '../mail/printable.ts';
 import { showDuration } from './duration.ts';
 import {
+  kindsOf,
   mailFields,
   nameOf,
   toldFields,
@@ -160,7 +161,7 @@ export class Journal {
   /** The local mail server has a report or warning for the sender of these messages. */
   senderTold(sender: string, messages: readonly ToldMail[]): void {
     this.#write('notice_sent', {
-      text: `<${sender}> was told of ${addressList(toldOf(messages))}: ${messages[0]?.kind ?? ''}`,
+      text: `<${sender}> was told of ${addressList(toldOf(messages))}: ${kindsOf(messages).join(' and ')}`,
       priority: priority.info,
       fields: toldFields(messages),
     });
@@ -168,11 +169,14 @@ export class Journal {
 
   /** The local mail server does not take a notice: what failed stays failed, and nobody is told. */
   noticeRefused(sender: string, messages: readonly ToldMail[], text: string): void {
+    const becomes = {
+      failure: `what failed can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,
+      delay: 'what is delayed is still tried',
+    };
     this.#write('notice_refused', {
       text:
-        `<${sender}> cannot be told of ${addressList(toldOf(messages))}, since the mail server of ` +
-        `this host does not take the report: ${text}; what failed can be looked at for ` +
-        `${showDuration(limits.failedBodyMs)}, and is deleted then`,
+        `<${sender}> cannot be told of ${addressList(toldOf(messages))}, since the mail server of this host ` +
+        `does not take the report: ${[text, ...kindsOf(messages).map((kind) => becomes[kind])].join('; ')}`,
       priority: priority.warning,
       fields: toldFields(messages),
     });

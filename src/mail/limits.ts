@@ -109,10 +109,12 @@ export const limits = {
   /** `retry` and `release` of a message first posted longer ago than this ask for --force. */
   renewalMs: 25 * DAY,
   /** After how much trouble of its own a message's sender is warned; drain `--delay-warnings`. */
-  delayWarningsMs: [4 * HOUR, 24 * HOUR],
+  delayWarnings: '4h,24h',
   /** Notices a sender gets before one summary tells the rest; drain `--notices-per-hour`. */
   noticesPerHour: 20,
   noticesHourMs: 1 * HOUR,
+  /** Notices that drain looks at in one turn; the next turn goes on. */
+  noticesLook: 100,
   /** Recipients that one summary names; what is more waits for the next. */
   summaryRecipients: 5000,
   /** A report returns a message up to this size, of a larger one its header section, cut to that. */

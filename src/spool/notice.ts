@@ -138,11 +138,6 @@ export function dropNotice(spool: Spool, { seq, kind }: Pick<Notice, 'seq' | 'ki
   spool.sql('DELETE FROM notice WHERE message = ? AND kind = ?').run(seq, kind);
 }
 
-/** Nothing of all that a summary was to tell is owed. */
-export function dropCollected(spool: Spool, sender: string): void {
-  spool.sql('DELETE FROM notice WHERE sender = ? AND collected = 1').run(encodeAddress(sender));
-}
-
 /** The notice, or all that are collected with it, are due later. */
 export function postponeNotice(spool: Spool, notice: Notice, dueAt: number): void {
   const { seq, kind, sender, collected } = notice;
@@ -154,11 +149,15 @@ export function postponeNotice(spool: Spool, notice: Notice, dueAt: number): voi
     .run({ dueAt, ...(collected ? { sender: encodeAddress(sender) } : { seq, kind }) });
 }
 
-/** A summary tells, at `dueAt`, all that the sender is owed. */
-export function collectNotices(spool: Spool, sender: string, dueAt: number): void {
+/** A summary tells, at `dueAt`, of this notice and of all failures that the sender is owed. */
+export function collectNotices(spool: Spool, { seq, sender }: Notice, dueAt: number): void {
+  // Whether a delay is told at all is looked at for each.
   spool
-    .sql('UPDATE notice SET collected = 1, due_at = :dueAt WHERE sender = :sender')
-    .run({ sender: encodeAddress(sender), dueAt });
+    .sql(
+      `UPDATE notice SET collected = 1, due_at = :dueAt
+       WHERE sender = :sender AND (kind = 'failure' OR collected = 1 OR message = :seq)`,
+    )
+    .run({ seq, sender: encodeAddress(sender), dueAt });
 }
 
 function hasFailed(spool: Spool, seq: number): boolean {

@@ -14,7 +14,7 @@ export interface Outcome {
   }[];
   /** Whether the attempt was about this message, and not about the endpoint. */
   charged: boolean;
-  /** How many delay warnings a sender is due by now (limits.delayWarningsMs). */
+  /** How many delay warnings a sender is due by now (drain --delay-warnings). */
   warnings: number;
   /** When the recipients that stay pending are due again. */
   dueAt: number;

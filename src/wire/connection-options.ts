@@ -18,3 +18,10 @@ export const connectionOptions = {
     describe: 'Allow http: to other machines, where anybody on the way can read the mail',
   },
 } as const satisfies Record<string, Options>;
+
+/** The option of what speaks to servers of any age. */
+export const wireOption = {
+  choices: ['v1', 'v2'] as const,
+  default: 'v2' as const,
+  describe: 'What the proxy speaks: v1 is for a server of 2012',
+} as const;

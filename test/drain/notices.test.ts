@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
+import { limits } from '../../src/mail/limits.ts';
 import { handIn, type Mail } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import type { Program } from '../support/program.ts';
@@ -44,6 +45,13 @@ function change(road: Road, sql: string): void {
   const db = new Database(join(road.spool, 'spool.db'));
   db.exec(sql);
   db.close();
+}
+
+function owed(road: Road): unknown {
+  const db = new Database(join(road.spool, 'spool.db'), { readonly: true });
+  const notices: unknown = db.prepare('SELECT count(*) FROM notice').pluck().get();
+  db.close();
+  return notices;
 }
 
 const states = (road: Road) => lookInto(road.spool).messages.map(({ state }) => state);
@@ -250,3 +258,56 @@ for (const [option, value] of [
     assert.match(stderr, new RegExp(value));
   });
 }
+
+/** Makes the text of all messages unreadable, as a damaged disk would. */
+const DAMAGE = "DELETE FROM body WHERE part = 0; INSERT INTO body SELECT seq, 1, x'' FROM message";
+
+test('a message that cannot be read is reported without its text, and stops no other report (law 5)', async (t) => {
+  const { road, smtp, drain } = await stage(t, [{}], refused, { greeting: '421 not now' });
+  await drain('--once').ended;
+  change(road, DAMAGE);
+  handIn(road.spool, [{ sender: 'other@host.example' }]);
+  smtp.script = {};
+  const { code, stderr } = await drain('--once').ended;
+  assert.equal(code, 0, stderr);
+  assert.equal(smtp.messages.length, 2, stderr);
+  assert.match(smtp.messages[0]?.bytes.toString() ?? '', /^Status: 5\.1\.1\r$/m);
+  assert.deepEqual(states(road), ['bounced', 'bounced']);
+});
+
+test('the delay of a list’s mail is not told in a summary either (law 9)', async (t) => {
+  const { road, smtp, proxy, drain } = await stage(
+    t,
+    [{ bytes: 'List-Id: <a.b>\n\nx\n', recipients: ['full@x.example'] }],
+    deferred,
+  );
+  await drain('--once').ended;
+  handIn(road.spool, [{ recipients: ['a@x.example'] }, { recipients: ['b@x.example'] }]);
+  proxy.script = (post) =>
+    proxy.answer(post, (recipient) => (recipient.startsWith('full') ? deferred : refused));
+  change(
+    road,
+    "UPDATE message SET due_at = 0, renewed_at = renewed_at - 18000000 WHERE state = 'queued'",
+  );
+  await drain('--once', '--notices-per-hour', '1').ended;
+  change(road, 'UPDATE told SET at = at - 3600001; UPDATE notice SET due_at = 0');
+  await drain('--once', '--notices-per-hour', '1').ended;
+  const told = smtp.messages.map(({ bytes }) => bytes.toString()).join('');
+  assert.match(told, /a@x\.example/);
+  assert.match(told, /b@x\.example/);
+  assert.doesNotMatch(told, /full@x\.example/);
+});
+
+test('more unwanted warnings than drain looks at in one turn are all worked off', async (t) => {
+  const list = { bytes: 'List-Id: <a.b>\n\nx\n' };
+  const mails = Array.from({ length: 3 * limits.noticesLook }, () => list);
+  const { road, smtp, drain } = await stage(t, mails, deferred);
+  await drain('--once').ended;
+  change(
+    road,
+    `INSERT INTO notice (message, kind, sender) SELECT seq, 'delay', sender FROM message`,
+  );
+  await drain('--once').ended;
+  assert.equal(smtp.messages.length, 0);
+  assert.equal(owed(road), 0);
+});

@@ -10,7 +10,6 @@ import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
 import {
   collectNotices,
-  dropCollected,
   dropNotice,
   dueNotice,
   nextNoticeAt,
@@ -67,14 +66,13 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
         const subject = noticeSubjects(spool, notice)[0];
         postponeNotice(spool, notice, NOW);
         noticeTold(spool, notice, subject ? [subject] : [], NOW);
-        dropCollected(spool, notice.sender);
+        collectNotices(spool, notice, NOW);
         dropNotice(spool, notice);
       }
     }
     dueNotice(spool, NOW);
     nextNoticeAt(spool);
     toldTimes(spool, 's@example.com', NOW);
-    collectNotices(spool, 's@example.com', NOW);
     owesReport(spool, 1);
   },
   hold: (spool, id) => operate(spool, 'hold', id, NOW),

@@ -3,7 +3,7 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
-import { connectionOptions } from '../../wire/connection-options.ts';
+import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
 import { print } from '../print.ts';
 import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
@@ -16,11 +16,7 @@ import { fault, findingText, notChecked, type Finding } from './finding.ts';
 
 const options = {
   spool: spoolOption,
-  wire: {
-    choices: ['v1', 'v2'] as const,
-    default: 'v2' as const,
-    describe: 'What the proxy speaks: v1 is for a server of 2012',
-  },
+  wire: wireOption,
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
