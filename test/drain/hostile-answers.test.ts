@@ -11,6 +11,8 @@ import { random } from '../support/random.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
+const HOUR = 3_600_000;
+
 test(
   'law 5: hours of all hostile answers there are: nothing fails, nothing is charged, less than a request a minute is made',
   { ...needs('faketime'), timeout: 1_800_000 },
@@ -47,5 +49,61 @@ test(
     assert.equal((await drain.stop()).code, 0);
     assert.equal(lookInto(road.spool).counters.sent, ids.length);
     figures(t, 'hostile answers', { requests: enough, hours: Math.round(minutes / 60) });
+  },
+);
+
+test(
+  'law 5: mail that meets every hostile answer is put off for itself, other mail goes on, and only old age ends it',
+  { ...needs('faketime'), timeout: 1_800_000 },
+  async (t) => {
+    const road = new Road(t);
+    const time = new MovedTime(road);
+    const bad = handIn(
+      road.spool,
+      Array.from({ length: 5 }, () => ({ recipients: ['bad@example.org'] })),
+    );
+    const next = hostileDeck(random(t));
+    let refused = 0;
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+      if (!bad.includes(post.id)) return proxy.accept(post);
+      refused += 1;
+      return next().give(post, proxy);
+    });
+    const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...time.env });
+
+    // Somebody else sends something now and then. Each of the others may once make all wait, as asked.
+    const begin = time.now();
+    let good = 0;
+    const othersPass = async () => {
+      const [id] = handIn(road.spool, [{}], { now: time.now() });
+      const from = time.now();
+      await time.passUntil(proxy.received(1, (post) => post.id === id));
+      assert.ok(time.now() - from < (bad.length + 1) * limits.retryAfterMaxMs, drain.stderr);
+      good += 1;
+    };
+    const failed = () =>
+      lookInto(road.spool).messages.filter(
+        ({ id, state }) => bad.includes(id) && state === 'failed',
+      );
+    while (time.now() - begin < (LONG ? 114 : 6) * HOUR) {
+      await othersPass();
+      time.move(HOUR / 4);
+    }
+    time.move(begin + 119 * HOUR - time.now());
+    await othersPass();
+    assert.deepEqual(failed(), [], 'it ended before it was five days old');
+
+    while (failed().length < bad.length && time.now() - begin < 14 * 24 * HOUR) {
+      time.move(HOUR);
+      await othersPass();
+    }
+    const ends = failed().flatMap(({ recipients }) => recipients.map(({ status }) => status));
+    assert.deepEqual(
+      ends,
+      bad.map(() => '5.4.7'),
+    );
+    await drain.says(/<r@example.org> sent/, good);
+    assert.equal(lookInto(road.spool).counters.sent, good);
+    figures(t, 'hostile answers to some mail', { refused, others: good });
   },
 );

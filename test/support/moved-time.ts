@@ -1,5 +1,6 @@
 import { utimesSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { endpointRecord } from '../../src/spool/endpoint.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock, setClock } from './clock.ts';
@@ -20,7 +21,7 @@ export class MovedTime {
 
   constructor({ folder, spool }: Road) {
     this.#file = join(folder, 'time');
-    this.#spool = join(spool, 'spool.db');
+    this.#spool = spool;
     setClock(this.#file, 0);
     this.env = clock({ file: this.#file, monotonic: true });
   }
@@ -34,20 +35,32 @@ export class MovedTime {
     this.aheadMs += ms;
     setClock(this.#file, this.aheadMs);
     const now = new Date();
-    utimesSync(this.#spool, now, now); // A drain that sleeps looks at its clock only when it is woken.
+    utimesSync(join(this.#spool, 'spool.db'), now, now); // A drain that sleeps looks at its clock only when it is woken.
   }
 
   /** Whenever the drain finds the endpoint down, moves on to when it asks again, until `enough`. */
   async pass(drain: Program, enough: () => boolean): Promise<void> {
-    const spool = new Spool(dirname(this.#spool), 'operator');
+    for await (const line of drain.lines()) {
+      if (!/ is down: .* failed, next try /.test(line)) continue;
+      if (enough()) return;
+      this.move(this.#nextMs());
+    }
+    throw new Error(`drain has ended:\n${drain.stderr}`);
+  }
+
+  /** Moves on, to when the endpoint is asked again or a little, as long as nothing comes of the promise. */
+  async passUntil(promise: Promise<unknown>): Promise<void> {
+    const waiting = Symbol('nothing came of it');
+    while ((await Promise.race([promise, sleep(200, waiting)])) === waiting) {
+      this.move(this.#nextMs() || 20_000);
+    }
+  }
+
+  /** How long the drain still leaves the endpoint alone. */
+  #nextMs(): number {
+    const spool = new Spool(this.#spool, 'operator');
     try {
-      for await (const line of drain.lines()) {
-        if (!/ is down: .* failed, next try /.test(line)) continue;
-        if (enough()) return;
-        const { asksAt } = endpointRecord(spool);
-        if (asksAt !== null) this.move(Math.max(0, asksAt - this.now()));
-      }
-      throw new Error(`drain has ended:\n${drain.stderr}`);
+      return Math.max(0, (endpointRecord(spool).asksAt ?? 0) - this.now());
     } finally {
       spool.close();
     }
