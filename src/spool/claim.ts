@@ -94,14 +94,18 @@ function roomFor(size: number): number {
   return Math.min(size, limits.inFlightBytes - PASSING_BYTES);
 }
 
-/** When the next message is due, in milliseconds since 1970; undefined when none is queued. */
+/**
+ * When the next message is due, in milliseconds since 1970; undefined when none is queued. One with a due
+ * time that a clock step put too far ahead is due now, however soon others are.
+ */
 export function nextDueAt(spool: Spool, now: number): number | undefined {
-  const row = spool
-    .sql<{ dueAt: number }>(
-      `SELECT due_at AS dueAt FROM message WHERE state = 'queued' ORDER BY due_at LIMIT 1`,
-    )
-    .get();
-  return row && row.dueAt > now + farthestMs ? now : row?.dueAt;
+  const dueAt = (which: 'min' | 'max') =>
+    spool
+      .sql<{ dueAt: number | null }>(
+        `SELECT ${which}(due_at) AS dueAt FROM message WHERE state = 'queued'`,
+      )
+      .get()?.dueAt ?? undefined;
+  return (dueAt('max') ?? 0) > now + farthestMs ? now : dueAt('min');
 }
 
 /**

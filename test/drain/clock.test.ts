@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { clock } from '../support/clock.ts';
+import type { Verdict } from '../../src/wire/verdicts.ts';
+import { clock, setClock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
+import { random } from '../support/random.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
@@ -65,14 +66,14 @@ test(
     const road = new Road(t);
     const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
     const file = join(road.folder, 'clock');
-    writeFileSync(file, '+0');
+    setClock(file, 0);
     handIn(road.spool, [{}]);
     const env = { GMAIL_PROXY_URL: proxy.url, ...clock({ file }) };
     const drain = road.drain([], env);
     await drain.says(/> sent \(/);
 
     // Handed in just before the step, it is due in ten minutes for a drain that knows only the new time.
-    writeFileSync(file, '-10m');
+    setClock(file, -10 * 60_000);
     handIn(road.spool, [{}]);
     await drain.says(/attempt 1: .*> sent \(/, 2);
     await drain.stop();
@@ -82,7 +83,7 @@ test(
     assert.equal((await road.drain(['--once'], env).ended).code, 0);
     assert.equal(proxy.posts.length, 3);
     handIn(road.spool, [{}]);
-    writeFileSync(file, '-5h');
+    setClock(file, -5 * 3_600_000);
     assert.equal((await road.drain(['--once'], env).ended).code, 0);
     assert.equal(proxy.posts.length, 4);
   },
@@ -102,5 +103,75 @@ test(
     proxy.script = (post, proxy) => proxy.accept(post);
     assert.equal((await road.drain(['--once'], { ...env, ...clock('-2h') }).ended).code, 0);
     assert.equal(lookInto(road.spool).counters.sent, 1);
+  },
+);
+
+test(
+  'law 5: a clock that is stepped by hours, there and back, bounces nothing and keeps nothing waiting',
+  needs('faketime'),
+  async (t) => {
+    const { below } = random(t);
+    const road = new Road(t);
+    const file = join(road.folder, 'clock');
+    setClock(file, 0);
+    const temporarily = (): Omit<Verdict, 'recipient'> => ({ status: '4.2.2', reason: 'full' });
+    const taken = new Set<string>();
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+      if (below(3) > 0) return proxy.answer(post, temporarily);
+      taken.add(post.id);
+      proxy.accept(post);
+    });
+    const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...clock({ file }) });
+    await drain.says(/started/);
+    let queued = 0;
+    for (let step = 1; step <= 30; step += 1) {
+      // More than the longest backoff, so that all that was put off is due, by either rule.
+      const hours = 1 + below(12);
+      setClock(file, (below(2) > 0 ? hours : -hours) * 3_600_000);
+      const [id] = handIn(road.spool, [{}]);
+      queued += 1;
+      await proxy.received(1, (post) => post.id === id);
+    }
+    setClock(file, 24 * 3_600_000);
+    proxy.script = (post, proxy) => {
+      taken.add(post.id);
+      proxy.accept(post);
+    };
+    handIn(road.spool, [{}]);
+    await drain.says(/> sent \(/, queued + 1);
+    assert.equal(taken.size, queued + 1);
+    assert.doesNotMatch(drain.stderr, /given up|refused|is down/);
+    assert.equal(lookInto(road.spool).counters.sent, queued + 1);
+  },
+);
+
+test(
+  'law 5: a machine that is suspended for days in the middle of its posts bounces nothing',
+  needs('faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const file = join(road.folder, 'clock');
+    setClock(file, 0);
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...clock({ file }) });
+    handIn(road.spool, [{}, {}, {}]);
+    await drain.says(/> sent \(/, 3);
+    proxy.script = () => {};
+    const ids = handIn(
+      road.spool,
+      Array.from({ length: 8 }, () => ({})),
+    );
+    const inFlight = await proxy.received(4, ({ id }) => ids.includes(id));
+
+    // Time of day goes on while the machine sleeps, timers do not, and its connections die.
+    drain.child.kill('SIGSTOP');
+    setClock(file, 4 * 86_400_000);
+    for (const { request } of inFlight) request.socket.resetAndDestroy();
+    proxy.script = (post, proxy) => proxy.accept(post);
+    drain.child.kill('SIGCONT');
+
+    await drain.says(/> sent \(/, 11);
+    assert.doesNotMatch(drain.stderr, /given up|refused/);
+    assert.equal(lookInto(road.spool).counters.sent, 11);
   },
 );

@@ -199,8 +199,10 @@ test('a due time further ahead than the longest backoff is due now: the clock wa
   const spool = freshSpool(t);
   fill(spool, 'a', 'b');
   setDue(spool, 'a', NOW + 36 * MINUTE);
-  setDue(spool, 'b', NOW + 36 * MINUTE + 1);
+  setDue(spool, 'b', NOW + 36 * MINUTE);
   assert.equal(nextDueAt(spool, NOW), NOW + 36 * MINUTE);
+  setDue(spool, 'b', NOW + 36 * MINUTE + 1);
+  assert.equal(nextDueAt(spool, NOW), NOW, 'not only when the first is due');
   assert.deepEqual(take(spool, ample, NOW), ['b']);
   setDue(spool, 'a', NOW + 99 * MINUTE);
   assert.equal(nextDueAt(spool, NOW), NOW);

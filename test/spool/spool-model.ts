@@ -59,8 +59,7 @@ export class SpoolModel {
   get nextDueAt(): number | undefined {
     const due = this.messages.flatMap(({ dueAt }) => dueAt ?? []);
     if (due.length === 0) return undefined;
-    const next = Math.min(...due);
-    return next > this.now + FARTHEST_MS ? this.now : next;
+    return Math.max(...due) > this.now + FARTHEST_MS ? this.now : Math.min(...due);
   }
 
   /** The message that has a recipient of a hand-over already. */
