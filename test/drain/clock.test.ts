@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test from 'node:test';
-import type { Verdict } from '../../src/wire/verdicts.ts';
 import { clock, setClock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
@@ -114,10 +113,9 @@ test(
     const road = new Road(t);
     const file = join(road.folder, 'clock');
     setClock(file, 0);
-    const temporarily = (): Omit<Verdict, 'recipient'> => ({ status: '4.2.2', reason: 'full' });
     const taken = new Set<string>();
     const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
-      if (below(3) > 0) return proxy.answer(post, temporarily);
+      if (below(3) > 0) return proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' }));
       taken.add(post.id);
       proxy.accept(post);
     });
