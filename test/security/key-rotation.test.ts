@@ -46,7 +46,9 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   await drain.says(SENT, ids.length - sentBy(before));
   assert.equal((await drain.stop()).code, 0);
 
-  assert.equal((await signedPost(road.address, { key: 'old key' })).status, 401, 'it is out');
+  assert.doesNotMatch(proxy.stderr, /refused with/);
+  const old = await signedPost(road.address, { key: 'old key' });
+  assert.equal(old.status, 401, 'it is out');
   for (const { state, attempts } of lookInto(road.spool).messages) {
     assert.deepEqual([state, attempts], ['sent', 1]);
   }
@@ -60,7 +62,6 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   for (const { stderr } of [before, drain]) {
     assert.doesNotMatch(stderr, /is down|attention|deferred|being sent when drain last died/);
   }
-  assert.equal(proxy.stderr.match(/refused with/g)?.length, 1, 'the old key, when it was out');
 });
 
 const SENT = /> sent \(/;
