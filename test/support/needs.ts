@@ -5,11 +5,17 @@ export const POSTFIX = ['/opt/postfix', ''].find((root) =>
   exists(`${root}/usr/lib/postfix/sbin/master`),
 );
 
+/** Where nullmailer is unpacked. */
+export const NULLMAILER = '/opt/nullmailer';
+
 /** What a machine may lack; the value says where it is seen. */
 const machine = {
   root: () => process.geteuid?.() === 0 || 'it needs root',
   exim4: () => exists('/usr/sbin/exim4') || 'it needs exim4 (Debian: exim4-daemon-light)',
   postfix: () => POSTFIX !== undefined || 'it needs Postfix (Debian: postfix, see .ci/run)',
+  nullmailer: () =>
+    exists(`${NULLMAILER}/usr/sbin/nullmailer-send`) ||
+    'it needs nullmailer (Debian: nullmailer, see .ci/run)',
   cc: () => exists('/usr/bin/cc') || 'it needs a C compiler (Debian: gcc, libc6-dev)',
   faketime: () => FAKETIME.some(exists) || 'it needs libfaketime (Debian: libfaketime)',
   xfs: () =>

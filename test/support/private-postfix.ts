@@ -1,22 +1,12 @@
-import { spawn } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { account } from './account.ts';
 import { certificate } from './certificate.ts';
-import { POSTFIX } from './needs.ts';
-import { Program } from './program.ts';
 import { scratch } from './scratch.ts';
+import { startPostfix } from './start-postfix.ts';
 
 /**
  * A Postfix of the test's own, with STARTTLS, that delivers what is for a@ and b@example.org into
@@ -40,23 +30,7 @@ export class PrivatePostfix {
     const folder = scratch(t);
     chmodSync(folder, 0o711); // Its programs become the account and pass through it.
     const { cert } = await certificate(t, folder);
-    configure(folder);
-    const master = join(POSTFIX ?? '', 'usr/lib/postfix/sbin/master');
-    // A process group of its own: what ends it, ends the programs that it started.
-    const child = spawn(master, ['-c', join(folder, 'etc'), '-d'], {
-      env: { PATH: '/usr/bin:/bin:/usr/sbin', LD_LIBRARY_PATH: libraries },
-      detached: true,
-    });
-    const program = new Program(child);
-    t.after(async () => program.stop());
-    let over = false;
-    void program.ended.then(() => (over = true));
-    // It says so when all of its sockets listen.
-    const log = join(folder, 'log');
-    while (!existsSync(log) || !readFileSync(log, 'utf8').includes('daemon started')) {
-      if (over) throw new Error(`Postfix does not start: ${(await program.ended).stderr}`);
-      await sleep(10);
-    }
+    await startPostfix(t, folder, { main: mainOf(folder), services: SERVICES });
     return new PrivatePostfix(
       folder,
       await listen(t, join(folder, 'queue', 'public', 'smtpd')),
@@ -75,8 +49,6 @@ export class PrivatePostfix {
   }
 }
 
-const libraries = join(POSTFIX ?? '', 'usr/lib/postfix');
-
 /** Postfix cannot choose a free port, so it serves a socket file, and this the port. */
 async function listen(t: TestContext, path: string): Promise<number> {
   const server = createServer((socket) => {
@@ -93,30 +65,9 @@ async function listen(t: TestContext, path: string): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-function configure(folder: string): void {
+function mainOf(folder: string): string {
   const owner = account();
-  for (const name of ['etc', 'data', 'mail', 'queue', 'queue/pid', ...QUEUES]) {
-    mkdirSync(join(folder, name), { mode: 0o755 });
-    const itself = name === 'etc' || name === 'queue' || name === 'queue/pid';
-    if (!itself) chownSync(join(folder, name), owner.uid, owner.gid);
-  }
-  const main = `
-compatibility_level = 3.6
-queue_directory = ${folder}/queue
-data_directory = ${folder}/data
-command_directory = ${POSTFIX}/usr/sbin
-daemon_directory = ${libraries}/sbin
-shlib_directory = ${libraries}
-meta_directory = ${folder}/etc
-import_environment = MAIL_CONFIG LD_LIBRARY_PATH
-maillog_file = ${folder}/log
-maillog_file_prefixes = ${folder}
-mail_owner = ${owner.name}
-setgid_group = games
-myhostname = postfix.example
-mydestination =
-local_recipient_maps =
-alias_maps =
+  return `
 message_size_limit = 1000000
 message_drop_headers =
 smtpd_tls_security_level = may
@@ -129,24 +80,11 @@ virtual_uid_maps = static:${owner.uid}
 virtual_gid_maps = static:${owner.gid}
 virtual_minimum_uid = 1
 `;
-  writeFileSync(join(folder, 'etc', 'main.cf'), main);
-  writeFileSync(join(folder, 'etc', 'master.cf'), SERVICES);
 }
-
-const QUEUES = ['incoming', 'active', 'deferred', 'bounce', 'defer', 'corrupt', 'hold', 'trace']
-  .concat('flush', 'saved', 'maildrop', 'private', 'public')
-  .map((name) => `queue/${name}`);
 
 const SERVICES = `
 smtpd unix n - n - - smtpd
-postlog unix-dgram n - n - 1 postlogd
-cleanup unix n - n - 0 cleanup
 qmgr fifo n - n 300 1 qmgr
-tlsmgr unix - - n 1000 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 `;

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { needs } from '../support/needs.ts';
+import type { Relaying } from './backlog.ts';
+import { memoryMB } from './memory.ts';
+import { pipeCpu } from './pipe-cpu.ts';
+import { drainToDiscard, drainToSmtp } from './relay-drain.ts';
+import { exim } from './relay-exim.ts';
+import { nullmailer } from './relay-nullmailer.ts';
+import { postfix } from './relay-postfix.ts';
+import { scale } from './scale.ts';
+import { wakingMs } from './waking.ts';
+
+// `npm run bench`: the budgets of the product as ratios, measured in one run on one machine.
+
+const BACKLOG = 20_000;
+/** For those that take one message after the other: the rate is the same. */
+const SHORT_BACKLOG = 500;
+
+print('what', 'measured', 'budget', 'holds');
+const rate = async (relaying: Relaying, count: number) => count / (await relaying(count));
+
+const cpu = await pipeCpu();
+print('exim-pipe, CPU for 4 KB, against node -e 0', times(cpu), 'at most 1.25', cpu <= 1.25);
+
+const { skip: lacking } = needs('root', 'postfix', 'exim4', 'nullmailer');
+if (lacking !== false) print('the backlog', lacking, '', false);
+else {
+  const discard = await rate(drainToDiscard, BACKLOG);
+  const smtp = await rate(drainToSmtp, BACKLOG);
+  const byPostfix = await rate(postfix, BACKLOG);
+  const [toDiscard, toSmtp] = [discard / byPostfix, smtp / byPostfix];
+  print(
+    'drain to proxy, against Postfix to smtp-sink',
+    times(toDiscard),
+    'at least 5',
+    toDiscard >= 5,
+  );
+  print('the same, proxy relays to smtp-sink', times(toSmtp), 'at least 1.5', toSmtp >= 1.5);
+  print('the same, against nullmailer', times(smtp / (await rate(nullmailer, SHORT_BACKLOG))));
+  print("the same, against a run of Exim's queue", times(smtp / (await rate(exim, SHORT_BACKLOG))));
+  const perSecond = [discard, smtp, byPostfix].map((each) => Math.round(each)).join(', ');
+  print('(messages a second: to proxy, and relayed, Postfix)', perSecond);
+}
+
+for (const [what, ratio] of Object.entries(await scale())) {
+  print(`1,000,000 queued against 1,000: ${what}`, times(ratio), 'at most 1.10', ratio <= 1.1);
+}
+const ms = await wakingMs();
+print('enqueue to POST, idle queue: median', `${ms.toFixed(1)} ms`, 'under 15 ms', ms < 15);
+const mb = await memoryMB();
+print('RSS of drain, 20 × 25 MB queued', `${Math.round(mb)} MB`, 'under 250 MB', mb < 250);
+
+const [processor] = cpus();
+const memoryGB = Math.round(totalmem() / 1e9);
+const [load = ''] = readFileSync('/proc/loadavg', 'utf8').split(' ', 1);
+console.log(
+  `\n${cpus().length} × ${processor?.model}, ${memoryGB} GB, Linux ${release()}, Node.js ${process.version}; load ${load}`,
+);
+
+function times(ratio: number): string {
+  return `${ratio.toFixed(2)} ×`;
+}
+
+function print(what: string, measured: string, budget = '', holds?: boolean | string): void {
+  const word = typeof holds === 'boolean' ? (holds ? 'yes' : 'NO') : (holds ?? '');
+  console.log([what.padEnd(62), measured.padEnd(18), budget.padEnd(14), word].join(' ').trimEnd());
+}
