@@ -4,12 +4,13 @@ import { hasBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { remember } from './history.ts';
 import { finish } from './record.ts';
+import { returnRuns } from './return-lock.ts';
 import type { MessageState, Spool } from './spool.ts';
 
 /** What an operator may do to a message. `return` has a second half, `returned`. */
 export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return';
 
-/** What came of it. `busy`: it is being sent; `old`: it wants --force; `unfit`: not in this state. */
+/** What came of it. `busy`: it is being sent, or given to Exim; `old`: it wants --force; `unfit`: not in this state. */
 export type Operated = 'done' | 'busy' | 'old' | 'unfit' | 'missing';
 
 interface Subject {
@@ -20,7 +21,7 @@ interface Subject {
 
 /**
  * Applies the verb to one message, in one transaction, and adds it to the message's history. What is
- * being sent is left alone (`busy`): drain alone decides about it.
+ * being sent is left alone (`busy`): drain alone decides about it; so is what is being given to Exim.
  */
 export function operate(
   spool: Spool,
@@ -35,6 +36,7 @@ export function operate(
       .get(id);
     if (!subject) return 'missing';
     if (subject.state === 'sending') return 'busy';
+    if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) return 'busy';
     const operated = verbs[verb](spool, subject, now, force);
     if (operated === 'done') remember(spool, subject.seq, { at: now, what: verb });
     return operated;
@@ -116,13 +118,26 @@ function beginReturn(spool: Spool, subject: Subject): Operated {
   return 'done';
 }
 
-/** Exim has it. Whoever released it meanwhile did not know that. */
+/** Exim has it. */
 function endReturn(spool: Spool, { seq, state }: Subject, now: number): Operated {
   if (!isWaiting(state)) return 'unfit';
   deleteRecipients(spool, seq, ['pending']);
   finish(spool, seq, now);
   return 'done';
 }
+
+/** Whether it is held because some program gives it to Exim in this moment, and does not know how that ends. */
+function isBeingReturned(spool: Spool, { seq, state }: Subject): boolean {
+  if (state !== 'held') return false;
+  const last = spool
+    .sql<{ what: string }>(
+      'SELECT what FROM history WHERE message = ? ORDER BY number DESC LIMIT 1',
+    )
+    .get(seq);
+  return last?.what === 'return' && returnRuns(spool.folder);
+}
+
+const OF_RETURN: ReadonlySet<string> = new Set<Verb | 'returned'>(['return', 'returned']);
 
 function isWaiting(state: MessageState): boolean {
   return state === 'queued' || state === 'held';

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { operate } from '../../src/spool/operate.ts';
+import { Spool } from '../../src/spool/spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { appengineMailer, type Program } from '../support/program.ts';
@@ -156,7 +158,7 @@ test('two returns at once give nothing twice: the second is told to wait (75)', 
   assert.equal(returning.taken().split('MAIL FROM').length, 2);
 });
 
-test('what was released while Exim took it is gone all the same, not sent again', async (t) => {
+test('what is being given to Exim is nobody else’s to release, bounce or delete until Exim has it (law 6)', async (t) => {
   const returning = new Returning(
     t,
     'touch reading; while [ ! -e go ]; do sleep 0.1; done; cat >taken',
@@ -168,8 +170,14 @@ test('what was released while Exim took it is gone all the same, not sent again'
     () => existsSync(join(road.folder, 'reading')),
     () => returns.stderr,
   );
-  assert.equal((await road.queue('release', id)).code, 0);
+  const spool = new Spool(road.spool, 'operator');
+  for (const verb of ['release', 'bounce', 'delete', 'hold', 'retry'] as const) {
+    assert.equal(operate(spool, verb, id, Date.now()), 'busy', verb);
+  }
+  spool.close();
+  const release = road.queue('release', id);
   writeFileSync(join(road.folder, 'go'), '');
   assert.equal((await returns.ended).code, 0);
+  assert.equal((await release).code, 1);
   assert.deepEqual(returning.states, ['deleted']);
 });

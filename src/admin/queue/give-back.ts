@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { encodeAddress } from '../../mail/address.ts';
@@ -12,8 +10,9 @@ import { writeBsmtp } from '../../mail/write-bsmtp.ts';
 import { readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { keep, operate } from '../../spool/operate.ts';
+import { returnLock } from '../../spool/return-lock.ts';
 import type { Spool } from '../../spool/spool.ts';
-import { whenIdle, type Operation, type Result } from './operate-all.ts';
+import type { Operation, Result } from './operate-all.ts';
 
 /** The option of `queue return` that says where Exim is. */
 export const eximOption = {
@@ -33,7 +32,7 @@ export async function giveBack<T>(
   exim: string,
   operation: (steps: Required<Pick<Operation, 'before' | 'after'>>) => Promise<T>,
 ): Promise<T> {
-  const lock = exclusiveLock(join(spool.folder, 'return.lock'));
+  const lock = returnLock(spool.folder);
   if (!lock) {
     throw new Failure(exitCodes.busy, `another \`queue return\` is at work on ${spool.folder}`);
   }
@@ -87,9 +86,7 @@ async function giveToExim(spool: Spool, exim: string, id: string): Promise<Resul
     keep(spool, id, refusal.slice(0, limits.failureChars), Date.now());
     return 'kept';
   }
-  // Only when it was released meanwhile can it be being sent.
-  const deadline = performance.now() + limits.operatorWaitMs;
-  return whenIdle(spool, () => operate(spool, 'returned', id, Date.now()), deadline);
+  return operate(spool, 'returned', id, Date.now());
 }
 
 /** Why Exim did not take a message; undefined when Exim has it. */

@@ -24,7 +24,7 @@ export type Result = Operated | 'kept';
 /** How many messages an operation came to each result with, and the ids of the first of them. */
 export type Results = Map<Result, { count: number; ids: string[] }>;
 
-/** Operates on everything that is not being sent, then on what was, when its outcome is known. */
+/** Operates on everything that is not being sent or given to Exim, then on what was, when its outcome is known. */
 export async function operateAll(
   spool: Spool,
   { verb, names, force, before, after }: Operation,
@@ -57,22 +57,15 @@ export async function operateAll(
   return results;
 }
 
-/** Waits for the outcome of what is being sent; without a drain there is none to wait for. */
-export async function whenIdle(
-  spool: Spool,
-  step: () => Operated,
-  deadline: number,
-): Promise<Operated> {
+/** Waits for the outcome of what is being sent, or given to Exim; without a drain nothing is sent. */
+async function whenIdle(spool: Spool, step: () => Operated, deadline: number): Promise<Operated> {
   for (;;) {
     const operated = step();
     if (operated !== 'busy' || performance.now() > deadline) return operated;
     const lock = drainLock(spool.folder);
-    if (lock) {
-      recoverClaimed(spool, Date.now());
-      lock.release();
-    } else {
-      await sleep(limits.operatorPollMs);
-    }
+    if (lock) recoverClaimed(spool, Date.now());
+    lock?.release();
+    await sleep(limits.operatorPollMs);
   }
 }
 

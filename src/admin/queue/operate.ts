@@ -77,7 +77,7 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
   if (count('busy') > 0) {
     throw new Failure(
       exitCodes.busy,
-      `${count('busy')} being sent for more than ${limits.operatorWaitMs / 1000} s; try again later`,
+      `${count('busy')} being sent, or given to Exim, for more than ${limits.operatorWaitMs / 1000} s; try again later`,
     );
   }
   if (count('kept') > 0) {
