@@ -16,11 +16,11 @@
  *                arrival while it was not posted
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
+ *   warned       how many delay warnings were owed for it since its lifetime began
  *   last_status, last_reason   what the last attempt came to, whoever was to blame
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
  * recipient      address as octets; status and reason of its last verdict
- *   warned       how many delay warnings were owed for it since its lifetime began
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
  *                that fails a recipient, or a delay warning. collected: a summary is to tell it
  * told           when senders were told something, as far as it counts for limits.noticesPerHour
