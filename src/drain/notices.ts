@@ -4,14 +4,16 @@ import type { Journal } from '../host/journal.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
 import { headerSize } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
-import { hasBody, readBody } from '../spool/body.ts';
+import { readBody } from '../spool/body.ts';
 import { outageMs } from '../spool/endpoint.ts';
 import { expiresAt } from '../spool/lifetime.ts';
 import {
-  collectNotices,
+  collectNotice,
+  dropEmptyNotices,
   dropNotice,
-  dueNotice,
+  dueNotices,
   nextNoticeAt,
+  noticeRefused,
   noticeSubjects,
   noticeTold,
   postponeNotice,
@@ -92,35 +94,45 @@ export class Notices {
     this.#dueAt = (begin ? nextNoticeAt(this.#spool) : undefined) ?? Infinity;
   }
 
+  /** Begins the next one. Looks at limits.noticesLook of those that are due: posts must go on. */
   #next(now: number): void {
     const spool = this.#spool;
-    const found = spool.transaction(() => this.#find(now));
-    if (!found) return;
-    const { notice, subjects } = found;
+    const { settle, next } = this.#look(now);
+    if (settle.length > 0) spool.transaction(() => settle.forEach((change) => change()));
+    if (!next) return;
+    const { notice, subjects } = next;
     const bytes = this.#compose(notice, subjects, now);
     this.#handing = true;
     void this.#hand(notice, subjects, bytes);
   }
 
-  /** The next to be handed over. Looks at limits.noticesLook of those that are due: posts must go on. */
-  #find(now: number): Pick<Handed, 'notice' | 'subjects'> | undefined {
+  /**
+   * The next that is to be handed over, and what becomes of those before it. Only reads, since SQLite
+   * rolls a transaction back in which the disk cannot be read.
+   */
+  #look(now: number): { settle: (() => void)[]; next?: Pick<Handed, 'notice' | 'subjects'> } {
     const spool = this.#spool;
-    for (let look = 0; look < limits.noticesLook; look += 1) {
-      const notice = dueNotice(spool, now);
-      if (!notice) return undefined;
+    const settle: (() => void)[] = [];
+    const summaries = new Set<string>();
+    for (const notice of dueNotices(spool, now, limits.noticesLook)) {
+      // What is collected for a sender is settled together.
+      if (notice.collected && summaries.has(notice.sender)) continue;
+      if (notice.collected) summaries.add(notice.sender);
       const told = toldTimes(spool, notice.sender, now);
       const subjects = noticeSubjects(spool, notice);
       const [oldest] = told;
-      if (subjects.length === 0 || !this.#isWanted(notice, subjects)) {
-        dropNotice(spool, notice);
+      if (subjects.length === 0) {
+        settle.push(() => dropEmptyNotices(spool, notice));
+      } else if (!this.#isWanted(notice, subjects)) {
+        settle.push(() => dropNotice(spool, notice));
       } else if (oldest !== undefined && told.length >= this.#options.perHour) {
         // Law 9: the rest of what happens in this hour is one report.
-        collectNotices(spool, notice, oldest + limits.noticesHourMs + 1);
+        settle.push(() => collectNotice(spool, notice, oldest + limits.noticesHourMs + 1));
       } else {
-        return { notice, subjects };
+        return { settle, next: { notice, subjects } };
       }
     }
-    return undefined;
+    return { settle };
   }
 
   async #hand(notice: Notice, subjects: NoticeSubject[], bytes: Buffer): Promise<void> {
@@ -150,14 +162,12 @@ export class Notices {
       spool.transaction(() => noticeTold(spool, notice, subjects, now));
       this.#journal.senderTold(notice.sender, subjects);
     } else {
-      spool.transaction(() => {
-        for (const subject of subjects) dropNotice(spool, subject);
-      });
+      spool.transaction(() => noticeRefused(spool, subjects));
       this.#journal.noticeRefused(notice.sender, subjects, text);
     }
   }
 
-  /** Nobody is warned of the delay of what is sent by programs. */
+  /** Nobody is warned of the delay of what is sent by programs. What is collected was looked at before. */
   #isWanted(notice: Notice, [subject]: readonly NoticeSubject[]): boolean {
     if (notice.kind === 'failure' || notice.collected || !subject) return true;
     const header = this.#header(subject);
@@ -184,22 +194,16 @@ export class Notices {
   }
 
   #header({ seq, size }: NoticeSubject): Buffer | undefined {
-    const part = this.#read(seq, size, 1);
+    const part = this.#read(seq, Math.min(size, limits.bodyPartBytes));
     return part?.subarray(0, Math.min(headerSize(part), limits.returnedHeaderBytes));
   }
 
-  /** The first parts of a message, if it can be had: a report without it is better than none. */
-  #read(seq: number, size: number, parts = Infinity): Buffer | undefined {
-    if (!hasBody(this.#spool, seq)) return undefined;
+  /** The first bytes of a message, if it can be had: a report without it is better than none (law 5). */
+  #read(seq: number, size: number): Buffer | undefined {
     try {
-      const read: Buffer[] = [];
-      for (const part of readBody(this.#spool, seq, size)) {
-        read.push(part);
-        if (read.length === parts) break;
-      }
-      return Buffer.concat(read);
+      return Buffer.concat([...readBody(this.#spool, seq, size)]);
     } catch {
-      return undefined; // Damaged. That is told where the message is posted.
+      return undefined; // Gone, or damaged. That is told where the message is posted.
     }
   }
 }

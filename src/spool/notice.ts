@@ -27,19 +27,21 @@ export interface NoticeSubject {
   recipients: { position: number; address: string; status: string; reason: string }[];
 }
 
-/** The notice that has been due longest; undefined when none is. */
-export function dueNotice(spool: Spool, now: number): Notice | undefined {
+/** The notices that have been due longest, `most` at most. */
+export function dueNotices(spool: Spool, now: number, most: number): Notice[] {
   // A due time further ahead than any notice is put off means that the clock was stepped back.
   spool
     .sql('UPDATE notice SET due_at = :now WHERE due_at > :farthest')
     .run({ now, farthest: now + limits.noticesHourMs });
-  const row = spool
+  return spool
     .sql<Omit<Notice, 'sender' | 'collected'> & { sender: Buffer; collected: number }>(
       `SELECT message AS seq, kind, sender, tries, collected FROM notice
-       WHERE due_at <= ? ORDER BY due_at, message LIMIT 1`,
+       WHERE due_at <= ? ORDER BY due_at, message LIMIT ?`,
     )
-    .get(now);
-  return row && { ...row, sender: decodeAddress(row.sender), collected: row.collected === 1 };
+    .all(now, most)
+    .map(({ sender, collected, ...row }) => {
+      return { ...row, sender: decodeAddress(sender), collected: collected === 1 };
+    });
 }
 
 /** When the next notice is due, in milliseconds since 1970; undefined when none is owed. */
@@ -65,7 +67,6 @@ export function toldTimes(spool: Spool, sender: string, now: number): number[] {
  * limits.summaryRecipients. Empty when there is nothing to be told any more.
  */
 export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
-  const { seq, kind, sender, collected } = notice;
   const rows = spool
     .sql<
       Omit<NoticeSubject, 'recipients'> & {
@@ -80,14 +81,12 @@ export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
          message.outage_ms AS outageMs, position, address, status, reason
        FROM notice JOIN message ON message.seq = notice.message
          JOIN recipient ON recipient.message = message.seq
-       WHERE ${collected ? 'notice.sender = :sender AND collected = 1' : 'notice.message = :seq AND notice.kind = :kind'}
-         AND status IS NOT NULL
-         AND recipient.state = iif(notice.kind = 'failure', 'failed', 'pending')
+       WHERE ${rowsOf(notice)} AND ${IS_TOLD}
        ORDER BY notice.message, notice.kind, position LIMIT :most`,
     )
     .all({
-      most: limits.summaryRecipients,
-      ...(collected ? { sender: encodeAddress(sender) } : { seq, kind }),
+      most: notice.collected ? limits.summaryRecipients : limits.handOverRecipients,
+      ...keyOf(notice),
     });
   const subjects: NoticeSubject[] = [];
   for (const { position, address, status, reason, ...message } of rows) {
@@ -122,9 +121,7 @@ export function noticeTold(
         )
         .run(seq, position);
     }
-    // A recipient may have failed since the report was written: then more is owed.
-    if (kind === 'failure' && hasFailed(spool, seq)) dueAgain(spool, seq);
-    else dropNotice(spool, { seq, kind });
+    owe(spool, seq, kind, 0);
     if (kind === 'failure') finish(spool, seq, now);
     remember(spool, seq, { at: now, what: kind === 'failure' ? 'reported' : 'warned' });
   }
@@ -133,40 +130,68 @@ export function noticeTold(
   spool.sql('DELETE FROM told WHERE at < ?').run(now - limits.noticesHourMs);
 }
 
-/** Nothing is owed: there is nothing to tell, or nobody takes it. What failed stays failed. */
-export function dropNotice(spool: Spool, { seq, kind }: Pick<Notice, 'seq' | 'kind'>): void {
-  spool.sql('DELETE FROM notice WHERE message = ? AND kind = ?').run(seq, kind);
+/** Nobody takes what was to be told of these, and it is owed no more. What failed stays failed. */
+export function noticeRefused(spool: Spool, subjects: readonly NoticeSubject[]): void {
+  for (const { seq, kind, recipients } of subjects) owe(spool, seq, kind, recipients.length);
+}
+
+/** The notice is owed no more, whatever there is to tell. */
+export function dropNotice(spool: Spool, notice: Notice): void {
+  spool.sql(`DELETE FROM notice WHERE ${rowsOf(notice)}`).run(keyOf(notice));
+}
+
+/** Drops the notice, and those collected with it, where there is nothing to be told any more. */
+export function dropEmptyNotices(spool: Spool, notice: Notice): void {
+  spool
+    .sql(
+      `DELETE FROM notice WHERE ${rowsOf(notice)}
+         AND NOT EXISTS (SELECT 1 FROM recipient WHERE recipient.message = notice.message AND ${IS_TOLD})`,
+    )
+    .run(keyOf(notice));
 }
 
 /** The notice, or all that are collected with it, are due later. */
 export function postponeNotice(spool: Spool, notice: Notice, dueAt: number): void {
-  const { seq, kind, sender, collected } = notice;
+  spool
+    .sql(`UPDATE notice SET due_at = :dueAt, tries = tries + 1 WHERE ${rowsOf(notice)}`)
+    .run({ dueAt, ...keyOf(notice) });
+}
+
+/** A summary tells, at `dueAt`, what this notice was to tell; all that is collected is due with it. */
+export function collectNotice(spool: Spool, notice: Notice, dueAt: number): void {
+  spool
+    .sql(`UPDATE notice SET collected = 1, due_at = :dueAt WHERE ${rowsOf(notice)}`)
+    .run({ dueAt, ...keyOf(notice) });
+}
+
+/** Owed no more; but due again when more recipients are failed than `told`: some failed meanwhile. */
+function owe(spool: Spool, seq: number, kind: Notice['kind'], told: number): void {
+  const { failed = 0 } =
+    spool
+      .sql<{ failed: number }>(
+        `SELECT count(*) AS failed FROM recipient WHERE message = ? AND state = 'failed'`,
+      )
+      .get(seq) ?? {};
   spool
     .sql(
-      `UPDATE notice SET due_at = :dueAt, tries = tries + 1 WHERE
-       ${collected ? 'sender = :sender AND collected = 1' : 'message = :seq AND kind = :kind'}`,
+      kind === 'failure' && failed > told
+        ? 'UPDATE notice SET due_at = 0, collected = 0 WHERE message = ? AND kind = ?'
+        : 'DELETE FROM notice WHERE message = ? AND kind = ?',
     )
-    .run({ dueAt, ...(collected ? { sender: encodeAddress(sender) } : { seq, kind }) });
+    .run(seq, kind);
 }
 
-/** A summary tells, at `dueAt`, of this notice and of all failures that the sender is owed. */
-export function collectNotices(spool: Spool, { seq, sender }: Notice, dueAt: number): void {
-  // Whether a delay is told at all is looked at for each.
-  spool
-    .sql(
-      `UPDATE notice SET collected = 1, due_at = :dueAt
-       WHERE sender = :sender AND (kind = 'failure' OR collected = 1 OR message = :seq)`,
-    )
-    .run({ seq, sender: encodeAddress(sender), dueAt });
+/** The rows of a notice: its own, or of all that are collected with it. */
+function rowsOf({ collected }: Notice): string {
+  return collected
+    ? 'notice.sender = :sender AND notice.collected = 1'
+    : 'notice.message = :seq AND notice.kind = :kind';
 }
 
-function hasFailed(spool: Spool, seq: number): boolean {
-  const failed = spool.sql(`SELECT 1 FROM recipient WHERE message = ? AND state = 'failed'`);
-  return failed.get(seq) !== undefined;
+function keyOf({ collected, sender, seq, kind }: Notice): Record<string, unknown> {
+  return collected ? { sender: encodeAddress(sender) } : { seq, kind };
 }
 
-function dueAgain(spool: Spool, seq: number): void {
-  spool
-    .sql(`UPDATE notice SET due_at = 0, collected = 0 WHERE message = ? AND kind = 'failure'`)
-    .run(seq);
-}
+/** Whether a notice tells of a recipient. */
+const IS_TOLD = `recipient.status IS NOT NULL
+  AND recipient.state = iif(notice.kind = 'failure', 'failed', 'pending')`;

@@ -15,7 +15,7 @@ import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
-import { dropNotice, dueNotice, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
+import { dropNotice, dueNotices, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
@@ -159,7 +159,7 @@ const clock = fc
 
 const others = fc.constantFrom(
   command('a sender is told', (model, { spool }) => {
-    const notice = dueNotice(spool, model.now);
+    const [notice] = dueNotices(spool, model.now, 1);
     model.tell();
     if (!notice) return;
     const subjects = noticeSubjects(spool, notice);

@@ -9,10 +9,12 @@ import { historyOf, remember } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
 import {
-  collectNotices,
+  collectNotice,
+  dropEmptyNotices,
   dropNotice,
-  dueNotice,
+  dueNotices,
   nextNoticeAt,
+  noticeRefused,
   noticeSubjects,
   noticeTold,
   owesReport,
@@ -66,11 +68,13 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
         const subject = noticeSubjects(spool, notice)[0];
         postponeNotice(spool, notice, NOW);
         noticeTold(spool, notice, subject ? [subject] : [], NOW);
-        collectNotices(spool, notice, NOW);
+        noticeRefused(spool, subject ? [subject] : []);
+        collectNotice(spool, notice, NOW);
+        dropEmptyNotices(spool, notice);
         dropNotice(spool, notice);
       }
     }
-    dueNotice(spool, NOW);
+    dueNotices(spool, NOW, 1);
     nextNoticeAt(spool);
     toldTimes(spool, 's@example.com', NOW);
     owesReport(spool, 1);
