@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { drain, type DrainOptions, type Ending } from '../../src/drain/drain.ts';
+import { Journal } from '../../src/host/journal.ts';
+import { SdNotify } from '../../src/host/sd-notify.ts';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import type { Spool } from '../../src/spool/spool.ts';
+import { Connection } from '../../src/wire/connection.ts';
+import { freshSpool } from '../support/fresh-spool.ts';
+import { handOver } from '../support/hand-over.ts';
+import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedSmtp } from '../support/scripted-smtp.ts';
+
+/** A drain in the test's own process, whose turns can be counted. */
+class CountedDrain {
+  readonly ending: Promise<Ending>;
+  readonly #stop = new AbortController();
+  #turns = 0;
+
+  constructor(
+    t: TestContext,
+    options: Pick<DrainOptions, 'spool' | 'once' | 'journal'>,
+    { proxy = 'http://127.0.0.1:1/', smtpPort = 1 },
+  ) {
+    this.ending = drain({
+      ...options,
+      connection: new Connection({ url: new URL(proxy), key: Buffer.from('a key') }),
+      wire: 'v2',
+      notify: new SdNotify({}),
+      notices: { server: { host: '127.0.0.1', port: smtpPort }, perHour: 20 },
+      delayWarningsMs: [],
+      stop: this.#stop.signal,
+      progress: () => (this.#turns += 1),
+    });
+    t.after(async () => {
+      this.stop();
+      await this.ending;
+    });
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** How many turns it takes while the event loop takes a hundred with nothing to do. */
+  async turns(): Promise<number> {
+    const before = this.#turns;
+    for (let round = 0; round < 100; round += 1) await pause(1);
+    return this.#turns - before;
+  }
+}
+
+/** As many as news may bring; who waits no time between them takes about a hundred. */
+const FEW = 10;
+
+/** A spool with two messages. */
+function twoQueued(t: TestContext): Spool {
+  const spool = freshSpool(t);
+  for (const eximId of ['first', 'second']) enqueue(spool, handOver({ eximId }), Date.now());
+  return spool;
+}
+
+/** Makes the second message one whose sender is owed a report. */
+const FAIL_SECOND =
+  "UPDATE recipient SET state = 'failed', status = '5.1.1', reason = 'so' WHERE message = 2";
+
+test('a drain that stops and waits for a post takes no turn for a report that it may not begin', async (t) => {
+  const spool = twoQueued(t);
+  const proxy = await ScriptedProxy.start(t, 'a key', () => {});
+  const journal = new Journal(() => {});
+  const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
+  const [post] = (await proxy.received(1)) as [Received];
+  spool.db.exec(FAIL_SECOND);
+  counted.stop();
+  const turns = await counted.turns();
+  assert.ok(turns <= FEW, `${turns}`);
+  proxy.accept(post);
+  assert.equal(await counted.ending, 'stopped');
+});
+
+for (const [how, once, ending] of [
+  ['that stops', false, 'stopped'],
+  ['--once', true, 'unreachable'],
+] as const) {
+  test(`a drain ${how} and waits for a report takes no turn for a probe that it may not begin`, async (t) => {
+    const spool = twoQueued(t);
+    spool.db.exec(FAIL_SECOND);
+    let isDown = () => {};
+    let isHanded = () => {};
+    const both = Promise.all([
+      new Promise<void>((resolve) => (isDown = resolve)),
+      new Promise<void>((resolve) => (isHanded = resolve)),
+    ]);
+    const hang = () => {
+      isHanded();
+      return 'hang';
+    };
+    const smtp = await ScriptedSmtp.start(t, { RCPT: hang });
+    const journal = new Journal(({ text }) => /is down/.test(text) && isDown());
+    const counted = new CountedDrain(t, { spool, once, journal }, { smtpPort: smtp.port });
+    await both;
+
+    // The time until the endpoint is asked again is over.
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => now() + 2000);
+    if (!once) counted.stop();
+    const turns = await counted.turns();
+    assert.ok(turns <= FEW, `${turns}`);
+    for (const socket of smtp.sockets) socket.destroy();
+    assert.equal(await counted.ending, ending);
+  });
+}
