@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
@@ -68,13 +69,15 @@ interface Teller {
 async function teller(t: TestContext, spool: Spool, perHour = 20): Promise<Teller> {
   const smtp = await ScriptedSmtp.start(t);
   const server = { host: '127.0.0.1', port: smtp.port };
-  let done = () => {};
+  const events = new EventEmitter();
   const journal = new Journal(() => {});
   const { signal } = new AbortController();
-  const notices = new Notices(spool, journal, { server, perHour }, signal, () => done());
+  const notices = new Notices(spool, journal, { server, perHour }, signal, () => {
+    events.emit('done');
+  });
   const tell = async (now = NOW) => {
     for (;;) {
-      const handed = new Promise<void>((resolve) => (done = resolve));
+      const handed = once(events, 'done');
       notices.turn(now, { begin: true });
       if (notices.busy) await handed;
       else if (notices.wantedInMs(now) > 0) break;
@@ -175,7 +178,7 @@ test('a failure beyond --notices-per-hour takes no unwanted warning of its messa
   enqueue(spool, handOver({ eximId: 'both', message: fromList, recipients }), NOW);
   verdict(spool, 1, 0, 'failure');
   verdict(spool, 1, 1, 'delay');
-  spool.db.exec(`UPDATE notice SET due_at = 1 WHERE kind = 'delay';
+  spool.db.exec(`UPDATE notice SET due_at = ${NOW + 1} WHERE kind = 'delay';
     INSERT INTO told (sender, at) SELECT sender, ${NOW} FROM message`);
   const { smtp, tell } = await teller(t, spool, 1);
   await tell();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { drain, type DrainOptions, type Ending } from '../../src/drain/drain.ts';
@@ -8,6 +9,7 @@ import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
+import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
@@ -79,32 +81,31 @@ test('a drain that stops and waits for a post takes no turn for a report that it
   assert.equal(await counted.ending, 'stopped');
 });
 
-for (const [how, once, ending] of [
+for (const [how, isOnce, ending] of [
   ['that stops', false, 'stopped'],
   ['--once', true, 'unreachable'],
 ] as const) {
   test(`a drain ${how} and waits for a report takes no turn for a probe that it may not begin`, async (t) => {
     const spool = twoQueued(t);
     spool.db.exec(FAIL_SECOND);
-    let isDown = () => {};
-    let isHanded = () => {};
-    const both = Promise.all([
-      new Promise<void>((resolve) => (isDown = resolve)),
-      new Promise<void>((resolve) => (isHanded = resolve)),
-    ]);
+    const events = new EventEmitter();
+    const both = Promise.all([once(events, 'down'), once(events, 'handed')]);
     const hang = () => {
-      isHanded();
+      events.emit('handed');
       return 'hang';
     };
     const smtp = await ScriptedSmtp.start(t, { RCPT: hang });
-    const journal = new Journal(({ text }) => /is down/.test(text) && isDown());
-    const counted = new CountedDrain(t, { spool, once, journal }, { smtpPort: smtp.port });
+    const journal = new Journal(({ text }) => {
+      if (text.includes('is down')) events.emit('down');
+    });
+    const counted = new CountedDrain(t, { spool, once: isOnce, journal }, { smtpPort: smtp.port });
     await both;
 
     // The time until the endpoint is asked again is over.
     const now = performance.now.bind(performance);
     t.mock.method(performance, 'now', () => now() + 2000);
-    if (!once) counted.stop();
+    if (isOnce) handIn(spool.folder, [{}]);
+    else counted.stop();
     const turns = await counted.turns();
     assert.ok(turns <= FEW, `${turns}`);
     for (const socket of smtp.sockets) socket.destroy();
