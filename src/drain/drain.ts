@@ -308,8 +308,9 @@ class DrainLoop {
   #keepHouseWhenTime(): void {
     const now = performance.now();
     if (now < this.#keepHouseAt) return;
+    this.#keepHouseAt = now + limits.housekeepingMs; // Where it fails, as on damage, mail goes on till then.
     const more = keepHouse(this.#options.spool, Date.now());
-    this.#keepHouseAt = now + (more ? limits.housekeepingStepMs : limits.housekeepingMs);
+    if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
   }
 
   #room(): number {

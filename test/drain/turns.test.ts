@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter, on, once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { drain, type DrainOptions, type Ending } from '../../src/drain/drain.ts';
@@ -112,3 +112,30 @@ for (const [how, isOnce, ending] of [
     assert.equal(await counted.ending, ending);
   });
 }
+
+test('house-keeping that fails is tried again when it is time, and mail goes on (law 5)', async (t) => {
+  const spool = twoQueued(t);
+  // One that is to be forgotten, and cannot be.
+  spool.db.exec(`
+    UPDATE recipient SET state = 'sent', status = '2.0.0', reason = 'so' WHERE message = 1;
+    UPDATE message SET state = 'sent', due_at = NULL, finished_at = 1 WHERE seq = 1;
+    CREATE TRIGGER broken BEFORE DELETE ON message BEGIN SELECT raise(ABORT, 'it is damaged'); END`);
+  const proxy = await ScriptedProxy.start(t, 'a key', (post) => proxy.accept(post));
+  const events = new EventEmitter();
+  const journal = new Journal(({ text }) => events.emit('line', text));
+  const lines = on(events, 'line');
+  const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
+  let troubles = 0;
+  const now = performance.now.bind(performance);
+  for await (const [text] of lines as AsyncIterable<[string]>) {
+    if (text.includes('can be written again')) break;
+    if (!text.includes('it is damaged')) continue;
+    troubles += 1;
+    assert.equal(troubles, 1);
+    // The time until the spool is tried again is over.
+    t.mock.method(performance, 'now', () => now() + 6000);
+    handIn(spool.folder, [{}]);
+  }
+  counted.stop();
+  assert.equal(await counted.ending, 'stopped');
+});
