@@ -17,7 +17,12 @@ const nativeModules = [
 ];
 
 /** Programs that are bundled here; exim-pipe.cjs is of `npm run build`. */
-const programs = ['appengine-mailer', 'gmail', 'migrate-spool'];
+const entryPoints = {
+  'appengine-mailer': 'src/bin/appengine-mailer.ts',
+  gmail: 'src/bin/gmail.ts',
+  'migrate-spool': 'src/bin/migrate-spool.ts',
+  'html-as-text-worker': 'src/proxy/backends/html-as-text-worker.mjs',
+};
 
 /**
  * Fills a folder with what the Debian packages ship of our program: `lib` has one file a program and
@@ -46,7 +51,7 @@ export function prepare(folder: string): Set<string> {
 
 function bundle(outdir: string): Set<string> {
   const { metafile, outputFiles } = buildSync({
-    entryPoints: programs.map((name) => `src/bin/${name}.ts`),
+    entryPoints,
     outdir,
     outExtension: { '.js': '.mjs' },
     bundle: true,
@@ -64,7 +69,8 @@ function bundle(outdir: string): Set<string> {
   mkdirSync(outdir, { recursive: true });
   for (const { path, text } of outputFiles) {
     // The Node.js that the package depends on, not the first of somebody's PATH.
-    writeFileSync(path, text.replace(/^#!.*/, '#!/usr/bin/node'), { mode: 0o755 });
+    const program = text.replace(/^#!.*/, '#!/usr/bin/node');
+    writeFileSync(path, program, { mode: program.startsWith('#!') ? 0o755 : 0o644 });
   }
   const used = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
   return new Set(used.flatMap((file) => packageOf(file) ?? []));

@@ -30,7 +30,7 @@ const locked = Object.entries(lock['packages'] as Record<string, Package>)
 rmSync(join(folder, 'dist'), { recursive: true, force: true });
 cpSync(join(checkout, 'dist'), join(folder, 'dist'), {
   recursive: true,
-  filter: (source) => !source.endsWith('.d.ts'),
+  filter: (source) => !/\.d\.m?ts$/.test(source),
 });
 cpSync(join(checkout, 'LICENSE'), join(folder, 'LICENSE'));
 cpSync(join(checkout, 'src/bin/appengine/app.yaml'), join(folder, 'app.yaml'), { force: false });

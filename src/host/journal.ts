@@ -260,6 +260,15 @@ export class Journal {
     });
   }
 
+  /** A message that a backend cannot read, though it may be in order: it waits. */
+  unreadable(id: string, reason: string): void {
+    this.#write('proxy_unreadable', {
+      text: `${id}: it waits, since the message cannot be taken apart: ${reason}`,
+      priority: priority.warning,
+      fields: { MAIL_ID: id },
+    });
+  }
+
   /** The proxy's answer to a post. */
   verdicts(
     id: string,

@@ -26,4 +26,5 @@ export const messageIds = {
   notices_go_on: 'c3c8baf30512fcfbd6c904606d5f4f9a',
   nobody_told: '1afbe4b2525287c85aca8eb7063e70a8',
   proxy_headers_dropped: 'f0a258e798010084ed7e76fbb778e31e',
+  proxy_unreadable: '290b1f833f4642638283536bf08ac07c',
 } as const;

@@ -195,10 +195,14 @@ export const limits = {
   appengineMarginMs: 5 * SECOND,
   /** Retry-After when a quota is used up: some are by the minute, some by the day. */
   appengineQuotaRetryAfterMs: 5 * MINUTE,
-  /** Parts of a message, nested ones too; the HTML that is made a text, in characters; taking it apart. */
+  /** Parts of a message, nested ones too; taking it apart. */
   mimeParts: 1000,
-  htmlTextChars: 256 * KiB,
   mimeMs: 10 * SECOND,
+  /** HTML that is made a text: characters, elements in elements, time, memory of the thread. */
+  htmlTextChars: 256 * KiB,
+  htmlTextDepth: 256,
+  htmlTextMs: 5 * SECOND,
+  htmlTextHeapMiB: 128,
 
   /** Clock difference that a signature survives (Standard Webhooks). */
   toleranceMs: 300 * SECOND,

@@ -26,11 +26,18 @@ const programs: Record<string, string[]> = {
     'exim-pipe',
     'exim-pipe.cjs',
     'gmail.mjs',
+    'html-as-text-worker.mjs',
     'migrate-spool.mjs',
     ...native,
     'package.json',
   ],
-  'appengine-mailer-proxy': ['appengine-mailer.mjs', 'copy-keys', ...native, 'package.json'],
+  'appengine-mailer-proxy': [
+    'appengine-mailer.mjs',
+    'copy-keys',
+    'html-as-text-worker.mjs',
+    ...native,
+    'package.json',
+  ],
 };
 
 /** The host kit's .deb, in bytes. */

@@ -5,8 +5,10 @@ import test, { type TestContext } from 'node:test';
 import { prepare } from '../../debian/make/prepare.ts';
 import { version } from '../../src/host/version.ts';
 import { drainLock } from '../../src/spool/drain-lock.ts';
-import { inCheckout, run } from '../support/program.ts';
+import { inCheckout, run, start } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
+import { ScriptedApiHost } from '../support/scripted-api-host.ts';
+import { signedPost } from '../support/signed-post.ts';
 
 const message = 'MAIL FROM:<s@example.com>\nRCPT TO:<r@example.org>\nDATA\n\nx\n.\n';
 
@@ -36,6 +38,19 @@ test('the programs run without the checkout: version, help, a message into the q
   const queue = [join(lib, 'appengine-mailer.mjs'), 'queue', '--json', '--spool', spool];
   const listed = await run(t, process.execPath, queue);
   assert.equal((JSON.parse(listed.stdout.toString()) as { exim_id: string }).exim_id, 'abc');
+});
+
+test('the proxy runs without the checkout, and makes a text of HTML for the Mail API', async (t) => {
+  const api = await ScriptedApiHost.start(t);
+  const args = ['proxy', '--listen', '127.0.0.1:0', '--backend', 'appengine'];
+  const proxy = start(t, process.execPath, [join(prepared(t), 'appengine-mailer.mjs'), ...args], {
+    cwd: folder(t),
+    env: { GMAIL_SECRET_KEY: 'key', ...api.environment },
+  });
+  const [, address = ''] = await proxy.says(/proxy listens on (\S+),/);
+  const bytes = 'Content-Type: text/html\n\n<h1>Hello</h1>';
+  assert.equal((await signedPost(address, { key: 'key', bytes })).status, 200);
+  assert.deepEqual(api.calls[0]?.message.TextBody, ['HELLO']);
 });
 
 test('migrate-spool makes the spool what the programs need, and leaves it to a drain at work', async (t) => {

@@ -27,6 +27,13 @@ test("the Mail API is called with the request's own ticket, in v1 and v2", async
   );
 });
 
+test('HTML alone gets a text', async (t) => {
+  const { api, road } = await start(t);
+  const bytes = 'Content-Type: text/html\n\n<h1>Hello</h1>';
+  assert.equal((await signedPost(road.address, { key: road.key, bytes })).status, 200);
+  assert.deepEqual(api.calls[0]?.message.TextBody, ['HELLO']);
+});
+
 test('a sender that the Mail API refuses is replaced for fix_sender and --fix-sender alone', async (t) => {
   const { api, road } = await start(t, '--default-sender', 'us@example.com');
   api.script = ({ message: { Sender } }) =>

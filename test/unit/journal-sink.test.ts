@@ -105,6 +105,7 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   keysTrouble: (journal, text) => journal.keysTrouble(text),
   senderFixed: (journal, text) => journal.senderFixed('ab12', text, text, text),
   headersDropped: (journal, text) => journal.headersDropped('ab12', [text, 'date']),
+  unreadable: (journal, text) => journal.unreadable('ab12', text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),

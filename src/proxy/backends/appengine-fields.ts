@@ -5,7 +5,8 @@ import { limits } from '../../mail/limits.ts';
 import type { Delivery } from '../backend.ts';
 import { attachmentName, isBlocked } from './appengine-file-name.ts';
 import type { MailAttachment, MailMessage } from './appengine-message.ts';
-import { htmlAsText, MimeTooMuch, parseMime, textOf, type MimePart } from './appengine-parts.ts';
+import { MimeTrouble, parseMime, textOf, type MimePart } from './appengine-parts.ts';
+import { htmlAsText } from './html-as-text.ts';
 
 /** The message cannot be said in the Mail API's fields. */
 export class Unsendable extends Error {
@@ -40,23 +41,24 @@ export async function mailFields(
   const text = parts.find(({ type, isAttachment }) => type === 'text/plain' && !isAttachment);
   const html = parts.find(({ type, isAttachment }) => type === 'text/html' && !isAttachment);
   const attached = parts.filter((part) => part !== text && part !== html);
-  const htmlBody = html && textOf(html);
+  const htmlBody = html && (await textOf(html));
   const replyTo = addresses('reply-to').map(showAddress).join(', ');
   const message = {
     sender: senderOf(addresses('from'), sender),
     replyTo: replyTo === '' ? undefined : replyTo,
     ...recipientFields(recipients, addresses('to'), addresses('cc')),
     subject: oneLine(subject),
-    textBody: text ? textOf(text) : htmlBody === undefined ? '' : await htmlAsText(htmlBody),
+    textBody: text ? await textOf(text) : htmlBody ? await htmlAsText(htmlBody, giveUp) : '',
     htmlBody,
-    attachments: attached.map(attachment),
+    attachments: await Promise.all(attached.map(attachment)),
     headers: fields.flatMap(({ name, value }): [string, string][] => {
       const canonical = PASSED.get(name);
-      return canonical === undefined ? [] : [[canonical, oneLine(value)]];
+      const shown = oneLine(value);
+      return canonical === undefined || shown === '' ? [] : [[canonical, shown]];
     }),
   };
   const dropped = fields.map(({ name }) => name).filter((name) => !isSaid(name));
-  return { message, dropped: [...new Set(dropped)] };
+  return { message, dropped: [...new Set(dropped.map((name) => name || 'a line without a name'))] };
 }
 
 /**
@@ -73,7 +75,7 @@ async function readMime(
     .map(({ name, value }) => `${name}: ${value}\n`);
   const message = Buffer.concat([Buffer.from(`${lines.join('')}\n`), body]);
   const parsed = await parseMime(message, giveUp).catch((error: unknown) => {
-    if (error instanceof MimeTooMuch) throw new Unsendable(statuses.badContent, error.message);
+    if (error instanceof MimeTrouble) throw new Unsendable(statuses.badContent, error.message);
     throw error;
   });
   // A multipart without parts: its body is not lost.
@@ -128,17 +130,17 @@ function showAddress({ name, address = '' }: EmailAddress): string {
   return `${atoms ? shown : `"${shown.replace(/["\\]/g, String.raw`\$&`)}"`} <${address}>`;
 }
 
-function attachment(part: MimePart, index: number): MailAttachment {
+async function attachment(part: MimePart, index: number): Promise<MailAttachment> {
   const fileName = attachmentName(part, index + 1);
   if (isBlocked(fileName)) {
     const reason = `Google won't let us send an attachment named '${fileName}'`;
     throw new Unsendable(statuses.badContent, reason);
   }
   // The charset of a text that is no file cannot be said.
-  const isText = part.type.startsWith('text/') && !part.isAttachment;
+  const isText = part.type.startsWith('text/') && !part.isAttachment && !part.fileName;
   return {
     fileName,
-    data: isText ? Buffer.from(textOf(part)) : part.content,
+    data: isText ? Buffer.from(await textOf(part)) : part.content,
     contentId: part.contentId && `<${oneLine(part.contentId).replace(/^<|>$/g, '')}>`,
   };
 }

@@ -22,7 +22,9 @@ export function mailOutcome(answer: ApiAnswer): MailOutcome {
   if (answer.kind === 'http') {
     const reason = `App Engine's API host answered HTTP ${code}`;
     if (code === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
-    return code === 504 ? { kind: 'unknown', reason } : { kind: 'unavailable', reason };
+    // A gateway in between may have passed the call on.
+    const isGateway = code === 502 || code === 504;
+    return { kind: isGateway ? 'unknown' : 'unavailable', reason };
   }
   const [name = `${answer.kind} ${code}`, effect = 'deferred'] =
     (answer.kind === 'rpc error' ? RPC_ERRORS : APPLICATION_ERRORS)[code] ?? [];

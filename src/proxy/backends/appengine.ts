@@ -47,6 +47,7 @@ export function appengineBackend(api: ApiHost, journal: Journal): Backend {
     } catch (error) {
       if (error instanceof Unsendable) return all(error.status, error.message);
       const why = tooLong.aborted ? `not within ${limits.mimeMs / 1000} s` : String(error);
+      journal.unreadable(id, why);
       return all(statuses.trouble, `the message cannot be taken apart: ${why}`);
     }
     const { message, dropped } = fields;

@@ -177,6 +177,50 @@ const corpus: [title: string, message: Buffer, fields: Partial<MailMessage>][] =
     },
   ],
   [
+    'inline text files with names keep their octets',
+    octets(
+      ...multipart('mixed', 'b', text, [
+        'Content-Type: text/x-diff; charset=iso-8859-1; name=caf.patch',
+        'Content-Disposition: inline; filename=caf.patch',
+        '',
+        '-caf\xe9\rx',
+      ]),
+    ),
+    {
+      textBody: 'Hello',
+      attachments: [attached('caf.patch', Buffer.from('-caf\xe9\rx', 'latin1'))],
+    },
+  ],
+  [
+    'octets with the name of a text before the body are no body',
+    octets(
+      ...multipart(
+        'mixed',
+        'b',
+        ['Content-Type: application/octet-stream; name=log.txt', '', 'a log'],
+        text,
+      ),
+    ),
+    { textBody: 'Hello', attachments: [attached('log.txt', 'a log')] },
+  ],
+  [
+    'parts whose Content-Type is empty: a text, or a file where it has a name',
+    octets(
+      ...multipart(
+        'mixed',
+        'b',
+        ['Content-Type: ;', 'Content-Disposition: inline; filename=x.dat', '', 'data'],
+        ['Content-Type:', '', 'Hello'],
+      ),
+    ),
+    { textBody: 'Hello', attachments: [attached('x.dat', 'data')] },
+  ],
+  [
+    'a type in capitals',
+    octets(...multipart('ALTERNATIVE', 'b', ['Content-Type: TEXT/PLAIN', '', 'Hello'], html)),
+    { textBody: 'Hello', htmlBody: '<p>Hello</p>' },
+  ],
+  [
     'nested message/rfc822, inline and named',
     octets(
       ...multipart(
@@ -228,6 +272,56 @@ const corpus: [title: string, message: Buffer, fields: Partial<MailMessage>][] =
     ),
     { textBody: 'café', htmlBody: 'café' },
   ],
+  [
+    'a byte order mark of UTF-8',
+    octets('Content-Type: text/plain; charset=utf-8', '', '\xef\xbb\xbfa'),
+    { textBody: 'a\n' },
+  ],
+  [
+    'mostly UTF-8: one bad octet costs one character',
+    octets('Content-Type: text/plain; charset=utf-8', '', 'caf\xc3\xa9 \xe9 \xe2\x82\xac'),
+    { textBody: 'café \ufffd €\n' },
+  ],
+  [
+    'windows-1252, and latin-1 and no charset that are in truth windows-1252',
+    octets(
+      ...multipart(
+        'mixed',
+        'b',
+        ['Content-Type: text/plain; charset=windows-1252', '', '\x93a\x94'],
+        ['Content-Type: text/html; charset=iso-8859-1', '', '\x80'],
+        ['Content-Type: text/plain', '', '\x96'],
+      ),
+    ),
+    { textBody: '“a”', htmlBody: '€', attachments: [attached('attachment-1.txt', '–')] },
+  ],
+  [
+    'UTF-16 with a byte order mark, either way',
+    octets(
+      ...multipart(
+        'alternative',
+        'b',
+        ['Content-Type: text/plain; charset=utf-16', '', '\xff\xfea\0'],
+        ['Content-Type: text/html; charset=utf-16', '', '\xfe\xff\0a'],
+      ),
+    ),
+    { textBody: 'a', htmlBody: 'a' },
+  ],
+  ...(
+    [
+      ['CP850', '\x82', 'é'],
+      ['Shift_JIS', '\x82\xb1\x82\xf1', 'こん'],
+      ['EUC-JP', '\xa4\xb3', 'こ'],
+      ['iso-2022-jp-ms', '\x1b$B$3\x1b(B', 'こ'],
+      ['GB2312', '\xc4\xe3', '你'],
+      ['koi8-r', '\xc1', 'а'],
+      ['ANSI_X3.4-1968', '\xc3\xa9', 'é'],
+    ] as const
+  ).map(([charset, written, read]): (typeof corpus)[number] => [
+    charset,
+    octets(`Content-Type: text/plain; charset=${charset}`, '', written),
+    { textBody: `${read}\n` },
+  ]),
   [
     'a charset that nobody knows',
     octets('Content-Type: text/plain; charset=x-klingon', '', 'caf\xc3\xa9'),

@@ -63,6 +63,7 @@ const corpus: [title: string, header: string[], fields: Partial<MailMessage>][] 
       ],
     },
   ],
+  ['a header without a value', ['References:', 'In-Reply-To: \t '], {}],
   [
     'a bare CR in a header',
     ['References: <1@x>\rBcc: x'],
@@ -120,15 +121,27 @@ test('header fields without a place are named once each; what the fields say is 
     'Bcc',
     'To',
   ];
-  const { dropped } = await fieldsOf(octets(...names.map((name) => `${name}: x`), '', 'x'));
-  assert.deepEqual(dropped, ['date', 'x-a', 'message-id']);
+  const lines = [...names.map((name) => `${name}: x`), ': x', 'no field'];
+  const { dropped } = await fieldsOf(octets(...lines, '', 'x'));
+  assert.deepEqual(dropped, ['date', 'x-a', 'message-id', 'a line without a name']);
 });
 
 test('1,000 header fields are read as few are', async () => {
-  const fields = Array.from({ length: 1000 }, (_, number) => `X-${number}: y`);
-  const { message, dropped } = await fieldsOf(octets(...fields, 'Subject: last', '', 'x'));
-  assert.equal(message.subject, 'last');
-  assert.equal(dropped.length, 1000);
+  const names = Array.from({ length: 1000 }, (_, number) => `x-${number}`);
+  const message = octets(...names.map((name) => `${name}: y`), 'Subject: last', '', 'x');
+  await assertFields(message, { subject: 'last', textBody: 'x\n' });
+  assert.deepEqual((await fieldsOf(message)).dropped, names);
+});
+
+/** What Google's documentation of the Mail API lists. */
+const blocked =
+  'ade adp bat chm cmd com cpl exe hta ins isp jse lib mde msc msp mst pif scr sct shb sys vb vbe vbs vxd wsc wsf wsh';
+
+test('attachments with any of the extensions that Google blocks are refused', async () => {
+  for (const extension of blocked.split(' ')) {
+    const part = [`Content-Disposition: attachment; filename="x.${extension}"`, '', 'x'];
+    await assert.rejects(fieldsOf(octets(...multipart('mixed', 'b', part))), Unsendable, extension);
+  }
 });
 
 for (const name of ['x.exe', 'X.ExE', 'a.txt.vbs', 'x.exe. .', 'x.scr', 'dir/x.com', '.bat']) {

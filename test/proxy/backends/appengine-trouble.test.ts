@@ -98,6 +98,7 @@ const unknown: [title: string, reply: ApiReply][] = [
   ['RESPONSE_TOO_LARGE', rpcError(9)],
   ['CANCELLED', rpcError(10)],
   ['DEADLINE_EXCEEDED', rpcError(12)],
+  ['HTTP 502', { status: 502 }],
   ['HTTP 504', { status: 504 }],
   ['a lost answer', 'cut'],
   ['an answer that is no protobuf', Buffer.from('<html>')],

@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { htmlAsText } from '../../../src/proxy/backends/html-as-text.ts';
+
+const never = new AbortController().signal;
+/** Costs html-to-text tens of seconds: each quotation marks all lines of those in it. */
+const quotations = '<blockquote>'.repeat(250) + '<p>a</p>'.repeat(32_000);
+
+test('HTML becomes a text', async () => {
+  assert.equal(await htmlAsText('<h1>Café</h1><ul><li>a<li>b</ul>', never), 'CAFÉ\n\n * a\n * b');
+});
+
+test('while HTML is made a text, the program does other work (law 5)', async () => {
+  const giveUp = new AbortController();
+  const text = htmlAsText(quotations, giveUp.signal);
+  setTimeout(() => giveUp.abort(), 10);
+  await assert.rejects(text, { name: 'AbortError' });
+});
+
+test('HTML that takes too long has no text', async (t) => {
+  t.mock.method(AbortSignal, 'timeout', () => AbortSignal.abort());
+  assert.equal(await htmlAsText(quotations, never), '');
+});
