@@ -44,12 +44,17 @@ export class DatabaseUnusable extends Error {
 export function openDatabase(file: string, format: Format): Database.Database {
   if (format.create) makeFile(file);
   else ownFile(file);
+  const before = inode(file);
   const db = connect(file);
   try {
     db.pragma('foreign_keys = ON');
     // Cannot be switched on later; must come before anything is written to a new file.
     if (format.create) db.pragma('auto_vacuum = INCREMENTAL');
     whileBusy(() => db.pragma('journal_mode = WAL'));
+    // From now on it is locked against being replaced; before, rebuildDatabase may have done so.
+    if (inode(file) !== before) {
+      throw new DatabaseUnusable(`the ${format.name} ${file} was just replaced: try again`);
+    }
     db.pragma('synchronous = FULL');
     db.pragma(`journal_size_limit = ${limits.walBytes}`);
     whileBusy(() => adopt(db, file, format));
@@ -119,16 +124,10 @@ function ownFile(file: string): Stats | undefined {
 
 function adopt(db: Database.Database, file: string, format: Format): void {
   const latest = format.migrations.length;
-  const version = () => Number(db.pragma('user_version', { simple: true }));
-  if (version() === latest) return;
+  if (schemaOf(db) === latest) return;
   const bring = db.transaction(() => {
-    const found = version();
-    if (found > latest) {
-      throw new DatabaseUnusable(
-        `the ${format.name} ${file} has schema ${found} and this program knows schemas up to ` +
-          `${latest}: it was written by a newer appengine-mailer; install that version or a later one`,
-      );
-    }
+    requireKnown(db, file, format);
+    const found = schemaOf(db);
     if (found === 0 ? !format.create : found < latest && !format.migrate) {
       throw new DatabaseUnusable(
         `the ${format.name} ${file} has schema ${found} and this program needs ${latest}: ` +
@@ -139,6 +138,24 @@ function adopt(db: Database.Database, file: string, format: Format): void {
     db.pragma(`user_version = ${latest}`);
   });
   bring.immediate();
+}
+
+/** Throws DatabaseUnusable for a file that a newer version wrote. */
+export function requireKnown(db: Database.Database, file: string, format: Format): void {
+  const [found, latest] = [schemaOf(db), format.migrations.length];
+  if (found <= latest) return;
+  throw new DatabaseUnusable(
+    `the ${format.name} ${file} has schema ${found} and this program knows schemas up to ` +
+      `${latest}: it was written by a newer appengine-mailer; install that version or a later one`,
+  );
+}
+
+function schemaOf(db: Database.Database): number {
+  return Number(db.pragma('user_version', { simple: true }));
+}
+
+function inode(file: string): number | undefined {
+  return statSync(file, { throwIfNoEntry: false })?.ino;
 }
 
 /**

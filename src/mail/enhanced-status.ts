@@ -17,6 +17,8 @@ export const statuses = {
   unknown: '4.4.2',
   /** The proxy or the message cannot be dealt with at present. */
   trouble: '4.3.0',
+  /** The spool has lost a part of it: it is set aside. */
+  damaged: '4.6.0',
   /** The proxy cannot be reached. */
   unreached: '4.4.1',
   /** More recipients than one post may have. */

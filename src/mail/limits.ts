@@ -33,6 +33,8 @@ export const limits = {
   namedMessages: 10,
   /** Header fields that it names. */
   namedHeaders: 20,
+  /** Faults that SQLite's own check of a database names. */
+  namedFaults: 20,
   /** Fields in a form of HTTP v1: no client sends more than three. */
   formFields: 100,
   /** The headers of a part of such a form in multipart. */
@@ -87,6 +89,8 @@ export const limits = {
   /** How long drain waits before it tries again to work on a spool that failed: doubling, and at most. */
   spoolRetryMs: 5 * SECOND,
   spoolRetryMaxMs: 60 * SECOND,
+  /** How soon after a repair drain has a spool repaired that is damaged again. */
+  repairEveryMs: 10 * MINUTE,
   /** A step of the wall clock against the monotonic one that is more than the two drifting apart. */
   clockStepMs: 1 * SECOND,
 

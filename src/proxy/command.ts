@@ -17,6 +17,7 @@ import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
 import { smtpBackend } from './backends/smtp.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
+import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
@@ -192,6 +193,9 @@ function orFailure<T>(file: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    throw new Failure(exitCodes.configuration, `cannot use ${file}: ${(error as Error).message}`);
+    throw new Failure(
+      exitCodes.configuration,
+      `cannot use ${file}: ${ledgerFault(file, error as Error)}`,
+    );
   }
 }

@@ -52,14 +52,14 @@ export class Ledger {
     addresses: readonly string[],
     now: number,
   ): Promise<Map<string, Kept>> {
-    const { seen, find, begin } = this.#statements;
+    const { seen, find, begin, doubt } = this.#statements;
     const sent = await this.#commit(() => {
       if (!seen.get(id, digest, now)?.digest.equals(digest)) return undefined;
       const sent = new Map<string, Kept>();
       for (const address of addresses) {
         const kept = find.get(id, address);
         if (kept) sent.set(address, kept);
-        else begin.run(id, address);
+        else if (begin.run(id, address).changes > 0) doubt.run({ id, address, now });
       }
       return sent;
     });
@@ -92,9 +92,12 @@ export class Ledger {
   /** Deletes a bounded number of what is older than 30 days; returns whether there is more. */
   prune(now: number): boolean {
     const before = now - limits.historyMs;
-    const { forgetOld, unlistOld } = this.#statements;
+    const { forgetOld, unlistOld, closeGaps } = this.#statements;
     const deleted = this.#db.transaction(
-      () => forgetOld.run(before).changes + unlistOld.run(before).changes,
+      () =>
+        forgetOld.run(before).changes +
+        unlistOld.run(before).changes +
+        closeGaps.run(before).changes,
     )();
     return deleted >= limits.purgeRows;
   }
@@ -146,7 +149,8 @@ function prepare(db: Database) {
     /** Notes the message and gives the digest that it had first. */
     seen: db.prepare<unknown[], { digest: Buffer }>(
       `INSERT INTO message (id, digest, at) VALUES (?, ?, ?)
-       ON CONFLICT DO UPDATE SET at = excluded.at RETURNING digest`,
+       ON CONFLICT DO UPDATE SET at = excluded.at,
+         digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest`,
     ),
     find: db.prepare<unknown[], Kept>(
       `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
@@ -158,6 +162,13 @@ function prepare(db: Database) {
     ),
     forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
     list: db.prepare(`INSERT INTO unknown (message, address, at, reason) VALUES (?, ?, ?, ?)`),
+    /** Lists as unknown what may be among what a damaged ledger has lost. */
+    doubt: db.prepare(
+      `INSERT INTO unknown (message, address, at, reason)
+       SELECT :id, :address, :now, 'the ledger was damaged, and may have known that it was sent'
+       WHERE EXISTS (SELECT 1 FROM gap WHERE :id BETWEEN low AND high)
+         AND NOT EXISTS (SELECT 1 FROM unknown WHERE message = :id AND address = :address)`,
+    ),
     listBegun: db.prepare(
       `INSERT INTO unknown (message, address, at, reason)
        SELECT message, address, ?, 'the proxy ended before the backend answered'
@@ -166,6 +177,7 @@ function prepare(db: Database) {
     forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
     any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
     touch: db.prepare(`UPDATE checked SET times = times + 1`),
+    closeGaps: db.prepare('DELETE FROM gap WHERE at < ?'),
     forgetOld: db.prepare(
       `DELETE FROM message WHERE id IN
          (SELECT id FROM message WHERE at < ? ORDER BY at LIMIT ${limits.purgeRows})`,
@@ -178,14 +190,17 @@ function prepare(db: Database) {
 }
 
 /**
- * message    a message that was posted: SHA-256 of its bytes, and when it was last posted
+ * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros for a digest
+ *            that is lost, and then the next post's counts
  * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
  *            What was refused or put off has no row: it is tried anew when it is posted anew
  * unknown    recipients of which it cannot be known whether they were sent
+ * gap        between which ids a damaged ledger has lost recipients, and when that was found: whether one of
+ *            these was sent cannot be known
  * checked    one row, written to find out whether the ledger can be written
  * Times are milliseconds since 1970 UTC.
  */
-const migrations: readonly string[] = [
+export const migrations: readonly string[] = [
   `
 CREATE TABLE message (
   id TEXT PRIMARY KEY,
@@ -214,5 +229,8 @@ CREATE INDEX unknown_at ON unknown (at);
 
 CREATE TABLE checked (times INTEGER NOT NULL) STRICT;
 INSERT INTO checked VALUES (0);
+`,
+  `
+CREATE TABLE gap (low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 `,
 ];

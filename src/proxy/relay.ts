@@ -14,6 +14,7 @@ import {
   type Rights,
 } from './backend.ts';
 import { backendTimeMs } from './backend-time.ts';
+import { ledgerFault } from './ledger-fault.ts';
 import { DigestConflict, type Ledger, type Settled } from './ledger.ts';
 
 /** Nothing can be sent on now; the whole post is to come again later. */
@@ -213,7 +214,7 @@ export class Relay {
 
   #ledgerFailed(error: Error): never {
     if (error instanceof DigestConflict) throw error;
-    const text = `the ledger cannot be written: ${error.message}`;
+    const text = `the ledger cannot be written: ${ledgerFault(this.#ledger.file, error)}`;
     this.#journal.proxyTrouble(text);
     throw new RelayUnavailable(text);
   }

@@ -1,11 +1,12 @@
+import { createHash } from 'node:crypto';
 import { DatabaseUnusable } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import type { Spool } from './spool.ts';
 
 /**
  * The bytes of a message, part by part, as often as they are iterated; they are read from the spool as
- * they are wanted, so that a large message is never whole in memory. Throws while iterating when parts
- * are missing.
+ * they are wanted, so that a large message is never whole in memory. Throws while iterating, at the end at
+ * the latest, when they are not those that were stored.
  */
 export function readBody(spool: Spool, seq: number, size: number): Iterable<Buffer> {
   return { [Symbol.iterator]: () => readParts(spool, seq, size) };
@@ -30,6 +31,7 @@ export function deleteBody(spool: Spool, seq: number): void {
 }
 
 function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> {
+  const hash = createHash('sha256');
   let read = 0;
   for (let part = 0; part === 0 || read < size; part += 1) {
     const row = spool
@@ -37,7 +39,14 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
       .get(seq, part);
     if (!row) throw new DatabaseUnusable(`the spool has lost part ${part} of the message's bytes`);
     read += row.bytes.length;
+    hash.update(row.bytes);
     yield row.bytes;
+  }
+  const message = spool
+    .sql<{ digest: Buffer }>('SELECT digest FROM message WHERE seq = ?')
+    .get(seq);
+  if (!message?.digest.equals(hash.digest())) {
+    throw new DatabaseUnusable('the spool has other bytes of the message than Exim wrote');
   }
 }
 

@@ -24,7 +24,7 @@
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
  *                that fails a recipient, or a delay warning. collected: a summary is to tell it
  * told           when senders were told something, as far as it counts for limits.noticesPerHour
- * counter        law 8, kept by triggers, so that it outlives the rows
+ * counter        law 8, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at
  * history        what happened to a message, numbered; see history.ts
@@ -156,5 +156,8 @@ CREATE TABLE history (
 ) STRICT, WITHOUT ROWID;
 
 ALTER TABLE endpoint ADD COLUMN asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL);
+`,
+  `
+INSERT INTO counter (name) VALUES ('damaged');
 `,
 ];

@@ -2,7 +2,7 @@ import { endpointRecord, type EndpointRecord } from './endpoint.ts';
 import type { MessageState, Spool } from './spool.ts';
 
 /** Law 8: accepted is the sum of all the others. */
-export type Counters = Record<'accepted' | MessageState, number>;
+export type Counters = Record<'accepted' | MessageState | 'damaged', number>;
 
 export interface Stats {
   counters: Counters;

@@ -1,8 +1,20 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { fsckRemedy } from '../host/fsck-remedy.ts';
+import { isDamage } from '../host/rebuild-database.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
+
+/** The spool is not as SQLite wrote it. */
+export class SpoolDamaged extends Failure {
+  readonly fault: string;
+
+  constructor(folder: string, fault: string) {
+    super(exitCodes.spool, `the spool ${folder} cannot be used: ${fault}. To do: ${fsckRemedy}`);
+    this.fault = fault;
+  }
+}
 
 /** The option that all commands on a spool share. */
 export const spoolOption = {
@@ -22,17 +34,37 @@ export async function withSpool<T>(
   access: Access,
   command: (spool: Spool) => Promise<T>,
 ): Promise<T> {
-  try {
-    const lock = access === 'drain' ? drainLock(folder, limits.lockMs) : undefined;
-    if (access === 'drain' && !lock) {
-      throw new Failure(exitCodes.busy, `another drain is at work on ${folder}`);
-    }
+  const open = async () => {
     const spool = new Spool(folder, access);
     try {
       return await command(spool);
     } finally {
       spool.close();
-      lock?.release();
+    }
+  };
+  if (access === 'drain') {
+    return withDrainLock(folder, `another drain is at work on ${folder}`, open);
+  }
+  try {
+    return await open();
+  } catch (error) {
+    throw error instanceof Error ? failureOf(error, folder) : error;
+  }
+}
+
+/** Runs a command that has the drain lock of the spool; `busy` is what to say when a drain has it. */
+export async function withDrainLock<T>(
+  folder: string,
+  busy: string,
+  command: () => Promise<T>,
+): Promise<T> {
+  try {
+    const lock = drainLock(folder, limits.lockMs);
+    if (!lock) throw new Failure(exitCodes.busy, busy);
+    try {
+      return await command();
+    } finally {
+      lock.release();
     }
   } catch (error) {
     throw error instanceof Error ? failureOf(error, folder) : error;
@@ -46,7 +78,7 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   const ofSpool = name === 'SqliteError' || name === 'DatabaseUnusable' || 'syscall' in error;
   if (error instanceof Failure || (!ofSpool && existsSync(file))) return error;
   // SQLite says only that it cannot open or write a file; the system says why.
-  if (deniedBy(folder) === 'EROFS') {
+  if (code === 'EROFS' || deniedBy(folder) === 'EROFS') {
     return new Failure(
       exitCodes.spool,
       `the spool ${folder} is on a file system that is read-only here: see whether its disk has failed (dmesg); ` +
@@ -66,6 +98,7 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
       `the spool ${folder} is busy: another program writes to it all the time; try again`,
     );
   }
+  if (isDamage(error)) return new SpoolDamaged(folder, message);
   return new Failure(
     exitCodes.spool,
     name === 'DatabaseUnusable' || existsSync(file)

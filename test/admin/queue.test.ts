@@ -142,6 +142,7 @@ test('stats: the nouns of law 8, adding up; --max-age answers 1 when a message w
     held: 1,
     failed: 0,
     sent: 0,
+    damaged: 0,
     bounced: 0,
     deleted: 1,
     proxy_down_since: null,

@@ -102,7 +102,7 @@ export class Road {
     const { stdout } = await this.queue('stats', '--json');
     const stats = JSON.parse(stdout.toString()) as Record<string, number>;
     const states = ['queued', 'sending', 'held', 'failed', 'sent', 'bounced', 'deleted'];
-    const sum = states.reduce((total, state) => total + (stats[state] ?? NaN), 0);
+    const sum = [...states, 'damaged'].reduce((total, state) => total + (stats[state] ?? NaN), 0);
     if (sum !== stats['accepted']) throw new Error(`law 8 is broken: ${stdout.toString()}`);
     return stats;
   }

@@ -55,7 +55,14 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   proxy: { files: ['wire', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
   admin: {
-    files: ['spool', 'wire', 'host', 'mail', /^(?:drain|proxy|client)\/command\.ts$/],
+    files: [
+      'spool',
+      'wire',
+      'host',
+      'mail',
+      /^(?:drain|proxy|client)\/command\.ts$/,
+      /^proxy\/rebuild-ledger\.ts$/,
+    ],
     modules: ANY,
   },
   bin: { files: [ANY], modules: ANY },

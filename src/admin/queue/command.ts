@@ -1,5 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { explainCommand } from './explain.ts';
+import { fsckCommand } from './fsck.ts';
 import { listCommand } from './list.ts';
 import { operateCommands } from './operate.ts';
 import { showCommand } from './show.ts';
@@ -16,6 +17,7 @@ export const queueCommand: CommandModule = {
       .command(showCommand)
       .command(explainCommand)
       .command(statsCommand)
+      .command(fsckCommand)
       .demandCommand(0, 1);
   },
   handler: () => {},

@@ -1,4 +1,5 @@
 import { showDuration } from '../../host/duration.ts';
+import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
@@ -97,7 +98,7 @@ function sending({ drainRuns }: Facts): Explanation {
     : { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
 }
 
-function held({ history }: Facts): Explanation {
+function held({ history, message }: Facts): Explanation {
   const last = history.findLast(({ what }) => ['hold', 'return', 'kept'].includes(what));
   const next = 'nothing, until an operator releases, returns, bounces or deletes it';
   if (last?.what === 'kept') {
@@ -111,6 +112,9 @@ function held({ history }: Facts): Explanation {
     const why =
       'it is being returned to Exim; or that was cut off, and Exim has it or not: its log knows the recipients';
     return { why, next, nextAt: null };
+  }
+  if (message.lastStatus === statuses.damaged) {
+    return { why: `it is damaged: ${message.lastReason}`, next, nextAt: null };
   }
   return { why: 'an operator holds it', next, nextAt: null };
 }

@@ -1,3 +1,4 @@
+import { unlessDamaged } from '../../host/rebuild-database.ts';
 import { limits } from '../../mail/limits.ts';
 import { headerValues, parseHeaders } from '../../mail/headers.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
@@ -7,9 +8,10 @@ import type { Spool } from '../../spool/spool.ts';
 /** The subject of a message as it is written there, unfolded; null without one or without its bytes. */
 export function subjectOf(spool: Spool, { seq, size }: Listed): string | null {
   if (!hasBody(spool, seq)) return null;
-  for (const part of readBody(spool, seq, size)) {
-    const header = part.subarray(0, limits.headerBytes);
-    return headerValues(header, parseHeaders(header), 'subject')[0] ?? null;
-  }
-  return null;
+  const part = unlessDamaged(() => {
+    const [first] = readBody(spool, seq, size);
+    return first;
+  });
+  const header = part?.subarray(0, limits.headerBytes);
+  return (header && headerValues(header, parseHeaders(header), 'subject')[0]) ?? null;
 }

@@ -1,0 +1,118 @@
+import { existsSync } from 'node:fs';
+import type { CommandModule } from 'yargs';
+import { environmentOptions } from '../../host/environment-options.ts';
+import { exclusiveLock } from '../../host/exclusive-lock.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
+import { printable } from '../../mail/printable.ts';
+import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
+import { inspectSpool } from '../../spool/inspect-spool.ts';
+import { rebuildSpool, type Damaged } from '../../spool/rebuild-spool.ts';
+import { spoolFile } from '../../spool/spool.ts';
+import { spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
+import { print } from '../print.ts';
+
+interface Arguments {
+  spool: string;
+  ledger: string | undefined;
+  check: boolean;
+}
+
+/** `appengine-mailer queue fsck`: says what is wrong with the spool, and repairs it. */
+export const fsckCommand: CommandModule<object, Arguments> = {
+  command: 'fsck',
+  describe: 'Find what is damaged in the spool and repair the rest',
+  builder: (yargs) =>
+    yargs
+      .options(environmentOptions({ spool: spoolOption }))
+      .option('check', {
+        type: 'boolean',
+        default: false,
+        describe: 'Only look, which also works beside the service',
+      })
+      .option('ledger', {
+        type: 'string',
+        describe: 'Repair this ledger of a proxy, and no spool',
+        requiresArg: true,
+      }),
+  handler: async ({ spool, check, ledger }) => {
+    if (ledger !== undefined && check) {
+      throw new Failure(exitCodes.usage, '--check is for a spool, and --ledger names a ledger');
+    }
+    if (ledger !== undefined) return repairLedger(ledger);
+    return check ? look(spool) : repair(spool);
+  },
+};
+
+async function look(folder: string): Promise<void> {
+  const faults = await withSpool(folder, 'operator', async ({ db }) => {
+    db.exec('BEGIN'); // Damage may end it.
+    return inspectSpool(db);
+  });
+  await report(faults);
+  if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}\n`);
+  throw new Failure(exitCodes.no, `the spool ${folder} is damaged; nothing was changed`);
+}
+
+async function repair(folder: string): Promise<void> {
+  // The lock's file is for drain to make.
+  if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
+  const busy = `a drain is at work on ${folder}: systemctl stop appengine-mailer`;
+  const { faults, kept, damaged, unnamed, notes } = await withDrainLock(folder, busy, async () =>
+    rebuildSpool(folder, Date.now()),
+  );
+  if (kept === undefined) return print(`nothing is wrong with the spool ${folder}\n`);
+  await report([...faults, ...notes, ...damaged.map(lost)]);
+  if (unnamed > 0) await report([`lost without a trace but their number: ${unnamed} messages`]);
+  throw new Failure(
+    exitCodes.no,
+    `the spool ${folder} was damaged and is repaired; ${damaged.length + unnamed} messages are ` +
+      `lost; the damaged file is ${kept}`,
+  );
+}
+
+async function repairLedger(file: string): Promise<void> {
+  if (!existsSync(file)) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
+  const lock = exclusiveLock(`${file}.lock`);
+  if (!lock) {
+    throw new Failure(
+      exitCodes.busy,
+      `a proxy is at work on ${file}: systemctl stop appengine-mailer-proxy`,
+    );
+  }
+  const { faults, gaps, kept } = orFailure(file, () => rebuildLedger(file, Date.now()));
+  lock.release();
+  if (kept === undefined) return print(`nothing is wrong with the ledger ${file}\n`);
+  await report(faults);
+  throw new Failure(
+    exitCodes.no,
+    `the ledger ${file} was damaged and is repaired; ` +
+      (gaps === 0
+        ? 'nothing that it knew is lost'
+        : `it has lost entries in ${gaps} places: what is posted again from there may have been sent, ` +
+          'is sent again, and is listed as unknown') +
+      `; the damaged file is ${kept}`,
+  );
+}
+
+function orFailure<T>(file: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw new Failure(
+      exitCodes.spool,
+      `the ledger ${file} cannot be used: ${(error as Error).message}`,
+    );
+  }
+}
+
+function lost({ id, eximId, sender, recipients, fault }: Damaged): string {
+  const from = sender === undefined ? '' : ` from <${sender}>`;
+  const to =
+    recipients.length === 0 ? '' : ` to ${recipients.map((each) => `<${each}>`).join(', ')}`;
+  const name = `${id ?? 'of an unknown id'} (Exim's ${eximId ?? 'is unknown'})`;
+  return `lost: message ${name}${from}${to}: ${fault}`;
+}
+
+async function report(sentences: readonly string[]): Promise<void> {
+  for (const sentence of sentences) await print(`${printable(sentence)}\n`);
+}

@@ -1,0 +1,12 @@
+import { limits } from '../mail/limits.ts';
+import type { Database } from './open-database.ts';
+
+/** What SQLite itself finds wrong with a database: its pages, indexes, constraints and foreign keys. */
+export function sqliteFaults(db: Database): string[] {
+  const found = db.pragma(`integrity_check(${limits.namedFaults})`) as Record<string, string>[];
+  const orphans = db.pragma('foreign_key_check') as { table: string; parent: string }[];
+  const tables = new Set(orphans.map(({ table, parent }) => `rows of ${table} without ${parent}`));
+  return [...found.map((row) => row['integrity_check'] ?? ''), ...tables].filter(
+    (text) => text !== 'ok',
+  );
+}

@@ -1,0 +1,323 @@
+import { createHash } from 'node:crypto';
+import { copyRows } from '../host/copy-rows.ts';
+import type { Database } from '../host/open-database.ts';
+import { rebuildDatabase, type Remains } from '../host/rebuild-database.ts';
+import { decodeAddress } from '../mail/address.ts';
+import { statuses } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+import {
+  countRows,
+  FORGOTTEN,
+  inspectSpool,
+  messageFaults,
+  soundCounters,
+} from './inspect-spool.ts';
+import { migrations } from './schema.ts';
+import { messageStates, spoolFile } from './spool.ts';
+
+/** A message of which too little is left, with what can still be said of it. */
+export interface Damaged {
+  id: string | undefined;
+  eximId: string | undefined;
+  sender: string | undefined;
+  recipients: string[];
+  fault: string;
+}
+
+/** What came of a rebuilding. */
+export interface Rebuilt {
+  /** What was wrong; nothing was changed where this is empty. */
+  faults: string[];
+  /** Where the damaged file is kept. */
+  kept?: string;
+  damaged: Damaged[];
+  /** Messages that were accepted and of which nothing is left but that they were counted. */
+  unnamed: number;
+  /** What else was lost or made up for, in a sentence each. */
+  notes: string[];
+}
+
+/**
+ * Inspects a spool and, where something is wrong, saves what can be read of it into a new file. What has
+ * its recipients and bytes is as it was. Only for the holder of the drain lock. Errors are those of
+ * rebuildDatabase.
+ */
+export function rebuildSpool(folder: string, now: number): Rebuilt {
+  const saved: Omit<Rebuilt, 'faults' | 'kept'> = { damaged: [], unnamed: 0, notes: [] };
+  const result = rebuildDatabase(
+    spoolFile(folder),
+    { name: 'spool', migrations, migrate: true, create: false },
+    {
+      inspect: inspectSpool,
+      fill: (fresh, remains) => Object.assign(saved, new Rescue(fresh, remains, now).save()),
+    },
+  );
+  return { ...result, ...saved };
+}
+
+/** Tables whose rows are taken over as they are. */
+const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history'] as const;
+
+/** Indexes that repeat what their table may have lost. */
+const INDEXES = `
+CREATE TEMP TABLE by_id (
+  id TEXT NOT NULL CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
+  seq INTEGER PRIMARY KEY
+) STRICT;
+CREATE TEMP TABLE by_exim_id (
+  exim_id TEXT NOT NULL
+    CHECK (length(exim_id) BETWEEN 1 AND 64 AND exim_id NOT GLOB '*[^0-9A-Za-z-]*'),
+  seq INTEGER PRIMARY KEY
+) STRICT;
+CREATE TEMP TABLE by_state (state TEXT NOT NULL, due_at INTEGER, seq INTEGER PRIMARY KEY) STRICT;
+CREATE TEMP TABLE by_address (
+  message INTEGER NOT NULL,
+  address BLOB NOT NULL,
+  position INTEGER NOT NULL,
+  PRIMARY KEY (message, position)
+) STRICT;
+CREATE TEMP TABLE old_counter (name TEXT NOT NULL, messages INTEGER NOT NULL) STRICT;
+CREATE TEMP TABLE old_sequence (name TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;
+`;
+const COPIES = {
+  by_id: 'sqlite_autoindex_message_1',
+  by_exim_id: 'message_exim_id',
+  by_state: 'message_state',
+  by_address: 'sqlite_autoindex_recipient_2',
+  old_counter: 'counter',
+  old_sequence: 'sqlite_sequence',
+} as const;
+
+class Rescue {
+  readonly #db: Database;
+  readonly #remains: Remains;
+  readonly #now: number;
+  readonly #damaged: Damaged[] = [];
+  readonly #notes: string[] = [];
+
+  constructor(db: Database, remains: Remains, now: number) {
+    this.#db = db;
+    this.#remains = remains;
+    this.#now = now;
+  }
+
+  save(): Omit<Rebuilt, 'faults' | 'kept'> {
+    const db = this.#db;
+    db.pragma('foreign_keys = OFF');
+    db.exec(`${INDEXES} DELETE FROM endpoint; DELETE FROM counter;`);
+    for (const table of TABLES) copyRows(db, table, this.#remains.rows(table));
+    copyRows(db, 'endpoint', this.#remains.rows('endpoint'));
+    db.exec('INSERT OR IGNORE INTO endpoint (only) VALUES (1)');
+    for (const [copy, name] of Object.entries(COPIES)) copyRows(db, copy, this.#remains.rows(name));
+
+    return db.transaction(() => {
+      this.#restoreRecipients();
+      this.#restoreMessages();
+      this.#holdContradictions();
+      this.#setAside();
+      this.#dropOrphans();
+      this.#keepSequence();
+      const unnamed = this.#count();
+      return { damaged: this.#damaged, unnamed, notes: this.#notes };
+    })();
+  }
+
+  /** The proxy's ledger knows which of them were sent: so they can be posted again (law 6). */
+  #restoreRecipients(): void {
+    const restored = this.#db
+      .prepare(
+        `INSERT OR IGNORE INTO recipient (message, position, address, state, status, reason)
+         SELECT by_address.message, position, address,
+           CASE WHEN finished_at IS NULL THEN 'pending' WHEN message.state = 'sent' THEN 'sent' ELSE 'deleted' END,
+           iif(message.state = 'sent', '2.0.0', NULL), iif(message.state = 'sent', 'restored', NULL)
+         FROM by_address LEFT JOIN message ON seq = by_address.message`,
+      )
+      .run().changes;
+    if (restored > 0) this.#notes.push(`${restored} recipients were restored from an index`);
+  }
+
+  /** What lacks but its own row has lost its sender: an operator is to decide. */
+  #restoreMessages(): void {
+    for (const seq of this.#numbers()) {
+      const traces = this.#traces(seq);
+      const { state } = traces;
+      const body = this.#body(seq);
+      const [pending] = this.#rows(
+        `SELECT 1 FROM recipient WHERE message = ? AND state = 'pending'`,
+        seq,
+      );
+      const isOver = state === undefined ? !body && !pending : FORGOTTEN.has(state);
+      if (isOver) continue;
+      const isThere = body && pending && state !== 'failed';
+      if (isThere && this.#restore(seq, traces, body)) {
+        this.#notes.push(`${this.#name(seq)} is held: ${SENDER_LOST}`);
+      } else {
+        this.#damaged.push(this.#describe(seq, 'its row is lost'));
+      }
+    }
+  }
+
+  #restore(seq: number, { id, eximId }: Traces, body: { digest: Buffer; size: number }): boolean {
+    if (id === undefined) return false;
+    const insert = this.#db.prepare(
+      `INSERT OR IGNORE INTO message (seq, id, exim_id, digest, sender, size, state, queued_at,
+         renewed_at, outage_ms, last_status, last_reason)
+       VALUES (:seq, :id, :eximId, :digest, x'', :size, 'held', :now, :now, 0, '${statuses.damaged}', :fault)`,
+    );
+    const values = { seq, id, eximId: eximId ?? 'unknown', now: this.#now, fault: SENDER_LOST };
+    return insert.run({ ...values, ...body }).changes > 0;
+  }
+
+  /** An index that says otherwise than its table. */
+  #holdContradictions(): void {
+    const found = this.#db
+      .prepare<[], { seq: number; told: Buffer; other: Buffer }>(
+        `SELECT seq, recipient.address AS told, by_address.address AS other FROM recipient
+         JOIN by_address ON by_address.message = recipient.message
+           AND by_address.position = recipient.position AND by_address.address <> recipient.address
+         JOIN message ON seq = recipient.message AND finished_at IS NULL
+         WHERE recipient.state = 'pending'`,
+      )
+      .all();
+    for (const { seq, told, other } of found) {
+      const fault = `its recipient is <${decodeAddress(told)}> or <${decodeAddress(other)}>`;
+      this.#db
+        .prepare(
+          `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ?
+           WHERE seq = ?`,
+        )
+        .run(statuses.damaged, fault, seq);
+      this.#notes.push(`${this.#name(seq)} is held: ${fault}`);
+    }
+  }
+
+  /** What lacks its recipients or bytes. A failure can still be reported without its bytes. */
+  #setAside(): void {
+    for (const { seq, what, fault } of messageFaults(this.#db)) {
+      const state = this.#rows('SELECT state FROM message WHERE seq = ?', seq)[0]?.['state'];
+      if (what === 'body' && (state === 'failed' || state === 'bounced')) {
+        this.#db.prepare('DELETE FROM body WHERE message = ?').run(seq);
+        this.#notes.push(`${this.#name(seq)}, which ${state}, has lost its text: ${fault}`);
+      } else if (state !== undefined) {
+        this.#damaged.push(this.#describe(seq, fault));
+        this.#db
+          .prepare(
+            `UPDATE message SET state = 'deleted', due_at = NULL, finished_at = 0 WHERE seq = ?`,
+          )
+          .run(seq);
+        this.#db.prepare('DELETE FROM message WHERE seq = ?').run(seq);
+      }
+    }
+  }
+
+  #dropOrphans(): void {
+    for (const table of ['body', 'recipient', 'notice', 'history']) {
+      this.#db.exec(`DELETE FROM ${table} WHERE message NOT IN (SELECT seq FROM message)`);
+    }
+  }
+
+  /** No number is given again. */
+  #keepSequence(): void {
+    const last = this.#rows(
+      `SELECT max(seq) AS seq FROM (SELECT seq FROM old_sequence UNION ALL SELECT seq FROM by_id
+         UNION ALL SELECT seq FROM message UNION ALL SELECT ? AS seq)`,
+      0,
+    )[0]?.['seq'];
+    this.#db.exec(`DELETE FROM sqlite_sequence WHERE name = 'message'`);
+    this.#db.prepare(`INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)`).run(last);
+  }
+
+  /** Law 8: what is not there and was not finished is damaged. Returns how many of it have no name. */
+  #count(): number {
+    const rows = countRows(this.#db);
+    const old = soundCounters(
+      this.#db.prepare<[], [string, number]>('SELECT name, messages FROM old_counter').raw().all(),
+    );
+    if (!old) this.#notes.push('the counters were lost and count anew what is there');
+    const counters = new Map<string, number>();
+    for (const state of messageStates) {
+      const there = rows.get(state) ?? 0;
+      const counted = FORGOTTEN.has(state) ? (old?.get(state) ?? 0) : 0;
+      counters.set(state, Math.max(there, counted));
+    }
+    const sum = [...counters.values()].reduce((total, messages) => total + messages, 0);
+    const known = (old?.get('damaged') ?? 0) + this.#damaged.length;
+    const accepted = Math.max(old?.get('accepted') ?? 0, sum + known);
+    counters.set('damaged', accepted - sum).set('accepted', accepted);
+    const add = this.#db.prepare('INSERT INTO counter (name, messages) VALUES (?, ?)');
+    for (const pair of counters) add.run(...pair);
+    return accepted - sum - known;
+  }
+
+  /** The numbers of messages whose row is lost. */
+  #numbers(): number[] {
+    return this.#rows(
+      `SELECT DISTINCT seq FROM (SELECT message AS seq FROM body UNION ALL SELECT message FROM recipient
+         UNION ALL SELECT message FROM notice UNION ALL SELECT message FROM history
+         UNION ALL SELECT seq FROM by_id UNION ALL SELECT seq FROM by_exim_id
+         UNION ALL SELECT seq FROM by_state)
+       WHERE seq > ? AND seq NOT IN (SELECT seq FROM message) ORDER BY seq`,
+      0,
+    ).map(({ seq }) => Number(seq));
+  }
+
+  /** What indexes say of a message. */
+  #traces(seq: number): Traces {
+    const [found = {}] = this.#rows(
+      `SELECT (SELECT id FROM by_id WHERE seq = n) AS id,
+         (SELECT exim_id FROM by_exim_id WHERE seq = n) AS eximId,
+         (SELECT state FROM by_state WHERE seq = n) AS state FROM (SELECT ? AS n)`,
+      seq,
+    );
+    const text = (name: keyof Traces) => (found[name] ?? undefined) as string | undefined;
+    return { id: text('id'), eximId: text('eximId'), state: text('state') };
+  }
+
+  /** Digest and size of the bytes of a message whose row is lost; undefined when some may be missing. */
+  #body(seq: number): { digest: Buffer; size: number } | undefined {
+    const parts = this.#rows('SELECT part, bytes FROM body WHERE message = ? ORDER BY part', seq);
+    const hash = createHash('sha256');
+    let size = 0;
+    for (const [index, { part, bytes }] of parts.entries()) {
+      const isFull = (bytes as Buffer).length === limits.bodyPartBytes;
+      if (part !== index || isFull === (index === parts.length - 1)) return undefined;
+      hash.update(bytes as Buffer);
+      size += (bytes as Buffer).length;
+    }
+    return parts.length === 0 ? undefined : { digest: hash.digest(), size };
+  }
+
+  #describe(seq: number, fault: string): Damaged {
+    const [row] = this.#rows(
+      'SELECT id, exim_id AS eximId, sender FROM message WHERE seq = ?',
+      seq,
+    );
+    const { id, eximId } = row ? (row as { id: string; eximId: string }) : this.#traces(seq);
+    const addresses = this.#rows(
+      'SELECT address FROM recipient WHERE message = ? ORDER BY position',
+      seq,
+    );
+    return {
+      id,
+      eximId,
+      sender: row && decodeAddress(row['sender'] as Buffer),
+      recipients: addresses.map(({ address }) => decodeAddress(address as Buffer)),
+      fault,
+    };
+  }
+
+  #name(seq: number): string {
+    const { id, eximId } = this.#describe(seq, '');
+    return `message ${id} (Exim's ${eximId})`;
+  }
+
+  #rows(sql: string, seq: number): Record<string, unknown>[] {
+    return this.#db.prepare<[number], Record<string, unknown>>(sql).all(seq);
+  }
+}
+
+/** What indexes say of a message. */
+type Traces = Record<'id' | 'eximId' | 'state', string | undefined>;
+
+const SENDER_LOST =
+  'its sender is lost, release sends it with the null sender, so that failures are told to nobody';

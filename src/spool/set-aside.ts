@@ -1,0 +1,18 @@
+import { statuses } from '../mail/enhanced-status.ts';
+import { remember } from './history.ts';
+import type { Spool } from './spool.ts';
+
+/**
+ * Holds a message that is damaged, so that it is not claimed again and again; the others go on. Runs inside
+ * the caller's transaction.
+ */
+export function setAside(spool: Spool, seq: number, reason: string, now: number): void {
+  const status = statuses.damaged;
+  spool
+    .sql(
+      `UPDATE message SET state = 'held', due_at = NULL, last_status = :status, last_reason = :reason
+       WHERE seq = :seq`,
+    )
+    .run({ seq, status, reason });
+  remember(spool, seq, { at: now, what: 'postponed', status, reason });
+}

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import Database from 'better-sqlite3';
+import { Ledger } from '../../src/proxy/ledger.ts';
+import { rebuildLedger } from '../../src/proxy/rebuild-ledger.ts';
+import { countPages, pagesOf, spoilPage } from '../support/damage.ts';
+import { appengineMailer } from '../support/program.ts';
+import { random } from '../support/random.ts';
+import { scratch } from '../support/scratch.ts';
+
+const MESSAGES = 400;
+const digest = Buffer.alloc(32, 7);
+const address = (number: number) => `r${number}@example.org`;
+
+/** A ledger that knows these messages as sent. */
+async function fullLedger(t: TestContext, choice: { below(end: number): number }) {
+  const file = join(scratch(t), 'ledger.db');
+  const ledger = new Ledger(file, 1);
+  const ids = Array.from({ length: MESSAGES }, () => hex(choice));
+  await Promise.all(
+    ids.map(async (id, number) => {
+      await ledger.begin(id, digest, [address(number)], 1000);
+      const sent = { kind: 'sent', status: '2.0.0', reason: `told ${number}` } as const;
+      await ledger.settle(id, [{ address: address(number), ...sent }], 1000);
+    }),
+  );
+  ledger.close();
+  return { file, ids };
+}
+
+function hex(choice: { below(end: number): number }): string {
+  return Array.from({ length: 32 }, () => choice.below(16).toString(16)).join('');
+}
+
+test('law 6: whatever page of the ledger is broken, what it sent is known after fsck or listed as unknown', async (t) => {
+  const choice = random(t);
+  const { file, ids } = await fullLedger(t, choice);
+  const seen = { known: 0, unknown: 0, fresh: 0 };
+  const stride = process.env['LONG'] ? 1 : 5;
+  for (let page = 1 + choice.below(stride); page <= countPages(file); page += stride) {
+    const broken = join(scratch(t), 'ledger.db');
+    cpSync(file, broken);
+    spoilPage(broken, page, page % 2 === 0 ? 'zeros' : 'garbage', choice);
+    rebuildLedger(broken, 2000);
+    const ledger = new Ledger(broken, 3000);
+    const fresh = Array.from({ length: 20 }, () => hex(choice));
+    const known = await Promise.all(
+      [...ids, ...fresh].map(async (id, number) =>
+        ledger.begin(id, digest, [address(number)], 4000),
+      ),
+    );
+    ledger.close();
+    const db = new Database(broken, { readonly: true });
+    const unknown = new Set(db.prepare('SELECT message FROM unknown').pluck().all());
+    assert.deepEqual(db.pragma('integrity_check'), [{ integrity_check: 'ok' }]);
+    db.close();
+    ids.forEach((id, number) => {
+      const kept = known[number]?.get(address(number));
+      if (kept) assert.equal(kept.reason, `told ${number}`, `page ${page}`);
+      else assert.ok(unknown.has(id), `page ${page}: ${id} is sent twice and not listed`);
+      seen[kept ? 'known' : 'unknown'] += 1;
+    });
+    seen.fresh += fresh.filter((id) => unknown.has(id)).length;
+  }
+  t.diagnostic(JSON.stringify(seen));
+  assert.ok(seen.unknown > 0 && seen.known > 20 * seen.unknown, JSON.stringify(seen));
+});
+
+test('law 6: a proxy with a damaged ledger does not start and says what to do; fsck says what is lost', async (t) => {
+  const choice = random(t);
+  const { file } = await fullLedger(t, choice);
+  const pages = [pagesOf(file, 'sqlite_schema')[0] ?? 0, pagesOf(file, 'recipient')[2] ?? 0];
+  for (const page of pages) spoilPage(file, page, 'garbage', choice);
+  const proxy = () =>
+    appengineMailer(
+      t,
+      ['proxy', '--listen', '127.0.0.1:0', '--backend', 'discard', '--ledger', file],
+      {
+        env: { GMAIL_SECRET_KEY: 'a secret key' },
+      },
+    );
+  const refused = await proxy().ended;
+  assert.equal(refused.code, 78);
+  assert.match(refused.stderr, /To do: stop the proxy; appengine-mailer queue fsck --ledger \S+;/);
+  const fsck = async () =>
+    appengineMailer(t, ['queue', 'fsck', '--ledger', file], { input: '' }).ended;
+  const { code, stderr } = await fsck();
+  assert.equal(code, 1, stderr);
+  assert.match(
+    stderr,
+    /it has lost entries in 1 places: .* listed as unknown; the damaged file is \S+\n$/,
+  );
+  const running = proxy();
+  await running.says(/proxy listens on/);
+  const beside = await fsck();
+  assert.equal(beside.code, 75);
+  assert.match(beside.stderr, /systemctl stop appengine-mailer-proxy\n$/);
+  await running.stop();
+  assert.equal((await fsck()).code, 0);
+});
