@@ -10,6 +10,7 @@ import type { Counters } from '../spool/stats.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
+import { withRepairs } from './with-repairs.ts';
 
 /** Options of drain. */
 export const drainOptions = {
@@ -45,24 +46,30 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
   handler: async (argv) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
     const { openConnection } = await import('../wire/open-connection.ts');
-    const connection = openConnection(argv);
+    // What is wrong with the settings is told before what is wrong with the spool.
+    await openConnection(argv).close();
     const notices = noticeOptions(argv.noticeSmtp, argv.noticesPerHour);
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const { drain } = await import('./drain.ts');
-    const ending = await withSpool(argv.spool, 'drain', async (spool) =>
-      drain({
-        spool,
-        connection,
-        wire: argv.wire,
-        journal: new Journal(),
-        notify: new SdNotify(),
-        notices,
-        delayWarningsMs,
-        once: argv.once,
-        stop: stopSignal(),
-        progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-      }),
-    );
+    const [journal, notify, stop] = [new Journal(), new SdNotify(), stopSignal()];
+    const run = async () =>
+      withSpool(argv.spool, 'drain', async (spool) =>
+        drain({
+          spool,
+          connection: openConnection(argv),
+          wire: argv.wire,
+          journal,
+          notify,
+          notices,
+          delayWarningsMs,
+          once: argv.once,
+          stop,
+          progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
+        }),
+      );
+    const ending = argv.once
+      ? await run()
+      : await withRepairs({ folder: argv.spool, journal, notify, stop }, run);
     if (ending === 'unreachable') {
       throw new Failure(
         exitCodes.unreachable,

@@ -1,3 +1,4 @@
+import { isDamage } from '../host/rebuild-database.ts';
 import { limits } from '../mail/limits.ts';
 import type { Journal } from '../host/journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
@@ -13,6 +14,7 @@ import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { record } from '../spool/record.ts';
+import { setAside } from '../spool/set-aside.ts';
 import type { Spool } from '../spool/spool.ts';
 import { stats, type Counters } from '../spool/stats.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
@@ -21,11 +23,13 @@ import { meaningOf, type Meaning } from '../wire/meaning.ts';
 import { poster, type Wire } from '../wire/poster.ts';
 import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
+import { announce } from './announce.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint } from './endpoint.ts';
 import { Notices, type NoticeOptions } from './notices.ts';
-import { outcomeOf, type ToldOutcome } from './outcome.ts';
+import { outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
+import { watchDamage } from './watch-damage.ts';
 
 export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
@@ -51,8 +55,8 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 
 /**
  * Drains the spool: claims what is due, posts it, records what came of it. Runs until stopped, or with
- * `once` until nothing is due. Throws SqliteError when the spool cannot be worked on at the start, and
- * with `once` at any time.
+ * `once` until nothing is due. Throws SqliteError when the spool cannot be worked on at the start, or is
+ * damaged in more than the bytes of messages, and with `once` at any trouble with it.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
@@ -85,6 +89,8 @@ export async function drain(options: DrainOptions): Promise<Ending> {
 interface Finished {
   message: Claimed;
   delivery: Delivery;
+  /** What is wrong with its bytes in the spool. */
+  damage: string | undefined;
 }
 
 /** What happened to the endpoint, to be recorded and told. */
@@ -158,7 +164,7 @@ class DrainLoop {
       if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
       this.#spoolFailures = 0;
     } catch (error) {
-      if (once) throw error;
+      if (once || isDamage(error)) throw error;
       // What was sent and cannot be recorded would be sent again: nothing is sent until it can be.
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);
@@ -180,7 +186,9 @@ class DrainLoop {
 
     const before = endpointRecord(spool);
     const outage = outageMs(spool, now);
-    const outcomes = finished.map(({ message, delivery }) => {
+    const damaged = finished.filter(({ damage }) => damage !== undefined);
+    const sound = finished.filter(({ damage }) => damage === undefined);
+    const outcomes = sound.map(({ message, delivery }) => {
       const random = Math.random();
       const circumstances = { now, outageMs: outage, random, delayWarningsMs };
       return { message, delivery, outcome: outcomeOf(message, delivery, circumstances) };
@@ -194,6 +202,7 @@ class DrainLoop {
         recordDown(spool, latest.meaning.text, now, now + Math.round(latest.waitMs));
       }
       for (const { outcome } of outcomes) record(spool, outcome, now);
+      for (const { message, damage = '' } of damaged) setAside(spool, message.seq, damage, now);
       const room = { messages, ...roomLeft(this.#inFlight.values()) };
       return claim(spool, room, now, this.#suspects);
     });
@@ -203,32 +212,14 @@ class DrainLoop {
 
     for (const message of claimed) void this.#work(message);
     for (const { message, delivery, outcome } of outcomes) {
-      this.#announce(message, delivery, outcome, now);
+      announce(journal, message, delivery, outcome, now, this.#endpoint.downUntil);
     }
+    for (const { message, damage = '' } of damaged) journal.messageDamaged(message, damage);
     for (const each of news) {
       if (typeof each === 'object') this.#announceDown(each, before.passedAt !== null);
     }
     if (passed && before.downSince !== null) {
       journal.endpointUp(connection.url.href, now - before.downSince, queued(spool));
-    }
-  }
-
-  #announce(message: Claimed, { trouble }: Delivery, outcome: ToldOutcome, now: number): void {
-    const { journal } = this.#options;
-    const { verdicts, undecided, dueAt, lastStatus } = outcome;
-    const attempt = message.attempts + 1;
-    if (verdicts.length > 0) journal.attempted(message, attempt, verdicts, dueAt, now);
-    const failed = verdicts.filter(({ state }) => state === 'failed');
-    if (failed.length > 0 && message.sender === '') {
-      journal.nobodyTold(
-        message,
-        failed.map(({ address }) => address),
-      );
-    }
-    if (trouble && undecided.length > 0) {
-      const { downUntil } = this.#endpoint;
-      const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
-      journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);
     }
   }
 
@@ -245,10 +236,15 @@ class DrainLoop {
   async #work(message: Claimed): Promise<void> {
     this.#inFlight.set(message.seq, message);
     const post = this.#endpoint.begin();
-    const delivery = await this.#deliver(message);
+    let damage: string | undefined;
+    const body = readBody(this.#options.spool, message.seq, message.size);
+    const watched = watchDamage(body, (fault) => {
+      damage = fault;
+    });
+    const delivery = await this.#deliver(message, watched);
     post.end();
     this.#inFlight.delete(message.seq);
-    this.#finished.push({ message, delivery });
+    this.#finished.push({ message, delivery, damage });
     if (delivery.verdicts.length > 0) {
       this.#news.push('post passed');
       this.#suspects.clear();
@@ -261,9 +257,8 @@ class DrainLoop {
   }
 
   /** Never rejects: whatever happens, the message gets an outcome and is not left as being sent. */
-  async #deliver(message: Claimed): Promise<Delivery> {
+  async #deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
     try {
-      const bytes = readBody(this.#options.spool, message.seq, message.size);
       return await this.#courier.deliver(message, bytes);
     } catch (error) {
       const meaning = meaningOf({ kind: 'unreadable', text: messageOf(error) });

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import type { Journal } from '../host/journal.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
 import { headerSize } from '../mail/headers.ts';
+import { unlessDamaged } from '../host/rebuild-database.ts';
 import { limits } from '../mail/limits.ts';
 import { readBody } from '../spool/body.ts';
 import { outageMs } from '../spool/endpoint.ts';
@@ -170,7 +171,7 @@ export class Notices {
   /** Nobody is warned of the delay of what is sent by programs. What is collected was looked at before. */
   #isWanted(notice: Notice, [subject]: readonly NoticeSubject[]): boolean {
     if (notice.kind === 'failure' || notice.collected || !subject) return true;
-    const header = this.#header(subject);
+    const header = unlessDamaged(() => this.#header(subject));
     return header === undefined || isWarned(header);
   }
 
@@ -181,7 +182,7 @@ export class Notices {
     const [subject] = subjects;
     if (collected || !subject) return summaryReport(sender, subjects, reporter);
     const triedUntil = expiresAt(subject, outageMs(this.#spool, now));
-    const original = this.#original(subject);
+    const original = unlessDamaged(() => this.#original(subject));
     return deliveryReport({ ...subject, to: sender, triedUntil, original }, reporter);
   }
 

@@ -13,6 +13,7 @@ import {
   type ToldMail,
 } from './journal-mail.ts';
 import { messageIds } from './message-ids.ts';
+import { fsckRemedy } from './fsck-remedy.ts';
 import { journalSink, priority, type Entry, type Sink } from './journal-sink.ts';
 import { recipientsText, type JournalRecipient } from './recipients-text.ts';
 
@@ -127,6 +128,20 @@ export class Journal {
       text: `the spool ${folder} cannot be written, so nothing is sent: ${text}; next try ${inTime(waitMs)}`,
       priority: priority.error,
     });
+  }
+
+  /** A message cannot be sent, since the spool has lost a part of it; it is held, and the others go on. */
+  messageDamaged(mail: JournalMail, text: string): void {
+    this.#write('message_damaged', {
+      text: `attention: ${nameOf(mail)} is damaged and held, others go on: ${text}. To do: ${fsckRemedy}`,
+      priority: priority.error,
+      fields: mailFields(mail),
+    });
+  }
+
+  /** What a repair of the spool found, lost or came to: a sentence each. */
+  spoolRepaired(text: string): void {
+    this.#write('spool_repaired', { text, priority: priority.error });
   }
 
   /** The spool can be worked on again. */

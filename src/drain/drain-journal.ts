@@ -1,0 +1,206 @@
+import { countOf } from '../host/count-of.ts';
+import { showDuration } from '../host/duration.ts';
+import { fsckRemedy } from '../host/fsck-remedy.ts';
+import { priority } from '../host/journal-sink.ts';
+import { Journal } from '../host/journal.ts';
+import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
+import { addressList } from '../mail/address-list.ts';
+import { limits } from '../mail/limits.ts';
+import {
+  kindsOf,
+  mailFields,
+  nameOf,
+  toldFields,
+  toldOf,
+  type JournalMail,
+  type ToldMail,
+} from './journal-mail.ts';
+
+/** What drain writes into the journal. */
+export class DrainJournal extends Journal {
+  /** An attempt that brought verdicts, or trouble of this message alone. Due: when the rest is next. */
+  attempted(
+    mail: JournalMail,
+    attempt: number,
+    recipients: readonly JournalRecipient[],
+    dueAt: number,
+    now: number,
+  ): void {
+    const waits = recipients.some(({ state }) => state === 'pending');
+    const failed = recipients.some(({ state }) => state === 'failed');
+    const next = waits ? `; next try ${inTime(dueAt - now)}` : '';
+    this.write(failed ? 'failed' : waits ? 'deferred' : 'sent', {
+      text: `${nameOf(mail)}: attempt ${attempt}: ${recipientsText(recipients)}${next}`,
+      priority: failed ? priority.error : waits ? priority.warning : priority.info,
+      fields: {
+        ...mailFields(mail),
+        MAIL_RECIPIENT: recipients.map(({ address }) => address),
+        MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
+        MAIL_ATTEMPT: attempt,
+        MAIL_DUE: waits ? new Date(dueAt).toISOString() : undefined,
+      },
+    });
+  }
+
+  /** A post that met trouble of the endpoint: the message waits with the queue, for `waitMs` at least. */
+  postponed(
+    mail: JournalMail,
+    attempt: number,
+    recipients: readonly string[],
+    status: string,
+    text: string,
+    waitMs: number | undefined,
+  ): void {
+    const next =
+      waitMs === undefined ? '' : `; next try when the proxy is back, asked ${inTime(waitMs)}`;
+    this.write('postponed', {
+      text:
+        `${nameOf(mail)}: attempt ${attempt} (does not count): ${addressList(recipients)} not sent, ` +
+        `stays in the queue (${status} ${text})${next}`,
+      priority: priority.info,
+      fields: {
+        ...mailFields(mail),
+        MAIL_RECIPIENT: recipients,
+        MAIL_STATUS: status,
+        MAIL_ATTEMPT: attempt,
+      },
+    });
+  }
+
+  /** The endpoint failed, and is left alone for a while; `queued` messages wait for it. */
+  endpointDown(url: string, text: string, failures: number, waitMs: number, queued: number): void {
+    this.write('endpoint_down', {
+      text:
+        `the proxy ${url} is down: ${text}; ${countOf(queued, 'message')} queued, ` +
+        `try ${failures} failed, next try ${inTime(waitMs)}`,
+      priority: priority.warning,
+      fields: { MAIL_ATTEMPT: failures },
+    });
+  }
+
+  /** The endpoint is back after an outage. */
+  endpointUp(url: string, downMs: number, queued: number): void {
+    this.write('endpoint_up', {
+      text: `the proxy ${url} is back after ${showDuration(downMs)}; ${countOf(queued, 'message')} queued`,
+      priority: priority.notice,
+    });
+  }
+
+  /** Trouble that an operator has to end. */
+  operatorFault(text: string, remedy: string): void {
+    this.write('operator_fault', {
+      text: `attention: ${text}. No mail is lost, it waits. To do: ${remedy}`,
+      priority: priority.error,
+    });
+  }
+
+  drainStarted(folder: string, url: string, queued: number, recovered: number): void {
+    const again = recovered > 0 ? `; ${recovered} being sent when drain last died` : '';
+    this.write('drain_started', {
+      text: `drain of ${folder} to ${url} started; ${countOf(queued, 'message')} queued${again}`,
+      priority: priority.info,
+    });
+  }
+
+  drainStopped(folder: string, queued: number): void {
+    this.write('drain_stopped', {
+      text: `drain of ${folder} stopped; ${countOf(queued, 'message')} queued`,
+      priority: priority.info,
+    });
+  }
+
+  /** The spool cannot be read or written: nothing is sent, since it could not be recorded. */
+  spoolTrouble(folder: string, text: string, waitMs: number): void {
+    this.write('spool_trouble', {
+      text: `the spool ${folder} cannot be written, so nothing is sent: ${text}; next try ${inTime(waitMs)}`,
+      priority: priority.error,
+    });
+  }
+
+  /** A message cannot be sent, since the spool has lost a part of it; it is held, and the others go on. */
+  messageDamaged(mail: JournalMail, text: string): void {
+    this.write('message_damaged', {
+      text: `attention: ${nameOf(mail)} is damaged and held, others go on: ${text}. To do: ${fsckRemedy}`,
+      priority: priority.error,
+      fields: mailFields(mail),
+    });
+  }
+
+  /** What a repair of the spool found, lost or came to: a sentence each. */
+  spoolRepaired(text: string): void {
+    this.write('spool_repaired', { text, priority: priority.error });
+  }
+
+  /** The spool can be worked on again. */
+  spoolUsable(folder: string): void {
+    this.write('spool_usable', {
+      text: `the spool ${folder} can be written again; sending goes on`,
+      priority: priority.notice,
+    });
+  }
+
+  /** Drain is not woken by new mail and has to look for it. */
+  spoolUnwatched(folder: string, text: string, everyMs: number): void {
+    this.write('spool_trouble', {
+      text:
+        `the spool ${folder} cannot be watched (${text}): new mail is looked for every ` +
+        `${showDuration(everyMs)}; raise fs.inotify.max_user_watches or max_user_instances`,
+      priority: priority.warning,
+    });
+  }
+
+  /** A message with the null sender failed: its sender is told nothing, ever (law 9). */
+  nobodyTold(mail: JournalMail, recipients: readonly string[]): void {
+    this.write('nobody_told', {
+      text:
+        `${nameOf(mail)}: it has the null sender, so nobody is told that ${addressList(recipients)} ` +
+        `failed; it can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,
+      priority: priority.notice,
+      fields: { ...mailFields(mail), MAIL_RECIPIENT: recipients },
+    });
+  }
+
+  /** The local mail server has a report or warning for the sender of these messages. */
+  senderTold(sender: string, messages: readonly ToldMail[]): void {
+    this.write('notice_sent', {
+      text: `<${sender}> was told of ${addressList(toldOf(messages))}: ${kindsOf(messages).join(' and ')}`,
+      priority: priority.info,
+      fields: toldFields(messages),
+    });
+  }
+
+  /** The local mail server does not take a notice: what failed stays failed, and nobody is told. */
+  noticeRefused(sender: string, messages: readonly ToldMail[], text: string): void {
+    const becomes = {
+      failure: `what failed can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,
+      delay: 'what is delayed is still tried',
+    };
+    this.write('notice_refused', {
+      text:
+        `<${sender}> cannot be told of ${addressList(toldOf(messages))}, since the mail server of this host ` +
+        `does not take the report: ${[text, ...kindsOf(messages).map((kind) => becomes[kind])].join('; ')}`,
+      priority: priority.warning,
+      fields: toldFields(messages),
+    });
+  }
+
+  /** No notice can be handed over; all that are owed wait. */
+  noticesWait(server: string, text: string): void {
+    this.write('notices_wait', {
+      text: `reports to senders wait, since the mail server ${server} takes none: ${text}`,
+      priority: priority.warning,
+    });
+  }
+
+  /** Notices can be handed over again. */
+  noticesGoOn(server: string): void {
+    this.write('notices_go_on', {
+      text: `the mail server ${server} takes reports to senders again`,
+      priority: priority.notice,
+    });
+  }
+}
+
+function inTime(ms: number): string {
+  return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;
+}

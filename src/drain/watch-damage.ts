@@ -1,0 +1,19 @@
+import { DatabaseUnusable } from '../host/open-database.ts';
+import { isDamage } from '../host/rebuild-database.ts';
+
+/** The same bytes of a message; `damaged` is told when the spool turns out to have lost some. */
+export function watchDamage(
+  parts: Iterable<Buffer>,
+  damaged: (fault: string) => void,
+): Iterable<Buffer> {
+  return {
+    *[Symbol.iterator]() {
+      try {
+        yield* parts;
+      } catch (error) {
+        if (error instanceof DatabaseUnusable || isDamage(error)) damaged(error.message);
+        throw error;
+      }
+    },
+  };
+}

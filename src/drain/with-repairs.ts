@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { exitCodes } from '../host/failure.ts';
+import type { Journal } from '../host/journal.ts';
+import type { SdNotify } from '../host/sd-notify.ts';
+import { limits } from '../mail/limits.ts';
+import { SpoolDamaged } from '../spool/with-spool.ts';
+
+interface Circumstances {
+  folder: string;
+  journal: Journal;
+  notify: SdNotify;
+  stop: AbortSignal;
+}
+
+/**
+ * Runs a drain; when it ends with SpoolDamaged, has `queue fsck` repair the spool and runs it again: one
+ * broken page must not keep all mail. That waits for limits.repairEveryMs after a repair, since each keeps
+ * the damaged file, and a disk that goes on damaging files is for a person to replace.
+ */
+export async function withRepairs<T>(
+  circumstances: Circumstances,
+  drain: () => Promise<T>,
+): Promise<T | 'stopped'> {
+  const { folder, journal, notify, stop } = circumstances;
+  let repairAt = -Infinity;
+  for (;;) {
+    try {
+      return await drain();
+    } catch (error) {
+      if (!(error instanceof SpoolDamaged)) throw error;
+      const waitMs = Math.max(0, repairAt - performance.now());
+      journal.spoolTrouble(folder, `${error.fault}; it will be repaired`, waitMs);
+      const beat = setInterval(
+        () => notify.working(() => `the spool is damaged, so nothing is sent: ${error.fault}`),
+        limits.statusMs,
+      );
+      await sleep(waitMs, undefined, { signal: stop }).catch(() => {});
+      const code = stop.aborted ? null : await repair(circumstances);
+      clearInterval(beat);
+      if (stop.aborted) return 'stopped';
+      const isDone = code === exitCodes.ok || code === exitCodes.no;
+      repairAt = performance.now() + (isDone ? limits.repairEveryMs : limits.spoolRetryMaxMs);
+    }
+  }
+}
+
+/** Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. */
+async function repair({ folder, journal, stop }: Circumstances): Promise<number | null> {
+  const args = [process.argv[1] ?? '', 'queue', 'fsck', '--spool', folder];
+  return new Promise((resolve) => {
+    const child = execFile(process.execPath, args, { signal: stop }, (_error, stdout, stderr) => {
+      for (const line of `${stdout}${stderr}`.trim().split('\n')) journal.spoolRepaired(line);
+      resolve(child.exitCode);
+    });
+  });
+}

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { pagesOf, spoilPage } from '../support/damage.ts';
+import { handIn } from '../support/hand-in.ts';
+import { random } from '../support/random.ts';
+import { readSpool } from '../support/read-spool.ts';
+import { Road } from '../support/road.ts';
+
+const MESSAGES = 40;
+const LARGE = 20;
+
+/** A road whose spool has messages enough for trees of some pages, all of them in the file itself. */
+function roadWithMail(t: TestContext): { road: Road; file: string; ids: string[] } {
+  const road = new Road(t);
+  const mails = Array.from({ length: MESSAGES }, (_, number) => ({
+    recipients: [`r${number}@example.org`],
+    bytes: `Subject: ${number}\n\n${'x'.repeat(number === LARGE ? 50_000 : 3000)}\n`,
+  }));
+  const ids = handIn(road.spool, mails);
+  return { road, file: join(road.spool, 'spool.db'), ids };
+}
+
+test('law 3, law 7: a message that has lost bytes is held and named, the others go out; fsck counts it', async (t) => {
+  const { road, file, ids } = roadWithMail(t);
+  const id = ids[LARGE] ?? '';
+  const pages = pagesOf(file, 'body', { overflow: true });
+  spoilPage(file, pages[5] ?? 0, 'garbage', random(t));
+  await road.proxy();
+  const drain = road.drain();
+  await drain.says(/> sent \(/, MESSAGES - 1);
+  const [line] = await drain.says(/^.*is damaged and held.*$/m);
+  assert.ok(line.includes(id), line);
+  assert.match(line, /To do: systemctl stop appengine-mailer; appengine-mailer queue fsck;/);
+  const besides = await road.queue('fsck');
+  assert.equal(besides.code, 75);
+  assert.match(besides.stderr, /a drain is at work on \S+: systemctl stop appengine-mailer\n$/);
+  await drain.stop();
+  assert.deepEqual(
+    (await road.messages('--state', 'held')).map((message) => message['id']),
+    [id],
+  );
+  assert.match(String((await road.queue('explain', id)).stdout), /it is damaged: /);
+  assert.equal(road.deliveries().length, MESSAGES - 1);
+
+  const look = await road.queue('fsck', '--check');
+  assert.equal(look.code, 1);
+  assert.match(String(look.stdout), new RegExp(`message ${id}: `));
+  const fsck = await road.queue('fsck');
+  assert.equal(fsck.code, 1, fsck.stderr);
+  const lost = `^lost: message ${id} \\(Exim's test-\\d+\\) from <s@example.com> to <r${LARGE}@example.org>: .+$`;
+  assert.match(String(fsck.stdout), new RegExp(lost, 'm'));
+  assert.match(
+    fsck.stderr,
+    /; 1 messages are lost; the damaged file is \S+spool.db.damaged-\d+T\d+Z\n$/,
+  );
+  const { accepted, damaged, sent } = await road.stats();
+  assert.deepEqual([accepted, damaged, sent], [MESSAGES, 1, MESSAGES - 1]);
+  assert.equal(readSpool(road.spool).length, MESSAGES - 1);
+  const again = await road.queue('fsck');
+  assert.equal(again.code, 0, again.stderr);
+});
+
+/** Pages that all messages need; what is lost with each: messages, and the senders of some. */
+for (const [what, place, lost, unsent] of [
+  ['message', 1, 0, 'some'],
+  ['message_state', 0, 0, 'none'],
+  ['recipient', 0, 0, 'none'],
+  ['counter', 0, 0, 'none'],
+  ['body', 8, 1, 'none'],
+  ['sqlite_schema', 0, 0, 'none'],
+] as const) {
+  test(`law 7: a broken page of ${what}: drain has the spool repaired, and the mail goes out`, async (t) => {
+    const { road, file } = roadWithMail(t);
+    spoilPage(file, pagesOf(file, what)[place] ?? 0, 'zeros', random(t));
+    await road.proxy();
+    const drain = road.drain();
+    await drain.says(/it will be repaired/);
+    await drain.says(/was damaged and is repaired/);
+    await drain.says(new RegExp(`; ${lost} messages are lost;`));
+    const held = [...drain.stderr.matchAll(/ is held: /g)].length;
+    await drain.says(/> sent \(/, MESSAGES - held - lost);
+    await drain.stop();
+    assert.equal(held > 0, unsent === 'some');
+    assert.equal(road.deliveries().length, MESSAGES - held - lost);
+    const stats = await road.stats();
+    assert.deepEqual(
+      [stats['accepted'], stats['sent'], stats['held']],
+      [MESSAGES, MESSAGES - held - lost, held],
+    );
+  });
+}
