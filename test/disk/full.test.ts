@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { mountedImage, type Inside } from '../support/mounted.ts';
+import { needs } from '../support/needs.ts';
+import { inCheckout, run, start, type Program } from '../support/program.ts';
+import { random } from '../support/random.ts';
+import { bsmtp, Road } from '../support/road.ts';
+import { signedPost } from '../support/signed-post.ts';
+import { until } from '../support/until.ts';
+
+const ROUNDS = process.env['LONG'] ? 40 : 3;
+
+/** A small disk of its own for a spool, or a ledger, and the programs that work on it. */
+class Disk {
+  readonly road: Road;
+  readonly folder: string;
+  readonly #inside: Inside;
+
+  private constructor(road: Road, folder: string, inside: Inside) {
+    this.road = road;
+    this.folder = folder;
+    this.#inside = inside;
+  }
+
+  static async of(t: TestContext): Promise<Disk> {
+    const road = new Road(t);
+    const folder = join(road.folder, 'disk');
+    mkdirSync(folder);
+    const inside = await mountedImage(t, join(road.folder, 'image'), folder, 32 << 20);
+    return new Disk(road, folder, inside);
+  }
+
+  async run(file: string, args: string[], input: Buffer | string = '') {
+    return run(this.road.t, ...this.#inside(file, ...args), { input });
+  }
+
+  start(...args: string[]): Program {
+    const line = [inCheckout('dist/bin/appengine-mailer.js'), ...args];
+    const [file, words] = this.#inside(process.execPath, ...line);
+    const env = {
+      GMAIL_PROXY_URL: `http://${this.road.address}/`,
+      GMAIL_SECRET_KEY: this.road.key,
+      APPENGINE_MAILER_NOTICE_SMTP: '127.0.0.1:1',
+    };
+    return start(this.road.t, file, words, { env, cwd: this.folder });
+  }
+
+  /** Takes all that is free. */
+  async fill(): Promise<void> {
+    await this.run('/bin/sh', ['-c', 'cat /dev/zero > "$0/filler"', this.folder]);
+  }
+
+  async free(): Promise<void> {
+    await this.run('rm', ['-f', join(this.folder, 'filler')]);
+  }
+
+  /** Turns read-only, as ext4 does after errors of the disk. */
+  async fail(): Promise<void> {
+    const { code, stderr } = await this.run('mount', ['-o', 'remount,abort', this.folder]);
+    assert.equal(code, 0, stderr);
+  }
+
+  /** Is unmounted, checked and mounted again, as an administrator does. Nobody may have it open. */
+  async mend(): Promise<void> {
+    const script = 'umount "$1" && { e2fsck -fy "$0" || [ $? = 1 ]; } && mount -o loop "$0" "$1"';
+    const image = join(this.road.folder, 'image');
+    const { code, stderr } = await this.run('/bin/sh', ['-c', script, image, this.folder]);
+    assert.equal(code, 0, stderr);
+  }
+
+  async pipe(eximId: string) {
+    const input = bsmtp(
+      's@x.example',
+      ['r@x.example'],
+      `Subject: ${eximId}\n\n${'x'.repeat(4000)}\n`,
+    );
+    return this.run(inCheckout('exim/exim-pipe'), [eximId, '--spool', this.folder], input);
+  }
+
+  async counters(): Promise<Record<string, number>> {
+    const { stdout, stderr } = await this.run(process.execPath, [
+      inCheckout('dist/bin/appengine-mailer.js'),
+      'queue',
+      'stats',
+      '--json',
+      `--spool=${this.folder}`,
+    ]);
+    assert.equal(stderr, '');
+    return JSON.parse(stdout.toString()) as Record<string, number>;
+  }
+}
+
+test(
+  'law 1, law 6, law 7: a disk that fills up at any moment: nothing lost, nothing doubled',
+  { ...needs('root'), timeout: 600_000 },
+  async (t) => {
+    const choice = random(t);
+    const disk = await Disk.of(t);
+    await disk.road.proxy();
+    const drain = disk.start('drain', '--spool', disk.folder);
+    await drain.says(/started/);
+    let [accepted, refused, number] = [0, 0, 0];
+    const hand = async () => {
+      number += 1;
+      const { code, stdout } = await disk.pipe(`1x-${number}`);
+      assert.ok(code === 0 || code === 75, String(stdout));
+      if (code === 0) accepted += 1;
+      else refused += 1;
+      return code;
+    };
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (let more = choice.below(4); more > 0; more -= 1) await hand();
+      await Promise.all([disk.fill(), hand()]);
+      assert.equal(await hand(), 75);
+      await disk.free();
+      assert.equal(await hand(), 0);
+    }
+    await until(
+      async () => (await disk.counters())['sent'] === accepted,
+      () => drain.stderr,
+      120,
+    );
+    const subjects = disk.road
+      .deliveries()
+      .map(({ bytes }) => /Subject: \S+/.exec(String(bytes))?.[0]);
+    assert.equal(new Set(subjects).size, accepted);
+    assert.equal(subjects.length, accepted, 'nothing is delivered twice');
+    const ids = [...drain.stderr.matchAll(/^(\w{32}) .*> sent \(/gm)].map(([, id]) => id);
+    assert.equal(new Set(ids).size, ids.length, 'nothing is sent twice');
+    t.diagnostic(
+      JSON.stringify({
+        accepted,
+        refused,
+        trouble: drain.stderr.match(/cannot be written/g)?.length ?? 0,
+      }),
+    );
+    assert.ok(refused >= ROUNDS);
+    assert.equal((await drain.stop()).code, 0);
+  },
+);
+
+test(
+  'law 6: a proxy whose ledger is on a full disk refuses, and takes mail again when there is room',
+  { ...needs('root'), timeout: 120_000 },
+  async (t) => {
+    const disk = await Disk.of(t);
+    const proxy = disk.start(
+      'proxy',
+      '--listen=127.0.0.1:0',
+      `--dir=${disk.road.delivered}`,
+      `--ledger=${join(disk.folder, 'ledger.db')}`,
+    );
+    const [, address = ''] = await proxy.says(/proxy listens on (\S+),/);
+    let [number, refused] = [0, 0];
+    const post = async () => {
+      number += 1;
+      const id = number.toString(16).padStart(32, '0');
+      const recipients = Array.from(
+        { length: 50 },
+        (_, at) => `r${at}-${'x'.repeat(150)}@x.example`,
+      );
+      return (await signedPost(address, { key: disk.road.key, id, recipients })).status;
+    };
+    assert.equal(await post(), 200);
+    await disk.fill();
+    // What is free in the log and the file is used up first.
+    for (let status = 200; status === 200; refused = status) status = await post();
+    assert.equal(refused, 503);
+    await proxy.says(/no mail is taken: the ledger cannot be written: .*full/);
+    const delivered = disk.road.deliveries().length;
+    assert.equal(await post(), 503);
+    assert.equal(
+      disk.road.deliveries().length,
+      delivered,
+      'nothing is sent that cannot be remembered',
+    );
+    await disk.free();
+    assert.equal(await post(), 200);
+    await proxy.stop();
+  },
+);
+
+test(
+  'law 1, law 6, law 7: a disk that turns read-only: 75, nothing is sent; after it is mended all goes out, once',
+  { ...needs('root'), timeout: 120_000 },
+  async (t) => {
+    const disk = await Disk.of(t);
+    for (const number of [1, 2, 3]) assert.equal((await disk.pipe(`1x-${number}`)).code, 0);
+    await disk.road.proxy();
+    await disk.fail();
+    const refused = await disk.pipe('1x-4');
+    assert.equal(refused.code, 75, String(refused.stdout));
+    const early = await disk.start('drain', '--spool', disk.folder).ended;
+    assert.equal(early.code, 74);
+    assert.match(early.stderr, /read-only here: see whether its disk has failed/);
+    await disk.mend();
+
+    const drain = disk.start('drain', '--spool', disk.folder);
+    await drain.says(/> sent \(/, 3);
+    await disk.fail();
+    assert.equal((await disk.pipe('1x-5')).code, 75);
+    await drain.stop();
+    await disk.mend();
+    assert.equal((await disk.pipe('1x-6')).code, 0);
+    const next = disk.start('drain', '--spool', disk.folder);
+    await next.says(/1x-6.*> sent \(/);
+    await next.stop();
+    const { accepted, sent } = await disk.counters();
+    assert.deepEqual([accepted, sent], [4, 4]);
+    assert.equal(disk.road.deliveries().length, 4);
+  },
+);

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type TestContext } from 'node:test';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
+import { Spool } from '../../src/spool/spool.ts';
+import { handOver } from '../support/hand-over.ts';
+import { random } from '../support/random.ts';
+import { readSpool } from '../support/read-spool.ts';
+import { scratch } from '../support/scratch.ts';
+
+const MESSAGES = 40;
+
+/** What a spool was when its writers died: `ids` are acknowledged, `ends` is the log's size after each. */
+function deadSpool(t: TestContext): { folder: string; ids: string[]; ends: number[] } {
+  const live = join(scratch(t), 'spool');
+  const folder = join(scratch(t), 'spool');
+  mkdirSync(live);
+  const spool = new Spool(live, 'pipe');
+  const [ids, ends]: [string[], number[]] = [[], []];
+  for (let number = 0; number < MESSAGES; number += 1) {
+    ids.push(enqueue(spool, handOver({ eximId: `1x-${number}` }), 1000).id);
+    ends.push(statSync(join(live, 'spool.db-wal')).size);
+  }
+  cpSync(live, folder, { recursive: true });
+  spool.close();
+  return { folder, ids, ends };
+}
+
+test('law 1, law 7: a spool whose -shm is lost has every message that was acknowledged', (t) => {
+  const { folder, ids } = deadSpool(t);
+  rmSync(join(folder, 'spool.db-shm'));
+  assert.deepEqual(rebuildSpool(folder, 2000).faults, []);
+  assert.deepEqual(
+    readSpool(folder).map(({ id }) => id),
+    ids,
+  );
+});
+
+for (const shm of ['kept', 'lost'] as const) {
+  test(`law 7: a log that is cut off, -shm ${shm}: what it still has is there, and what is lost is said`, (t) => {
+    const choice = random(t);
+    const { folder, ids, ends } = deadSpool(t);
+    for (let run = 0; run < 12; run += 1) {
+      const cut = join(scratch(t), 'spool');
+      cpSync(folder, cut, { recursive: true });
+      const at = choice.below(ends.at(-1) ?? 0);
+      truncateSync(join(cut, 'spool.db-wal'), at);
+      if (shm === 'lost') rmSync(join(cut, 'spool.db-shm'));
+      const { faults } = rebuildSpool(cut, 2000);
+      const whole = ends.filter((end) => end <= at).length;
+      // Without the first frames there is no spool in the file.
+      if (at < (ends[0] ?? 0)) continue;
+      if (shm === 'kept') {
+        assert.match(faults.join(), /the write-ahead log has lost its end/);
+        const { size } = statSync(join(cut, 'spool.db-wal'));
+        assert.equal(size, 0, 'the old log would be taken for that of the new file');
+      }
+      assert.deepEqual(
+        readSpool(cut).map(({ id }) => id),
+        ids.slice(0, whole),
+        `cut at ${at}`,
+      );
+      assert.deepEqual(rebuildSpool(cut, 3000).faults, [], 'repaired for good');
+    }
+  });
+}
