@@ -1,11 +1,11 @@
-import type { Journal } from '../host/journal.ts';
+import type { DrainJournal } from './drain-journal.ts';
 import type { Claimed } from '../spool/claim.ts';
 import type { Delivery } from './courier.ts';
 import type { ToldOutcome } from './outcome.ts';
 
 /** Tells the journal what came of a message. `downUntil`: when the endpoint is asked again; monotonic. */
 export function announce(
-  journal: Journal,
+  journal: DrainJournal,
   message: Claimed,
   { trouble }: Delivery,
   outcome: ToldOutcome,

@@ -2,7 +2,7 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { Journal } from '../host/journal.ts';
+import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { limits } from '../mail/limits.ts';
@@ -51,7 +51,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const notices = noticeOptions(argv.noticeSmtp, argv.noticesPerHour);
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const { drain } = await import('./drain.ts');
-    const [journal, notify, stop] = [new Journal(), new SdNotify(), stopSignal()];
+    const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
     const run = async () =>
       withSpool(argv.spool, 'drain', async (spool) =>
         drain({

@@ -1,6 +1,6 @@
 import { isDamage } from '../host/rebuild-database.ts';
 import { limits } from '../mail/limits.ts';
-import type { Journal } from '../host/journal.ts';
+import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import {
   claim,
@@ -37,7 +37,7 @@ export interface DrainOptions {
   connection: Connection;
   /** What the proxy speaks. */
   wire: Wire;
-  journal: Journal;
+  journal: DrainJournal;
   notify: SdNotify;
   notices: NoticeOptions;
   /** After how much trouble of its own a message's sender is warned, in milliseconds. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Journal } from '../host/journal.ts';
+import type { DrainJournal } from './drain-journal.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
 import { headerSize } from '../mail/headers.ts';
 import { unlessDamaged } from '../host/rebuild-database.ts';
@@ -45,7 +45,7 @@ interface Handed {
  */
 export class Notices {
   readonly #spool: Spool;
-  readonly #journal: Journal;
+  readonly #journal: DrainJournal;
   readonly #options: NoticeOptions;
   readonly #done: () => void;
   readonly #giveUp: AbortSignal;
@@ -62,7 +62,7 @@ export class Notices {
    */
   constructor(
     spool: Spool,
-    journal: Journal,
+    journal: DrainJournal,
     options: NoticeOptions,
     giveUp: AbortSignal,
     done: () => void,

@@ -1,14 +1,14 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../host/failure.ts';
-import type { Journal } from '../host/journal.ts';
+import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { limits } from '../mail/limits.ts';
 import { SpoolDamaged } from '../spool/with-spool.ts';
 
 interface Circumstances {
   folder: string;
-  journal: Journal;
+  journal: DrainJournal;
   notify: SdNotify;
   stop: AbortSignal;
 }

@@ -3,7 +3,7 @@ import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } 
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { Journal } from '../host/journal.ts';
+import { ProxyJournal } from './proxy-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
@@ -113,7 +113,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
-    const journal = new Journal();
+    const journal = new ProxyJournal();
     const backend = await makeBackend(argv, resolve(dir), journal);
     const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
@@ -160,7 +160,7 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   };
 }
 
-async function makeBackend(argv: Arguments, dir: string, journal: Journal): Promise<Backend> {
+async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
   const { backend } = argv;
   if (backend === 'smtp') {
     return smtpBackend(smtpRelay(argv, { environment: process.env, folder: '.' }));

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Journal } from '../host/journal.ts';
+import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
 import type { Ledger } from './ledger.ts';
 
 /** Prunes the ledger now and then, in steps that leave room for mail between them, until stopped. */
 export async function keepHouse(
   ledger: Ledger,
-  journal: Journal,
+  journal: ProxyJournal,
   stop: AbortSignal,
 ): Promise<void> {
   while (!stop.aborted) {
@@ -15,7 +15,7 @@ export async function keepHouse(
   }
 }
 
-function prune(ledger: Ledger, journal: Journal): boolean {
+function prune(ledger: Ledger, journal: ProxyJournal): boolean {
   try {
     return ledger.prune(Date.now());
   } catch (error) {

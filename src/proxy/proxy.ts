@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Journal } from '../host/journal.ts';
+import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
 import { v2Type } from '../wire/frame.ts';
 import { ALLOWED, answerUnparsed } from './answer-unparsed.ts';
@@ -13,7 +13,7 @@ import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 
 export interface ProxyOptions extends Service {
-  journal: Journal;
+  journal: ProxyJournal;
   host: string;
   port: number;
 }

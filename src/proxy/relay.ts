@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Journal } from '../host/journal.ts';
+import type { ProxyJournal } from './proxy-journal.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
@@ -35,7 +35,7 @@ export class RelayUnavailable extends Error {
 export class Relay {
   readonly #ledger: Ledger;
   readonly #backend: Backend;
-  readonly #journal: Journal;
+  readonly #journal: ProxyJournal;
   /** Recipients that are taken in one post. */
   readonly recipientsMax: number;
   /** Nothing is refused for good: every 5.x.x is given as a 4.x.x. */
@@ -48,7 +48,7 @@ export class Relay {
   constructor(
     ledger: Ledger,
     backend: Backend,
-    journal: Journal,
+    journal: ProxyJournal,
     recipientsMax: number,
     softBounce = false,
   ) {

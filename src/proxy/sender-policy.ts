@@ -1,4 +1,4 @@
-import type { Journal } from '../host/journal.ts';
+import type { ProxyJournal } from './proxy-journal.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import {
@@ -35,7 +35,11 @@ interface Objection {
  * A backend that refuses deliveries whose sender is not allowed, or gives them the default sender where
  * that is asked for. The ledger comes before it: what was sent stays sent when the rules change.
  */
-export function withSenderPolicy(backend: Backend, rules: SenderRules, journal: Journal): Backend {
+export function withSenderPolicy(
+  backend: Backend,
+  rules: SenderRules,
+  journal: ProxyJournal,
+): Backend {
   return async (delivery, timeUp) => {
     const objection = objectionTo(delivery, rules);
     if (!objection) {

@@ -1,5 +1,5 @@
 import { unwatchFile, watchFile } from 'node:fs';
-import type { Journal } from '../host/journal.ts';
+import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
 import type { Keyring } from './keyring.ts';
 
@@ -7,7 +7,7 @@ import type { Keyring } from './keyring.ts';
  * Reads the keys again on SIGHUP, and when their file changes or is replaced, until stopped. The journal
  * is told when others are in force, and when they cannot be read.
  */
-export function watchKeys(keyring: Keyring, journal: Journal, stop: AbortSignal): void {
+export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSignal): void {
   const reload = (asked: boolean) => {
     try {
       const changed = keyring.reload();

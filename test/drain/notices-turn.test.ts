@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { Notices } from '../../src/drain/notices.ts';
-import { Journal } from '../../src/host/journal.ts';
+import { DrainJournal } from '../../src/drain/drain-journal.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -70,7 +70,7 @@ async function teller(t: TestContext, spool: Spool, perHour = 20): Promise<Telle
   const smtp = await ScriptedSmtp.start(t);
   const server = { host: '127.0.0.1', port: smtp.port };
   const events = new EventEmitter();
-  const journal = new Journal(() => {});
+  const journal = new DrainJournal(() => {});
   const { signal } = new AbortController();
   const notices = new Notices(spool, journal, { server, perHour }, signal, () => {
     events.emit('done');

@@ -3,7 +3,7 @@ import { EventEmitter, on, once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { drain, type DrainOptions, type Ending } from '../../src/drain/drain.ts';
-import { Journal } from '../../src/host/journal.ts';
+import { DrainJournal } from '../../src/drain/drain-journal.ts';
 import { SdNotify } from '../../src/host/sd-notify.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -70,7 +70,7 @@ const FAIL_SECOND =
 test('a drain that stops and waits for a post takes no turn for a report that it may not begin', async (t) => {
   const spool = twoQueued(t);
   const proxy = await ScriptedProxy.start(t, 'a key', () => {});
-  const journal = new Journal(() => {});
+  const journal = new DrainJournal(() => {});
   const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
   const [post] = (await proxy.received(1)) as [Received];
   spool.db.exec(FAIL_SECOND);
@@ -95,7 +95,7 @@ for (const [how, isOnce, ending] of [
       return 'hang';
     };
     const smtp = await ScriptedSmtp.start(t, { RCPT: hang });
-    const journal = new Journal(({ text }) => {
+    const journal = new DrainJournal(({ text }) => {
       if (text.includes('is down')) events.emit('down');
     });
     const counted = new CountedDrain(t, { spool, once: isOnce, journal }, { smtpPort: smtp.port });
@@ -122,7 +122,7 @@ test('house-keeping that fails is tried again when it is time, and mail goes on 
     CREATE TRIGGER broken BEFORE DELETE ON message BEGIN SELECT raise(ABORT, 'it is damaged'); END`);
   const proxy = await ScriptedProxy.start(t, 'a key', (post) => proxy.accept(post));
   const events = new EventEmitter();
-  const journal = new Journal(({ text }) => events.emit('line', text));
+  const journal = new DrainJournal(({ text }) => events.emit('line', text));
   const lines = on(events, 'line');
   const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
   let troubles = 0;

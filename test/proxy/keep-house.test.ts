@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Journal } from '../../src/host/journal.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { keepHouse } from '../../src/proxy/keep-house.ts';
 import { ControlledRelay } from '../support/controlled-relay.ts';
 
@@ -12,7 +12,7 @@ test('much that is old is pruned in steps, with time for mail between them, unti
   await Promise.all(ids.map(async (id) => ledger.begin(id, Buffer.alloc(32), [], 0)));
   const lines: string[] = [];
   const stop = new AbortController();
-  const done = keepHouse(ledger, new Journal(({ text }) => lines.push(text)), stop.signal);
+  const done = keepHouse(ledger, new ProxyJournal(({ text }) => lines.push(text)), stop.signal);
   assert.equal(count(), 700, 'one step at once');
   while (count() === 700) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(count(), 200, 'another one later');
@@ -29,7 +29,7 @@ test('a ledger that cannot be pruned is told, once each time', async (t) => {
   });
   const lines: string[] = [];
   const stop = new AbortController();
-  const done = keepHouse(ledger, new Journal(({ text }) => lines.push(text)), stop.signal);
+  const done = keepHouse(ledger, new ProxyJournal(({ text }) => lines.push(text)), stop.signal);
   stop.abort();
   await done;
   assert.deepEqual(lines, [

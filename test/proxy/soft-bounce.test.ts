@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Relay } from '../../src/proxy/relay.ts';
-import { Journal } from '../../src/host/journal.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledRelay } from '../support/controlled-relay.ts';
 import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
@@ -51,7 +51,7 @@ test("a backend's 5.x.x becomes 4.x.x and says what it was; what is sent, deferr
           return status ? [{ recipient, status, reason: 'why' }] : [];
         }),
       ),
-    new Journal(() => {}),
+    new ProxyJournal(() => {}),
     100,
     true,
   );

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { Journal } from '../../src/host/journal.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import type { Backend, Delivery, Result } from '../../src/proxy/backend.ts';
 import { Ledger } from '../../src/proxy/ledger.ts';
 import { Relay } from '../../src/proxy/relay.ts';
@@ -19,7 +19,7 @@ export class ControlledRelay {
     this.calls.push(delivery);
     return this.answer(delivery, timeUp);
   };
-  readonly #journal = new Journal(({ text }) => this.journal.push(text));
+  readonly #journal = new ProxyJournal(({ text }) => this.journal.push(text));
 
   constructor(t: TestContext) {
     this.file = join(scratch(t), 'ledger.db');

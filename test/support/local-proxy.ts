@@ -1,5 +1,5 @@
 import type { TestContext } from 'node:test';
-import { Journal } from '../../src/host/journal.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { Keyring } from '../../src/proxy/keyring.ts';
 import { startProxy, type Proxy } from '../../src/proxy/proxy.ts';
 import { ControlledRelay } from './controlled-relay.ts';
@@ -24,7 +24,7 @@ export class LocalProxy {
   ): Promise<LocalProxy> {
     const controlled = new ControlledRelay(t);
     const lines: string[] = [];
-    const journal = new Journal(({ text }) => {
+    const journal = new ProxyJournal(({ text }) => {
       hears(text);
       lines.push(text);
     });

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { encodeEntry, type Entry } from '../../src/host/journal-sink.ts';
-import { Journal } from '../../src/host/journal.ts';
+import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import { encodeEntry, type Entry, type Sink } from '../../src/host/journal-sink.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { holds } from '../support/holds.ts';
 import { inCheckout } from '../support/program.ts';
 
@@ -74,7 +75,9 @@ const toldMail = (text: string) => ({
 });
 
 /** Every method, with foreign text wherever some may come in. The type says when one is missing. */
-const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => void } = {
+type Calls<Journal> = { [Method in keyof Journal]: (journal: Journal, text: string) => void };
+
+const ofDrain: Calls<DrainJournal> = {
   attempted: (journal, text) => {
     const states = ['sent', 'pending', 'failed'] as const;
     const recipients = states.map((state) => ({
@@ -97,6 +100,14 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   spoolRepaired: (journal, text) => journal.spoolRepaired(text),
   spoolUsable: (journal, text) => journal.spoolUsable(text),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
+  nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
+  senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
+  noticeRefused: (journal, text) => journal.noticeRefused(text, [toldMail(text)], text),
+  noticesWait: (journal, text) => journal.noticesWait(text, text),
+  noticesGoOn: (journal, text) => journal.noticesGoOn(text),
+};
+
+const ofProxy: Calls<ProxyJournal> = {
   proxyStarted: (journal, text) =>
     journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1, true),
   proxyStopped: (journal, text) => journal.proxyStopped(text),
@@ -111,16 +122,23 @@ const calls: { [Method in keyof Journal]: (journal: Journal, text: string) => vo
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
-  nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
-  senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
-  noticeRefused: (journal, text) => journal.noticeRefused(text, [toldMail(text)], text),
-  noticesWait: (journal, text) => journal.noticesWait(text, text),
-  noticesGoOn: (journal, text) => journal.noticesGoOn(text),
 };
 
-function entriesOf(method: keyof Journal, text: string): Entry[] {
+type Call = (sink: Sink, text: string) => void;
+const calls = new Map<string, Call>([
+  ...Object.entries(ofDrain).map(([method, call]): [string, Call] => [
+    method,
+    (sink, text) => call(new DrainJournal(sink), text),
+  ]),
+  ...Object.entries(ofProxy).map(([method, call]): [string, Call] => [
+    method,
+    (sink, text) => call(new ProxyJournal(sink), text),
+  ]),
+]);
+
+function entriesOf(method: string, text: string): Entry[] {
   const entries: Entry[] = [];
-  calls[method](new Journal((entry) => entries.push(entry)), text);
+  calls.get(method)?.((entry) => entries.push(entry), text);
   return entries;
 }
 
@@ -133,7 +151,7 @@ const hostile = fc
   )
   .map((pieces) => pieces.join(''));
 
-for (const method of Object.keys(calls) as (keyof Journal)[]) {
+for (const method of calls.keys()) {
   test(`${method} is one line without control characters, whatever it is told`, (t) => {
     holds(
       t,
@@ -173,7 +191,7 @@ test('the fields of a message can be asked for: id, Exim id, recipients, statuse
 
 test('a line names ten recipients and counts the rest, the fields have them all', () => {
   const entries: Entry[] = [];
-  const journal = new Journal((entry) => entries.push(entry));
+  const journal = new DrainJournal((entry) => entries.push(entry));
   const recipients = Array.from({ length: 12 }, (_, number) => `r${number}@b`);
   journal.postponed(mail('s@c'), 1, recipients, '4.4.1', 'down', 1000);
   assert.match(entries[0]?.text ?? '', /<r9@b> and 2 more/);
@@ -183,13 +201,14 @@ test('a line names ten recipients and counts the rest, the fields have them all'
 /** Every event, as each of its entries is written: the catalog may name only what all of them have. */
 function entriesByEvent(): Map<unknown, Entry[]> {
   const entries: Entry[] = [];
-  const journal = new Journal((entry) => entries.push(entry));
-  for (const call of Object.values(calls)) call(journal, 'a@b');
+  const sink = (entry: Entry) => entries.push(entry);
+  for (const call of calls.values()) call(sink, 'a@b');
+  const journal = new DrainJournal(sink);
   for (const state of ['sent', 'pending', 'failed']) {
     const recipient = { address: 'a@b', state, status: '4.0.0', reason: 'x' };
     journal.attempted(mail('s@c'), 1, [recipient], 60_000, 0);
   }
-  journal.requestRefused('127.0.0.1:1', undefined, 400, 'x');
+  new ProxyJournal(sink).requestRefused('127.0.0.1:1', undefined, 400, 'x');
   const byEvent = new Map<unknown, Entry[]>();
   for (const entry of entries) {
     const id = entry.fields['MESSAGE_ID'];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Journal } from '../../src/host/journal.ts';
-import type { ToldMail } from '../../src/host/journal-mail.ts';
+import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import type { ToldMail } from '../../src/drain/journal-mail.ts';
 
 const mail = (kind: ToldMail['kind']): ToldMail => ({
   id: '0'.repeat(32),
@@ -18,7 +18,7 @@ const toldKinds = [
 for (const [kinds, named] of toldKinds) {
   const mails = kinds.map(mail);
   const lines: string[] = [];
-  const journal = new Journal(({ text }) => lines.push(text));
+  const journal = new DrainJournal(({ text }) => lines.push(text));
 
   test(`the journal says that a sender was told of ${kinds.join(', ')}`, () => {
     journal.senderTold('me@x.example', mails);

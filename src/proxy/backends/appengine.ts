@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '../../host/failure.ts';
-import type { Journal } from '../../host/journal.ts';
+import type { ProxyJournal } from '../proxy-journal.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import { backendTimeMs } from '../backend-time.ts';
@@ -14,7 +14,7 @@ import { mailOutcome, type MailOutcome } from './appengine-outcome.ts';
  * whose ticket the call needs. Google does not support this for Node: it follows the protocol of Google's
  * own clients for other languages. A sender that Google refuses is replaced where the delivery allows it.
  */
-export function appengineBackend(api: ApiHost, journal: Journal): Backend {
+export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
   async function call(
     delivery: Delivery,
     message: MailMessage,

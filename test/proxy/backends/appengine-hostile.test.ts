@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Journal } from '../../../src/host/journal.ts';
+import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
 import { mailFields } from '../../../src/proxy/backends/appengine-fields.ts';
 import { appengineBackend } from '../../../src/proxy/backends/appengine.ts';
 import { ScriptedApiHost } from '../../support/scripted-api-host.ts';
@@ -59,7 +59,7 @@ test('what is refused for its number of parts costs no more than what is sent', 
 test('a message that takes too long is given up, and waits alone (law 5)', async (t) => {
   const api = await ScriptedApiHost.start(t);
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new Journal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   const late = AbortSignal.abort();
   t.mock.method(AbortSignal, 'timeout', () => late);
   const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
@@ -81,7 +81,7 @@ test('a message that takes too long is given up, and waits alone (law 5)', async
 test('a message that meets a defect of ours waits, and the journal says so (law 5)', async (t) => {
   const api = await ScriptedApiHost.start(t);
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new Journal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   t.mock.method(TextDecoder.prototype, 'decode', () => assert.fail('oops'));
   const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const results = await backend(

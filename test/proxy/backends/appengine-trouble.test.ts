@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { Journal } from '../../../src/host/journal.ts';
+import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
 import { BackendUnavailable, type Delivery } from '../../../src/proxy/backend.ts';
 import { callApi } from '../../../src/proxy/backends/appengine-call.ts';
 import { apiHost, appengineBackend } from '../../../src/proxy/backends/appengine.ts';
@@ -20,7 +20,7 @@ async function start(t: TestContext, script?: ScriptedApiHost['script']) {
   const api = await ScriptedApiHost.start(t);
   if (script) api.script = script;
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new Journal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   const send = async (but: Partial<Delivery> = {}) => {
     const post = { id: 'an-id', sender: 'bounces@example.com', recipients: ['r@example.org'] };
     const [result] = await backend({ ...post, bytes: Buffer.from(message), ...but }, never);
@@ -127,7 +127,7 @@ test('appengine: a call that outlives its deadline is given up, and unknown (law
 test('appengine: away from App Engine the error says so, and charges no mail (law 5)', async () => {
   const backend = appengineBackend(
     { host: 'appengine.googleapis.invalid', port: 10_001 },
-    new Journal(() => {}),
+    new ProxyJournal(() => {}),
   );
   const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   await assert.rejects(backend({ ...post, bytes: Buffer.from(message) }, never), (error: Error) => {

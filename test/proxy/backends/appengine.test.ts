@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { Journal } from '../../../src/host/journal.ts';
+import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
 import type { Backend } from '../../../src/proxy/backend.ts';
 import { appengineBackend } from '../../../src/proxy/backends/appengine.ts';
 import { conformance } from '../../support/conformance.ts';
@@ -10,7 +10,7 @@ import { readCall, ScriptedApiHost } from '../../support/scripted-api-host.ts';
 
 conformance('appengine', ['loseAnswers', 'hang', 'vanish'], async (t) => {
   const api = await ScriptedApiHost.start(t);
-  const backend = appengineBackend(api.host, new Journal(() => {}));
+  const backend = appengineBackend(api.host, new ProxyJournal(() => {}));
   return {
     // The suite's messages have no sender, with whom the Mail API can do nothing.
     backend: ((delivery, timeUp) =>
@@ -88,7 +88,7 @@ function related(base64: string): string[] {
 for (const [name, { sender, message }] of Object.entries(golden)) {
   test(`appengine: a call says what that of ${name} says`, async (t) => {
     const api = await ScriptedApiHost.start(t);
-    const backend = appengineBackend(api.host, new Journal(() => {}));
+    const backend = appengineBackend(api.host, new ProxyJournal(() => {}));
     const recipients = ['a@example.net', 'b@example.net'];
     const delivery = { id: 'x', sender, recipients, bytes: Buffer.from(message), ticket: 'tkt' };
     const results = await backend(delivery, new AbortController().signal);
