@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import { Ledger } from '../../src/proxy/ledger.ts';
 import { rebuildLedger } from '../../src/proxy/rebuild-ledger.ts';
 import { countPages, pagesOf, spoilPage } from '../support/damage.ts';
+import { figures, LONG } from '../support/figures.ts';
 import { appengineMailer } from '../support/program.ts';
 import { random } from '../support/random.ts';
 import { scratch } from '../support/scratch.ts';
@@ -38,7 +39,7 @@ test('law 6: whatever page of the ledger is broken, what it sent is known after 
   const choice = random(t);
   const { file, ids } = await fullLedger(t, choice);
   const seen = { known: 0, unknown: 0, fresh: 0 };
-  const stride = process.env['LONG'] ? 1 : 5;
+  const stride = LONG ? 1 : 5;
   for (let page = 1 + choice.below(stride); page <= countPages(file); page += stride) {
     const broken = join(scratch(t), 'ledger.db');
     cpSync(file, broken);
@@ -64,7 +65,7 @@ test('law 6: whatever page of the ledger is broken, what it sent is known after 
     });
     seen.fresh += fresh.filter((id) => unknown.has(id)).length;
   }
-  t.diagnostic(JSON.stringify(seen));
+  figures(t, 'a broken page of the ledger', seen);
   assert.ok(seen.unknown > 0 && seen.known > 20 * seen.unknown, JSON.stringify(seen));
 });
 

@@ -9,6 +9,7 @@ import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { countPages, spoilPage, type Damage } from '../support/damage.ts';
+import { figures, LONG } from '../support/figures.ts';
 import { handOver } from '../support/hand-over.ts';
 import { lookInto } from '../support/look-into.ts';
 import { random } from '../support/random.ts';
@@ -19,7 +20,6 @@ const MESSAGES = 500;
 const ROOTS = 23;
 /** Of no message more is lost than was on the page. */
 const PAGE_MESSAGES = 25;
-const long = Boolean(process.env['LONG']);
 
 /** A spool with messages of all states and sizes, in the file itself. */
 function spoolWithAll(t: TestContext): string {
@@ -76,7 +76,7 @@ for (const damage of ['zeros', 'garbage'] as const satisfies Damage[]) {
     const pages = countPages(join(folder, 'spool.db'));
     const seen = { rebuilt: 0, lost: 0, held: 0 };
     // The roots of all trees are in front.
-    const isTried = (page: number) => long || page <= ROOTS || choice.below(40) === 0;
+    const isTried = (page: number) => LONG || page <= ROOTS || choice.below(40) === 0;
     for (let page = 1; page <= pages; page += 1) {
       if (!isTried(page)) continue;
       const broken = join(scratch(t), 'spool');
@@ -124,7 +124,7 @@ for (const damage of ['zeros', 'garbage'] as const satisfies Damage[]) {
       seen.lost += damaged.length;
       rmSync(broken, { recursive: true });
     }
-    t.diagnostic(JSON.stringify({ pages, ...seen }));
+    figures(t, `${damage} in a page of the spool`, { pages, ...seen });
     assert.ok(seen.rebuilt > 5 && seen.lost > 0, JSON.stringify(seen));
   });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { pagesOf, spoilPage } from '../support/damage.ts';
 import { everyStep, type Fault } from '../support/every-step.ts';
+import { figures, timeLimit } from '../support/figures.ts';
 import { handIn } from '../support/hand-in.ts';
 import { needs } from '../support/needs.ts';
 import { appengineMailer, inCheckout, run } from '../support/program.ts';
@@ -32,58 +33,48 @@ const faults: [Fault, number, string][] = [
 ];
 
 for (const [fault, stride, title] of faults) {
-  void test(
-    title,
-    { ...needs('cc'), timeout: process.env['LONG'] ? 3_600_000 : 290_000 },
-    async (t) => {
-      const template = join(scratch(t), 'spool');
-      mkdirSync(template);
-      const mails = Array.from({ length: MESSAGES }, (_, number) => ({
-        bytes: `Subject: ${number}\n\n${'x'.repeat(3000)}\n`,
-      }));
-      const ids = handIn(template, mails);
-      const file = join(template, 'spool.db');
-      const choice = random(t);
-      spoilPage(file, pagesOf(file, 'message_state')[0] ?? 0, 'zeros', choice);
-      spoilPage(file, pagesOf(file, 'body')[7] ?? 0, 'garbage', choice);
-      const seen = { struck: 0, old: 0, repaired: 0 };
+  void test(title, { ...needs('cc'), timeout: timeLimit(290_000) }, async (t) => {
+    const template = join(scratch(t), 'spool');
+    mkdirSync(template);
+    const mails = Array.from({ length: MESSAGES }, (_, number) => ({
+      bytes: `Subject: ${number}\n\n${'x'.repeat(3000)}\n`,
+    }));
+    const ids = handIn(template, mails);
+    const file = join(template, 'spool.db');
+    const choice = random(t);
+    spoilPage(file, pagesOf(file, 'message_state')[0] ?? 0, 'zeros', choice);
+    spoilPage(file, pagesOf(file, 'body')[7] ?? 0, 'garbage', choice);
+    const seen = { struck: 0, old: 0, repaired: 0 };
 
-      await everyStep(
-        t,
-        { fault, stride: process.env['LONG'] ? 1 : stride },
-        async ({ number, folder, strikes }) => {
-          cpSync(template, folder, { recursive: true });
-          const fsck = async (env: NodeJS.ProcessEnv = {}) =>
-            appengineMailer(t, ['queue', 'fsck', '--spool', folder], { env, input: '' }).ended;
-          const first = await fsck(strikes(folder));
-          const note = `${fault} at step ${number}: ${first.code ?? first.signal} ${first.stderr}`;
-          if (first.code !== 1) seen.struck += 1;
+    await everyStep(t, { fault, stride }, async ({ number, folder, strikes }) => {
+      cpSync(template, folder, { recursive: true });
+      const fsck = async (env: NodeJS.ProcessEnv = {}) =>
+        appengineMailer(t, ['queue', 'fsck', '--spool', folder], { env, input: '' }).ended;
+      const first = await fsck(strikes(folder));
+      const note = `${fault} at step ${number}: ${first.code ?? first.signal} ${first.stderr}`;
+      if (first.code !== 1) seen.struck += 1;
 
-          const input = bsmtp('s@example.com', ['new@example.org'], 'Subject: new\n\nx\n');
-          const handed = await run(t, inCheckout('exim/exim-pipe'), ['1new-0', '--spool', folder], {
-            input,
-          });
-          // A spool with a broken page may not take it; then Exim keeps it.
-          if (handed.code !== 0) assert.equal(handed.code, 75, note);
+      const input = bsmtp('s@example.com', ['new@example.org'], 'Subject: new\n\nx\n');
+      const handed = await run(t, inCheckout('exim/exim-pipe'), ['1new-0', '--spool', folder], {
+        input,
+      });
+      // A spool with a broken page may not take it; then Exim keeps it.
+      if (handed.code !== 0) assert.equal(handed.code, 75, note);
 
-          const next = await fsck();
-          assert.ok(next.code === 0 || next.code === 1, `${note}then ${next.stderr}`);
-          seen[next.code === 0 ? 'repaired' : 'old'] += 1;
-          const found = readSpool(folder).map(({ id, eximId }) =>
-            eximId === '1new-0' ? 'new' : id,
-          );
-          const wanted = [
-            ...ids.filter((_, at) => found.includes(ids[at] ?? '')),
-            ...(handed.code === 0 ? ['new'] : []),
-          ];
-          assert.deepEqual(found, wanted, note);
-          assert.equal(ids.filter((id) => !found.includes(id)).length, 1, `${note}one is lost`);
-          const stray = readdirSync(folder).filter((name) => name.includes('.new'));
-          assert.deepEqual(stray, [], note);
-        },
-      );
-      t.diagnostic(JSON.stringify(seen));
-      assert.ok(seen.struck > 3 && seen.old > 0 && seen.repaired > 0, JSON.stringify(seen));
-    },
-  );
+      const next = await fsck();
+      assert.ok(next.code === 0 || next.code === 1, `${note}then ${next.stderr}`);
+      seen[next.code === 0 ? 'repaired' : 'old'] += 1;
+      const found = readSpool(folder).map(({ id, eximId }) => (eximId === '1new-0' ? 'new' : id));
+      const wanted = [
+        ...ids.filter((_, at) => found.includes(ids[at] ?? '')),
+        ...(handed.code === 0 ? ['new'] : []),
+      ];
+      assert.deepEqual(found, wanted, note);
+      assert.equal(ids.filter((id) => !found.includes(id)).length, 1, `${note}one is lost`);
+      const stray = readdirSync(folder).filter((name) => name.includes('.new'));
+      assert.deepEqual(stray, [], note);
+    });
+    figures(t, `fsck, ${fault} at every step`, seen);
+    assert.ok(seen.struck > 3 && seen.old > 0 && seen.repaired > 0, JSON.stringify(seen));
+  });
 }

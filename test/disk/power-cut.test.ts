@@ -26,7 +26,7 @@ import { until } from '../support/until.ts';
 
 const CUTS = LONG ? 50 : 5;
 const BETWEEN = 20;
-const needed = { ...needs('root', 'xfs'), timeout: 3_600_000 };
+const needed = { ...needs('root', 'ext4', 'xfs'), timeout: 3_600_000 };
 const NORMAL = { NODE_OPTIONS: `--import=${inCheckout('test/support/synchronous-normal.mjs')}` };
 
 test(

@@ -18,6 +18,9 @@ const machine = {
     'it needs nullmailer (Debian: nullmailer, see .ci/run)',
   cc: () => exists('/usr/bin/cc') || 'it needs a C compiler (Debian: gcc, libc6-dev)',
   faketime: () => FAKETIME.some(exists) || 'it needs libfaketime (Debian: libfaketime)',
+  ext4: () =>
+    ['/usr/sbin/mkfs.ext4', '/dev/loop-control'].every(exists) ||
+    'it needs mkfs.ext4 and loop devices (Debian: e2fsprogs)',
   xfs: () =>
     ['/usr/sbin/mkfs.xfs', '/dev/loop-control'].every(exists) ||
     'it needs mkfs.xfs and loop devices (Debian: xfsprogs)',
