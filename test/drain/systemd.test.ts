@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
@@ -35,7 +35,7 @@ test('an outage is in the status, with its reason', async (t) => {
 test('a drain that cannot open its spool is never ready', async (t) => {
   const road = new Road(t);
   const manager = new ServiceManager(t);
-  writeFileSync(join(road.spool, 'spool.db'), 'this is no database');
+  mkdirSync(join(road.spool, 'spool.db'));
   assert.equal((await road.drain([], manager.environment).ended).code, 74);
   assert.deepEqual(manager.told, []);
 });
