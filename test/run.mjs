@@ -23,6 +23,11 @@ const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .filter((name) => !long || /support\/(?:figures|every-step)\.ts/.test(readFileSync(name, 'utf8')))
   .toSorted();
 
+if (files.length === 0) {
+  console.error(`no test file has ${wanted.join(' or ')} in its path`);
+  process.exit(64);
+}
+
 const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-figures-'));
 const figures = join(folder, 'figures');
 writeFileSync(figures, '');

@@ -52,7 +52,8 @@ export class SpoolModel {
     const counts = STATES.map((state) => [state, states.filter((each) => each === state).length]);
     return {
       accepted: states.length,
-      ...(Object.fromEntries(counts) as Omit<Counters, 'accepted'>),
+      damaged: 0,
+      ...(Object.fromEntries(counts) as Omit<Counters, 'accepted' | 'damaged'>),
     };
   }
 
