@@ -44,6 +44,8 @@ export class Relay {
   readonly given = { sent: 0, deferred: 0, failed: 0 };
   /** Recipients that are being sent, by message: a second post of one waits for its verdict. */
   readonly #inProgress = new Map<string, Promise<Verdict>>();
+  /** Write down how recipients ended, where that failed. */
+  readonly #unwritten = new Set<() => Promise<void>>();
 
   constructor(
     ledger: Ledger,
@@ -107,10 +109,12 @@ export class Relay {
 
   /**
    * Resolves when nothing is being sent any more. A client that went away has left its message with the
-   * backend: the proxy must not end before it has written down what became of it.
+   * backend: the proxy must not end before it has written down what became of it. What could not be written
+   * gets a last try; in vain, the next start lists it as unknown.
    */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#inProgress.values());
+    await Promise.allSettled([...this.#unwritten].map(async (write) => write()));
   }
 
   /** Verdicts that need no backend: addresses that are none, and what is too much for one post. */
@@ -194,22 +198,22 @@ export class Relay {
     const settled = results.map(settledOf);
     const write = async () => {
       await this.#ledger.settle(id, settled, Date.now());
+      this.#unwritten.delete(write);
       done();
-    };
-    const writeLater = async () => {
-      for (;;) {
-        await sleep(limits.spoolRetryMs, undefined, { ref: false });
-        try {
-          return await write();
-        } catch {
-          // Told once, below; posts that come meanwhile are refused and tell it too.
-        }
-      }
     };
     await write().catch((error: Error) => {
       this.#journal.proxyTrouble(`the ledger cannot be written: ${error.message}`);
-      void writeLater();
+      this.#unwritten.add(write);
+      void this.#writeLater(write);
     });
+  }
+
+  async #writeLater(write: () => Promise<void>): Promise<void> {
+    while (this.#unwritten.has(write)) {
+      await sleep(limits.spoolRetryMs, undefined, { ref: false });
+      // What fails was told once; posts that come meanwhile are refused and tell it too.
+      if (this.#unwritten.has(write)) await write().catch(() => {});
+    }
   }
 
   #ledgerFailed(error: Error): never {

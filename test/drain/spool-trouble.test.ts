@@ -9,8 +9,8 @@ import { appengineMailer, inCheckout, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 
-/** Makes every change of a message fail, as a disk does that takes no more writes. */
-const breakSpool = `CREATE TRIGGER broken BEFORE UPDATE ON message BEGIN
+/** Makes it fail that something is recorded as sent, while all else can be written. */
+const breakSpool = `CREATE TRIGGER broken BEFORE UPDATE ON recipient BEGIN
   SELECT raise(ABORT, 'the disk takes no more'); END`;
 const mendSpool = 'DROP TRIGGER broken';
 
@@ -27,6 +27,7 @@ test('a spool that cannot be written: nothing more is sent, and what was sent is
   handIn(road.spool, [{}, {}]);
   const proxy = await ScriptedProxy.start(t, road.key, () => {});
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  // The first is posted alone, since nothing has passed yet.
   const [post] = (await proxy.received(1)) as [Received];
   change(road.spool, breakSpool);
   proxy.script = (each, proxy) => proxy.accept(each);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import test from 'node:test';
+import Database from 'better-sqlite3';
 import { ControlledRelay, everyone } from '../support/controlled-relay.ts';
 
 test('a proxy that stops waits for its backend, also when the client is gone (law 6)', async (t) => {
@@ -25,4 +26,21 @@ test('a proxy that stops waits for its backend, also when the client is gone (la
     ['sent'],
   );
   await posted;
+});
+
+test('what could not be written gets a last try when the proxy stops, and is no more unknown (law 6)', async (t) => {
+  const controlled = new ControlledRelay(t);
+  const other = new Database(controlled.file);
+  other.exec(
+    `CREATE TRIGGER sick BEFORE UPDATE ON recipient BEGIN SELECT raise(ABORT, 'sick'); END`,
+  );
+  await controlled.post('one', ['a@example.org']);
+  assert.match(controlled.journal[0] ?? '', /ledger cannot be written: sick$/);
+  other.exec('DROP TRIGGER sick');
+  other.close();
+  await controlled.relay.settled();
+  controlled.restart();
+  assert.deepEqual(controlled.rows('unknown'), []);
+  assert.deepEqual(await controlled.post('one', ['a@example.org']), ['2.0.0 told a@example.org']);
+  assert.equal(controlled.calls.length, 1);
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { figures, LONG } from './figures.ts';
 import { faultLibrary } from './fault-library.ts';
+import { random } from './random.ts';
 import { scratch } from './scratch.ts';
 
 /** What strikes a program; test/crash/fault-at.c says how. */
@@ -20,7 +21,7 @@ export interface Step {
 /**
  * Lets a fault strike at the first step of a program, at its second, and so on until there is no step left
  * to strike at, some of these runs at the same time. `attempt` makes such a run and checks what came of
- * it. With a `stride` the short form tries only every so manieth step.
+ * it. With a `stride` the short form tries only every so manieth step, from one that the seed chooses.
  */
 export async function everyStep(
   t: TestContext,
@@ -30,10 +31,11 @@ export async function everyStep(
   const stride = LONG ? 1 : short;
   const base = realpathSync(scratch(t)); // The library compares paths as the kernel has them.
   const library = await faultLibrary(t, base);
+  const first = 1 + random(t).below(stride);
   let [runs, through] = [0, false];
   const inTurn = async () => {
     while (!through) {
-      const number = 1 + stride * runs;
+      const number = first + stride * runs;
       runs += 1;
       const folder = join(base, `step-${number}`);
       const struck = `${folder}.struck`;
