@@ -5,6 +5,7 @@ import {
   ftruncateSync,
   openSync,
   readSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 
@@ -19,13 +20,14 @@ import {
 export class PageFile {
   readonly #fd: number;
   readonly #log: number | undefined;
+  readonly #shm: string;
   /** Where the latest committed version of a page is in the log. */
   readonly #logged = new Map<number, number>();
-  /** The page of the pointer map that was asked last. */
-  #map: { number: number; bytes: Buffer | undefined } | undefined;
+  /** The pages of the pointer map that were asked; undefined for those that are not to be believed. */
+  readonly #maps = new Map<number, Buffer | undefined>();
   /** How many pages the file has. */
   #pages = 0;
-  /** Whether the log has lost frames of commits that were acknowledged: SQLite passes over what it lacks. */
+  /** Whether the log has lost commits that were acknowledged: SQLite passes over what it lacks. */
   readonly logIsCut: boolean;
 
   /** Throws what the file system says. Closing it drops the locks of this process on the file. */
@@ -33,7 +35,8 @@ export class PageFile {
     this.#fd = openSync(file, 'r+');
     this.#log = openIfThere(`${file}-wal`);
     this.#pages = Math.ceil(fstatSync(this.#fd).size / PAGE_BYTES);
-    this.logIsCut = this.#log !== undefined && this.#readLog(this.#log, `${file}-shm`);
+    this.#shm = `${file}-shm`;
+    this.logIsCut = this.#readLog();
   }
 
   get pages(): number {
@@ -53,9 +56,9 @@ export class PageFile {
   pointer(number: number): { type: number; parent: number } | undefined {
     const map = mapOf(number);
     if (number < 3 || number <= map) return undefined;
-    if (this.#map?.number !== map) this.#map = { number: map, bytes: this.#soundMap(map) };
+    if (!this.#maps.has(map)) this.#maps.set(map, this.#soundMap(map));
+    const bytes = this.#maps.get(map);
     const at = 5 * (number - map - 1);
-    const { bytes } = this.#map;
     return bytes && { type: bytes.readUInt8(at), parent: bytes.readUInt32BE(at + 1) };
   }
 
@@ -83,6 +86,8 @@ export class PageFile {
     }
     fsyncSync(this.#fd);
     this.#logged.clear();
+    // What was shared of the log would say that it was cut off.
+    rmSync(this.#shm, { force: true });
     ftruncateSync(this.#log);
     fsyncSync(this.#log);
   }
@@ -93,35 +98,41 @@ export class PageFile {
   }
 
   /** Finds the frames that are committed; returns whether there were more. */
-  #readLog(log: number, shm: string): boolean {
-    const header = read(log, 0, LOG_HEADER_BYTES);
-    if (header?.readUInt32BE(0) !== LOG_MAGIC) return false;
-    const salt = header.subarray(16, 24);
+  #readLog(): boolean {
+    const log = this.#log;
+    const header = log === undefined ? undefined : read(log, 0, LOG_HEADER_BYTES);
+    if (log === undefined || !header) return framesShared(this.#shm) > 0;
+    const slots = Math.floor((fstatSync(log).size - LOG_HEADER_BYTES) / FRAME_BYTES);
+    const frameAt = (slot: number) => LOG_HEADER_BYTES + slot * FRAME_BYTES;
     let sum = checksum(header.subarray(0, 24), [0, 0]);
-    if (!isSum(sum, header, 24)) return false;
+    let broken = header.readUInt32BE(0) !== LOG_MAGIC || !isSum(sum, header, 24);
+    // Frames of an earlier use of the log have another salt. Of a lost header the last frame tells it.
+    const last = read(log, frameAt(slots - 1), FRAME_HEADER_BYTES);
+    const salt = broken ? last?.subarray(8, 16) : header.subarray(16, 24);
 
     const found = new Map<number, number>();
-    let [frames, broken, behind] = [0, false, 0];
-    for (let at = LOG_HEADER_BYTES; ; at += FRAME_HEADER_BYTES + PAGE_BYTES) {
-      const frame = read(log, at, FRAME_HEADER_BYTES + PAGE_BYTES);
-      // Frames of an earlier use of the log have another salt.
-      if (!frame?.subarray(8, 16).equals(salt)) break;
-      const pages = frame.readUInt32BE(4);
-      sum = checksum(frame.subarray(FRAME_HEADER_BYTES), checksum(frame.subarray(0, 8), sum));
-      broken ||= !isSum(sum, frame, 16);
-      if (broken) {
-        behind += Number(pages > 0);
+    let [frames, behind] = [0, 0];
+    for (let slot = 0; slot < slots; slot += 1) {
+      const frame = read(log, frameAt(slot), FRAME_BYTES);
+      const isOurs = salt !== undefined && frame?.subarray(8, 16).equals(salt);
+      const pages = frame?.readUInt32BE(4) ?? 0;
+      if (frame && !broken) {
+        sum = checksum(frame.subarray(FRAME_HEADER_BYTES), checksum(frame.subarray(0, 8), sum));
+        broken = !isOurs || !isSum(sum, frame, 16);
+      }
+      if (!frame || broken) {
+        behind += Number(isOurs && pages > 0);
         continue;
       }
       frames += 1;
-      found.set(frame.readUInt32BE(0), at + FRAME_HEADER_BYTES);
+      found.set(frame.readUInt32BE(0), frameAt(slot) + FRAME_HEADER_BYTES);
       if (pages === 0) continue;
       for (const [number, where] of found) this.#logged.set(number, where);
       found.clear();
       this.#pages = pages;
     }
     // The last commit may be what a power cut left of one that nobody was told of.
-    return behind > 1 || frames < framesKnown(shm, salt);
+    return behind > 1 || frames < framesShared(this.#shm, salt);
   }
 }
 
@@ -137,13 +148,18 @@ function mapOf(number: number): number {
   return map === LOCK_PAGE ? map + 1 : map;
 }
 
-/** How many frames of the log are committed, by what its users shared; 0 when they left nothing. */
-function framesKnown(shm: string, salt: Buffer): number {
+/**
+ * How many frames of the log its users needed, by what they shared: 0 when they left nothing, or all of them
+ * are in the file. With a salt only what they shared of that use of the log counts.
+ */
+function framesShared(shm: string, salt?: Buffer): number {
   const fd = openIfThere(shm);
   if (fd === undefined) return 0;
-  const index = read(fd, 0, INDEX_HEADER_BYTES);
+  const index = read(fd, 0, INDEX_BYTES);
   closeSync(fd);
-  return index?.subarray(32, 40).equals(salt) ? index.readUInt32LE(16) : 0;
+  if (!index || (salt && !index.subarray(32, 40).equals(salt))) return 0;
+  const [frames, inFile] = [index.readUInt32LE(16), index.readUInt32LE(96)];
+  return frames > inFile ? frames : 0;
 }
 
 function openIfThere(file: string): number | undefined {
@@ -179,5 +195,7 @@ const MAP_ENTRIES = Math.floor(PAGE_BYTES / 5);
 const LOCK_PAGE = 0x4000_0000 / PAGE_BYTES + 1;
 const LOG_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
-const INDEX_HEADER_BYTES = 48;
+const FRAME_BYTES = FRAME_HEADER_BYTES + PAGE_BYTES;
+/** Its header, twice, and how many frames are in the file. */
+const INDEX_BYTES = 100;
 const LOG_MAGIC = 0x377f0682;

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -11,6 +20,8 @@ import { readSpool } from '../support/read-spool.ts';
 import { scratch } from '../support/scratch.ts';
 
 const MESSAGES = 40;
+/** What a disk may lose at once. */
+const BLOCK = 4096;
 
 /** What a spool was when its writers died: `ids` are acknowledged, `ends` is the log's size after each. */
 function deadSpool(t: TestContext): { folder: string; ids: string[]; ends: number[] } {
@@ -63,6 +74,33 @@ for (const shm of ['kept', 'lost'] as const) {
         `cut at ${at}`,
       );
       assert.deepEqual(rebuildSpool(cut, 3000).faults, [], 'repaired for good');
+    }
+  });
+}
+
+for (const shm of ['kept', 'lost'] as const) {
+  test(`law 7: a block of the log that is lost, -shm ${shm}: the commits behind it are said to be lost`, (t) => {
+    const choice = random(t);
+    const { folder, ids, ends } = deadSpool(t);
+    const size = ends.at(-1) ?? 0;
+    // What is behind must be more than the commit that a power cut may have torn.
+    const last = ends.at(-4) ?? 0;
+    for (let run = 0; run < 12; run += 1) {
+      const spoiled = join(scratch(t), 'spool');
+      cpSync(folder, spoiled, { recursive: true });
+      const log = openSync(join(spoiled, 'spool.db-wal'), 'r+');
+      // The first of them has the header of the log.
+      const at = run === 0 ? 0 : BLOCK * choice.below(Math.floor(last / BLOCK));
+      writeSync(log, Buffer.alloc(BLOCK), 0, BLOCK, at);
+      closeSync(log);
+      assert.equal(statSync(join(spoiled, 'spool.db-wal')).size, size);
+      if (shm === 'lost') rmSync(join(spoiled, 'spool.db-shm'));
+      const { faults } = rebuildSpool(spoiled, 2000);
+      assert.match(faults.join(), /the write-ahead log has lost its end/, `block at ${at}`);
+      const whole = ends.filter((end) => end <= at).length;
+      const left = readSpool(spoiled).map(({ id }) => id);
+      assert.deepEqual(left, ids.slice(0, whole), `block at ${at}`);
+      assert.deepEqual(rebuildSpool(spoiled, 3000).faults, [], 'repaired for good');
     }
   });
 }
