@@ -36,20 +36,24 @@ export interface Content {
   fill: (fresh: Database.Database, remains: Remains) => void;
 }
 
+/** What came of a rebuilding. */
+export interface Rebuilt {
+  /** What was wrong; nothing was changed where this is empty. */
+  faults: string[];
+  /** Where the damaged file is kept. */
+  kept?: string;
+}
+
 /**
  * Inspects a file and, where something is wrong, puts a new one in its place; the old one is kept beside it.
  * Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
  * meanwhile; who waits for that finds it replaced (openDatabase).
  *
- * Returns what was wrong, and where the old file is. Throws DatabaseUnusable for a schema that is not known,
+ * Throws DatabaseUnusable for a schema that is not known,
  * SqliteError, which is SQLITE_BUSY when others have the file open for limits.busyMs, and the file system's
  * errors; then the old one stays.
  */
-export function rebuildDatabase(
-  file: string,
-  format: Format,
-  { inspect, fill }: Content,
-): { faults: string[]; kept?: string } {
+export function rebuildDatabase(file: string, format: Format, { inspect, fill }: Content): Rebuilt {
   const next = `${file}.new`;
   const old = connect(file);
   let pages: PageFile | undefined;

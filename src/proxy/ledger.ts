@@ -54,12 +54,14 @@ export class Ledger {
   ): Promise<Map<string, Kept>> {
     const { seen, find, begin, doubt } = this.#statements;
     const sent = await this.#commit(() => {
-      if (!seen.get(id, digest, now)?.digest.equals(digest)) return undefined;
+      const message = seen.get({ id, digest, now });
+      if (!message?.digest.equals(digest)) return undefined;
       const sent = new Map<string, Kept>();
       for (const address of addresses) {
         const kept = find.get(id, address);
         if (kept) sent.set(address, kept);
-        else if (begin.run(id, address).changes > 0) doubt.run({ id, address, now });
+        else if (begin.run(id, address).changes > 0 && message.doubtful)
+          doubt.run({ id, address, now });
       }
       return sent;
     });
@@ -146,11 +148,12 @@ export class Ledger {
 
 function prepare(db: Database) {
   return {
-    /** Notes the message and gives the digest that it had first. */
-    seen: db.prepare<unknown[], { digest: Buffer }>(
-      `INSERT INTO message (id, digest, at) VALUES (?, ?, ?)
+    /** Notes the message, and gives the digest that it had first and whether it may have been sent. */
+    seen: db.prepare<unknown[], { digest: Buffer; doubtful: number }>(
+      `INSERT INTO message (id, digest, at, doubtful)
+       VALUES (:id, :digest, :now, EXISTS (SELECT 1 FROM gap WHERE :id BETWEEN low AND high))
        ON CONFLICT DO UPDATE SET at = excluded.at,
-         digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest`,
+         digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest, doubtful`,
     ),
     find: db.prepare<unknown[], Kept>(
       `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
@@ -162,12 +165,11 @@ function prepare(db: Database) {
     ),
     forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
     list: db.prepare(`INSERT INTO unknown (message, address, at, reason) VALUES (?, ?, ?, ?)`),
-    /** Lists as unknown what may be among what a damaged ledger has lost. */
+    /** Lists as unknown what a damaged ledger may have known as sent. */
     doubt: db.prepare(
       `INSERT INTO unknown (message, address, at, reason)
        SELECT :id, :address, :now, 'the ledger was damaged, and may have known that it was sent'
-       WHERE EXISTS (SELECT 1 FROM gap WHERE :id BETWEEN low AND high)
-         AND NOT EXISTS (SELECT 1 FROM unknown WHERE message = :id AND address = :address)`,
+       WHERE NOT EXISTS (SELECT 1 FROM unknown WHERE message = :id AND address = :address)`,
     ),
     listBegun: db.prepare(
       `INSERT INTO unknown (message, address, at, reason)
@@ -191,12 +193,13 @@ function prepare(db: Database) {
 
 /**
  * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros for a digest
- *            that is lost, and then the next post's counts
+ *            that is lost, and then the next post's counts. doubtful: it was posted before the ledger was damaged,
+ *            and who is not known as sent may have been
  * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
  *            What was refused or put off has no row: it is tried anew when it is posted anew
  * unknown    recipients of which it cannot be known whether they were sent
- * gap        between which ids a damaged ledger has lost recipients, and when that was found: whether one of
- *            these was sent cannot be known
+ * gap        between which ids a damaged ledger has lost messages, and when that was found: one that is new
+ *            there is doubtful
  * checked    one row, written to find out whether the ledger can be written
  * Times are milliseconds since 1970 UTC.
  */
@@ -232,5 +235,6 @@ INSERT INTO checked VALUES (0);
 `,
   `
 CREATE TABLE gap (low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+ALTER TABLE message ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1));
 `,
 ];

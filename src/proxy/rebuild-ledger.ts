@@ -1,56 +1,57 @@
 import { copyRows, type Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
-import { faultsOf, rebuildDatabase, type Remains } from '../host/rebuild-database.ts';
+import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
 import { migrations } from './ledger.ts';
 
 /**
- * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. That
- * remembers between which ids entries are lost: a recipient that is posted there may have been sent, and is
- * listed as unknown (law 6). Only for the holder of the ledger's lock. Returns what was wrong, the number of
- * such gaps and where the damaged file is. Errors are those of rebuildDatabase.
+ * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. A recipient
+ * may be lost of which no trace is left: so who was posted before and is not known as sent may have been, and is
+ * listed as unknown when he is posted again (law 6). Only for the holder of the ledger's lock. Errors are those
+ * of rebuildDatabase.
  */
-export function rebuildLedger(
-  file: string,
-  now: number,
-): { faults: string[]; gaps: number; kept?: string } {
-  let gaps: Gap[] = [];
-  const result = rebuildDatabase(
+export function rebuildLedger(file: string, now: number): Rebuilt {
+  return rebuildDatabase(
     file,
     { name: 'ledger', migrations, migrate: true, create: false },
-    {
-      inspect: (db) => faultsOf(() => sqliteFaults(db)),
-      fill: (fresh, remains) => {
-        gaps = save(fresh, remains, now);
-      },
-    },
+    { inspect: sqliteFaults, fill: (fresh, remains) => save(fresh, remains, now) },
   );
-  return { ...result, gaps: gaps.length };
 }
 
-function save(db: Database, remains: Remains, now: number): Gap[] {
+function save(db: Database, remains: Remains, now: number): void {
   db.pragma('foreign_keys = OFF');
   db.exec(`CREATE TEMP TABLE by_at (at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
     DELETE FROM checked`);
-  for (const table of ['message', 'unknown', 'gap', 'checked']) {
-    copyRows(db, table, remains.rows(table));
-  }
-  copyRows(db, 'by_at', remains.rows('message_at'));
-  const gaps = copyRows(db, 'recipient', remains.rows('recipient'));
-  // What a part of the log had may be anywhere.
-  if (remains.logIsCut) gaps.push({ before: undefined, after: undefined });
+  const copy = (table: string, from = table) => copyRows(db, table, remains.rows(from));
+  const messages = copy('message');
+  const index = copy('by_at', 'message_at');
+  for (const table of ['recipient', 'unknown', 'gap', 'checked']) copy(table);
+  const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {
     db.exec(`INSERT INTO checked SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM checked);
-      INSERT OR IGNORE INTO message SELECT id, zeroblob(32), at FROM by_at`);
+      INSERT OR IGNORE INTO message (id, digest, at) SELECT id, zeroblob(32), at FROM by_at`);
     db.prepare(
-      'INSERT OR IGNORE INTO message SELECT DISTINCT message, zeroblob(32), ? FROM recipient',
+      `INSERT OR IGNORE INTO message (id, digest, at) SELECT DISTINCT message, zeroblob(32), ? FROM recipient`,
     ).run(now);
+    db.exec('UPDATE message SET doubtful = 1');
     const add = db.prepare('INSERT INTO gap (low, high, at) VALUES (?, ?, ?)');
-    // A message at the edge may have lost some of its recipients.
     for (const { before, after } of gaps) add.run(before?.[0] ?? '', after?.[0] ?? LAST, now);
   })();
-  return gaps;
 }
+
+/** Where messages may be lost of which no id is left: the table has them and an index. */
+function lostMessages(db: Database, messages: Gap[], index: Gap[], logIsCut: boolean): Gap[] {
+  const rows = (table: string) =>
+    db.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
+  const [inTable, inIndex] = [rows('message'), rows('by_at')];
+  // What a part of the log had may be anywhere; so may be what is missing where no gap is.
+  if (logIsCut) return [EVERYWHERE];
+  if (messages.length === 0 && inTable >= inIndex) return [];
+  if (index.length === 0 && inIndex >= inTable) return [];
+  return messages.length > 0 ? messages : [EVERYWHERE];
+}
+
+const EVERYWHERE: Gap = { before: undefined, after: undefined };
 
 /** Behind every id. */
 const LAST = '\u{10ffff}';

@@ -1,10 +1,12 @@
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import Database from 'better-sqlite3';
 
 const PAGE_BYTES = 4096;
 
-/** What may stand in the place of a page. */
-export type Damage = 'zeros' | 'garbage';
+/** What may become of a page: it has zeros, garbage, the bytes of another page, or fewer rows than it had. */
+export const damages = ['zeros', 'garbage', 'stranger', 'fewer'] as const;
+
+export type Damage = (typeof damages)[number];
 
 /** Spoils a page of a SQLite file, numbered from 1. */
 export function spoilPage(
@@ -13,10 +15,15 @@ export function spoilPage(
   damage: Damage,
   random: { below(end: number): number },
 ): void {
-  const bytes = Buffer.alloc(PAGE_BYTES);
-  if (damage === 'garbage')
-    for (let at = 0; at < PAGE_BYTES; at += 1) bytes[at] = random.below(256);
   const fd = openSync(file, 'r+');
+  const pages = fstatSync(fd).size / PAGE_BYTES;
+  const bytes = Buffer.alloc(PAGE_BYTES);
+  const from = damage === 'stranger' ? 1 + random.below(pages) : number;
+  readSync(fd, bytes, 0, PAGE_BYTES, (from - 1) * PAGE_BYTES);
+  if (damage === 'zeros') bytes.fill(0);
+  if (damage === 'garbage') for (const at of bytes.keys()) bytes[at] = random.below(256);
+  const rows = (number === 1 ? 100 : 0) + 3;
+  if (damage === 'fewer') bytes.writeUInt16BE(random.below(bytes.readUInt16BE(rows) + 1), rows);
   writeSync(fd, bytes, 0, PAGE_BYTES, (number - 1) * PAGE_BYTES);
   closeSync(fd);
 }

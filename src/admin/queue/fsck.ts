@@ -79,18 +79,15 @@ async function repairLedger(file: string): Promise<void> {
       `a proxy is at work on ${file}: systemctl stop appengine-mailer-proxy`,
     );
   }
-  const { faults, gaps, kept } = orFailure(file, () => rebuildLedger(file, Date.now()));
+  const { faults, kept } = orFailure(file, () => rebuildLedger(file, Date.now()));
   lock.release();
   if (kept === undefined) return print(`nothing is wrong with the ledger ${file}\n`);
   await report(faults);
   throw new Failure(
     exitCodes.no,
-    `the ledger ${file} was damaged and is repaired; ` +
-      (gaps === 0
-        ? 'nothing that it knew is lost'
-        : `it has lost entries in ${gaps} places: what is posted again from there may have been sent, ` +
-          'is sent again, and is listed as unknown') +
-      `; the damaged file is ${kept}`,
+    `the ledger ${file} was damaged and is repaired: who was posted before and is not known as sent ` +
+      'may have been, is sent to when posted again, and then listed as unknown; ' +
+      `the damaged file is ${kept}`,
   );
 }
 
