@@ -67,12 +67,14 @@ export class PageFile {
     const bytes = this.page(map);
     if (!bytes) return undefined;
     const last = Math.min(this.#pages, map + MAP_ENTRIES);
+    // A file that was cut off says in its header how many pages it had.
+    const pages = Math.max(this.#pages, this.page(1)?.readUInt32BE(28) ?? 0);
     for (let number = map + 1; number <= last; number += 1) {
       if (number === LOCK_PAGE) continue;
       const at = 5 * (number - map - 1);
       const type = bytes.readUInt8(at);
       const parent = bytes.readUInt32BE(at + 1);
-      if (type < ROOT || type > BTREE || parent > this.#pages) return undefined;
+      if (type < ROOT || type > BTREE || parent > pages) return undefined;
     }
     return bytes;
   }
@@ -171,9 +173,15 @@ function openIfThere(file: string): number | undefined {
   }
 }
 
+/** Undefined beyond the end, and where the disk has lost the bytes. */
 function read(fd: number, position: number, length: number): Buffer | undefined {
   const bytes = Buffer.alloc(length);
-  return readSync(fd, bytes, 0, length, position) === length ? bytes : undefined;
+  try {
+    return readSync(fd, bytes, 0, length, position) === length ? bytes : undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EIO') return undefined;
+    throw error;
+  }
 }
 
 type Sum = readonly [number, number];

@@ -23,7 +23,7 @@ export function* readRows(file: PageFile, root: number): Generator<Row | undefin
   const reached = new Set([root]);
   yield* below(file, root, reached);
   for (let number = 3; number <= file.pages; number += 1) {
-    if (reached.has(number) || !isBelow(file, number, root)) continue;
+    if (reached.has(number) || !isBelow(file, number, reached)) continue;
     for (const part of partsOf(file, number) ?? [])
       if ('row' in part && part.row) yield { ...part.row, isStray: true };
   }
@@ -51,11 +51,11 @@ function isChild(file: PageFile, number: number, parent: number): boolean {
   return !pointer || (pointer.type === BTREE && pointer.parent === parent);
 }
 
-/** Whether the pointer map has the page in the tree of that root. */
-function isBelow(file: PageFile, number: number, root: number): boolean {
+/** Whether the pointer map has the page below one of these. */
+function isBelow(file: PageFile, number: number, these: ReadonlySet<number>): boolean {
   let pointer = file.pointer(number);
   for (let depth = 0; depth < DEPTH_MAX && pointer?.type === BTREE; depth += 1) {
-    if (pointer.parent === root) return true;
+    if (these.has(pointer.parent)) return true;
     pointer = file.pointer(pointer.parent);
   }
   return false;

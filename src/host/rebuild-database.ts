@@ -166,4 +166,4 @@ function sync(path: string): void {
 }
 
 const KEPT = 'damaged-';
-const DAMAGED = /^SQLITE_(?:CORRUPT|NOTADB|IOERR_SHORT_READ)/;
+const DAMAGED = /^SQLITE_(?:CORRUPT|NOTADB|IOERR_SHORT_READ|IOERR_CORRUPTFS)/;

@@ -5,6 +5,8 @@ import { rebuildDatabase, type Remains } from '../host/rebuild-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
+import { contradictions } from './contradictions.ts';
+import { copyIndexes } from './copy-indexes.ts';
 import {
   countRows,
   FORGOTTEN,
@@ -31,8 +33,8 @@ export interface Rebuilt {
   /** Where the damaged file is kept. */
   kept?: string;
   damaged: Damaged[];
-  /** Messages that were accepted and of which nothing is left but that they were counted. */
-  unnamed: number;
+  /** How many messages are lost, by law 8's counters; of some nothing may be left but that they were counted. */
+  lost: number;
   /** What else was lost or made up for, in a sentence each. */
   notes: string[];
 }
@@ -43,7 +45,7 @@ export interface Rebuilt {
  * rebuildDatabase.
  */
 export function rebuildSpool(folder: string, now: number): Rebuilt {
-  const saved: Omit<Rebuilt, 'faults' | 'kept'> = { damaged: [], unnamed: 0, notes: [] };
+  const saved: Omit<Rebuilt, 'faults' | 'kept'> = { damaged: [], lost: 0, notes: [] };
   const result = rebuildDatabase(
     spoolFile(folder),
     { name: 'spool', migrations, migrate: true, create: false },
@@ -58,42 +60,14 @@ export function rebuildSpool(folder: string, now: number): Rebuilt {
 /** Tables whose rows are taken over as they are. */
 const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history'] as const;
 
-/** Indexes that repeat what their table may have lost. */
-const INDEXES = `
-CREATE TEMP TABLE by_id (
-  id TEXT NOT NULL CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
-  seq INTEGER PRIMARY KEY
-) STRICT;
-CREATE TEMP TABLE by_exim_id (
-  exim_id TEXT NOT NULL
-    CHECK (length(exim_id) BETWEEN 1 AND 64 AND exim_id NOT GLOB '*[^0-9A-Za-z-]*'),
-  seq INTEGER PRIMARY KEY
-) STRICT;
-CREATE TEMP TABLE by_state (state TEXT NOT NULL, due_at INTEGER, seq INTEGER PRIMARY KEY) STRICT;
-CREATE TEMP TABLE by_address (
-  message INTEGER NOT NULL,
-  address BLOB NOT NULL,
-  position INTEGER NOT NULL,
-  PRIMARY KEY (message, position)
-) STRICT;
-CREATE TEMP TABLE old_counter (name TEXT NOT NULL, messages INTEGER NOT NULL) STRICT;
-CREATE TEMP TABLE old_sequence (name TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;
-`;
-const COPIES = {
-  by_id: 'sqlite_autoindex_message_1',
-  by_exim_id: 'message_exim_id',
-  by_state: 'message_state',
-  by_address: 'sqlite_autoindex_recipient_2',
-  old_counter: 'counter',
-  old_sequence: 'sqlite_sequence',
-} as const;
-
 class Rescue {
   readonly #db: Database;
   readonly #remains: Remains;
   readonly #now: number;
   readonly #damaged: Damaged[] = [];
   readonly #notes: string[] = [];
+  /** How many of the damaged may have been finished before. */
+  #finishedPerhaps = 0;
 
   constructor(db: Database, remains: Remains, now: number) {
     this.#db = db;
@@ -104,11 +78,11 @@ class Rescue {
   save(): Omit<Rebuilt, 'faults' | 'kept'> {
     const db = this.#db;
     db.pragma('foreign_keys = OFF');
-    db.exec(`${INDEXES} DELETE FROM endpoint; DELETE FROM counter;`);
+    db.exec('DELETE FROM endpoint; DELETE FROM counter');
     for (const table of TABLES) copyRows(db, table, this.#remains.rows(table));
     copyRows(db, 'endpoint', this.#remains.rows('endpoint'));
     db.exec('INSERT OR IGNORE INTO endpoint (only) VALUES (1)');
-    for (const [copy, name] of Object.entries(COPIES)) copyRows(db, copy, this.#remains.rows(name));
+    copyIndexes(db, this.#remains);
 
     return db.transaction(() => {
       this.#restoreRecipients();
@@ -116,9 +90,10 @@ class Rescue {
       this.#holdContradictions();
       this.#setAside();
       this.#dropOrphans();
+      this.#oweReports();
       this.#keepSequence();
-      const unnamed = this.#count();
-      return { damaged: this.#damaged, unnamed, notes: this.#notes };
+      const lost = this.#count();
+      return { damaged: this.#damaged, lost, notes: this.#notes };
     })();
   }
 
@@ -151,8 +126,12 @@ class Rescue {
       const isThere = body && pending && state !== 'failed';
       if (isThere && this.#restore(seq, traces, body)) {
         this.#notes.push(`${this.#name(seq)} is held: ${SENDER_LOST}`);
-      } else {
+      } else if (body || state !== undefined) {
         this.#damaged.push(this.#describe(seq, 'its row is lost'));
+      } else {
+        this.#finishedPerhaps += 1;
+        const fault = 'its row and bytes are lost; it may have been finished before';
+        this.#damaged.push(this.#describe(seq, fault));
       }
     }
   }
@@ -168,27 +147,27 @@ class Rescue {
     return insert.run({ ...values, ...body }).changes > 0;
   }
 
-  /** An index that says otherwise than its table. */
+  /** An operator is to decide about them. */
   #holdContradictions(): void {
-    const found = this.#db
-      .prepare<[], { seq: number; told: Buffer; other: Buffer }>(
-        `SELECT seq, recipient.address AS told, by_address.address AS other FROM recipient
-         JOIN by_address ON by_address.message = recipient.message
-           AND by_address.position = recipient.position AND by_address.address <> recipient.address
-         JOIN message ON seq = recipient.message AND finished_at IS NULL
-         WHERE recipient.state = 'pending'`,
-      )
-      .all();
-    for (const { seq, told, other } of found) {
-      const fault = `its recipient is <${decodeAddress(told)}> or <${decodeAddress(other)}>`;
-      this.#db
-        .prepare(
-          `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ?
-           WHERE seq = ?`,
-        )
-        .run(statuses.damaged, fault, seq);
+    const hold = this.#db.prepare(
+      `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ? WHERE seq = ?`,
+    );
+    for (const { seq, fault } of contradictions(this.#db)) {
+      hold.run(statuses.damaged, fault, seq);
       this.#notes.push(`${this.#name(seq)} is held: ${fault}`);
     }
+  }
+
+  /** Whoever may not have been told of a failure is told, as migration 2 has it. */
+  #oweReports(): void {
+    const owed = this.#db
+      .prepare(
+        `INSERT OR IGNORE INTO notice (message, kind, sender)
+         SELECT DISTINCT seq, 'failure', sender FROM message JOIN recipient ON recipient.message = seq
+         WHERE recipient.state = 'failed' AND sender <> x''`,
+      )
+      .run().changes;
+    if (owed > 0) this.#notes.push(`${owed} reports of failures are owed anew`);
   }
 
   /** What lacks its recipients or bytes. A failure can still be reported without its bytes. */
@@ -227,7 +206,7 @@ class Rescue {
     this.#db.prepare(`INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)`).run(last);
   }
 
-  /** Law 8: what is not there and was not finished is damaged. Returns how many of it have no name. */
+  /** Law 8: what is not there and was not finished is damaged. Returns how many of it are lost now. */
   #count(): number {
     const rows = countRows(this.#db);
     const old = soundCounters(
@@ -241,12 +220,13 @@ class Rescue {
       counters.set(state, Math.max(there, counted));
     }
     const sum = [...counters.values()].reduce((total, messages) => total + messages, 0);
-    const known = (old?.get('damaged') ?? 0) + this.#damaged.length;
-    const accepted = Math.max(old?.get('accepted') ?? 0, sum + known);
+    const before = old?.get('damaged') ?? 0;
+    const damaged = before + this.#damaged.length - this.#finishedPerhaps;
+    const accepted = Math.max(old?.get('accepted') ?? 0, sum + damaged);
     counters.set('damaged', accepted - sum).set('accepted', accepted);
     const add = this.#db.prepare('INSERT INTO counter (name, messages) VALUES (?, ?)');
     for (const pair of counters) add.run(...pair);
-    return accepted - sum - known;
+    return accepted - sum - before;
   }
 
   /** The numbers of messages whose row is lost. */

@@ -57,16 +57,17 @@ async function repair(folder: string): Promise<void> {
   // The lock's file is for drain to make.
   if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
   const busy = `a drain is at work on ${folder}: systemctl stop appengine-mailer`;
-  const { faults, kept, damaged, unnamed, notes } = await withDrainLock(folder, busy, async () =>
+  const { faults, kept, damaged, lost, notes } = await withDrainLock(folder, busy, async () =>
     rebuildSpool(folder, Date.now()),
   );
   if (kept === undefined) return print(`nothing is wrong with the spool ${folder}\n`);
-  await report([...faults, ...notes, ...damaged.map(lost)]);
+  await report([...faults, ...notes, ...damaged.map(named)]);
+  const unnamed = lost - damaged.length;
   if (unnamed > 0) await report([`lost without a trace but their number: ${unnamed} messages`]);
   throw new Failure(
     exitCodes.no,
-    `the spool ${folder} was damaged and is repaired; ${damaged.length + unnamed} messages are ` +
-      `lost; the damaged file is ${kept}`,
+    `the spool ${folder} was damaged and is repaired; ${lost} messages are lost; ` +
+      `the damaged file is ${kept}`,
   );
 }
 
@@ -102,7 +103,7 @@ function orFailure<T>(file: string, action: () => T): T {
   }
 }
 
-function lost({ id, eximId, sender, recipients, fault }: Damaged): string {
+function named({ id, eximId, sender, recipients, fault }: Damaged): string {
   const from = sender === undefined ? '' : ` from <${sender}>`;
   const to =
     recipients.length === 0 ? '' : ` to ${recipients.map((each) => `<${each}>`).join(', ')}`;
