@@ -116,7 +116,7 @@ export function makeFile(file: string): void {
 }
 
 /** What has that name, if anything. SQLite would follow a link, and root would change another database. */
-function ownFile(file: string): Stats | undefined {
+export function ownFile(file: string): Stats | undefined {
   const found = lstatSync(file, { throwIfNoEntry: false });
   if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
   return found;
@@ -150,7 +150,8 @@ export function requireKnown(db: Database.Database, file: string, format: Format
   );
 }
 
-function schemaOf(db: Database.Database): number {
+/** The number of the schema that the file says it has. */
+export function schemaOf(db: Database.Database): number {
   return Number(db.pragma('user_version', { simple: true }));
 }
 

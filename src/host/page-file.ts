@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   fstatSync,
   fsyncSync,
   ftruncateSync,
@@ -32,7 +33,7 @@ export class PageFile {
 
   /** Throws what the file system says. Closing it drops the locks of this process on the file. */
   constructor(file: string) {
-    this.#fd = openSync(file, 'r+');
+    this.#fd = openSync(file, OWN);
     this.#log = openIfThere(`${file}-wal`);
     this.#pages = Math.ceil(fstatSync(this.#fd).size / PAGE_BYTES);
     this.#shm = `${file}-shm`;
@@ -166,7 +167,7 @@ function framesShared(shm: string, salt?: Buffer): number {
 
 function openIfThere(file: string): number | undefined {
   try {
-    return openSync(file, 'r+');
+    return openSync(file, OWN);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
@@ -198,6 +199,8 @@ function isSum([first, second]: Sum, bytes: Buffer, at: number): boolean {
   return bytes.readUInt32BE(at) === first && bytes.readUInt32BE(at + 4) === second;
 }
 
+/** Through a link root would change a file of somebody else. */
+const OWN = constants.O_RDWR | constants.O_NOFOLLOW;
 const MAP_ENTRIES = Math.floor(PAGE_BYTES / 5);
 /** The page of SQLite's lock bytes holds nothing. */
 const LOCK_PAGE = 0x4000_0000 / PAGE_BYTES + 1;

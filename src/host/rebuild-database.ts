@@ -6,7 +6,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
-  statSync,
+  lstatSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -14,7 +14,9 @@ import {
   connect,
   DatabaseUnusable,
   openDatabase,
+  ownFile,
   requireKnown,
+  schemaOf,
   type Format,
 } from './open-database.ts';
 import { PageFile } from './page-file.ts';
@@ -49,31 +51,32 @@ export interface Rebuilt {
  * Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
  * meanwhile; who waits for that finds it replaced (openDatabase).
  *
- * Throws DatabaseUnusable for a schema that is not known,
- * SqliteError, which is SQLITE_BUSY when others have the file open for limits.busyMs, and the file system's
- * errors; then the old one stays.
+ * Throws DatabaseUnusable for a schema that is not known and for a link, SqliteError, which is SQLITE_BUSY when
+ * others have the file open for limits.busyMs, and the file system's errors; then the old one stays.
  */
 export function rebuildDatabase(file: string, format: Format, { inspect, fill }: Content): Rebuilt {
   const next = `${file}.new`;
+  const earlier = ofEarlierRepair(file);
   const old = connect(file);
   let pages: PageFile | undefined;
   try {
-    lockOut(old);
+    const faults = lockOut(old);
     pages = new PageFile(file);
-    const faults = faultsOf(() => {
-      requireKnown(old, file, format);
-      return inspect(old);
-    });
+    faults.push(
+      ...faultsOf(() => schemaFaults(old, file, format)),
+      ...faultsOf(() => inspect(old)),
+    );
+    const logIsCut = pages.logIsCut || earlier !== undefined;
+    if (earlier !== undefined) faults.push('a repair of it was cut off');
     if (pages.logIsCut) {
       faults.push('the write-ahead log has lost its end: what was committed last may be missing');
     }
     if (faults.length === 0) return { faults };
 
-    forgetLinks(file);
     removeDatabase(next);
     const fresh = openDatabase(next, { ...format, create: true });
     try {
-      fill(fresh, remainsOf(pages, fresh));
+      fill(fresh, remainsOf(pages, logIsCut, fresh));
       const left = inspect(fresh);
       if (left.length > 0) throw new Error(`a defect of the repair: ${left.join('; ')}`);
       fresh.pragma('wal_checkpoint(TRUNCATE)');
@@ -81,10 +84,12 @@ export function rebuildDatabase(file: string, format: Format, { inspect, fill }:
       fresh.close();
     }
     sync(next);
-    // A log belongs to the file of its name: the new one must not find that of the old.
+    const kept = earlier ?? `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
+    if (earlier === undefined) linkSync(file, kept);
+    sync(dirname(file));
+    // A log belongs to the file of its name: the new one must not find that of the old. That the log had lost
+    // its end is known no more when this is cut off here, but for the second name of the old file.
     pages.checkpoint();
-    const kept = `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
-    linkSync(file, kept);
     renameSync(next, file);
     sync(dirname(file));
     return { faults, kept };
@@ -121,35 +126,63 @@ export function faultsOf(inspect: () => string[]): string[] {
   }
 }
 
-/** Keeps all others from the file until it is closed. What SQLite takes for no database nobody can open. */
-function lockOut(db: Database.Database): void {
+/**
+ * Keeps all others from the file until it is closed. What SQLite takes for no database, or for one that is
+ * written in another way than it knows, nobody can open; returns that as a fault.
+ */
+function lockOut(db: Database.Database): string[] {
   try {
     db.pragma('locking_mode = EXCLUSIVE');
     db.exec('BEGIN IMMEDIATE');
+    return [];
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    const isOtherwise = error instanceof Database.SqliteError && error.code === 'SQLITE_READONLY';
+    if (!isOtherwise && !isDamage(error)) throw error;
+    return [`SQLite says: ${error.message}`];
+  }
+}
+
+/** Whether tables and indexes are those of the schema whose number the file has. */
+function schemaFaults(db: Database.Database, file: string, format: Format): string[] {
+  const found = schemaOf(db);
+  const fresh = new Database(':memory:');
+  try {
+    for (const migration of format.migrations.slice(0, found)) fresh.exec(migration);
+    const objects = (of: Database.Database) =>
+      JSON.stringify(of.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name').all());
+    const isThat = objects(db) === objects(fresh);
+    if (found <= format.migrations.length && isThat) return [];
+    // A newer version has other tables than we know.
+    if (!isThat) requireKnown(db, file, format);
+    return [`it is not what its schema number ${found} means`];
+  } finally {
+    fresh.close();
   }
 }
 
 /** All files of a format have the same root pages: auto_vacuum keeps these in front, as they were made. */
-function remainsOf(pages: PageFile, fresh: Database.Database): Remains {
+function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database): Remains {
   const root = fresh.prepare<[string], number>('SELECT rootpage FROM sqlite_schema WHERE name = ?');
   return {
-    logIsCut: pages.logIsCut,
+    logIsCut,
     rows: (name) => readRows(pages, root.pluck().get(name) ?? 0),
   };
 }
 
-/** Removes the second name that a rebuilding gave the file before it was cut off. */
-function forgetLinks(file: string): void {
+/**
+ * The second name that an earlier repair gave the file before it was cut off. Throws DatabaseUnusable for a
+ * link: root must not read or change a file of somebody else.
+ */
+function ofEarlierRepair(file: string): string | undefined {
+  const { ino, nlink } = ownFile(file) ?? { ino: 0, nlink: 1 };
+  if (nlink === 1) return undefined;
   const folder = dirname(file);
-  const { ino, nlink } = statSync(file);
-  if (nlink === 1) return;
-  for (const name of readdirSync(folder)) {
-    const path = join(folder, name);
-    const isKept = name.startsWith(`${basename(file)}.${KEPT}`);
-    if (isKept && statSync(path).ino === ino) rmSync(path);
-  }
+  const earlier = readdirSync(folder)
+    .filter((name) => name.startsWith(`${basename(file)}.${KEPT}`))
+    .map((name) => join(folder, name))
+    .find((path) => lstatSync(path).ino === ino);
+  if (earlier !== undefined && nlink === 2) return earlier;
+  throw new DatabaseUnusable(`${file} has another name (a hard link)`);
 }
 
 function removeDatabase(file: string): void {

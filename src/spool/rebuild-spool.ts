@@ -140,8 +140,8 @@ class Rescue {
     if (id === undefined) return false;
     const insert = this.#db.prepare(
       `INSERT OR IGNORE INTO message (seq, id, exim_id, digest, sender, size, state, queued_at,
-         renewed_at, outage_ms, last_status, last_reason)
-       VALUES (:seq, :id, :eximId, :digest, x'', :size, 'held', :now, :now, 0, '${statuses.damaged}', :fault)`,
+         posted_at, renewed_at, outage_ms, last_status, last_reason)
+       VALUES (:seq, :id, :eximId, :digest, x'', :size, 'held', :now, 0, :now, 0, '${statuses.damaged}', :fault)`,
     );
     const values = { seq, id, eximId: eximId ?? 'unknown', now: this.#now, fault: SENDER_LOST };
     return insert.run({ ...values, ...body }).changes > 0;

@@ -158,6 +158,6 @@ CREATE TABLE history (
 ALTER TABLE endpoint ADD COLUMN asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL);
 `,
   `
-INSERT INTO counter (name) VALUES ('damaged');
+INSERT OR IGNORE INTO counter (name) VALUES ('damaged');
 `,
 ];
