@@ -148,9 +148,7 @@ function schemaFaults(db: Database.Database, file: string, format: Format): stri
   const fresh = new Database(':memory:');
   try {
     for (const migration of format.migrations.slice(0, found)) fresh.exec(migration);
-    const objects = (of: Database.Database) =>
-      JSON.stringify(of.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name').all());
-    const isThat = objects(db) === objects(fresh);
+    const isThat = objectsOf(db) === objectsOf(fresh);
     if (found <= format.migrations.length && isThat) return [];
     // A newer version has other tables than we know.
     if (!isThat) requireKnown(db, file, format);
@@ -196,6 +194,12 @@ function sync(path: string): void {
   } finally {
     closeSync(fd);
   }
+}
+
+/** The tables, indexes and triggers of a database. */
+function objectsOf(db: Database.Database): string {
+  const objects = db.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name');
+  return JSON.stringify(objects.all());
 }
 
 const KEPT = 'damaged-';

@@ -235,6 +235,7 @@ INSERT INTO checked VALUES (0);
 `,
   `
 CREATE TABLE gap (low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX unknown_message ON unknown (message);
 ALTER TABLE message ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1));
 `,
 ];

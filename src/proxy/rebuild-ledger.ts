@@ -2,6 +2,7 @@ import { copyRows, type Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
 import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
+import { limits } from '../mail/limits.ts';
 import { migrations } from './ledger.ts';
 
 /**
@@ -48,7 +49,9 @@ function lostMessages(db: Database, messages: Gap[], index: Gap[], logIsCut: boo
   if (logIsCut) return [EVERYWHERE];
   if (messages.length === 0 && inTable >= inIndex) return [];
   if (index.length === 0 && inIndex >= inTable) return [];
-  return messages.length > 0 ? messages : [EVERYWHERE];
+  // Every post of a new message looks at all of them (law 11).
+  const isFew = messages.length > 0 && messages.length <= limits.ledgerGaps;
+  return isFew ? messages : [EVERYWHERE];
 }
 
 const EVERYWHERE: Gap = { before: undefined, after: undefined };
