@@ -57,12 +57,22 @@ export async function parseMime(message: Buffer, giveUp: AbortSignal): Promise<P
     await Promise.all([pipeline(source, parser, { signal: giveUp }), collect()]);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw code === 'EMAXLEN' ? new MimeTrouble(message) : error;
+    throw code === 'EMAXLEN' ? new MimeTrouble(tooMuch(message)) : error;
   }
   if (parser.hasEmptyMultipart()) {
     throw new MimeTrouble('a multipart in it has no parts, and what it has would be lost');
   }
+  for (const at of parser.digested()) {
+    const part = parts[at];
+    if (part) part.type = 'message/rfc822';
+  }
   return { subject: parser.subject ?? '', parts };
+}
+
+function tooMuch(said: string): string {
+  return /header/i.test(said)
+    ? `a part of it has a header larger than ${limits.headerBytes} bytes`
+    : `it has more than ${limits.mimeParts} parts`;
 }
 
 /** Gives every part by itself: mailparser would join all texts into one. */
@@ -75,17 +85,34 @@ class PartsParser extends MailParser {
 
   /** Whether there is a multipart inside the message whose content is in none of its parts. */
   hasEmptyMultipart(): boolean {
-    const nodes = [...(this.tree?.children ?? [])];
-    for (const { contentType, children } of nodes) {
-      if (contentType && contentType.startsWith('multipart/') && children.length === 0) return true;
-      nodes.push(...children);
+    return this.#leaves().some(
+      ({ contentType, parent }) => parent && contentType && contentType.startsWith('multipart/'),
+    );
+  }
+
+  /** Which of the parts are messages because a digest has them and they say nothing (RFC 2046 5.1.5). */
+  digested(): number[] {
+    return this.#leaves().flatMap(({ headers, parent }, at) =>
+      parent?.contentType === 'multipart/digest' && !headers.has('content-type') ? [at] : [],
+    );
+  }
+
+  /** In their order. */
+  #leaves(): MimeNode[] {
+    const leaves: MimeNode[] = [];
+    const nodes = this.tree ? [this.tree] : [];
+    for (let node = nodes.pop(); node; node = nodes.pop()) {
+      if (node.children.length === 0) leaves.push(node);
+      nodes.push(...node.children.toReversed());
     }
-    return false;
+    return leaves;
   }
 }
 
 interface MimeNode {
   contentType: string | false;
+  headers: ReadonlyMap<string, unknown>;
+  parent?: MimeNode;
   children: readonly MimeNode[];
 }
 

@@ -242,6 +242,31 @@ const corpus: [title: string, message: Buffer, fields: Partial<MailMessage>][] =
     },
   ],
   [
+    'a digest, whose parts are messages unless they say otherwise',
+    octets(
+      ...multipart(
+        'mixed',
+        'b',
+        text,
+        multipart(
+          'digest',
+          'c',
+          ['', 'Subject: i', '', 'caf\xe9'],
+          ['Content-Type: text/plain', '', 'no message'],
+          ['', 'Subject: j', '', 'Jn'],
+        ),
+      ),
+    ),
+    {
+      textBody: 'Hello',
+      attachments: [
+        attached('attachment-1.eml', Buffer.from('Subject: i\n\ncaf\xe9', 'latin1')),
+        attached('attachment-2.txt', 'no message'),
+        attached('attachment-3.eml', 'Subject: j\n\nJn'),
+      ],
+    },
+  ],
+  [
     'a bounce',
     octets(
       ...multipart(

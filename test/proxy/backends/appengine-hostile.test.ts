@@ -36,7 +36,7 @@ async function cpuOf(action: () => Promise<unknown>): Promise<number> {
 test('deep nesting is read to the depth of the limit, and refused beyond', async () => {
   const { message } = await fieldsOf(nested(900, 'Hello'));
   assert.equal(message.textBody, 'Hello\n');
-  await assert.rejects(fieldsOf(nested(10_000, 'Hello')), /Max allowed child nodes exceeded/);
+  await assert.rejects(fieldsOf(nested(10_000, 'Hello')), /it has more than 1000 parts/);
 });
 
 test('as many parts as the limit says are sent, and 10,000 refused', async () => {
@@ -46,7 +46,7 @@ test('as many parts as the limit says are sent, and 10,000 refused', async () =>
     message.attachments.map(({ fileName, data }) => `${fileName} ${data.toString()}`),
     Array.from({ length: 989 }, (_, index) => `attachment-${index + 1}.txt x`),
   );
-  await assert.rejects(fieldsOf(siblings(10_000)), /Max allowed child nodes exceeded/);
+  await assert.rejects(fieldsOf(siblings(10_000)), /it has more than 1000 parts/);
 });
 
 test('what is refused for its number of parts costs no more than what is sent', async () => {
@@ -106,7 +106,7 @@ test('a header section beyond the limit is refused, and so is one of a part', as
   const large = `X: ${'y'.repeat(300_000)}`;
   await assert.rejects(fieldsOf(octets(large, '', 'x')), /larger than 262144 bytes/);
   const part = octets('Content-Type: multipart/mixed; boundary=b', '', '--b', large, '', 'x');
-  await assert.rejects(fieldsOf(part), /Max header size for a MIME node exceeded/);
+  await assert.rejects(fieldsOf(part), /a part of it has a header larger than 262144 bytes/);
 });
 
 test('HTML too long to be read has no text, one too deep has it to the depth, and both are sent', async () => {
