@@ -1,5 +1,5 @@
 import { countOf } from '../host/count-of.ts';
-import { showDuration } from '../host/duration.ts';
+import { showDuration, showWait } from '../host/duration.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
@@ -28,7 +28,7 @@ export class DrainJournal extends Journal {
   ): void {
     const waits = recipients.some(({ state }) => state === 'pending');
     const failed = recipients.some(({ state }) => state === 'failed');
-    const next = waits ? `; next try ${inTime(dueAt - now)}` : '';
+    const next = waits ? `; next try ${showWait(dueAt - now)}` : '';
     this.write(failed ? 'failed' : waits ? 'deferred' : 'sent', {
       text: `${nameOf(mail)}: attempt ${attempt}: ${recipientsText(recipients)}${next}`,
       priority: failed ? priority.error : waits ? priority.warning : priority.info,
@@ -52,7 +52,7 @@ export class DrainJournal extends Journal {
     waitMs: number | undefined,
   ): void {
     const next =
-      waitMs === undefined ? '' : `; next try when the proxy is back, asked ${inTime(waitMs)}`;
+      waitMs === undefined ? '' : `; next try when the proxy is back, asked ${showWait(waitMs)}`;
     this.write('postponed', {
       text:
         `${nameOf(mail)}: attempt ${attempt} (does not count): ${addressList(recipients)} not sent, ` +
@@ -72,7 +72,7 @@ export class DrainJournal extends Journal {
     this.write('endpoint_down', {
       text:
         `the proxy ${url} is down: ${text}; ${countOf(queued, 'message')} queued, ` +
-        `try ${failures} failed, next try ${inTime(waitMs)}`,
+        `try ${failures} failed, next try ${showWait(waitMs)}`,
       priority: priority.warning,
       fields: { MAIL_ATTEMPT: failures },
     });
@@ -112,7 +112,7 @@ export class DrainJournal extends Journal {
   /** The spool cannot be read or written: nothing is sent, since it could not be recorded. */
   spoolTrouble(folder: string, text: string, waitMs: number): void {
     this.write('spool_trouble', {
-      text: `the spool ${folder} cannot be written, so nothing is sent: ${text}; next try ${inTime(waitMs)}`,
+      text: `the spool ${folder} cannot be written, so nothing is sent: ${text}; next try ${showWait(waitMs)}`,
       priority: priority.error,
     });
   }
@@ -201,6 +201,3 @@ export class DrainJournal extends Journal {
   }
 }
 
-function inTime(ms: number): string {
-  return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;
-}

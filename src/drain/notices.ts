@@ -3,7 +3,6 @@ import { hostname } from 'node:os';
 import type { DrainJournal } from './drain-journal.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
 import { headerSize } from '../mail/headers.ts';
-import { unlessDamaged } from '../host/rebuild-database.ts';
 import { limits } from '../mail/limits.ts';
 import { readBody } from '../spool/body.ts';
 import { outageMs } from '../spool/endpoint.ts';
@@ -171,7 +170,7 @@ export class Notices {
   /** Nobody is warned of the delay of what is sent by programs. What is collected was looked at before. */
   #isWanted(notice: Notice, [subject]: readonly NoticeSubject[]): boolean {
     if (notice.kind === 'failure' || notice.collected || !subject) return true;
-    const header = unlessDamaged(() => this.#header(subject));
+    const header = this.#header(subject);
     return header === undefined || isWarned(header);
   }
 
@@ -182,27 +181,33 @@ export class Notices {
     const [subject] = subjects;
     if (collected || !subject) return summaryReport(sender, subjects, reporter);
     const triedUntil = expiresAt(subject, outageMs(this.#spool, now));
-    const original = unlessDamaged(() => this.#original(subject));
+    const original = this.#original(subject);
     return deliveryReport({ ...subject, to: sender, triedUntil, original }, reporter);
   }
 
   #original(subject: NoticeSubject): { bytes: Buffer; whole: boolean } | undefined {
     const { seq, size } = subject;
-    const bytes = size <= limits.returnedBytes ? this.#read(seq, size) : undefined;
-    if (bytes) return { bytes, whole: true };
+    const parts =
+      size <= limits.returnedBytes
+        ? this.#read(() => [...readBody(this.#spool, seq, size)])
+        : undefined;
+    if (parts) return { bytes: Buffer.concat(parts), whole: true };
     const header = this.#header(subject);
     return header && { bytes: header, whole: false };
   }
 
   #header({ seq, size }: NoticeSubject): Buffer | undefined {
-    const part = this.#read(seq, Math.min(size, limits.bodyPartBytes));
+    const part = this.#read(() => {
+      const [first] = readBody(this.#spool, seq, size);
+      return first;
+    });
     return part?.subarray(0, Math.min(headerSize(part), limits.returnedHeaderBytes));
   }
 
-  /** The first bytes of a message, if it can be had: a report without it is better than none (law 5). */
-  #read(seq: number, size: number): Buffer | undefined {
+  /** What can be had of a message's bytes: a report without them is better than none (law 5). */
+  #read<T>(read: () => T): T | undefined {
     try {
-      return Buffer.concat([...readBody(this.#spool, seq, size)]);
+      return read();
     } catch {
       return undefined; // Gone, or damaged. That is told where the message is posted.
     }

@@ -1,4 +1,6 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../host/failure.ts';
 import type { DrainJournal } from './drain-journal.ts';
@@ -31,16 +33,17 @@ export async function withRepairs<T>(
       if (!(error instanceof SpoolDamaged)) throw error;
       const waitMs = Math.max(0, repairAt - performance.now());
       journal.spoolTrouble(folder, `${error.fault}; it will be repaired`, waitMs);
-      const beat = setInterval(
-        () => notify.working(() => `the spool is damaged, so nothing is sent: ${error.fault}`),
-        limits.statusMs,
-      );
-      await sleep(waitMs, undefined, { signal: stop }).catch(() => {});
-      const code = stop.aborted ? null : await repair(circumstances);
-      clearInterval(beat);
-      if (stop.aborted) return 'stopped';
-      const isDone = code === exitCodes.ok || code === exitCodes.no;
-      repairAt = performance.now() + (isDone ? limits.repairEveryMs : limits.spoolRetryMaxMs);
+      const status = () => `the spool is damaged, so nothing is sent: ${error.fault}`;
+      const beat = setInterval(() => notify.working(status), limits.statusMs);
+      try {
+        await sleep(waitMs, undefined, { signal: stop }).catch(() => {});
+        const code = stop.aborted ? null : await repair(circumstances);
+        if (stop.aborted) return 'stopped';
+        const isDone = code === exitCodes.ok || code === exitCodes.no;
+        repairAt = performance.now() + (isDone ? limits.repairEveryMs : limits.spoolRetryMaxMs);
+      } finally {
+        clearInterval(beat);
+      }
     }
   }
 }
@@ -48,10 +51,13 @@ export async function withRepairs<T>(
 /** Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. */
 async function repair({ folder, journal, stop }: Circumstances): Promise<number | null> {
   const args = [process.argv[1] ?? '', 'queue', 'fsck', '--spool', folder];
-  return new Promise((resolve) => {
-    const child = execFile(process.execPath, args, { signal: stop }, (_error, stdout, stderr) => {
-      for (const line of `${stdout}${stderr}`.trim().split('\n')) journal.spoolRepaired(line);
-      resolve(child.exitCode);
-    });
-  });
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const end = () => child.kill();
+  stop.addEventListener('abort', end);
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface(stream).on('line', (line) => journal.spoolRepaired(line));
+  }
+  const [code] = (await once(child, 'close')) as [number | null];
+  stop.removeEventListener('abort', end);
+  return code;
 }

@@ -23,6 +23,11 @@ export function showDuration(ms: number): string {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
+/** When something comes that a wait is before. */
+export function showWait(ms: number): string {
+  return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;
+}
+
 const UNITS_MS: Partial<Record<string, number>> = {
   s: 1000,
   m: 60_000,

@@ -99,7 +99,9 @@ function sending({ drainRuns }: Facts): Explanation {
 }
 
 function held({ history, message }: Facts): Explanation {
-  const last = history.findLast(({ what }) => ['hold', 'return', 'kept'].includes(what));
+  const last = history.findLast(
+    ({ what, status }) => ['hold', 'return', 'kept'].includes(what) || status === statuses.damaged,
+  );
   const next = 'nothing, until an operator releases, returns, bounces or deletes it';
   if (last?.what === 'kept') {
     return {
