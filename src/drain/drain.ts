@@ -1,4 +1,4 @@
-import { isDamage } from '../host/rebuild-database.ts';
+import { isDamage } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
@@ -186,12 +186,10 @@ class DrainLoop {
 
     const before = endpointRecord(spool);
     const outage = outageMs(spool, now);
-    const damaged = finished.filter(({ damage }) => damage !== undefined);
-    const sound = finished.filter(({ damage }) => damage === undefined);
-    const outcomes = sound.map(({ message, delivery }) => {
+    const outcomes = finished.map(({ message, delivery, damage }) => {
       const random = Math.random();
       const circumstances = { now, outageMs: outage, random, delayWarningsMs };
-      return { message, delivery, outcome: outcomeOf(message, delivery, circumstances) };
+      return { message, delivery, damage, outcome: outcomeOf(message, delivery, circumstances) };
     });
     const latest = news.at(-1);
     // While posts may still be refused, the outage is over only when one passes.
@@ -201,8 +199,10 @@ class DrainLoop {
       else if (typeof latest === 'object') {
         recordDown(spool, latest.meaning.text, now, now + Math.round(latest.waitMs));
       }
-      for (const { outcome } of outcomes) record(spool, outcome, now);
-      for (const { message, damage = '' } of damaged) setAside(spool, message.seq, damage, now);
+      for (const { message, outcome, damage } of outcomes) {
+        record(spool, outcome, now);
+        if (damage !== undefined) setAside(spool, message.seq, damage, now);
+      }
       const room = { messages, ...roomLeft(this.#inFlight.values()) };
       return claim(spool, room, now, this.#suspects);
     });
@@ -211,10 +211,10 @@ class DrainLoop {
     this.#tooLarge = messages > 0 && claimed.length === 0;
 
     for (const message of claimed) void this.#work(message);
-    for (const { message, delivery, outcome } of outcomes) {
+    for (const { message, delivery, outcome, damage } of outcomes) {
       announce(journal, message, delivery, outcome, now, this.#endpoint.downUntil);
+      if (damage !== undefined) journal.messageDamaged(message, damage);
     }
-    for (const { message, damage = '' } of damaged) journal.messageDamaged(message, damage);
     for (const each of news) {
       if (typeof each === 'object') this.#announceDown(each, before.passedAt !== null);
     }

@@ -1,5 +1,5 @@
 import { DatabaseUnusable } from '../host/open-database.ts';
-import { isDamage } from '../host/rebuild-database.ts';
+import { isDamage } from '../host/is-damage.ts';
 
 /** The same bytes of a message; `damaged` is told when the spool turns out to have lost some. */
 export function watchDamage(

@@ -3,7 +3,7 @@ import { limits } from '../mail/limits.ts';
 
 /**
  * Says why the folder's file system is too full to take more; undefined when there is room.
- * `spareBytes` are bytes that our file can use again without growing.
+ * `spareBytes` are bytes that our file can use again without growing; less than 0 when it is to grow.
  */
 export function spaceFault(folder: string, spareBytes: number): string | undefined {
   const { bsize, blocks, bavail, files, ffree } = statfsSync(folder);

@@ -3,7 +3,6 @@ import {
   constants,
   fstatSync,
   fsyncSync,
-  ftruncateSync,
   openSync,
   readSync,
   rmSync,
@@ -21,7 +20,7 @@ import {
 export class PageFile {
   readonly #fd: number;
   readonly #log: number | undefined;
-  readonly #shm: string;
+  readonly #file: string;
   /** Where the latest committed version of a page is in the log. */
   readonly #logged = new Map<number, number>();
   /** The pages of the pointer map that were asked; undefined for those that are not to be believed. */
@@ -36,7 +35,7 @@ export class PageFile {
     this.#fd = openSync(file, OWN);
     this.#log = openIfThere(`${file}-wal`);
     this.#pages = Math.ceil(fstatSync(this.#fd).size / PAGE_BYTES);
-    this.#shm = `${file}-shm`;
+    this.#file = file;
     this.logIsCut = this.#readLog();
   }
 
@@ -80,19 +79,17 @@ export class PageFile {
     return bytes;
   }
 
-  /** Writes into the file what the log has, and empties the log. A crash leaves either in force. */
+  /** Writes into the file what the log has, and removes the log. A crash leaves either in force. */
   checkpoint(): void {
-    if (this.#log === undefined) return;
     for (const number of this.#logged.keys()) {
       const bytes = this.page(number);
       if (bytes) writeSync(this.#fd, bytes, 0, PAGE_BYTES, (number - 1) * PAGE_BYTES);
     }
     fsyncSync(this.#fd);
     this.#logged.clear();
-    // What was shared of the log would say that it was cut off.
-    rmSync(this.#shm, { force: true });
-    ftruncateSync(this.#log);
-    fsyncSync(this.#log);
+    // The one without the other would say that the log was cut off.
+    rmSync(`${this.#file}-shm`, { force: true });
+    rmSync(`${this.#file}-wal`, { force: true });
   }
 
   close(): void {
@@ -104,7 +101,7 @@ export class PageFile {
   #readLog(): boolean {
     const log = this.#log;
     const header = log === undefined ? undefined : read(log, 0, LOG_HEADER_BYTES);
-    if (log === undefined || !header) return framesShared(this.#shm) > 0;
+    if (log === undefined || !header) return framesShared(`${this.#file}-shm`) > 0;
     const slots = Math.floor((fstatSync(log).size - LOG_HEADER_BYTES) / FRAME_BYTES);
     const frameAt = (slot: number) => LOG_HEADER_BYTES + slot * FRAME_BYTES;
     let sum = checksum(header.subarray(0, 24), [0, 0]);
@@ -135,7 +132,7 @@ export class PageFile {
       this.#pages = pages;
     }
     // The last commit may be what a power cut left of one that nobody was told of.
-    return behind > 1 || frames < framesShared(this.#shm, salt);
+    return behind > 1 || frames < framesShared(`${this.#file}-shm`, salt);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   lstatSync,
+  statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -19,6 +20,8 @@ import {
   schemaOf,
   type Format,
 } from './open-database.ts';
+import { spaceFault } from './free-space.ts';
+import { faultsOf, isDamage } from './is-damage.ts';
 import { PageFile } from './page-file.ts';
 import { readRows, type Row } from './read-rows.ts';
 
@@ -72,6 +75,11 @@ export function rebuildDatabase(file: string, format: Format, { inspect, fill }:
       faults.push('the write-ahead log has lost its end: what was committed last may be missing');
     }
     if (faults.length === 0) return { faults };
+    const { size } = statSync(file);
+    const lacking = spaceFault(dirname(file), -size);
+    if (lacking !== undefined) {
+      throw new DatabaseUnusable(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
+    }
 
     removeDatabase(next);
     const fresh = openDatabase(next, { ...format, create: true });
@@ -90,6 +98,7 @@ export function rebuildDatabase(file: string, format: Format, { inspect, fill }:
     // A log belongs to the file of its name: the new one must not find that of the old. That the log had lost
     // its end is known no more when this is cut off here, but for the second name of the old file.
     pages.checkpoint();
+    sync(dirname(file));
     renameSync(next, file);
     sync(dirname(file));
     return { faults, kept };
@@ -97,32 +106,6 @@ export function rebuildDatabase(file: string, format: Format, { inspect, fill }:
     old.close();
     pages?.close(); // Not earlier: that takes the lock away.
     removeDatabase(next);
-  }
-}
-
-/** Whether an error means that a file is not as SQLite wrote it. */
-export function isDamage(error: unknown): error is Error & { code: string } {
-  return error instanceof Database.SqliteError && DAMAGED.test(error.code);
-}
-
-/** What is read, or undefined where it is damaged. */
-export function unlessDamaged<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof DatabaseUnusable || isDamage(error)) return undefined;
-    throw error;
-  }
-}
-
-/** What is wrong with a database, in sentences; damage that SQLite meets on the way is one, or a table that is not there. */
-export function faultsOf(inspect: () => string[]): string[] {
-  try {
-    return inspect();
-  } catch (error) {
-    const isMissing = error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
-    if (!isMissing && !isDamage(error)) throw error;
-    return [`SQLite says: ${error.message}`];
   }
 }
 
@@ -156,6 +139,11 @@ function schemaFaults(db: Database.Database, file: string, format: Format): stri
   } finally {
     fresh.close();
   }
+}
+
+function objectsOf(db: Database.Database): string {
+  const objects = db.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name');
+  return JSON.stringify(objects.all());
 }
 
 /** All files of a format have the same root pages: auto_vacuum keeps these in front, as they were made. */
@@ -203,4 +191,3 @@ function objectsOf(db: Database.Database): string {
 }
 
 const KEPT = 'damaged-';
-const DAMAGED = /^SQLITE_(?:CORRUPT|NOTADB|IOERR_SHORT_READ|IOERR_CORRUPTFS)/;

@@ -1,4 +1,4 @@
-import { isDamage } from '../host/rebuild-database.ts';
+import { isDamage } from '../host/is-damage.ts';
 
 /** What is wrong with a ledger, and what to do where it is damaged. */
 export function ledgerFault(file: string, error: Error): string {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../host/open-database.ts';
-import { faultsOf } from '../host/rebuild-database.ts';
+import { faultsOf } from '../host/is-damage.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
 import { messageStates } from './spool.ts';
 

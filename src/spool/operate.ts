@@ -1,6 +1,7 @@
+import { isDamage } from '../host/is-damage.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
-import { hasBody } from './body.ts';
+import { deleteBody, hasBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { remember } from './history.ts';
 import { finish } from './record.ts';
@@ -30,17 +31,50 @@ export function operate(
   now: number,
   force = false,
 ): Operated {
-  return spool.transaction(() => {
-    const subject = spool
-      .sql<Subject>('SELECT seq, state, posted_at AS postedAt FROM message WHERE id = ?')
-      .get(id);
-    if (!subject) return 'missing';
-    if (subject.state === 'sending') return 'busy';
-    if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) return 'busy';
-    const operated = verbs[verb](spool, subject, now, force);
-    if (operated === 'done') remember(spool, subject.seq, { at: now, what: verb });
-    return operated;
-  });
+  const [operated = 'missing'] = operateEach(spool, verb, [id], now, force);
+  return operated;
+}
+
+/** The same with several messages, in one transaction. */
+export function operateEach(
+  spool: Spool,
+  verb: Verb | 'returned',
+  ids: readonly string[],
+  now: number,
+  force = false,
+): Operated[] {
+  const each = (forget: typeof deleteBody) =>
+    spool.transaction(() => ids.map((id) => operateOn(spool, verb, id, { now, force, forget })));
+  try {
+    return each(deleteBody);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return each(() => {}); // Bytes on a damaged page go when the spool is repaired.
+  }
+}
+
+interface Circumstances {
+  now: number;
+  force: boolean;
+  /** Deletes a body. */
+  forget: typeof deleteBody;
+}
+
+function operateOn(
+  spool: Spool,
+  verb: Verb | 'returned',
+  id: string,
+  circumstances: Circumstances,
+): Operated {
+  const subject = spool
+    .sql<Subject>('SELECT seq, state, posted_at AS postedAt FROM message WHERE id = ?')
+    .get(id);
+  if (!subject) return 'missing';
+  if (subject.state === 'sending') return 'busy';
+  if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) return 'busy';
+  const operated = verbs[verb](spool, subject, circumstances);
+  if (operated === 'done') remember(spool, subject.seq, { at: circumstances.now, what: verb });
+  return operated;
 }
 
 /** Writes down that Exim did not take a message that was to be returned; it stays held. */
@@ -62,7 +96,7 @@ const verbs: Record<Verb | 'returned', typeof retry> = {
 };
 
 /** Due now, with a new lifetime; what failed is pending again while its body is there. */
-function retry(spool: Spool, subject: Subject, now: number, force: boolean): Operated {
+function retry(spool: Spool, subject: Subject, { now, force }: Circumstances): Operated {
   const { seq, state } = subject;
   if (state !== 'queued' && !isFailedWithBody(spool, subject)) return 'unfit';
   if (!force && tooOld(subject, now)) return 'old';
@@ -79,7 +113,7 @@ function hold(spool: Spool, { seq, state }: Subject): Operated {
 }
 
 /** Due now, with a new lifetime: time held does not count. */
-function release(spool: Spool, subject: Subject, now: number, force: boolean): Operated {
+function release(spool: Spool, subject: Subject, { now, force }: Circumstances): Operated {
   if (subject.state !== 'held') return 'unfit';
   if (!force && tooOld(subject, now)) return 'old';
   queue(spool, subject.seq, now);
@@ -87,7 +121,7 @@ function release(spool: Spool, subject: Subject, now: number, force: boolean): O
 }
 
 /** Fails what is pending; that its sender is told follows from the failure, whoever caused it. */
-function bounce(spool: Spool, { seq, state }: Subject, now: number): Operated {
+function bounce(spool: Spool, { seq, state }: Subject, { now }: Circumstances): Operated {
   if (!isWaiting(state)) return 'unfit';
   spool
     .sql(
@@ -99,10 +133,10 @@ function bounce(spool: Spool, { seq, state }: Subject, now: number): Operated {
   return 'done';
 }
 
-function remove(spool: Spool, { seq, state }: Subject, now: number): Operated {
+function remove(spool: Spool, { seq, state }: Subject, { now, forget }: Circumstances): Operated {
   if (!isWaiting(state) && state !== 'failed' && state !== 'bounced') return 'unfit';
   deleteRecipients(spool, seq, ['pending', 'failed', 'bounced']);
-  finish(spool, seq, now);
+  finish(spool, seq, now, forget);
   return 'done';
 }
 
@@ -119,10 +153,14 @@ function beginReturn(spool: Spool, subject: Subject): Operated {
 }
 
 /** Exim has it. */
-function endReturn(spool: Spool, { seq, state }: Subject, now: number): Operated {
+function endReturn(
+  spool: Spool,
+  { seq, state }: Subject,
+  { now, forget }: Circumstances,
+): Operated {
   if (!isWaiting(state)) return 'unfit';
   deleteRecipients(spool, seq, ['pending']);
-  finish(spool, seq, now);
+  finish(spool, seq, now, forget);
   return 'done';
 }
 

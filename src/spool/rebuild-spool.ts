@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { copyRows } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
-import { rebuildDatabase, type Remains } from '../host/rebuild-database.ts';
+import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
@@ -27,11 +27,9 @@ export interface Damaged {
 }
 
 /** What came of a rebuilding. */
-export interface Rebuilt {
-  /** What was wrong; nothing was changed where this is empty. */
-  faults: string[];
-  /** Where the damaged file is kept. */
-  kept?: string;
+export interface RebuiltSpool extends Rebuilt, Saved {}
+
+interface Saved {
   damaged: Damaged[];
   /** How many messages are lost, by law 8's counters; of some nothing may be left but that they were counted. */
   lost: number;
@@ -44,8 +42,8 @@ export interface Rebuilt {
  * its recipients and bytes is as it was. Only for the holder of the drain lock. Errors are those of
  * rebuildDatabase.
  */
-export function rebuildSpool(folder: string, now: number): Rebuilt {
-  const saved: Omit<Rebuilt, 'faults' | 'kept'> = { damaged: [], lost: 0, notes: [] };
+export function rebuildSpool(folder: string, now: number): RebuiltSpool {
+  const saved: Saved = { damaged: [], lost: 0, notes: [] };
   const result = rebuildDatabase(
     spoolFile(folder),
     { name: 'spool', migrations, migrate: true, create: false },
@@ -75,7 +73,7 @@ class Rescue {
     this.#now = now;
   }
 
-  save(): Omit<Rebuilt, 'faults' | 'kept'> {
+  save(): Saved {
     const db = this.#db;
     db.pragma('foreign_keys = OFF');
     db.exec('DELETE FROM endpoint; DELETE FROM counter');
@@ -97,8 +95,15 @@ class Rescue {
     })();
   }
 
-  /** The proxy's ledger knows which of them were sent: so they can be posted again (law 6). */
+  /** What was never answered can be posted; of the rest an operator is to decide. */
   #restoreRecipients(): void {
+    const decided = this.#rows(
+      `SELECT DISTINCT seq FROM message JOIN by_address ON by_address.message = seq
+       WHERE finished_at IS NULL AND attempts > ? AND NOT EXISTS (SELECT 1 FROM recipient
+         WHERE recipient.message = seq AND recipient.position = by_address.position)`,
+      0,
+    );
+    for (const { seq } of decided) this.#hold(Number(seq), 'what became of its recipients is lost');
     const restored = this.#db
       .prepare(
         `INSERT OR IGNORE INTO recipient (message, position, address, state, status, reason)
@@ -149,13 +154,16 @@ class Rescue {
 
   /** An operator is to decide about them. */
   #holdContradictions(): void {
-    const hold = this.#db.prepare(
-      `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ? WHERE seq = ?`,
-    );
-    for (const { seq, fault } of contradictions(this.#db)) {
-      hold.run(statuses.damaged, fault, seq);
-      this.#notes.push(`${this.#name(seq)} is held: ${fault}`);
-    }
+    for (const { seq, fault } of contradictions(this.#db)) this.#hold(seq, fault);
+  }
+
+  #hold(seq: number, fault: string): void {
+    this.#db
+      .prepare(
+        `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ? WHERE seq = ?`,
+      )
+      .run(statuses.damaged, fault, seq);
+    this.#notes.push(`${this.#name(seq)} is held: ${fault}`);
   }
 
   /** Whoever may not have been told of a failure is told, as migration 2 has it. */
@@ -190,6 +198,10 @@ class Rescue {
   }
 
   #dropOrphans(): void {
+    // What an operator deleted may have left bytes on a damaged page.
+    this.#db.exec(
+      `DELETE FROM body WHERE message IN (SELECT seq FROM message WHERE state IN ('sent', 'deleted'))`,
+    );
     for (const table of ['body', 'recipient', 'notice', 'history']) {
       this.#db.exec(`DELETE FROM ${table} WHERE message NOT IN (SELECT seq FROM message)`);
     }
@@ -291,8 +303,8 @@ class Rescue {
     return `message ${id} (Exim's ${eximId})`;
   }
 
-  #rows(sql: string, seq: number): Record<string, unknown>[] {
-    return this.#db.prepare<[number], Record<string, unknown>>(sql).all(seq);
+  #rows(sql: string, parameter: number): Record<string, unknown>[] {
+    return this.#db.prepare<[number], Record<string, unknown>>(sql).all(parameter);
   }
 }
 

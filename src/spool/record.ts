@@ -56,7 +56,7 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
  * Finishes a message that has no pending recipient: its state follows from theirs, and its body goes
  * unless a failure may still be looked into. Returns false when one is pending.
  */
-export function finish(spool: Spool, seq: number, now: number): boolean {
+export function finish(spool: Spool, seq: number, now: number, forget = deleteBody): boolean {
   const states = new Set(
     spool
       .sql<{ state: RecipientState }>('SELECT DISTINCT state FROM recipient WHERE message = ?')
@@ -71,7 +71,7 @@ export function finish(spool: Spool, seq: number, now: number): boolean {
   spool
     .sql(`UPDATE message SET state = :state, due_at = NULL, finished_at = :now WHERE seq = :seq`)
     .run({ seq, state, now });
-  if (state === 'sent' || state === 'deleted') deleteBody(spool, seq);
+  if (state === 'sent' || state === 'deleted') forget(spool, seq);
   return true;
 }
 

@@ -3,16 +3,16 @@ import { remember } from './history.ts';
 import type { Spool } from './spool.ts';
 
 /**
- * Holds a message that is damaged, so that it is not claimed again and again; the others go on. Runs inside
- * the caller's transaction.
+ * Holds a message that is damaged and queued, so that it is not claimed again and again; the others go on.
+ * Runs inside the caller's transaction.
  */
 export function setAside(spool: Spool, seq: number, reason: string, now: number): void {
   const status = statuses.damaged;
-  spool
+  const { changes } = spool
     .sql(
       `UPDATE message SET state = 'held', due_at = NULL, last_status = :status, last_reason = :reason
-       WHERE seq = :seq`,
+       WHERE seq = :seq AND state = 'queued'`,
     )
     .run({ seq, status, reason });
-  remember(spool, seq, { at: now, what: 'postponed', status, reason });
+  if (changes > 0) remember(spool, seq, { at: now, what: 'postponed', status, reason });
 }

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
-import { isDamage } from '../host/rebuild-database.ts';
+import { isDamage } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';

@@ -3,6 +3,7 @@ import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import type { Rebuilt } from '../../host/rebuild-database.ts';
 import { printable } from '../../mail/printable.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
@@ -73,15 +74,7 @@ async function repair(folder: string): Promise<void> {
 
 async function repairLedger(file: string): Promise<void> {
   if (!existsSync(file)) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
-  const lock = exclusiveLock(`${file}.lock`);
-  if (!lock) {
-    throw new Failure(
-      exitCodes.busy,
-      `a proxy is at work on ${file}: systemctl stop appengine-mailer-proxy`,
-    );
-  }
-  const { faults, kept } = orFailure(file, () => rebuildLedger(file, Date.now()));
-  lock.release();
+  const { faults, kept } = rebuildAlone(file);
   if (kept === undefined) return print(`nothing is wrong with the ledger ${file}\n`);
   await report(faults);
   throw new Failure(
@@ -92,13 +85,27 @@ async function repairLedger(file: string): Promise<void> {
   );
 }
 
-function orFailure<T>(file: string, action: () => T): T {
+/** Rebuilds a ledger that no proxy has. Throws Failure. */
+function rebuildAlone(file: string): Rebuilt {
   try {
-    return action();
+    const lock = exclusiveLock(`${file}.lock`);
+    if (!lock) {
+      const busy = `a proxy is at work on ${file}: systemctl stop appengine-mailer-proxy`;
+      throw new Failure(exitCodes.busy, busy);
+    }
+    try {
+      return rebuildLedger(file, Date.now());
+    } finally {
+      lock.release();
+    }
   } catch (error) {
+    if (error instanceof Failure) throw error;
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    const text = `the ledger ${file} cannot be used: ${message}`;
+    if (code.startsWith('SQLITE_BUSY')) throw new Failure(exitCodes.busy, text);
     throw new Failure(
-      exitCodes.spool,
-      `the ledger ${file} cannot be used: ${(error as Error).message}`,
+      /^E(?:ACCES|PERM)$/.test(code) ? exitCodes.notPermitted : exitCodes.spool,
+      text,
     );
   }
 }
@@ -112,5 +119,5 @@ function named({ id, eximId, sender, recipients, fault }: Damaged): string {
 }
 
 async function report(sentences: readonly string[]): Promise<void> {
-  for (const sentence of sentences) await print(`${printable(sentence)}\n`);
+  for (const sentence of new Set(sentences)) await print(`${printable(sentence)}\n`);
 }

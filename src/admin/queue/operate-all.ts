@@ -3,7 +3,7 @@ import { limits } from '../../mail/limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
 import { findMessages, listMessages } from '../../spool/list.ts';
-import { operate, type Operated, type Verb } from '../../spool/operate.ts';
+import { operate, operateEach, type Operated, type Verb } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 
 /** What an operator wants done, and to which messages. */
@@ -39,10 +39,9 @@ export async function operateAll(
   const busy: string[] = [];
   for (const ids of batches(spool, verb, names, after ? 1 : limits.operatorBatch)) {
     await before?.(ids);
-    const batch = spool.transaction(() =>
-      ids.map((id) => ({ id, operated: operate(spool, verb, id, Date.now(), force) })),
-    );
-    for (const { id, operated } of batch) {
+    const batch = operateEach(spool, verb, ids, Date.now(), force);
+    for (const [at, id] of ids.entries()) {
+      const operated = batch[at] ?? 'missing';
       if (operated === 'busy') busy.push(id);
       else await end(operated, id);
     }

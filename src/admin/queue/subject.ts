@@ -1,4 +1,4 @@
-import { unlessDamaged } from '../../host/rebuild-database.ts';
+import { unlessDamaged } from '../../host/is-damage.ts';
 import { limits } from '../../mail/limits.ts';
 import { headerValues, parseHeaders } from '../../mail/headers.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
