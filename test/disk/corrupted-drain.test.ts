@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import Database from 'better-sqlite3';
 import { pagesOf, spoilPage } from '../support/damage.ts';
+import { faultLibrary } from '../support/fault-library.ts';
 import { handIn } from '../support/hand-in.ts';
+import { needs } from '../support/needs.ts';
 import { random } from '../support/random.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { Road } from '../support/road.ts';
@@ -61,6 +65,21 @@ test('law 3, law 7: a message that has lost bytes is held and named, the others 
   assert.equal(again.code, 0, again.stderr);
 });
 
+test('law 8: an operator is rid of a message with damaged bytes, which go when the spool is repaired', async (t) => {
+  const { road, file, ids } = roadWithMail(t);
+  // A page for each of the first, below the root.
+  const [id = '', page = 0] = [ids[7], pagesOf(file, 'body')[8]];
+  spoilPage(file, page, 'garbage', random(t));
+  const removed = await road.queue('delete', id);
+  assert.equal(removed.code, 0, removed.stderr);
+  const before = await road.stats();
+  assert.deepEqual([before['queued'], before['deleted']], [MESSAGES - 1, 1]);
+  const fsck = await road.queue('fsck');
+  assert.match(fsck.stderr, /; 0 messages are lost;/);
+  assert.deepEqual(await road.stats(), before);
+  assert.equal(readSpool(road.spool).find((message) => message.id === id)?.bytes, null);
+});
+
 /** Pages that all messages need; what is lost with each: messages, and the senders of some. */
 for (const [what, place, lost, unsent] of [
   ['message', 1, 0, 'some'],
@@ -90,3 +109,47 @@ for (const [what, place, lost, unsent] of [
     );
   });
 }
+
+test(
+  'law 7: a sector that cannot be read: drain has the spool repaired without it',
+  needs('cc'),
+  async (t) => {
+    const { road, file } = roadWithMail(t);
+    const [, , page = 0] = pagesOf(file, 'message');
+    const library = await faultLibrary(t, road.folder, 'disk/unreadable.c');
+    await road.proxy();
+    const drain = road.drain([], {
+      LD_PRELOAD: library,
+      UNREADABLE_INODE: String(statSync(file).ino),
+      UNREADABLE_AT: String((page - 1) * 4096 + 100),
+    });
+    await drain.says(/was damaged and is repaired/);
+    const held = [...drain.stderr.matchAll(/ is held: /g)].length;
+    assert.ok(held > 0, drain.stderr);
+    await drain.says(/> sent \(/, MESSAGES - held);
+    await drain.stop();
+  },
+);
+
+test('every lost message is named in the journal, however many', async (t) => {
+  const road = new Road(t);
+  const ids = handIn(
+    road.spool,
+    Array.from({ length: 3000 }, (_, number) => ({
+      recipients: [`${'r'.repeat(60)}${number}@${'example.'.repeat(20)}org`, 'a@b.example'],
+    })),
+  );
+  const db = new Database(join(road.spool, 'spool.db'));
+  db.exec('DELETE FROM body');
+  db.close();
+  spoilPage(
+    join(road.spool, 'spool.db'),
+    pagesOf(join(road.spool, 'spool.db'), 'counter')[0] ?? 0,
+    'zeros',
+    random(t),
+  );
+  const drain = road.drain();
+  await drain.says(/; 3000 messages are lost; the damaged file is/);
+  for (const id of ids) assert.ok(drain.stderr.includes(`lost: message ${id} `), id);
+  await drain.stop();
+});

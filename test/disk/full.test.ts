@@ -95,7 +95,7 @@ class Disk {
 
 test(
   'law 1, law 6, law 7: a disk that fills up at any moment: nothing lost, nothing doubled',
-  { ...needs('root', 'ext4'), timeout: timeLimit(300_000) },
+  { ...needs('root', 'ext4'), timeout: timeLimit(600_000) },
   async (t) => {
     const choice = random(t);
     const disk = await Disk.of(t);
