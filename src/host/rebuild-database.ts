@@ -184,10 +184,4 @@ function sync(path: string): void {
   }
 }
 
-/** The tables, indexes and triggers of a database. */
-function objectsOf(db: Database.Database): string {
-  const objects = db.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name');
-  return JSON.stringify(objects.all());
-}
-
 const KEPT = 'damaged-';
