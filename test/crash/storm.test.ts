@@ -27,6 +27,7 @@ interface Mail {
 
 /** What arrived, and how often. */
 interface Arrived {
+  sender: string;
   recipients: string[];
   bytes: Buffer;
   times: number;
@@ -134,11 +135,10 @@ test(
       await storm.rage(arrivals, all.length - mails.length / 10, LONG ? 60 : 10);
       await checkCalm(storm, all.length);
     }
-    const found = relay.messages.map(({ envelope, bytes }) => ({
-      recipients: envelope.slice(1).map((line) => /<(.*)>/.exec(line)?.[1] ?? ''),
-      bytes,
-      times: 1,
-    }));
+    const found = relay.messages.map(({ envelope, bytes }) => {
+      const [sender = '', ...recipients] = envelope.map((line) => /<(.*)>/.exec(line)?.[1] ?? '');
+      return { sender, recipients, bytes, times: 1 };
+    });
     const again = checkArrived(road, all, found);
     assert.ok(storm.diedAtWork + again.unknown > 0, 'nobody was killed at work: nothing is proven');
     figures(t, 'storm, smtp backend', { ...storm.figures, ...again });
@@ -177,12 +177,13 @@ async function checkCalm(storm: Storm, count: number): Promise<void> {
 
 /** None lost, and none doubled but for an outcome that the ledger lists as unknown. Counts these. */
 function checkArrived(road: Road, mails: readonly Mail[], found: readonly Arrived[]) {
-  const wanted = new Map(mails.flatMap(({ recipients, body }) => recipients.map((r) => [r, body])));
+  const wanted = new Map(mails.flatMap((mail) => mail.recipients.map((r) => [r, mail])));
   const copies = new Map<string, number>();
-  for (const { recipients, bytes, times } of found) {
-    const [body] = recipients.map((recipient) => wanted.get(recipient));
+  for (const { sender, recipients, bytes, times } of found) {
+    const mail = wanted.get(recipients[0] ?? '');
+    assert.equal(sender, mail?.sender);
     const text = bytes.toString().replaceAll('\r\n', '\n');
-    assert.equal(text.slice(text.indexOf('\n\n') + 2), body);
+    assert.equal(text.slice(text.indexOf('\n\n') + 2), mail?.body);
     for (const recipient of recipients) {
       copies.set(recipient, (copies.get(recipient) ?? 0) + times);
     }

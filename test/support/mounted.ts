@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { run, start } from './program.ts';
+import { DIES_WITH_TEST, run, start } from './program.ts';
 
 /** Makes a command line one that sees what was mounted. */
 export type Inside = (file: string, ...args: string[]) => [string, string[]];
@@ -39,8 +39,17 @@ async function inNamespace(
   await keeper.says(/^mounted$/m);
   return (file, ...words) => [
     'nsenter',
-    ['-m', '-r', '-w', '-t', `${keeper.child.pid}`, '--', ...DIES_WITH_TEST, file, ...words],
+    [
+      '-m',
+      '-r',
+      '-w',
+      '-t',
+      `${keeper.child.pid}`,
+      '--',
+      'setpriv',
+      ...DIES_WITH_TEST,
+      file,
+      ...words,
+    ],
   ];
 }
-
-const DIES_WITH_TEST = ['setpriv', '--pdeathsig', 'KILL'];

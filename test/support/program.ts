@@ -90,6 +90,9 @@ export class Program {
   }
 }
 
+/** For `setpriv`: what it becomes is killed when the test ends, however that ends. */
+export const DIES_WITH_TEST = ['--pdeathsig', 'KILL', '--'];
+
 /** Starts a program; its environment is bare but for what is given. */
 export function start(
   t: TestContext,
@@ -97,7 +100,7 @@ export function start(
   args: readonly string[],
   { env = {}, cwd, input }: { env?: NodeJS.ProcessEnv; cwd?: string; input?: Buffer | string } = {},
 ): Program {
-  const child = spawn(file, args, {
+  const child = spawn('setpriv', [...DIES_WITH_TEST, file, ...args], {
     cwd,
     env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
