@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../src/mail/limits.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { handIn } from '../support/hand-in.ts';
@@ -24,7 +25,19 @@ test(
       name: 'silence',
       give: () => time.move(limits.postMs + 1000),
     };
-    const next = hostileDeck(random(t), [silence, ...hostileAnswers]);
+    const dripping: HostileAnswer = {
+      name: 'an answer that comes byte by byte',
+      give: async ({ request: { socket } }) => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n');
+        while (!socket.destroyed) {
+          socket.write('x');
+          await sleep(10); // It has reached drain, or the next has.
+          time.move(limits.postMs / 10);
+        }
+      },
+    };
+    const slow = [silence, dripping];
+    const next = hostileDeck(random(t), [...slow, ...hostileAnswers]);
     const given: { name: string; at: number }[] = [];
     const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
       const { name, give } = next();
@@ -32,7 +45,7 @@ test(
       return give(post, proxy);
     });
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...time.env });
-    const enough = (LONG ? 20 : 2) * (hostileAnswers.length + 1);
+    const enough = (LONG ? 20 : 2) * (slow.length + hostileAnswers.length);
     await time.pass(drain, () => given.length >= enough);
 
     assert.equal(given.length, enough);

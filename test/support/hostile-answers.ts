@@ -36,7 +36,7 @@ const refusal = { status: '5.1.1', reason: 'no such user' };
 const refused = (recipients: readonly string[]) =>
   recipients.map((recipient) => ({ recipient, ...refusal }));
 
-/** All of law 5's table but silence, which only time ends: wrong, huge, endless and cut answers. */
+/** All of law 5's table but what only time ends: wrong, huge, endless and cut answers. */
 export const hostileAnswers: readonly HostileAnswer[] = [
   ...STATUSES.map((code) => status(code)),
   ...[301, 307, 308].map((code) => status(code, { location: 'http://127.0.0.1:1/' })),
