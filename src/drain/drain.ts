@@ -185,6 +185,7 @@ class DrainLoop {
     if (messages === 0 && finished.length === 0 && news.length === 0) return;
 
     const before = endpointRecord(spool);
+    const { downUntil } = this.#endpoint;
     const outage = outageMs(spool, now);
     const outcomes = finished.map(({ message, delivery, damage }) => {
       const random = Math.random();
@@ -196,8 +197,10 @@ class DrainLoop {
     const passed = latest === 'post passed' || (latest === 'probe passed' && queued(spool) === 0);
     const claimed = spool.transaction(() => {
       if (passed) recordPassed(spool, now);
-      else if (typeof latest === 'object') {
-        recordDown(spool, latest.meaning.text, now, now + Math.round(latest.waitMs));
+      else if (downUntil !== undefined) {
+        // A post that was in flight with the one that found it down may have made the wait longer.
+        const reason = typeof latest === 'object' ? latest.meaning.text : undefined;
+        recordDown(spool, reason, now, now + Math.round(downUntil - performance.now()));
       }
       for (const { message, outcome, damage } of outcomes) {
         record(spool, outcome, now);
@@ -212,7 +215,7 @@ class DrainLoop {
 
     for (const message of claimed) void this.#work(message);
     for (const { message, delivery, outcome, damage } of outcomes) {
-      announce(journal, message, delivery, outcome, now, this.#endpoint.downUntil);
+      announce(journal, message, delivery, outcome, now, downUntil);
       if (damage !== undefined) journal.messageDamaged(message, damage);
     }
     for (const each of news) {

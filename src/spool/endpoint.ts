@@ -38,14 +38,19 @@ export function outageMs(spool: Spool, now: number): number {
   return row?.ms ?? 0;
 }
 
-/** Begins an outage, or renews its reason and when drain asks next. */
-export function recordDown(spool: Spool, reason: string, now: number, asksAt: number): void {
+/** Begins an outage, or renews when drain asks next and, where it is given, the reason. */
+export function recordDown(
+  spool: Spool,
+  reason: string | undefined,
+  now: number,
+  asksAt: number,
+): void {
   spool
     .sql(
-      `UPDATE endpoint SET down_since = coalesce(down_since, :now), reason = :reason,
+      `UPDATE endpoint SET down_since = coalesce(down_since, :now), reason = coalesce(:reason, reason),
          asks_at = :asksAt`,
     )
-    .run({ reason, now, asksAt });
+    .run({ reason: reason ?? null, now, asksAt });
 }
 
 /** Notes that a post passed, which ends an outage. */

@@ -190,6 +190,22 @@ async function waits(t: TestContext, trouble: Trouble): Promise<void> {
   );
 }
 
+test('of posts that were in flight together one is told to wait longer: that is when the proxy is asked, as the spool says', async (t) => {
+  const road = new Road(t);
+  const [first] = handIn(road.spool, [{}, {}, {}]);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+    if (post.id === first) proxy.accept(post); // Two are in flight then.
+  });
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  const [one, other] = await proxy.received(2, ({ id }) => id !== first);
+  one?.response.writeHead(503).end();
+  await drain.says(/ is down: .*next try in 1 s/);
+  other?.response.writeHead(503, { 'retry-after': '600' }).end();
+  await drain.says(/not sent.*asked in 10 min/);
+  const asksAt = lookInto(road.spool).endpoint.asksAt ?? 0;
+  assert.ok(asksAt - Date.now() > 590_000, `asked in ${asksAt - Date.now()} ms`);
+});
+
 function verdicts({ id, recipients }: Pick<Received, 'id' | 'recipients'>): Buffer {
   const all = recipients.map((recipient) => ({
     recipient,

@@ -40,10 +40,16 @@ export class MovedTime {
 
   /** Whenever the drain finds the endpoint down, moves on to when it asks again, until `enough`. */
   async pass(drain: Program, enough: () => boolean): Promise<void> {
-    for await (const line of drain.lines()) {
-      if (!/ is down: .* failed, next try /.test(line)) continue;
-      if (enough()) return;
-      this.move(this.#nextMs());
+    // A post that was in flight with the one that found it down may have made the wait longer, without a line.
+    const longer = setInterval(() => this.move(this.#nextMs()), 1000);
+    try {
+      for await (const line of drain.lines()) {
+        if (!/ is down: .* failed, next try /.test(line)) continue;
+        if (enough()) return;
+        this.move(this.#nextMs());
+      }
+    } finally {
+      clearInterval(longer);
     }
     throw new Error(`drain has ended:\n${drain.stderr}`);
   }
