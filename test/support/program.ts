@@ -100,7 +100,7 @@ export function start(
   args: readonly string[],
   { env = {}, cwd, input }: { env?: NodeJS.ProcessEnv; cwd?: string; input?: Buffer | string } = {},
 ): Program {
-  const child = spawn('setpriv', [...DIES_WITH_TEST, file, ...args], {
+  const child = spawn('/usr/bin/setpriv', [...DIES_WITH_TEST, file, ...args], {
     cwd,
     env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
