@@ -26,8 +26,11 @@ export interface ReceivedMessage {
   Header: [string, string][];
 }
 
-/** An answer: remote_api.Response, another answer of HTTP, or none (`cut` closes, `hang` says nothing). */
-export type ApiReply = Buffer | { status: number } | 'cut' | 'hang';
+/**
+ * An answer: remote_api.Response, another answer of HTTP, or none: `cut` closes, `bare` after a header of
+ * HTTP that announces no body, `hang` says nothing.
+ */
+export type ApiReply = Buffer | { status: number } | 'cut' | 'bare' | 'hang';
 
 /** App Engine's API host on loopback, which answers as its script says; that may change at any time. */
 export class ScriptedApiHost {
@@ -55,6 +58,7 @@ export class ScriptedApiHost {
         scripted.calls.push(call);
         const reply = scripted.script(call);
         if (reply === 'cut') request.socket.destroy();
+        else if (reply === 'bare') request.socket.end('HTTP/1.1 200 OK\r\n\r\n');
         else if (Buffer.isBuffer(reply)) response.end(reply);
         else if (reply !== 'hang') response.writeHead(reply.status).end('not protobuf');
       });

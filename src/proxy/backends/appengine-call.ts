@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { limits } from '../../mail/limits.ts';
 import { BackendUnavailable } from '../backend.ts';
@@ -46,13 +47,14 @@ export async function callApi(
   ]);
   const lateMs = deadlineMs + limits.appengineGraceMs;
   const late = AbortSignal.timeout(lateMs);
+  const signal = AbortSignal.any([giveUp, late]);
   const sent = request({
     host,
     port,
     path: '/rpc_http',
     method: 'POST',
     agent,
-    signal: AbortSignal.any([giveUp, late]),
+    signal,
     headers: {
       'content-type': 'application/octet-stream',
       'content-length': body.length,
@@ -65,7 +67,9 @@ export async function callApi(
     sent.end(body);
     const response = await responseTo(sent);
     if (response.statusCode !== 200) return { kind: 'http', code: response.statusCode ?? 0 };
-    return readAnswer(decodeFields(await readWhole(response)));
+    const answer = await readWhole(response);
+    if (!sent.writableFinished) await once(sent, 'finish', { signal }); // What was not read was not acted on.
+    return readAnswer(decodeFields(answer));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const why = late.aborted ? `no answer within ${lateMs / 1000} s` : message;
@@ -93,6 +97,9 @@ async function readWhole(response: IncomingMessage): Promise<Buffer> {
     if (size > limits.appengineAnswerBytes) throw new Error('its answer is too long');
     read.push(piece);
   }
+  const { 'content-length': length, 'transfer-encoding': encoding } = response.headers;
+  if (size === 0 && length === undefined && encoding === undefined)
+    throw new Error('its answer was cut off');
   return Buffer.concat(read);
 }
 

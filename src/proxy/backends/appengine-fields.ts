@@ -1,6 +1,6 @@
 import { parseAddressHeader, type EmailAddress } from 'mailparser';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { headerSize, headerValue, parseHeaders } from '../../mail/headers.ts';
+import { headerSize, headerValue, parseHeaders, type HeaderField } from '../../mail/headers.ts';
 import { limits } from '../../mail/limits.ts';
 import type { Delivery } from '../backend.ts';
 import { attachmentName, isBlocked } from './appengine-file-name.ts';
@@ -20,7 +20,7 @@ export class Unsendable extends Error {
 
 /**
  * The Mail API's fields for a message, and the names of the header fields that have no place in them.
- * The first text/plain that is no attachment is the text, the first such text/html the HTML, and
+ * The first text that is no attachment is the body, plain or HTML, or both where they are alternatives, and
  * everything else is attached. Recipients are those of the envelope alone, each where the header names
  * it, else in Bcc. Throws Unsendable, or what the signal aborts with.
  */
@@ -32,14 +32,13 @@ export async function mailFields(
     const reason = `the header section is larger than ${limits.headerBytes} bytes`;
     throw new Unsendable(statuses.badContent, reason);
   }
-  const { bodyAt = bytes.length, ...headers } = parseHeaders(bytes);
-  const fields = headers.fields.map((field) => ({ ...field, value: headerValue(bytes, field) }));
+  const { header, bodyAt } = headerAndBody(bytes);
+  const fields = header.map((field) => ({ ...field, value: headerValue(bytes, field) }));
   const addresses = (name: string) =>
     fields.filter((field) => field.name === name).flatMap(({ value }) => addressesIn(value));
   const { subject, parts } = await readMime(fields, bytes.subarray(bodyAt), giveUp);
 
-  const text = parts.find(({ type, isAttachment }) => type === 'text/plain' && !isAttachment);
-  const html = parts.find(({ type, isAttachment }) => type === 'text/html' && !isAttachment);
+  const { text, html } = bodyOf(parts);
   const attached = parts.filter((part) => part !== text && part !== html);
   const htmlBody = html && (await textOf(html));
   const replyTo = addresses('reply-to').map(showAddress).join(', ');
@@ -58,7 +57,16 @@ export async function mailFields(
     }),
   };
   const dropped = fields.map(({ name }) => name).filter((name) => !isSaid(name));
-  return { message, dropped: [...new Set(dropped.map((name) => name || 'a line without a name'))] };
+  return { message, dropped: [...new Set(dropped.map((name) => name || "the mbox's first line"))] };
+}
+
+/** As mail servers do: the first line that is no field begins the body, unless it is the mbox's. */
+function headerAndBody(bytes: Buffer): { header: HeaderField[]; bodyAt: number } {
+  const { fields, bodyAt = bytes.length } = parseHeaders(bytes);
+  const isMbox = bytes.toString('latin1', 0, 5) === 'From ';
+  const stray = fields.find(({ name, start }) => name === '' && !(start === 0 && isMbox));
+  if (!stray) return { header: fields, bodyAt };
+  return { header: fields.filter(({ start }) => start < stray.start), bodyAt: stray.start };
 }
 
 /**
@@ -73,23 +81,25 @@ async function readMime(
   const lines = fields
     .filter(({ name }) => name === 'subject' || name.startsWith('content-'))
     .map(({ name, value }) => `${name}: ${value}\n`);
-  const message = Buffer.concat([Buffer.from(`${lines.join('')}\n`), body]);
-  const parsed = await parseMime(message, giveUp).catch((error: unknown) => {
+  return parseMime(Buffer.from(`${lines.join('')}\n`), body, giveUp).catch((error: unknown) => {
     if (error instanceof MimeTrouble) throw new Unsendable(statuses.badContent, error.message);
     throw error;
   });
-  // A multipart without parts: its body is not lost.
-  if (parsed.parts.length === 0 && body.length > 0) parsed.parts.push({ ...PLAIN, content: body });
-  return parsed;
 }
 
-const PLAIN = {
-  type: 'text/plain',
-  charset: undefined,
-  isAttachment: false,
-  fileName: undefined,
-  contentId: undefined,
-};
+/** HTML and a text that are not alternatives say different things: a reader who is shown one misses the other. */
+function bodyOf(parts: readonly MimePart[]): Record<'text' | 'html', MimePart | undefined> {
+  const texts = parts.filter(({ type, isAttachment }) => TEXTS.has(type) && !isAttachment);
+  const [first] = texts;
+  const { alternative } = first ?? {};
+  const versions = alternative
+    ? texts.filter((text) => text.alternative === alternative)
+    : texts.slice(0, 1);
+  const as = (type: string) => versions.find((version) => version.type === type);
+  return { text: as('text/plain'), html: as('text/html') };
+}
+
+const TEXTS = new Set(['text/plain', 'text/html']);
 
 function senderOf([author]: readonly EmailAddress[], sender: string): string {
   if (author) return showAddress(author);
@@ -138,19 +148,20 @@ async function attachment(part: MimePart, index: number): Promise<MailAttachment
   }
   // The charset of a text that is no file cannot be said.
   const isText = part.type.startsWith('text/') && !part.isAttachment && !part.fileName;
+  const id = part.contentId?.trim().replace(/^<|>$/g, '') ?? '';
   return {
     fileName,
     data: isText ? Buffer.from(await textOf(part)) : part.content,
-    contentId: part.contentId && `<${oneLine(part.contentId).replace(/^<|>$/g, '')}>`,
+    contentId: CONTENT_ID.test(id) ? `<${id}>` : undefined,
   };
 }
 
+/** Google refuses the message for another one. */
+const CONTENT_ID = /^[!-;=?-~]+$/;
+
 /** Also what was encoded may have line ends and other controls, which could become other header fields. */
 function oneLine(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/\p{Cc}+/gu, ' ')
-    .trim();
+  return text.replace(/\p{Cc}+/gu, ' ').trim();
 }
 
 function isSaid(name: string): boolean {

@@ -21,7 +21,8 @@ export function mailOutcome(answer: ApiAnswer): MailOutcome {
   const { code } = answer;
   if (answer.kind === 'http') {
     const reason = `App Engine's API host answered HTTP ${code}`;
-    if (code === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
+    // It is this message's.
+    if (code === 413) return { kind: 'refused', status: statuses.trouble, reason };
     // A gateway in between may have passed the call on.
     const isGateway = code === 502 || code === 504;
     return { kind: isGateway ? 'unknown' : 'unavailable', reason };

@@ -15,12 +15,14 @@ import { pieces } from './pieces.ts';
 export interface MimePart {
   /** In lower case. */
   type: string;
-  charset: string | undefined;
+  charset?: string | undefined;
   /** As its Content-Disposition says. */
   isAttachment: boolean;
+  /** The outermost multipart/alternative that it is in: one object for all in it. */
+  alternative?: object | undefined;
   /** RFC 2047 and RFC 2231 decoded. */
-  fileName: string | undefined;
-  contentId: string | undefined;
+  fileName?: string | undefined;
+  contentId?: string | undefined;
   content: Buffer;
 }
 
@@ -32,14 +34,20 @@ export interface ParsedMime {
   parts: MimePart[];
 }
 
-/** The message has more of something than is read, or something that would be lost. */
+/** The message has more of something than is read. */
 export class MimeTrouble extends Error {}
 
 /**
- * Takes a message apart. Throws MimeTrouble when it has too many parts, too long headers, or in a multipart
- * another one without parts, and whatever the signal aborts with: what is hostile takes until then at most.
+ * Takes a message apart. Where a multipart has no parts, lest what is there be lost, the body is a text when
+ * there are no parts at all, and else the message itself is attached. Throws MimeTrouble when it has too many parts or too long headers, and whatever the signal
+ * aborts with: what is hostile takes until then at most.
  */
-export async function parseMime(message: Buffer, giveUp: AbortSignal): Promise<ParsedMime> {
+export async function parseMime(
+  head: Buffer,
+  body: Buffer,
+  giveUp: AbortSignal,
+): Promise<ParsedMime> {
+  const message = Buffer.concat([head, body]);
   const parser = new PartsParser({
     ignoreEmbedded: true,
     checksumAlgo: false,
@@ -59,12 +67,15 @@ export async function parseMime(message: Buffer, giveUp: AbortSignal): Promise<P
     const { code, message } = error as NodeJS.ErrnoException;
     throw code === 'EMAXLEN' ? new MimeTrouble(tooMuch(message)) : error;
   }
-  if (parser.hasEmptyMultipart()) {
-    throw new MimeTrouble('a multipart in it has no parts, and what it has would be lost');
-  }
-  for (const at of parser.digested()) {
-    const part = parts[at];
-    if (part) part.type = 'message/rfc822';
+  const leaves = parser.leaves();
+  const places = leaves.filter((leaf) => !isMultipart(leaf));
+  for (const [index, part] of parts.entries()) Object.assign(part, placeOf(places[index]));
+  if (places.length < leaves.length) {
+    parts.push(
+      parts.length === 0
+        ? { type: 'text/plain', isAttachment: false, content: body }
+        : { type: MESSAGE, isAttachment: true, content: message },
+    );
   }
   return { subject: parser.subject ?? '', parts };
 }
@@ -83,22 +94,8 @@ class PartsParser extends MailParser {
   /** The whole message, once it is parsed. */
   declare protected readonly tree?: MimeNode;
 
-  /** Whether there is a multipart inside the message whose content is in none of its parts. */
-  hasEmptyMultipart(): boolean {
-    return this.#leaves().some(
-      ({ contentType, parent }) => parent && contentType && contentType.startsWith('multipart/'),
-    );
-  }
-
-  /** Which of the parts are messages because a digest has them and they say nothing (RFC 2046 5.1.5). */
-  digested(): number[] {
-    return this.#leaves().flatMap(({ headers, parent }, at) =>
-      parent?.contentType === 'multipart/digest' && !headers.has('content-type') ? [at] : [],
-    );
-  }
-
-  /** In their order. */
-  #leaves(): MimeNode[] {
+  /** Nodes without children, in their order: parts, and multiparts that have none. */
+  leaves(): MimeNode[] {
     const leaves: MimeNode[] = [];
     const nodes = this.tree ? [this.tree] : [];
     for (let node = nodes.pop(); node; node = nodes.pop()) {
@@ -116,15 +113,33 @@ interface MimeNode {
   children: readonly MimeNode[];
 }
 
+function isMultipart({ contentType }: MimeNode): boolean {
+  return contentType !== false && contentType.startsWith('multipart/');
+}
+
+/** What a part is because of where it is. */
+function placeOf(node: MimeNode | undefined): Partial<MimePart> {
+  const above: MimeNode[] = [];
+  for (let parent = node?.parent; parent; parent = parent.parent) above.push(parent);
+  const alternative = above.findLast(({ contentType }) => contentType === 'multipart/alternative');
+  // In a digest parts that do not say what they are are messages (RFC 2046 5.1.5).
+  const isDigested =
+    above[0]?.contentType === 'multipart/digest' && !node?.headers.has('content-type');
+  return { alternative, ...(isDigested && { type: MESSAGE }) };
+}
+
+const MESSAGE = 'message/rfc822';
+
 async function readPart(part: AttachmentStream): Promise<MimePart> {
   const content: Buffer[] = [];
   for await (const piece of part.content as AsyncIterable<Buffer>) content.push(piece);
   part.release?.();
   const header = (part.headers.get('content-type') ?? {}) as Partial<StructuredHeader>;
   const fileName = part.filename || undefined;
+  const [said] = /^[\w.+-]+\/[\w.+-]+/.exec(header.value?.toLowerCase() ?? '') ?? [];
   return {
-    // As the part itself says: mailparser goes by the name where it says application/octet-stream.
-    type: header.value?.toLowerCase() || part.contentType || (fileName ? OCTETS : 'text/plain'),
+    // As the part itself says, or else a text (RFC 2045 5.2): mailparser goes by the name also where there is a type.
+    type: said ?? (fileName ? OCTETS : 'text/plain'),
     charset: header.params?.['charset'],
     isAttachment: (part.contentDisposition ?? 'inline') !== 'inline',
     fileName,

@@ -38,7 +38,9 @@ export function decodeFields(message: Buffer): ProtobufFields {
     else if (type !== VARINT && type !== LENGTH_DELIMITED) throw new Error('it is not protobuf');
     else {
       const value = type === VARINT ? readVarint() : readBytes(readVarint());
-      fields.set(number, [...(fields.get(number) ?? []), value]);
+      const values = fields.get(number);
+      if (values) values.push(value);
+      else fields.set(number, [value]);
     }
   }
   return fields;

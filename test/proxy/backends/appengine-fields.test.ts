@@ -59,6 +59,95 @@ const corpus: [title: string, message: Buffer, fields: Partial<MailMessage>][] =
     },
   ],
   [
+    'alternatives in the wrong order',
+    octets(...multipart('alternative', 'b', html, text)),
+    { textBody: 'Hello', htmlBody: '<p>Hello</p>' },
+  ],
+  [
+    'an alternative with more than one HTML, and a footer',
+    octets(
+      ...multipart(
+        'mixed',
+        'b',
+        multipart('alternative', 'c', text, multipart('mixed', 'd', html, image(), html)),
+        ['', 'Footer'],
+      ),
+    ),
+    {
+      textBody: 'Hello',
+      htmlBody: '<p>Hello</p>',
+      attachments: [
+        attached('attachment-1.png', 'an image'),
+        attached('attachment-2.html', '<p>Hello</p>'),
+        attached('attachment-3.txt', 'Footer'),
+      ],
+    },
+  ],
+  [
+    'HTML with a footer in plain text, which is no version of it',
+    octets(...multipart('mixed', 'b', html, text)),
+    {
+      textBody: 'Hello',
+      htmlBody: '<p>Hello</p>',
+      attachments: [attached('attachment-1.txt', 'Hello')],
+    },
+  ],
+  [
+    'a text with a footer in HTML, which would hide it',
+    octets(...multipart('mixed', 'b', text, image(), html)),
+    {
+      textBody: 'Hello',
+      attachments: [
+        attached('attachment-1.png', 'an image'),
+        attached('attachment-2.html', '<p>Hello</p>'),
+      ],
+    },
+  ],
+  [
+    'content ids that Google would refuse',
+    octets(
+      ...multipart(
+        'mixed',
+        'b',
+        text,
+        ...['<>', '<a b>', '(c) <a@b>', '<caf\xe9>'].map((id) => image(`Content-ID: ${id}`)),
+      ),
+    ),
+    {
+      textBody: 'Hello',
+      attachments: [1, 2, 3, 4].map((n) => attached(`attachment-${n}.png`, 'an image')),
+    },
+  ],
+  [
+    'a latin-1 text that is attached without a name: its charset could not be said',
+    octets(
+      ...multipart('mixed', 'b', text, ['Content-Type: text/plain; charset=latin1', '', 'caf\xe9']),
+    ),
+    { textBody: 'Hello', attachments: [attached('attachment-1.txt', 'café')] },
+  ],
+  [
+    'a header that a line ends which is no field',
+    octets('Subject: Hi', 'Hello there', '', 'more'),
+    { subject: 'Hi', textBody: 'Hello there\n\nmore\n' },
+  ],
+  [
+    'a header without an end',
+    octets('Subject: Hi', 'Hello there'),
+    { subject: 'Hi', textBody: 'Hello there\n' },
+  ],
+  [
+    "the mbox's first line",
+    octets('From me Mon Nov 23 08:00:00 2026', 'Subject: Hi', '', 'Hello'),
+    { subject: 'Hi', textBody: 'Hello\n' },
+  ],
+  ...['text/plain charset=utf-8', 'text/plain, charset=utf-8', 'text / plain', 'text', ';'].map(
+    (type): (typeof corpus)[number] => [
+      `a text of the ill-formed type ${type}`,
+      octets(`Content-Type: ${type}`, '', 'Hello'),
+      { textBody: 'Hello\n' },
+    ],
+  ),
+  [
     'signed by OpenPGP',
     octets(
       ...multipart('signed; protocol="application/pgp-signature"', 'b', text, [
@@ -311,7 +400,7 @@ const corpus: [title: string, message: Buffer, fields: Partial<MailMessage>][] =
     'windows-1252, and latin-1 and no charset that are in truth windows-1252',
     octets(
       ...multipart(
-        'mixed',
+        'alternative',
         'b',
         ['Content-Type: text/plain; charset=windows-1252', '', '\x93a\x94'],
         ['Content-Type: text/html; charset=iso-8859-1', '', '\x80'],

@@ -4,6 +4,8 @@ import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
 import { BackendUnavailable, type Delivery } from '../../../src/proxy/backend.ts';
 import { callApi } from '../../../src/proxy/backends/appengine-call.ts';
 import { apiHost, appengineBackend } from '../../../src/proxy/backends/appengine.ts';
+import { encodeField } from '../../../src/proxy/backends/appengine-protobuf.ts';
+import { rawServer } from '../../support/raw-server.ts';
 import {
   applicationError,
   EXCEPTION,
@@ -55,13 +57,14 @@ const answers: [title: string, reply: ApiReply, result: RegExp][] = [
   ['REPLAY_ERROR', rpcError(11), /^4\.3\.0 .* REPLAY_ERROR$/],
   ['a new RPC error', rpcError(99), /^4\.3\.0 .* rpc error 99$/],
   ['an exception', EXCEPTION, /^4\.3\.0 App Engine's API host failed$/],
+  ['an exception of Java', encodeField(4, 'x'), /^4\.3\.0 App Engine's API host failed$/],
   [
     'RPC errors before others',
     Buffer.concat([SENT, applicationError(2, ''), rpcError(5)]),
     /^5\.3\.4 /,
   ],
   ['application errors before a response', Buffer.concat([SENT, applicationError(2, '')]), /^5/],
-  ['HTTP 413', { status: 413 }, /^5\.3\.4 App Engine's API host answered HTTP 413$/],
+  ['HTTP 413', { status: 413 }, /^4\.3\.0 App Engine's API host answered HTTP 413$/],
 ];
 
 for (const [title, reply, result] of answers) {
@@ -101,6 +104,7 @@ const unknown: [title: string, reply: ApiReply][] = [
   ['HTTP 502', { status: 502 }],
   ['HTTP 504', { status: 504 }],
   ['a lost answer', 'cut'],
+  ['an answer that is cut off after its header', 'bare'],
   ['an answer that is no protobuf', Buffer.from('<html>')],
   ['an error without a code', Buffer.from([0x2a, 0])],
   ['an error that is a number', Buffer.from([0x28, 1])],
@@ -122,6 +126,22 @@ test('appengine: a call that outlives its deadline is given up, and unknown (law
     assert.match(error.message, /^App Engine's API host 127\.0\.0\.1:\d+: no answer within 2 s$/);
     return !(error instanceof BackendUnavailable);
   });
+});
+
+test('appengine: an answer that comes before the call was read is none, and charges no mail (law 5, law 6)', async (t) => {
+  const { url } = await rawServer(t, (socket) => {
+    socket.pause();
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\n\0');
+  });
+  const request = Buffer.alloc(20_000_000);
+  const host = { host: url.hostname, port: Number(url.port) };
+  const call = callApi(host, { service: 'mail', method: 'Send', request, ticket: '' }, 0, never);
+  await assert.rejects(call, BackendUnavailable);
+});
+
+test('appengine: of an answer with as many fields as the limit allows the first counts', async (t) => {
+  const { send } = await start(t, () => Buffer.alloc(65_536, SENT));
+  assert.match(await send(), /^2\.0\.0 /);
 });
 
 test('appengine: away from App Engine the error says so, and charges no mail (law 5)', async () => {

@@ -17,6 +17,17 @@ test('while HTML is made a text, the program does other work (law 5)', async () 
   await assert.rejects(text, { name: 'AbortError' });
 });
 
+test('HTML of many messages at once becomes a text for each', async () => {
+  const page = '<p>Hello</p>'.repeat(400);
+  const texts = await Promise.all(Array.from({ length: 64 }, async () => htmlAsText(page, never)));
+  assert.ok(texts.every((text) => text.startsWith('Hello\n\nHello')));
+});
+
+test('HTML that html-to-text has a fault with has no text', async () => {
+  const list = `<ol type="i" start="99999999">${'<li>a'.repeat(5000)}</ol>`;
+  assert.equal(await htmlAsText(list, never), '');
+});
+
 test('HTML that takes too long has no text', async (t) => {
   t.mock.method(AbortSignal, 'timeout', () => AbortSignal.abort());
   assert.equal(await htmlAsText(quotations, never), '');
