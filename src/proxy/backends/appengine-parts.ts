@@ -159,14 +159,14 @@ export async function textOf({
   content,
 }: Pick<MimePart, 'charset' | 'content'>): Promise<string> {
   const decoder = libmime.createDecodeStream(charset);
-  const isNamed = decoder.supported && !UNICODE.test(charset);
+  const isNamed = decoder.supported && !UNICODE.test(charset.replace(/[^\da-z]/gi, ''));
   const decoded = isNamed
     ? await text(Readable.from(pieces(content)).pipe(decoder))
     : utf8(content);
   return (decoded ?? (await textOf({ charset: 'windows-1252', content }))).replace(/\r\n?/g, '\n');
 }
 
-const UNICODE = /^(?:us-?)?ascii$|^ansi_x3|^utf-?8$/i;
+const UNICODE = /^(?:us)?ascii$|^ansix3|^utf8$/i;
 
 /** UTF-8, with faults also, but not what has no character of UTF-8 beside them. */
 function utf8(octets: Buffer): string | undefined {

@@ -437,6 +437,11 @@ const corpus: [title: string, message: Buffer, fields: Partial<MailMessage>][] =
     { textBody: `${read}\n` },
   ]),
   [
+    'UTF-8 in other words that is in truth windows-1252',
+    octets("Content-Type: text/plain; charset='utf_8'", '', '\x96'),
+    { textBody: '–\n' },
+  ],
+  [
     'a charset that nobody knows',
     octets('Content-Type: text/plain; charset=x-klingon', '', 'caf\xc3\xa9'),
     { textBody: 'café\n' },
