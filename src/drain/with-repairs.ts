@@ -17,8 +17,8 @@ interface Circumstances {
 
 /**
  * Runs a drain; when it ends with SpoolDamaged, has `queue fsck` repair the spool and runs it again: one
- * broken page must not keep all mail. That waits for limits.repairEveryMs after a repair, since each keeps
- * the damaged file, and a disk that goes on damaging files is for a person to replace.
+ * broken page must not keep all mail. That waits for limits.repairEveryMs after a repair: a disk that goes on
+ * damaging files is for a person to replace.
  */
 export async function withRepairs<T>(
   circumstances: Circumstances,

@@ -20,6 +20,7 @@ import {
   schemaOf,
   type Format,
 } from './open-database.ts';
+import { limits } from '../mail/limits.ts';
 import { spaceFault } from './free-space.ts';
 import { faultsOf, isDamage } from './is-damage.ts';
 import { PageFile } from './page-file.ts';
@@ -50,7 +51,8 @@ export interface Rebuilt {
 }
 
 /**
- * Inspects a file and, where something is wrong, puts a new one in its place; the old one is kept beside it.
+ * Inspects a file and, where something is wrong, puts a new one in its place; the old one is kept beside it, as one
+ * of limits.damagedFiles.
  * Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
  * meanwhile; who waits for that finds it replaced (openDatabase).
  *
@@ -75,6 +77,7 @@ export function rebuildDatabase(file: string, format: Format, { inspect, fill }:
       faults.push('the write-ahead log has lost its end: what was committed last may be missing');
     }
     if (faults.length === 0) return { faults };
+    if (earlier === undefined) keepFew(file);
     const { size } = statSync(file);
     const lacking = spaceFault(dirname(file), -size);
     if (lacking !== undefined) {
@@ -162,13 +165,23 @@ function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database)
 function ofEarlierRepair(file: string): string | undefined {
   const { ino, nlink } = ownFile(file) ?? { ino: 0, nlink: 1 };
   if (nlink === 1) return undefined;
-  const folder = dirname(file);
-  const earlier = readdirSync(folder)
-    .filter((name) => name.startsWith(`${basename(file)}.${KEPT}`))
-    .map((name) => join(folder, name))
-    .find((path) => lstatSync(path).ino === ino);
+  const earlier = keptOf(file).find((path) => lstatSync(path).ino === ino);
   if (earlier !== undefined && nlink === 2) return earlier;
   throw new DatabaseUnusable(`${file} has another name (a hard link)`);
+}
+
+/** Makes room for one more: a disk that goes on damaging files must not fill up with them. */
+function keepFew(file: string): void {
+  const latest = limits.damagedFiles - 2;
+  for (const path of keptOf(file).slice(1, -latest)) rmSync(path);
+}
+
+/** The damaged files that are kept, oldest first. */
+function keptOf(file: string): string[] {
+  return readdirSync(dirname(file), { withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.startsWith(`${basename(file)}.${KEPT}`))
+    .map(({ name }) => join(dirname(file), name))
+    .toSorted();
 }
 
 function removeDatabase(file: string): void {

@@ -35,6 +35,8 @@ export const limits = {
   namedHeaders: 20,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
+  /** Damaged files that repairs keep beside the new one: the first, and the latest. */
+  damagedFiles: 3,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
   ledgerGaps: 20,
   /** Fields in a form of HTTP v1: no client sends more than three. */

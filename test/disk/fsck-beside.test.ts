@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { linkSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { linkSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
 import { Spool } from '../../src/spool/spool.ts';
@@ -95,6 +95,21 @@ test('law 6, law 7: a repair that was cut off is known by the second name of the
   assert.equal(again.kept, kept);
   assert.equal(readSpool(folder).length, 1);
   assert.deepEqual(rebuildSpool(folder, 1).faults, []);
+});
+
+test('law 7: a disk that goes on damaging the spool does not fill up with damaged files', (t) => {
+  const folder = scratch(t);
+  handIn(folder, [{}]);
+  const file = join(folder, 'spool.db');
+  const kept = Array.from({ length: 5 }, () => {
+    spoilPage(file, pagesOf(file, 'counter')[0] ?? 0, 'zeros', random(t));
+    return basename(rebuildSpool(folder, 1).kept ?? '');
+  });
+  assert.equal(new Set(kept).size, 5);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.includes('damaged')),
+    [kept[0], kept[3], kept[4]],
+  );
 });
 
 test('law 7: whatever byte of the header is wrong, fsck mends what keeps a spool from being opened', (t) => {
