@@ -16,15 +16,13 @@ export function copyRows(
 ): Gap[] {
   const insert = inserter(db, table);
   const gaps: Gap[] = [];
-  let open: Gap[] = [];
+  let open: Gap | undefined;
   let before: Value[] | undefined;
   let bytes = 0;
   db.exec('BEGIN');
   for (const row of rows) {
     if (!row || !insert(row)) {
-      const gap = { before, after: undefined };
-      gaps.push(gap);
-      open.push(gap);
+      if (!open) gaps.push((open = { before, after: undefined }));
       continue;
     }
     bytes += sizeOf(row);
@@ -33,8 +31,8 @@ export function copyRows(
       bytes = 0;
     }
     if (row.isStray) continue;
-    for (const gap of open) gap.after = row.values;
-    open = [];
+    if (open) open.after = row.values;
+    open = undefined;
     before = row.values;
   }
   db.exec('COMMIT');

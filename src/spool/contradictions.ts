@@ -1,11 +1,16 @@
+import type { Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 
 /**
- * What is still to be sent and of which a table says otherwise than an index (copyIndexes), or less than it
- * should: either may be old or spoiled, so that it might be sent twice, or to others than its recipients.
+ * What is still to be sent or reported and of which a table says otherwise than an index (copyIndexes), or less than it
+ * should: either may be old or spoiled, so that it might be sent twice, or to others than its recipients. Where both
+ * the table and the index of recipients have lost rows, one may be lost without a trace: `lost` are these gaps.
  */
-export function contradictions(db: Database): { seq: number; fault: string }[] {
+export function contradictions(
+  db: Database,
+  lost: readonly (readonly Gap[] | undefined)[],
+): { seq: number; fault: string }[] {
   const rows = <Row>(sql: string) => db.prepare<[], Row>(sql).all();
   return [
     ...rows<Said<string>>(IDS).map(({ seq, table, index }) => ({
@@ -24,7 +29,18 @@ export function contradictions(db: Database): { seq: number; fault: string }[] {
       seq,
       fault: `it has lost ${lost} of its recipients at least`,
     })),
+    ...rows<{ seq: number }>(WITH_RECIPIENTS)
+      .filter(({ seq }) => lost.every((gaps) => isAmong(gaps, seq)))
+      .map(({ seq }) => ({ seq, fault: 'it may have lost some of its recipients' })),
   ];
+}
+
+/** Whether rows of this message may be among what is lost. */
+function isAmong(gaps: readonly Gap[] = [], seq: number): boolean {
+  return gaps.some(({ before, after }) => {
+    const [low, high] = [Number(before?.[0] ?? 0), Number(after?.[0] ?? Infinity)];
+    return low > high || (low <= seq && seq <= high); // Rows of pages that were swapped are in no order.
+  });
 }
 
 /** What a table and an index say of a message. */
@@ -49,7 +65,12 @@ FROM recipient JOIN by_address ON by_address.message = recipient.message
 JOIN message ON seq = recipient.message AND finished_at IS NULL
 WHERE recipient.state = 'pending'`;
 
+const NEEDED = `message.state IN ('queued', 'sending', 'held', 'failed')`;
+
 /** Recipients are numbered from 0. */
 const POSITIONS = `
 SELECT seq, max(position) + 1 - count(*) AS lost FROM message JOIN recipient ON recipient.message = seq
-WHERE finished_at IS NULL GROUP BY seq HAVING lost > 0`;
+WHERE ${NEEDED} GROUP BY seq HAVING lost > 0`;
+
+const WITH_RECIPIENTS = `
+SELECT seq FROM message WHERE ${NEEDED} AND seq IN (SELECT message FROM recipient)`;

@@ -1,15 +1,16 @@
-import { copyRows } from '../host/copy-rows.ts';
+import { copyRows, type Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
 import type { Remains } from '../host/rebuild-database.ts';
 
 /**
  * Copies what can be read of a damaged spool's indexes into temporary tables, because they repeat what their
  * tables may have lost, and with it the old counters and numbers: by_id, by_exim_id, by_state, by_address,
- * old_counter, old_sequence.
+ * old_counter, old_sequence. Returns the gaps in each of these.
  */
-export function copyIndexes(db: Database, remains: Remains): void {
+export function copyIndexes(db: Database, remains: Remains): Map<string, readonly Gap[]> {
   db.exec(TABLES);
-  for (const [table, name] of Object.entries(SOURCES)) copyRows(db, table, remains.rows(name));
+  const copies = Object.entries(SOURCES);
+  return new Map(copies.map(([table, name]) => [table, copyRows(db, table, remains.rows(name))]));
 }
 
 const TABLES = `

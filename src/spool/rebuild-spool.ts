@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { copyRows } from '../host/copy-rows.ts';
+import { copyRows, type Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
 import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { decodeAddress } from '../mail/address.ts';
@@ -77,15 +77,17 @@ class Rescue {
     const db = this.#db;
     db.pragma('foreign_keys = OFF');
     db.exec('DELETE FROM endpoint; DELETE FROM counter');
-    for (const table of TABLES) copyRows(db, table, this.#remains.rows(table));
+    const gaps = new Map<string, readonly Gap[]>(
+      TABLES.map((table) => [table, copyRows(db, table, this.#remains.rows(table))]),
+    );
     copyRows(db, 'endpoint', this.#remains.rows('endpoint'));
     db.exec('INSERT OR IGNORE INTO endpoint (only) VALUES (1)');
-    copyIndexes(db, this.#remains);
+    const inIndexes = copyIndexes(db, this.#remains);
 
     return db.transaction(() => {
       this.#restoreRecipients();
       this.#restoreMessages();
-      this.#holdContradictions();
+      this.#holdContradictions(gaps.get('recipient'), inIndexes.get('by_address'));
       this.#setAside();
       this.#dropOrphans();
       this.#oweReports();
@@ -99,8 +101,9 @@ class Rescue {
   #restoreRecipients(): void {
     const decided = this.#rows(
       `SELECT DISTINCT seq FROM message JOIN by_address ON by_address.message = seq
-       WHERE finished_at IS NULL AND attempts > ? AND NOT EXISTS (SELECT 1 FROM recipient
-         WHERE recipient.message = seq AND recipient.position = by_address.position)`,
+       WHERE (state = 'failed' OR finished_at IS NULL AND attempts > ?)
+         AND NOT EXISTS (SELECT 1 FROM recipient
+           WHERE recipient.message = seq AND recipient.position = by_address.position)`,
       0,
     );
     for (const { seq } of decided) this.#hold(Number(seq), 'what became of its recipients is lost');
@@ -153,17 +156,19 @@ class Rescue {
   }
 
   /** An operator is to decide about them. */
-  #holdContradictions(): void {
-    for (const { seq, fault } of contradictions(this.#db)) this.#hold(seq, fault);
+  #holdContradictions(...lost: (readonly Gap[] | undefined)[]): void {
+    for (const { seq, fault } of contradictions(this.#db, lost)) this.#hold(seq, fault);
   }
 
+  /** Nothing more is sent of what has failed; whom it failed may not all be told of. */
   #hold(seq: number, fault: string): void {
-    this.#db
+    const { changes } = this.#db
       .prepare(
-        `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ? WHERE seq = ?`,
+        `UPDATE message SET state = 'held', due_at = NULL, last_status = ?, last_reason = ?
+         WHERE seq = ? AND finished_at IS NULL`,
       )
       .run(statuses.damaged, fault, seq);
-    this.#notes.push(`${this.#name(seq)} is held: ${fault}`);
+    this.#notes.push(`${this.#name(seq)} ${changes > 0 ? 'is held' : 'has failed'}: ${fault}`);
   }
 
   /** Whoever may not have been told of a failure is told, as migration 2 has it. */
