@@ -229,7 +229,10 @@ class Rescue {
     const old = soundCounters(
       this.#db.prepare<[], [string, number]>('SELECT name, messages FROM old_counter').raw().all(),
     );
-    if (!old) this.#notes.push('the counters were lost and count anew what is there');
+    if (!old)
+      this.#notes.push(
+        'the counters were lost and count anew what is there: more messages may be lost than are named',
+      );
     const counters = new Map<string, number>();
     for (const state of messageStates) {
       const there = rows.get(state) ?? 0;
