@@ -48,16 +48,16 @@ export async function withRepairs<T>(
   }
 }
 
-/** Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. */
-async function repair({ folder, journal, stop }: Circumstances): Promise<number | null> {
+/**
+ * Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. A stop waits for it:
+ * it names what is lost when the old file is replaced.
+ */
+async function repair({ folder, journal }: Circumstances): Promise<number | null> {
   const args = [process.argv[1] ?? '', 'queue', 'fsck', '--spool', folder];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const end = () => child.kill();
-  stop.addEventListener('abort', end);
   for (const stream of [child.stdout, child.stderr]) {
     createInterface(stream).on('line', (line) => journal.spoolRepaired(line));
   }
   const [code] = (await once(child, 'close')) as [number | null];
-  stop.removeEventListener('abort', end);
   return code;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
@@ -10,6 +10,7 @@ import { needs } from '../support/needs.ts';
 import { random } from '../support/random.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { Road } from '../support/road.ts';
+import { until } from '../support/until.ts';
 
 const MESSAGES = 40;
 const LARGE = 20;
@@ -131,25 +132,30 @@ test(
   },
 );
 
-test('every lost message is named in the journal, however many', async (t) => {
-  const road = new Road(t);
-  const ids = handIn(
-    road.spool,
-    Array.from({ length: 3000 }, (_, number) => ({
-      recipients: [`${'r'.repeat(60)}${number}@${'example.'.repeat(20)}org`, 'a@b.example'],
-    })),
-  );
-  const db = new Database(join(road.spool, 'spool.db'));
-  db.exec('DELETE FROM body');
-  db.close();
-  spoilPage(
-    join(road.spool, 'spool.db'),
-    pagesOf(join(road.spool, 'spool.db'), 'counter')[0] ?? 0,
-    'zeros',
-    random(t),
-  );
-  const drain = road.drain();
-  await drain.says(/; 3000 messages are lost; the damaged file is/);
-  for (const id of ids) assert.ok(drain.stderr.includes(`lost: message ${id} `), id);
-  await drain.stop();
-});
+for (const end of ['', ', also when drain is stopped meanwhile'] as const) {
+  test(`every lost message is named in the journal, however many${end}`, async (t) => {
+    const road = new Road(t);
+    const ids = handIn(
+      road.spool,
+      Array.from({ length: 3000 }, (_, number) => ({
+        recipients: [`${'r'.repeat(60)}${number}@${'example.'.repeat(20)}org`, 'a@b.example'],
+      })),
+    );
+    const file = join(road.spool, 'spool.db');
+    const db = new Database(file);
+    db.exec('DELETE FROM body');
+    db.close();
+    spoilPage(file, pagesOf(file, 'counter')[0] ?? 0, 'zeros', random(t));
+    const drain = road.drain();
+    if (end !== '') {
+      await until(
+        () => existsSync(`${file}.new`),
+        () => drain.stderr,
+      );
+      await drain.stop();
+    }
+    await drain.says(/; 3000 messages are lost; the damaged file is/);
+    for (const id of ids) assert.ok(drain.stderr.includes(`lost: message ${id} `), id);
+    await drain.stop();
+  });
+}

@@ -4,6 +4,7 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import type { Rebuilt } from '../../host/rebuild-database.ts';
+import { stopSignal } from '../../host/stop-signal.ts';
 import { printable } from '../../mail/printable.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
@@ -57,6 +58,7 @@ async function look(folder: string): Promise<void> {
 async function repair(folder: string): Promise<void> {
   // The lock's file is for drain to make.
   if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
+  stopSignal(); // Once a new file is in place, whoever stops it is still told what is lost.
   const busy = `a drain is at work on ${folder}: systemctl stop appengine-mailer`;
   const { faults, kept, damaged, lost, notes } = await withDrainLock(folder, busy, async () =>
     rebuildSpool(folder, Date.now()),
