@@ -29,7 +29,7 @@ export function contradictions(
       seq,
       fault: `it has lost ${lost} of its recipients at least`,
     })),
-    ...rows<{ seq: number }>(WITH_RECIPIENTS)
+    ...(lost.every((gaps) => gaps?.length) ? rows<{ seq: number }>(WITH_RECIPIENTS) : [])
       .filter(({ seq }) => lost.every((gaps) => isAmong(gaps, seq)))
       .map(({ seq }) => ({ seq, fault: 'it may have lost some of its recipients' })),
   ];

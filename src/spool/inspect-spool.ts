@@ -26,20 +26,20 @@ export interface MessageFault {
 
 /** The messages that are still needed and lack recipients or bytes. */
 export function messageFaults(db: Database): MessageFault[] {
-  const pending = db.prepare<[number], number>(
-    `SELECT count(*) FROM recipient WHERE message = ? AND state = 'pending'`,
+  const recipients = db.prepare<[number, string], number>(
+    'SELECT count(*) FROM recipient WHERE message = ? AND state = ?',
   );
-  const failed = db.prepare<[number], number>(
-    `SELECT count(*) FROM recipient WHERE message = ? AND state = 'failed'`,
+  const parts = db.prepare<[number], [number, Buffer]>(
+    'SELECT part, bytes FROM body WHERE message = ? ORDER BY part',
   );
   const faults: MessageFault[] = [];
   for (const message of db.prepare<[], Needed>(NEEDED).iterate()) {
     const { seq, id, state } = message;
-    const concerned = state === 'failed' ? failed : state === 'bounced' ? undefined : pending;
-    if (concerned?.pluck().get(seq) === 0) {
+    const concerned = state === 'failed' ? 'failed' : 'pending';
+    if (state !== 'bounced' && recipients.pluck().get(seq, concerned) === 0) {
       faults.push({ seq, id, what: 'recipients', fault: 'its recipients are lost' });
     }
-    const [fault] = faultsOf(() => bodyFaults(db, message));
+    const [fault] = faultsOf(() => bodyFaults(parts.raw().iterate(seq), message));
     if (fault !== undefined) faults.push({ seq, id, what: 'body', fault });
   }
   return faults;
@@ -57,13 +57,10 @@ const NEEDED = `SELECT seq, id, state, size, digest FROM message
   WHERE state IN ('queued', 'sending', 'held', 'failed', 'bounced') ORDER BY seq`;
 
 /** What is wrong with the bytes of a message; what has failed may have none any more. */
-function bodyFaults(db: Database, { seq, state, size, digest }: Needed): string[] {
-  const parts = db.prepare<[number], [number, Buffer]>(
-    'SELECT part, bytes FROM body WHERE message = ? ORDER BY part',
-  );
+function bodyFaults(parts: Iterable<[number, Buffer]>, { state, size, digest }: Needed): string[] {
   const hash = createHash('sha256');
   let [read, next] = [0, 0];
-  for (const [part, bytes] of parts.raw().iterate(seq)) {
+  for (const [part, bytes] of parts) {
     if (part !== next) return [`part ${next} of its bytes is lost`];
     hash.update(bytes);
     read += bytes.length;
