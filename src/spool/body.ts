@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { requireWhole } from '../host/is-damage.ts';
 import { DatabaseUnusable } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import type { Spool } from './spool.ts';
@@ -38,14 +39,15 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
       .sql<{ bytes: Buffer }>('SELECT bytes FROM body WHERE message = ? AND part = ?')
       .get(seq, part);
     if (!row) throw new DatabaseUnusable(`the spool has lost part ${part} of the message's bytes`);
-    read += row.bytes.length;
-    hash.update(row.bytes);
-    yield row.bytes;
+    const { bytes } = requireWhole(row);
+    read += bytes.length;
+    hash.update(bytes);
+    yield bytes;
   }
   const message = spool
     .sql<{ digest: Buffer }>('SELECT digest FROM message WHERE seq = ?')
     .get(seq);
-  if (!message?.digest.equals(hash.digest())) {
+  if (!message || !requireWhole(message).digest.equals(hash.digest())) {
     throw new DatabaseUnusable('the spool has other bytes of the message than Exim wrote');
   }
 }

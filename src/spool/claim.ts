@@ -1,3 +1,4 @@
+import { requireWhole } from '../host/is-damage.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
 import { outageMs as totalOutageMs } from './endpoint.ts';
@@ -50,7 +51,8 @@ export function claim(
          iif(posted_at IS NULL, :outage, outage_ms) AS outageMs
        FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
     )
-    .all({ now, outage, most: room.messages + limits.claimLookAhead });
+    .all({ now, outage, most: room.messages + limits.claimLookAhead })
+    .map(requireWhole);
 
   const claimed: Claimed[] = [];
   let bytes = room.bytes;
@@ -139,6 +141,7 @@ function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
        WHERE message = ? AND state = 'pending' ORDER BY position`,
     )
     .all(seq)
+    .map(requireWhole)
     .map(({ position, address }) => ({ position, address: decodeAddress(address) }));
 }
 

@@ -30,7 +30,7 @@ export function messageFaults(db: Database): MessageFault[] {
     'SELECT count(*) FROM recipient WHERE message = ? AND state = ?',
   );
   const parts = db.prepare<[number], [number, Buffer]>(
-    'SELECT part, bytes FROM body WHERE message = ? ORDER BY part',
+    "SELECT part, coalesce(CAST(bytes AS BLOB), x'') FROM body WHERE message = ? ORDER BY part",
   );
   const faults: MessageFault[] = [];
   for (const message of db.prepare<[], Needed>(NEEDED).iterate()) {
@@ -53,10 +53,10 @@ interface Needed {
   digest: Buffer;
 }
 
-const NEEDED = `SELECT seq, id, state, size, digest FROM message
+const NEEDED = `SELECT seq, id, state, size, coalesce(CAST(digest AS BLOB), x'') AS digest FROM message
   WHERE state IN ('queued', 'sending', 'held', 'failed', 'bounced') ORDER BY seq`;
 
-/** What is wrong with the bytes of a message; what has failed may have none any more. */
+/** What is wrong with the bytes of a message; what has failed may have none any more. Zeros on a page read as NULL. */
 function bodyFaults(parts: Iterable<[number, Buffer]>, { state, size, digest }: Needed): string[] {
   const hash = createHash('sha256');
   let [read, next] = [0, 0];

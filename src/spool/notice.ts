@@ -1,3 +1,4 @@
+import { requireWhole } from '../host/is-damage.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
 import { remember } from './history.ts';
@@ -39,6 +40,7 @@ export function dueNotices(spool: Spool, now: number, most: number): Notice[] {
        WHERE due_at <= ? ORDER BY due_at, message LIMIT ?`,
     )
     .all(now, most)
+    .map(requireWhole)
     .map(({ sender, collected, ...row }) => {
       return { ...row, sender: decodeAddress(sender), collected: collected === 1 };
     });
@@ -87,7 +89,8 @@ export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
     .all({
       most: notice.collected ? limits.summaryRecipients : limits.handOverRecipients,
       ...keyOf(notice),
-    });
+    })
+    .map(requireWhole);
   const subjects: NoticeSubject[] = [];
   for (const { position, address, status, reason, ...message } of rows) {
     const last = subjects.at(-1);
