@@ -91,6 +91,7 @@ class Rescue {
       this.#setAside();
       this.#dropOrphans();
       this.#oweReports();
+      this.#renewLifetimes();
       this.#keepSequence();
       const lost = this.#count();
       return { damaged: this.#damaged, lost, notes: this.#notes };
@@ -200,6 +201,16 @@ class Rescue {
         this.#db.prepare('DELETE FROM message WHERE seq = ?').run(seq);
       }
     }
+  }
+
+  /** Nothing vouches for times: by one that is spoiled a message would be too old, and its sender told so. */
+  #renewLifetimes(): void {
+    this.#db
+      .prepare(
+        `UPDATE message SET renewed_at = :now, outage_ms = endpoint.outage_ms + max(0, :now - coalesce(down_since, :now))
+         FROM endpoint WHERE state IN ('queued', 'sending')`,
+      )
+      .run({ now: this.#now });
   }
 
   #dropOrphans(): void {

@@ -2,9 +2,10 @@ import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import Database from 'better-sqlite3';
 
 const PAGE_BYTES = 4096;
+const SECTOR_BYTES = 512;
 
-/** What may become of a page: it has zeros, garbage, the bytes of another page, or fewer rows than it had. */
-export const damages = ['zeros', 'garbage', 'stranger', 'fewer'] as const;
+/** What may become of a page: it has zeros, or in one sector, garbage, the bytes of another page, or fewer rows. */
+export const damages = ['zeros', 'sector', 'garbage', 'stranger', 'fewer'] as const;
 
 export type Damage = (typeof damages)[number];
 
@@ -21,6 +22,10 @@ export function spoilPage(
   const from = damage === 'stranger' ? 1 + random.below(pages) : number;
   readSync(fd, bytes, 0, PAGE_BYTES, (from - 1) * PAGE_BYTES);
   if (damage === 'zeros') bytes.fill(0);
+  if (damage === 'sector') {
+    const sector = SECTOR_BYTES * random.below(PAGE_BYTES / SECTOR_BYTES);
+    bytes.fill(0, sector, sector + SECTOR_BYTES);
+  }
   if (damage === 'garbage') for (const at of bytes.keys()) bytes[at] = random.below(256);
   const rows = (number === 1 ? 100 : 0) + 3;
   if (damage === 'fewer') bytes.writeUInt16BE(random.below(bytes.readUInt16BE(rows) + 1), rows);
