@@ -193,7 +193,7 @@ function prepare(db: Database) {
 
 /**
  * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros for a digest
- *            that is lost, and then the next post's counts. doubtful: it was posted before the ledger was damaged,
+ *            from before damage, and then the next post's counts. doubtful: it was posted before the ledger was damaged,
  *            and who is not known as sent may have been
  * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
  *            What was refused or put off has no row: it is tried anew when it is posted anew
