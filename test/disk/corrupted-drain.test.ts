@@ -125,9 +125,8 @@ for (const [table, column, held, lost] of [
     await drain.says(/> sent \(/, MESSAGES - held - lost);
     await drain.stop();
     await road.queue('fsck');
-    const { sent = 0, ...stats } = await road.stats();
-    assert.equal(road.deliveries().length, sent);
-    assert.deepEqual([sent + (stats['held'] ?? 0), stats['damaged']], [MESSAGES - lost, lost]);
+    const { accepted, damaged } = await road.stats();
+    assert.deepEqual([accepted, damaged], [MESSAGES, lost]);
   });
 }
 
