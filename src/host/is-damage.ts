@@ -6,15 +6,6 @@ export function isDamage(error: unknown): error is Error & { code: string } {
   return error instanceof Database.SqliteError && DAMAGED.test(error.code);
 }
 
-/**
- * A row, none of whose columns may be NULL by its table: zeros on a page read as NULL, which SQLite takes as it is. Throws
- * what isDamage knows.
- */
-export function requireWhole<Row extends object>(row: Row): Row {
-  if (!Object.values(row).includes(null)) return row;
-  throw new Database.SqliteError('a row has lost columns', 'SQLITE_CORRUPT');
-}
-
 /** What is read, or undefined where it is damaged. */
 export function unlessDamaged<T>(read: () => T): T | undefined {
   try {

@@ -140,6 +140,15 @@ function adopt(db: Database.Database, file: string, format: Format): void {
   bring.immediate();
 }
 
+/**
+ * A row, none of whose columns may be NULL by its table: zeros on a page read as NULL, which SQLite takes as it is. Throws
+ * what isDamage knows.
+ */
+export function requireWhole<Row extends object>(row: Row): Row {
+  if (!Object.values(row).includes(null)) return row;
+  throw new Database.SqliteError('a row has lost columns', 'SQLITE_CORRUPT');
+}
+
 /** Throws DatabaseUnusable for a file that a newer version wrote. */
 export function requireKnown(db: Database.Database, file: string, format: Format): void {
   const [found, latest] = [schemaOf(db), format.migrations.length];

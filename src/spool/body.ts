@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { requireWhole } from '../host/is-damage.ts';
-import { DatabaseUnusable } from '../host/open-database.ts';
+import { DatabaseUnusable, requireWhole } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import type { Spool } from './spool.ts';
 
