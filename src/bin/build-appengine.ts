@@ -47,6 +47,9 @@ write('package.json', {
   dependencies,
 });
 write('package-lock.json', { ...lock, packages: Object.fromEntries(locked) });
+console.log(
+  `${folder} is made: GMAIL_SECRET_KEYS and the settings of app.yaml are yours; then gcloud app deploy`,
+);
 
 function read(file: string): Package {
   return JSON.parse(readFileSync(join(checkout, file), 'utf8')) as Package;

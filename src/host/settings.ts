@@ -84,7 +84,7 @@ function readIfThere(file: string): Buffer | undefined {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new Failure(exitCodes.configuration, `cannot read a setting: ${message}`);
+    throw new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
   }
 }
 

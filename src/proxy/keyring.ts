@@ -59,11 +59,13 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
   const several =
     keysFile === undefined ? findSetting('GMAIL_SECRET_KEYS', sources) : fileOf(keysFile);
   const found = several ?? findSetting('GMAIL_SECRET_KEY', sources);
-  const keys = several ? parseKeys(several.bytes) : found ? singleKey(found.bytes) : [];
+  const keys = several ? parseKeys(several) : found ? singleKey(found.bytes) : [];
   if (keys.length > 0) return { keys, file: found?.file };
   throw new Failure(
     exitCodes.configuration,
-    'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS',
+    found?.file === undefined
+      ? 'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS'
+      : `there is no key in ${found.file}: put one a line into it`,
   );
 }
 
@@ -71,11 +73,11 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
  * Reads keys, one a line. Blank lines and those that begin with # are none; `# allow-sender @example.com
  * me@example.org` is the list of senders of the key that follows. Throws Failure 78.
  */
-export function parseKeys(bytes: Buffer): Key[] {
+export function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): Key[] {
   if (NOT_TEXT.test(bytes.toString('latin1'))) {
     throw new Failure(
       exitCodes.configuration,
-      'the keys are not lines of text: there is a byte order mark or a control character in them',
+      `the keys are not lines of text: there is a byte order mark or a control character in ${file}`,
     );
   }
   const keys: Key[] = [];
@@ -86,7 +88,7 @@ export function parseKeys(bytes: Buffer): Key[] {
     else if (ALMOST_ALLOW_SENDER.test(line.toString())) {
       throw new Failure(
         exitCodes.configuration,
-        `a line of the keys is almost, and not, # allow-sender ADDRESS: ${line.toString()}`,
+        `a line of ${file} is almost, and not, # allow-sender ADDRESS: ${line.toString()}`,
       );
     } else if (line.length > 0 && line[0] !== HASH) {
       const allowedSenders =
@@ -96,7 +98,10 @@ export function parseKeys(bytes: Buffer): Key[] {
     }
   }
   if (senders.length === 0) return keys;
-  throw new Failure(exitCodes.configuration, 'there is no key after the last # allow-sender');
+  throw new Failure(
+    exitCodes.configuration,
+    `there is no key after the last # allow-sender of ${file}`,
+  );
 }
 
 /** A single key is read as drain reads it: a # is its first character. */

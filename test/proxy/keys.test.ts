@@ -142,7 +142,11 @@ test('without a key the proxy does not start: 78', async (t) => {
     [[], {}, /there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS\n$/],
     [[], { GMAIL_SECRET_KEY: ' ' }, /there is no key/],
     [[], { GMAIL_SECRET_KEYS: '# none', GMAIL_SECRET_KEY: 'one' }, /there is no key/],
-    [['--keys-file', empty], { GMAIL_SECRET_KEY: 'one' }, /there is no key/],
+    [
+      ['--keys-file', empty],
+      { GMAIL_SECRET_KEY: 'one' },
+      new RegExp(`there is no key in ${empty}: `),
+    ],
     ...['\xef\xbb\xbfa key\n', '\xff\xfea\0\n\0', 'a\x1b[D key\n', 'a key\x7f'].map((text, nth) => {
       const file = join(road.folder, `binary${nth}`);
       writeFileSync(file, text, 'latin1');

@@ -245,7 +245,7 @@ test('rules that are none end the proxy at its start with 78, and say so', async
     [['--default-sender', 'Me <me@example.com>'], /the default sender is not valid: /],
     [['--fix-sender'], /--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER$/m],
     [['--keys-file', keys], /and not "example\.com"$/m],
-    [['--keys-file', dangling], /there is no key after the last # allow-sender$/m],
+    [['--keys-file', dangling], /there is no key after the last # allow-sender of \S+$/m],
   ];
   for (const [args, sentence] of cases) {
     const options = { cwd: road.folder, env: { GMAIL_SECRET_KEY: road.key }, input: '' };

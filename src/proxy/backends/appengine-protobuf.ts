@@ -18,7 +18,7 @@ export function decodeFields(message: Buffer): ProtobufFields {
     let [value, unit] = [0, 1];
     for (;;) {
       const octet = message[at];
-      if (octet === undefined || unit > 2 ** 63) throw new Error('it is not protobuf');
+      if (octet === undefined || unit > 2 ** 63) throw new Error(NO_PROTOBUF);
       at += 1;
       value += (octet & 0x7f) * unit; // Not exact above 2^53, which no code or length is.
       if (octet < 0x80) return value;
@@ -26,7 +26,7 @@ export function decodeFields(message: Buffer): ProtobufFields {
     }
   };
   const readBytes = (length: number) => {
-    if (at + length > message.length) throw new Error('it is not protobuf');
+    if (at + length > message.length) throw new Error(NO_PROTOBUF);
     at += length;
     return message.subarray(at - length, at);
   };
@@ -35,7 +35,7 @@ export function decodeFields(message: Buffer): ProtobufFields {
     const [number, type] = [Math.floor(tag / 8), tag % 8];
     const fixed = FIXED[type];
     if (fixed !== undefined) readBytes(fixed);
-    else if (type !== VARINT && type !== LENGTH_DELIMITED) throw new Error('it is not protobuf');
+    else if (type !== VARINT && type !== LENGTH_DELIMITED) throw new Error(NO_PROTOBUF);
     else {
       const value = type === VARINT ? readVarint() : readBytes(readVarint());
       const values = fields.get(number);
@@ -54,6 +54,7 @@ function varint(value: number): Buffer {
   }
 }
 
+const NO_PROTOBUF = 'what it says is not protobuf: is it an API host at all?';
 const [VARINT, LENGTH_DELIMITED] = [0, 2];
 /** Bytes of the wire types of a fixed width. */
 const FIXED: Partial<Record<number, number>> = { 1: 8, 5: 4 };

@@ -51,7 +51,6 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
       return all(statuses.trouble, `the message cannot be taken apart: ${why}`);
     }
     const { message, dropped } = fields;
-    if (dropped.length > 0) journal.headersDropped(id, dropped);
 
     let outcome = await call(delivery, message, ends, timeUp);
     if (outcome.kind === 'refused' && outcome.forItsSender && substitute !== undefined) {
@@ -63,7 +62,10 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
         return all(outcome.status, reason);
       }
     }
-    if (outcome.kind === 'sent') return all(statuses.sent, 'taken by the Mail API');
+    if (outcome.kind === 'sent') {
+      if (dropped.length > 0) journal.headersDropped(id, dropped);
+      return all(statuses.sent, 'taken by the Mail API');
+    }
     if (outcome.kind === 'unavailable') {
       throw new BackendUnavailable(outcome.reason, outcome.retryAfterMs);
     }

@@ -199,9 +199,14 @@ test('appengine: what is larger than the Mail API takes is not sent', async (t) 
 });
 
 test('appengine: header fields that have no place are named in the journal', async (t) => {
-  const { journal, send } = await start(t);
+  const { api, journal, send } = await start(t);
   const trace = 'Received: by x\nX-Spam: no\nx-spam: NO\nMIME-Version: 1.0\nReferences: <a@b>\n';
-  await send({ bytes: Buffer.from(trace + message) });
+  const bytes = Buffer.from(trace + message);
+  api.script = () => applicationError(2, '');
+  await send({ bytes });
+  assert.deepEqual(journal, [], 'nothing was sent, with them or without');
+  api.script = () => SENT;
+  await send({ bytes });
   assert.deepEqual(journal, [
     'an-id: sent without received, x-spam, which the Mail API does not take',
   ]);

@@ -84,8 +84,8 @@ test('secrets are read from the places of other secrets, and never shown (law 10
 
 test('what describes no relay is a wrong configuration', () => {
   const rows: [Parameters<typeof smtpRelay>[0], NodeJS.ProcessEnv, RegExp][] = [
-    [{}, {}, /^the smtp backend needs --smtp-host$/],
-    [{ smtpHost: '' }, {}, /needs --smtp-host/],
+    [{}, {}, /^the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST$/],
+    [{ smtpHost: '' }, {}, /needs a relay: --smtp-host/],
     [{ smtpHost: 'r', smtpPort: Number.NaN }, {}, /--smtp-port takes a number from 1 to 65535/],
     [{ smtpHost: 'r', smtpPort: 65_536 }, {}, /--smtp-port/],
     [{ smtpHost: 'r' }, { APPENGINE_SMTP_PORT: 'x' }, /--smtp-port/],
@@ -137,7 +137,10 @@ test('--smtp options, their environment, and 78 with a sentence', async (t) => {
   const args = ['proxy', '--listen', '127.0.0.1:0', '--backend', 'smtp'];
   const { code, stderr } = await appengineMailer(t, args, options).ended;
   assert.equal(code, 78);
-  assert.equal(stderr, 'appengine-mailer: the smtp backend needs --smtp-host\n');
+  assert.equal(
+    stderr,
+    'appengine-mailer: the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST\n',
+  );
 
   const smtp = await ScriptedSmtp.start(t);
   await road.proxy([], {
