@@ -29,4 +29,5 @@ export const messageIds = {
   nobody_told: '1afbe4b2525287c85aca8eb7063e70a8',
   proxy_headers_dropped: 'f0a258e798010084ed7e76fbb778e31e',
   proxy_unreadable: '290b1f833f4642638283536bf08ac07c',
+  proxy_not_pruned: '3e9173edfcf7413e921ae986c45b4db3',
 } as const;

@@ -6,7 +6,8 @@ export function sqliteFaults(db: Database): string[] {
   const found = db.pragma(`integrity_check(${limits.namedFaults})`) as Record<string, string>[];
   const orphans = db.pragma('foreign_key_check') as { table: string; parent: string }[];
   const tables = new Set(orphans.map(({ table, parent }) => `rows of ${table} without ${parent}`));
-  return [...found.map((row) => row['integrity_check'] ?? ''), ...tables].filter(
-    (text) => text !== 'ok',
-  );
+  // One row may have a line for each of very many faults.
+  const lines = found.flatMap((row) => row['integrity_check']?.split('\n') ?? []);
+  const faults = lines.filter((line) => line !== 'ok' && !line.startsWith('***'));
+  return [...faults.slice(0, limits.namedFaults), ...tables];
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
+import { ledgerFault } from './ledger-fault.ts';
 import type { Ledger } from './ledger.ts';
 
 /** Prunes the ledger now and then, in steps that leave room for mail between them, until stopped. */
@@ -19,7 +20,7 @@ function prune(ledger: Ledger, journal: ProxyJournal): boolean {
   try {
     return ledger.prune(Date.now());
   } catch (error) {
-    journal.proxyTrouble(`the ledger cannot be pruned: ${(error as Error).message}`);
+    journal.notPruned(ledgerFault(ledger.file, error as Error));
     return false;
   }
 }

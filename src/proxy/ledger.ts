@@ -24,6 +24,8 @@ export class DigestConflict extends Error {}
 export class Ledger {
   readonly file: string;
   readonly #db: Database;
+  /** Whether it knew of no message at all when it was opened. */
+  readonly isEmpty: boolean;
   readonly #statements: ReturnType<typeof prepare>;
   /** Runs one action of a transaction, so that it can fail without the others. */
   readonly #alone: (action: () => void) => void;
@@ -34,6 +36,7 @@ export class Ledger {
     this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
     this.file = file;
     this.#statements = prepare(this.#db);
+    this.isEmpty = this.#statements.any.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
     const { listBegun, forgetBegun } = this.#statements;
     this.#db.transaction(() => {
@@ -84,11 +87,6 @@ export class Ledger {
   /** Resolves when something could be written. */
   async check(): Promise<void> {
     await this.#commit(() => this.#statements.touch.run());
-  }
-
-  /** Whether it knows of no message at all. */
-  get isEmpty(): boolean {
-    return this.#statements.any.get() === undefined;
   }
 
   /** Deletes a bounded number of what is older than 30 days; returns whether there is more. */

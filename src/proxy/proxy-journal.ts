@@ -122,6 +122,14 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** Mail goes on, and the ledger grows. */
+  notPruned(text: string): void {
+    this.write('proxy_not_pruned', {
+      text: `attention: what is older than 30 days cannot be removed from the ledger: ${text}`,
+      priority: priority.error,
+    });
+  }
+
   /** The ledger or the backend fails: nothing is taken until it works again. */
   proxyTrouble(text: string): void {
     this.write('proxy_trouble', {

@@ -64,6 +64,7 @@ class Rescue {
   readonly #now: number;
   readonly #damaged: Damaged[] = [];
   readonly #notes: string[] = [];
+  readonly #held = new Set<number>();
   /** How many of the damaged may have been finished before. */
   #finishedPerhaps = 0;
 
@@ -85,6 +86,7 @@ class Rescue {
     const inIndexes = copyIndexes(db, this.#remains);
 
     return db.transaction(() => {
+      const heldBefore = this.#rows(HELD_AS_DAMAGED, statuses.damaged);
       this.#restoreRecipients();
       this.#restoreMessages();
       this.#holdContradictions(gaps.get('recipient'), inIndexes.get('by_address'));
@@ -93,6 +95,7 @@ class Rescue {
       this.#oweReports();
       this.#renewLifetimes();
       this.#keepSequence();
+      this.#nameWhole(heldBefore);
       const lost = this.#count();
       return { damaged: this.#damaged, lost, notes: this.#notes };
     })();
@@ -161,6 +164,15 @@ class Rescue {
     for (const { seq, fault } of contradictions(this.#db, lost)) this.#hold(seq, fault);
   }
 
+  /** Drain may have held what it could not read, and what can be read now. */
+  #nameWhole(heldBefore: readonly Record<string, unknown>[]): void {
+    for (const seq of heldBefore.map((row) => Number(row['seq']))) {
+      const [message] = this.#rows('SELECT 1 FROM message WHERE seq = ?', seq);
+      if (!message || this.#held.has(seq)) continue;
+      this.#notes.push(`${this.#name(seq)} was held before, and is whole: queue release sends it`);
+    }
+  }
+
   /** Nothing more is sent of what has failed; whom it failed may not all be told of. */
   #hold(seq: number, fault: string): void {
     const { changes } = this.#db
@@ -169,6 +181,7 @@ class Rescue {
          WHERE seq = ? AND finished_at IS NULL`,
       )
       .run(statuses.damaged, fault, seq);
+    this.#held.add(seq);
     this.#notes.push(`${this.#name(seq)} ${changes > 0 ? 'is held' : 'has failed'}: ${fault}`);
   }
 
@@ -322,13 +335,14 @@ class Rescue {
     return `message ${id} (Exim's ${eximId})`;
   }
 
-  #rows(sql: string, parameter: number): Record<string, unknown>[] {
-    return this.#db.prepare<[number], Record<string, unknown>>(sql).all(parameter);
+  #rows(sql: string, parameter: number | string): Record<string, unknown>[] {
+    return this.#db.prepare<[number | string], Record<string, unknown>>(sql).all(parameter);
   }
 }
 
 /** What indexes say of a message. */
 type Traces = Record<'id' | 'eximId' | 'state', string | undefined>;
 
+const HELD_AS_DAMAGED = `SELECT seq FROM message WHERE state = 'held' AND last_status = ?`;
 const SENDER_LOST =
   'its sender is lost, release sends it with the null sender, so that failures are told to nobody';

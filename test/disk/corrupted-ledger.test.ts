@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
@@ -120,4 +120,16 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
   assert.match(beside.stderr, /systemctl stop appengine-mailer-proxy\n$/);
   await running.stop();
   assert.equal((await fsck()).code, 0);
+});
+
+test('fsck takes no file for a ledger that is none', async (t) => {
+  const file = join(scratch(t), 'mail.sh');
+  writeFileSync(file, '#!/bin/sh\n');
+  const fsck = await appengineMailer(t, ['queue', 'fsck', '--ledger', file], { input: '' }).ended;
+  assert.equal(fsck.code, 64);
+  assert.match(
+    fsck.stderr,
+    /mail\.sh is no ledger: it is no database, and has no \S+mail\.sh\.lock of a proxy/,
+  );
+  assert.equal(readFileSync(file, 'utf8'), '#!/bin/sh\n');
 });

@@ -33,6 +33,6 @@ test('a ledger that cannot be pruned is told, once each time', async (t) => {
   stop.abort();
   await done;
   assert.deepEqual(lines, [
-    'attention: no mail is taken: the ledger cannot be pruned: disk is sick',
+    'attention: what is older than 30 days cannot be removed from the ledger: disk is sick',
   ]);
 });

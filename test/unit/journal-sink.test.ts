@@ -121,6 +121,7 @@ const ofProxy: Calls<ProxyJournal> = {
   unreadable: (journal, text) => journal.unreadable('ab12', text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
+  notPruned: (journal, text) => journal.notPruned(text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
 };
 
