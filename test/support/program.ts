@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { forgetClock } from './clock.ts';
+import { inTime } from './in-time.ts';
 import type { TestContext } from 'node:test';
 
 /** A path in this checkout. */
@@ -48,7 +49,7 @@ export class Program {
   /** Waits until standard error matches, `times` times; fails when the program ends before. */
   async says(pattern: RegExp, times = 1): Promise<RegExpMatchArray> {
     const all = new RegExp(pattern.source, `${pattern.flags.replace('g', '')}g`);
-    return new Promise((resolve, reject) => {
+    const said = new Promise<RegExpMatchArray>((resolve, reject) => {
       const look = () => {
         const match = [...this.#stderr.matchAll(all)][times - 1];
         if (!match) return;
@@ -61,6 +62,7 @@ export class Program {
         reject(new Error(`ended (${code ?? signal}) without ${pattern}:\n${this.#stderr}`)),
       );
     });
+    return inTime(said, () => `${pattern}, ${times} times:\n${this.#stderr}`);
   }
 
   /** The lines of standard error from its beginning, as they come, until the program ends. */

@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test';
 import { decodeFrame } from '../../src/wire/frame.ts';
 import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
+import { inTime } from './in-time.ts';
 
 /** A post as a scripted proxy received it. */
 export interface Received {
@@ -52,7 +53,7 @@ export class ScriptedProxy {
     count: number,
     fits: (post: Received) => boolean = () => true,
   ): Promise<Received[]> {
-    return new Promise((resolve) => {
+    const received = new Promise<Received[]>((resolve) => {
       const look = () => {
         const fitting = this.posts.filter(fits);
         if (fitting.length < count) return;
@@ -62,6 +63,10 @@ export class ScriptedProxy {
       this.#waiting.add(look);
       look();
     });
+    return inTime(
+      received,
+      () => `${count} posts of ${this.posts.length} that fit ${String(fits)}`,
+    );
   }
 
   /** Answers 200 with verdicts, well-formed and signed. */
