@@ -1,4 +1,5 @@
 import { isDamage } from '../host/is-damage.ts';
+import { DatabaseUnusable } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
@@ -56,7 +57,8 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 /**
  * Drains the spool: claims what is due, posts it, records what came of it. Runs until stopped, or with
  * `once` until nothing is due. Throws SqliteError when the spool cannot be worked on at the start, or is
- * damaged in more than the bytes of messages, and with `once` at any trouble with it.
+ * damaged in more than the bytes of messages, DatabaseUnusable when it is removed, and with `once` at any
+ * trouble with it.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
@@ -153,6 +155,7 @@ class DrainLoop {
     const fault = () => `the spool cannot be written, so nothing is sent: ${this.#spoolFault}`;
     if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
+      spool.requireInPlace();
       this.#noticeClockStep();
       this.#recordAndClaim();
       this.#notices.turn(Date.now(), { begin: !stop.aborted });
@@ -164,7 +167,7 @@ class DrainLoop {
       if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
       this.#spoolFailures = 0;
     } catch (error) {
-      if (once || isDamage(error)) throw error;
+      if (once || isDamage(error) || error instanceof DatabaseUnusable) throw error;
       // What was sent and cannot be recorded would be sent again: nothing is sent until it can be.
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);

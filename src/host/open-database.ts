@@ -164,7 +164,8 @@ export function schemaOf(db: Database.Database): number {
   return Number(db.pragma('user_version', { simple: true }));
 }
 
-function inode(file: string): number | undefined {
+/** What tells a file from another that took its name; undefined when there is none. */
+export function inode(file: string): number | undefined {
   return statSync(file, { throwIfNoEntry: false })?.ino;
 }
 

@@ -1,7 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
-import { openDatabase, type Database } from '../host/open-database.ts';
+import { DatabaseUnusable, inode, openDatabase, type Database } from '../host/open-database.ts';
 import { migrations } from './schema.ts';
 
 /** States of a message; src/README.md has the table. */
@@ -40,6 +40,7 @@ export type Access = 'drain' | 'pipe' | 'operator';
 export class Spool {
   readonly folder: string;
   readonly db: Database;
+  readonly #inode: number | undefined;
   readonly #statements = new Map<string, Statement>();
 
   /**
@@ -54,6 +55,13 @@ export class Spool {
       migrate: access === 'drain',
       create: access !== 'operator',
     });
+    this.#inode = inode(this.db.name);
+  }
+
+  /** Throws DatabaseUnusable when others do not find this file any more, nor it their mail. */
+  requireInPlace(): void {
+    if (inode(this.db.name) === this.#inode) return;
+    throw new DatabaseUnusable(`${this.db.name} was removed or replaced while it was open`);
   }
 
   /** A prepared statement, prepared once. Named parameters are plain properties of one object. */

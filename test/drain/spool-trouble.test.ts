@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
 import { Spool } from '../../src/spool/spool.ts';
+import { clock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { mounted } from '../support/mounted.ts';
@@ -114,5 +117,31 @@ test(
     const { code, stderr } = await drain.ended;
     assert.equal(code, 74);
     assert.match(stderr, /read-only here: .*ReadWritePaths=/);
+  },
+);
+
+test(
+  'a spool that is removed under drain: it says so and ends, and the next takes what is there',
+  needs('faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    // Nobody wakes it for what it does not have: it is to look, which it does every 30 s.
+    const env = { GMAIL_PROXY_URL: proxy.url, ...clock('+0 x60') };
+    const drain = road.drain([], env);
+    await drain.says(/started/);
+    for (const file of readdirSync(road.spool)) rmSync(join(road.spool, file));
+    const [id] = handIn(road.spool, [{}]);
+    const { code, stderr } = await drain.ended;
+    assert.equal(code, 74, stderr);
+    assert.match(
+      stderr,
+      /cannot be used: \S+spool\.db was removed or replaced while it was open\n$/,
+    );
+    assert.equal((await road.drain(['--once'], env).ended).code, 0);
+    assert.deepEqual(
+      proxy.posts.map((post) => post.id),
+      [id],
+    );
   },
 );
