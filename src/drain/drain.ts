@@ -1,5 +1,4 @@
-import { isDamage } from '../host/is-damage.ts';
-import { DatabaseUnusable } from '../host/open-database.ts';
+import { isUnusable } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
@@ -167,7 +166,7 @@ class DrainLoop {
       if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
       this.#spoolFailures = 0;
     } catch (error) {
-      if (once || isDamage(error) || error instanceof DatabaseUnusable) throw error;
+      if (once || isUnusable(error)) throw error;
       // What was sent and cannot be recorded would be sent again: nothing is sent until it can be.
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);

@@ -1,5 +1,4 @@
-import { DatabaseUnusable } from '../host/open-database.ts';
-import { isDamage } from '../host/is-damage.ts';
+import { isUnusable } from '../host/is-damage.ts';
 
 /** The same bytes of a message; `damaged` is told when the spool turns out to have lost some. */
 export function watchDamage(
@@ -11,7 +10,7 @@ export function watchDamage(
       try {
         yield* parts;
       } catch (error) {
-        if (error instanceof DatabaseUnusable || isDamage(error)) damaged(error.message);
+        if (isUnusable(error)) damaged(error.message);
         throw error;
       }
     },

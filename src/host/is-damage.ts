@@ -6,12 +6,17 @@ export function isDamage(error: unknown): error is Error & { code: string } {
   return error instanceof Database.SqliteError && DAMAGED.test(error.code);
 }
 
+/** Whether a file, or what is read of it, cannot be used as it is: damage, whether SQLite finds it or we do. */
+export function isUnusable(error: unknown): error is Error {
+  return error instanceof DatabaseUnusable || isDamage(error);
+}
+
 /** What is read, or undefined where it is damaged. */
 export function unlessDamaged<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (error instanceof DatabaseUnusable || isDamage(error)) return undefined;
+    if (isUnusable(error)) return undefined;
     throw error;
   }
 }

@@ -30,8 +30,8 @@ function save(db: Database, remains: Remains, now: number): void {
   const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {
     db.exec(`INSERT INTO checked SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM checked);
-      INSERT OR IGNORE INTO message (id, digest, at) SELECT id, zeroblob(32), at FROM by_at;
-      INSERT OR IGNORE INTO message (id, digest, at) SELECT DISTINCT message, zeroblob(32), 0 FROM recipient`);
+      INSERT OR IGNORE INTO message (id, digest, at)
+        SELECT id, zeroblob(32), 0 FROM by_at UNION SELECT message, zeroblob(32), 0 FROM recipient`);
     // Nothing vouches for these: by a wrong digest its message is refused, by a wrong time it is forgotten.
     db.prepare('UPDATE message SET digest = zeroblob(32), at = ?, doubtful = 1').run(now);
     const add = db.prepare('INSERT INTO gap (low, high, at) VALUES (?, ?, ?)');

@@ -5,11 +5,11 @@ import { decodeAddress } from '../mail/address.ts';
 /**
  * What is still to be sent or reported and of which a table says otherwise than an index (copyIndexes), or less than it
  * should: either may be old or spoiled, so that it might be sent twice, or to others than its recipients. Where both
- * the table and the index of recipients have lost rows, one may be lost without a trace: `lost` are these gaps.
+ * the table and the index of recipients have lost rows, one may be lost without a trace: these are their gaps.
  */
 export function contradictions(
   db: Database,
-  lost: readonly (readonly Gap[] | undefined)[],
+  ofRecipients: readonly (readonly Gap[])[],
 ): { seq: number; fault: string }[] {
   const rows = <Row>(sql: string) => db.prepare<[], Row>(sql).all();
   return [
@@ -29,14 +29,17 @@ export function contradictions(
       seq,
       fault: `it has lost ${lost} of its recipients at least`,
     })),
-    ...(lost.every((gaps) => gaps?.length) ? rows<{ seq: number }>(WITH_RECIPIENTS) : [])
-      .filter(({ seq }) => lost.every((gaps) => isAmong(gaps, seq)))
+    ...(ofRecipients.every(({ length }) => length > 0)
+      ? rows<{ seq: number }>(WITH_RECIPIENTS)
+      : []
+    )
+      .filter(({ seq }) => ofRecipients.every((gaps) => isAmong(gaps, seq)))
       .map(({ seq }) => ({ seq, fault: 'it may have lost some of its recipients' })),
   ];
 }
 
 /** Whether rows of this message may be among what is lost. */
-function isAmong(gaps: readonly Gap[] = [], seq: number): boolean {
+function isAmong(gaps: readonly Gap[], seq: number): boolean {
   return gaps.some(({ before, after }) => {
     const [low, high] = [Number(before?.[0] ?? 0), Number(after?.[0] ?? Infinity)];
     return low > high || (low <= seq && seq <= high); // Rows of pages that were swapped are in no order.

@@ -89,7 +89,8 @@ class Rescue {
       const heldBefore = this.#rows(HELD_AS_DAMAGED, statuses.damaged);
       this.#restoreRecipients();
       this.#restoreMessages();
-      this.#holdContradictions(gaps.get('recipient'), inIndexes.get('by_address'));
+      const ofRecipients = [gaps.get('recipient') ?? [], inIndexes.get('by_address') ?? []];
+      this.#holdContradictions(ofRecipients);
       this.#setAside();
       this.#dropOrphans();
       this.#oweReports();
@@ -160,8 +161,8 @@ class Rescue {
   }
 
   /** An operator is to decide about them. */
-  #holdContradictions(...lost: (readonly Gap[] | undefined)[]): void {
-    for (const { seq, fault } of contradictions(this.#db, lost)) this.#hold(seq, fault);
+  #holdContradictions(ofRecipients: readonly (readonly Gap[])[]): void {
+    for (const { seq, fault } of contradictions(this.#db, ofRecipients)) this.#hold(seq, fault);
   }
 
   /** Drain may have held what it could not read, and what can be read now. */
@@ -253,10 +254,11 @@ class Rescue {
     const old = soundCounters(
       this.#db.prepare<[], [string, number]>('SELECT name, messages FROM old_counter').raw().all(),
     );
-    if (!old)
+    if (!old) {
       this.#notes.push(
         'the counters were lost and count anew what is there: more messages may be lost than are named',
       );
+    }
     const counters = new Map<string, number>();
     for (const state of messageStates) {
       const there = rows.get(state) ?? 0;

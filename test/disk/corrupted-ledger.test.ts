@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { limits } from '../../src/mail/limits.ts';
@@ -132,4 +132,6 @@ test('fsck takes no file for a ledger that is none', async (t) => {
     /mail\.sh is no ledger: it is no database, and has no \S+mail\.sh\.lock of a proxy/,
   );
   assert.equal(readFileSync(file, 'utf8'), '#!/bin/sh\n');
+  const folder = ['queue', 'fsck', '--ledger', dirname(file)];
+  assert.equal((await appengineMailer(t, folder, { input: '' }).ended).code, 74);
 });

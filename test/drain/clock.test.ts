@@ -136,10 +136,9 @@ test(
       proxy.accept(post);
     };
     // What is put off after the last step would be due by the new clock, in up to half an hour.
-    const inFlight = () => lookInto(road.spool).messages.filter(({ state }) => state === 'sending');
     await until(
-      () => inFlight().length === 0,
-      () => `${inFlight().length} in flight`,
+      () => lookInto(road.spool).counters.sending === 0,
+      () => drain.stderr,
     );
     setClock(file, 24 * 3_600_000);
     handIn(road.spool, [{}]);

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
@@ -76,10 +76,6 @@ async function repair(folder: string): Promise<void> {
 
 async function repairLedger(file: string): Promise<void> {
   if (!existsSync(file)) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
-  if (!existsSync(lockOf(file)) && !isDatabase(file)) {
-    const why = `it is no database, and has no ${lockOf(file)} of a proxy beside it`;
-    throw new Failure(exitCodes.usage, `${file} is no ledger: ${why}`);
-  }
   const { faults, kept } = rebuildAlone(file);
   if (kept === undefined) return print(`nothing is wrong with the ledger ${file}\n`);
   await report(faults);
@@ -93,8 +89,13 @@ async function repairLedger(file: string): Promise<void> {
 
 /** Rebuilds a ledger that no proxy has. Throws Failure. */
 function rebuildAlone(file: string): Rebuilt {
+  const lockFile = `${file}.lock`;
   try {
-    const lock = exclusiveLock(lockOf(file));
+    if (!existsSync(lockFile) && !isDatabase(file)) {
+      const why = `it is no database, and has no ${lockFile} of a proxy beside it`;
+      throw new Failure(exitCodes.usage, `${file} is no ledger: ${why}`);
+    }
+    const lock = exclusiveLock(lockFile);
     if (!lock) {
       const busy = `a proxy is at work on ${file}: systemctl stop appengine-mailer-proxy`;
       throw new Failure(exitCodes.busy, busy);
@@ -116,10 +117,16 @@ function rebuildAlone(file: string): Rebuilt {
   }
 }
 
-const lockOf = (file: string) => `${file}.lock`;
-
 function isDatabase(file: string): boolean {
-  return readFileSync(file).toString('latin1', 0, 15) === 'SQLite format 3';
+  const magic = Buffer.from('SQLite format 3');
+  const start = Buffer.alloc(magic.length);
+  const fd = openSync(file, 'r');
+  try {
+    readSync(fd, start);
+  } finally {
+    closeSync(fd);
+  }
+  return start.equals(magic);
 }
 
 function named({ id, eximId, sender, recipients, fault }: Damaged): string {

@@ -49,8 +49,9 @@ type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof smtpOptions>>;
 export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay {
   const google = (name: string) => sources.environment[`APPENGINE_SMTP_${name}`] || undefined;
   const host = argv.smtpHost ?? google('HOST');
-  if (!host)
+  if (!host) {
     throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
+  }
   if (!isIPv6(host) && !HOST.test(host)) {
     throw misconfigured(`--smtp-host takes a name or an IP address and got ${host}`);
   }
