@@ -100,7 +100,7 @@ const programs = {
 
 /** What runs unseen, so that a wrong setting must not be passed over; all read the same environment. */
 const SERVICES = new Set(['drain', 'proxy']);
-const OF_OTHERS = ['max-size', 'exim', 'subject', 'queue'];
+const OF_OTHERS = ['max-size', 'exim', 'subject', 'queue', 'timeout'];
 const SETTABLE = [...Object.keys(drainOptions), ...Object.keys(proxyOptions), ...OF_OTHERS];
 
 /** Arguments that may be several. */

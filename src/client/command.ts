@@ -1,4 +1,5 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import type { Envelope } from '../mail/envelope.ts';
@@ -23,6 +24,12 @@ const options = {
     default: false,
     describe: "Put it into this host's queue instead of sending it at once",
   },
+  timeout: {
+    type: 'string',
+    default: '5m',
+    describe: 'How long to wait until the message is delivered',
+    requiresArg: true,
+  },
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
@@ -36,7 +43,7 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     yargs
       .options(environmentOptions(options))
       .positional('to', { type: 'string', array: true, describe: 'Addresses' }),
-  handler: async ({ to: named = [], _: dashed, subject, queue, ...argv }) => {
+  handler: async ({ to: named = [], _: dashed, subject, queue, timeout, ...argv }) => {
     const to = [...named, ...dashed.map(String)]; // What follows -- may begin with a dash.
     if (to.some((address) => /[\r\n]/.test(address))) {
       throw new Failure(exitCodes.usage, 'TO has a line end in it');
@@ -47,6 +54,7 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     if (queue && argv.fixSender) {
       throw new Failure(exitCodes.usage, '--fix-sender cannot be queued');
     }
+    const timeoutMs = parseTimeout(timeout);
     const input = await readInput();
     // What is large is loaded when it is used: --help needs none of it.
     const [{ composeText }, { headerAddresses }] = await Promise.all([
@@ -64,7 +72,9 @@ export const gmailCommand: CommandModule<object, Arguments> = {
           ? { recipients: [recipient] }
           : {};
     await refusals(async () =>
-      queue ? handToQueue(message, envelope) : sendAtOnce(message, envelope, argv),
+      queue
+        ? handToQueue(message, envelope)
+        : sendAtOnce(message, envelope, { ...argv, timeoutMs }),
     );
   },
 };
@@ -76,6 +86,15 @@ async function sendAtOnce(
 ): Promise<void> {
   const { GmailProxy } = await import('./gmail-proxy.ts');
   await new GmailProxy(undefined, proxyUrl, options).sendMail(message, envelope);
+}
+
+function parseTimeout(text: string): number {
+  const ms = parseDuration(text);
+  if (ms > 0 && ms <= limits.clientTimeoutMaxMs) return ms;
+  throw new Failure(
+    exitCodes.usage,
+    `--timeout takes more than 0s and at most 1d, and got ${text}`,
+  );
 }
 
 async function handToQueue(message: Buffer, envelope: Partial<Envelope>): Promise<void> {

@@ -1,10 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import type { Trouble } from '../wire/attempt.ts';
+import { limits } from '../mail/limits.ts';
+import type { Answer, Post, Trouble } from '../wire/attempt.ts';
 import type { Connection } from '../wire/connection.ts';
 import { meaningOf } from '../wire/meaning.ts';
 import { openConnection } from '../wire/open-connection.ts';
-import { postToAll } from '../wire/post-to-all.ts';
+import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { newId, poster, probe, type Poster } from '../wire/poster.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
@@ -22,6 +24,8 @@ export interface GmailProxyOptions {
   caFile?: string | undefined;
   /** Allow http: to other machines, where anybody on the way can read the mail. */
   allowInsecure?: boolean | undefined;
+  /** How long to wait for the proxy's verdicts, in milliseconds; 5 minutes when it is not given. */
+  timeoutMs?: number | undefined;
 }
 
 /** Sends mail through a proxy, at once and without a queue: who calls decides whether to try again. */
@@ -47,7 +51,8 @@ export class GmailProxy {
   /**
    * Sends a whole message (RFC 5322) and returns true when every recipient was sent. What the envelope
    * leaves out is taken from From, and from To, Cc and Bcc; a Bcc is not sent along. Throws
-   * MessageSendingFailure, which names who was not sent and who was; with failSilently returns false.
+   * MessageSendingFailure, which names who was not sent and who was; with failSilently returns false. A
+   * slow delivery is waited for until timeoutMs: then the failure names those that are still in progress.
    */
   async sendMail(message: string | Uint8Array, envelope: Partial<Envelope> = {}): Promise<boolean> {
     try {
@@ -64,7 +69,7 @@ export class GmailProxy {
    * MessageSendingFailure.
    */
   async verify(): Promise<true> {
-    const answer = await this.#poster(probe(), never);
+    const answer = await this.#poster(probe(), AbortSignal.timeout(this.#timeoutMs));
     if (answer.kind !== 'verdicts') throw new MessageSendingFailure([unknown('', answer)]);
     return true;
   }
@@ -78,12 +83,29 @@ export class GmailProxy {
     const { envelope, bytes } = prepare(message, given);
     const { fixSender = false } = this.#options;
     const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
-    const { verdicts, trouble } = await postToAll(post, async (part) => this.#poster(part, never));
+    const timeUp = AbortSignal.timeout(this.#timeoutMs);
+    const once = async (part: Post) => this.#postWhenAllowed(part, timeUp);
+    const { verdicts, trouble } = await postUntilSettled(post, once, timeUp);
 
     const undecided = trouble?.undecided.map((each) => unknown(each, trouble.answer)) ?? [];
     const notSent = [...verdicts.filter((verdict) => !isSent(verdict)), ...undecided];
     const sent = verdicts.filter(isSent).map(({ recipient }) => recipient);
     if (notSent.length > 0) throw new MessageSendingFailure(notSent, sent);
+  }
+
+  /** Posts, and again when the proxy asked for fewer posts and the time that it named is over. */
+  async #postWhenAllowed(post: Post, timeUp: AbortSignal): Promise<Answer> {
+    for (;;) {
+      const answer = await this.#poster(post, timeUp);
+      if (answer.kind !== 'slower') return answer;
+      const waitMs = Math.max(answer.retryAfterMs ?? 0, limits.askEveryMs);
+      await sleep(waitMs, undefined, { signal: timeUp }).catch(() => {});
+      if (timeUp.aborted) return answer;
+    }
+  }
+
+  get #timeoutMs(): number {
+    return this.#options.timeoutMs ?? limits.clientTimeoutMs;
   }
 }
 
@@ -93,10 +115,10 @@ function isSent({ status }: Verdict): boolean {
 
 /** Only a verdict has a status: whatever else happened may pass. */
 function unknown(recipient: string, answer: Trouble) {
+  if (answer.kind === 'aborted') return { recipient, status: undefined, reason: TIME_UP };
   const { text, remedy } = meaningOf(answer);
   const reason = remedy === undefined ? text : `${text}; ${remedy}`;
   return { recipient, status: undefined, reason };
 }
 
-/** A post has its own time limit. */
-const never = new AbortController().signal;
+const TIME_UP = 'the proxy gave no verdict in time; it may still be sent';

@@ -8,6 +8,8 @@ export interface NotSent {
   /** An enhanced status (RFC 3463); undefined when the proxy gave none, as when it is unreachable. */
   status: string | undefined;
   reason: string;
+  /** The proxy is still sending it, and it may arrive. */
+  inProgress?: boolean;
 }
 
 /** A message was not sent, or not to everybody. `message` says it on one line of printable characters. */
@@ -40,13 +42,25 @@ function isPermanent(status: string | undefined): boolean {
 
 /** Names everybody, and each reason once. */
 function sentence(notSent: readonly NotSent[], sent: readonly string[]): string {
-  const reasons = new Map<string, string[]>();
-  for (const { recipient, status, reason } of notSent) {
-    const said = status === undefined ? reason : `${status} ${reason}`;
-    reasons.set(said, [...(reasons.get(said) ?? []), recipient]);
+  const groups = new Map<string, NotSent[]>();
+  for (const each of notSent) {
+    const key = `${whatOf(each)} ${whyOf(each)}`;
+    groups.set(key, [...(groups.get(key) ?? []), each]);
   }
-  const parts = [...reasons].map(([said, recipients]) => `not sent${to(recipients)}: ${said}`);
+  const parts = [...groups.values()].map((group) => {
+    const [first] = group;
+    const recipients = group.map(({ recipient }) => recipient);
+    return first ? `${whatOf(first)}${to(recipients)}: ${whyOf(first)}` : '';
+  });
   return [...parts, ...(sent.length > 0 ? [`sent${to(sent)}`] : [])].join('; ');
+}
+
+function whatOf({ inProgress }: NotSent): string {
+  return inProgress ? 'still being sent' : 'not sent';
+}
+
+function whyOf({ status, reason }: NotSent): string {
+  return status === undefined ? reason : `${status} ${reason}`;
 }
 
 function to(recipients: readonly string[]): string {

@@ -22,7 +22,8 @@ export function announce(
       failed.map(({ address }) => address),
     );
   }
-  if (trouble && undecided.length > 0) {
+  // That the proxy asks for fewer posts is told of all messages together.
+  if (trouble && trouble.of !== 'pace' && undecided.length > 0) {
     const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
     journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);
   }

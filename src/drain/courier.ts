@@ -1,16 +1,19 @@
 import type { Claimed } from '../spool/claim.ts';
-import type { Answer, Post } from '../wire/attempt.ts';
+import type { Answer, Post, Trouble } from '../wire/attempt.ts';
 import { blame, meaningOf, type Meaning, type Passing } from '../wire/meaning.ts';
-import { postToAll } from '../wire/post-to-all.ts';
+import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { probe, type Poster } from '../wire/poster.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import type { Endpoint } from './endpoint.ts';
+
+/** Whose trouble it is; `pace`: the proxy wants fewer posts; `nobody`: this program stops. */
+type TroubleOf = 'endpoint' | 'message' | 'pace' | 'nobody';
 
 /** What came of delivering a message: the verdicts that were given, and what ended it early. */
 export interface Delivery {
   verdicts: Verdict[];
   /** Undefined when every recipient has a verdict. */
-  trouble?: { of: 'endpoint' | 'message' | 'nobody'; meaning: Meaning };
+  trouble?: { of: TroubleOf; meaning: Meaning };
 }
 
 /** Posts messages to the endpoint and finds out who is to blame when one does not pass. */
@@ -18,45 +21,54 @@ export class Courier {
   readonly #poster: Poster;
   readonly #endpoint: Endpoint;
   readonly #stop: AbortSignal;
+  readonly #giveUp: AbortSignal;
   #probing: Promise<Answer> | undefined;
 
-  /** `stop` ends posts in flight. */
-  constructor(poster: Poster, endpoint: Endpoint, stop: AbortSignal) {
+  /** `stop` ends asking for what is in progress, `giveUp` ends posts in flight. */
+  constructor(poster: Poster, endpoint: Endpoint, stop: AbortSignal, giveUp: AbortSignal) {
     this.#poster = poster;
     this.#endpoint = endpoint;
     this.#stop = stop;
+    this.#giveUp = giveUp;
   }
 
   /**
    * Posts a message until every recipient has a verdict or there is trouble. A connection that broke
    * while other posts or a probe pass is given a second try, before the message is charged with it.
+   * `inProgress` is called with recipients that the proxy is still sending when it answers.
    */
-  async deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
+  async deliver(
+    message: Claimed,
+    bytes: Iterable<Buffer>,
+    inProgress: (recipients: readonly string[]) => void,
+  ): Promise<Delivery> {
     const { id, sender, size } = message;
     const verdicts: Verdict[] = [];
     let recipients = message.recipients.map(({ address }) => address);
     let startedAt = performance.now();
     const once = async (post: Post) => {
-      const answer = await this.#poster(post, this.#stop);
+      const answer = await this.#poster(post, post.ask ? this.#stop : this.#giveUp);
       if (answer.kind === 'verdicts') {
         // That this very post passed says nothing of those that follow.
         startedAt = performance.now();
         this.#endpoint.postPassed(startedAt);
+        const slow = answer.verdicts.filter((verdict) => verdict.inProgress);
+        if (slow.length > 0 && !post.ask) inProgress(slow.map(({ recipient }) => recipient));
       }
       return answer;
     };
     for (let tries = 1; ; tries += 1) {
-      const posted = await postToAll({ id, envelope: { sender, recipients }, bytes, size }, once);
-      verdicts.push(...posted.verdicts);
-      if (!posted.trouble) return { verdicts };
-
+      const post = { id, envelope: { sender, recipients }, bytes, size };
+      const posted = await postUntilSettled(post, once, this.#stop);
+      verdicts.push(...posted.verdicts.filter((verdict) => !verdict.inProgress));
+      if (!posted.trouble) {
+        const isDecided = posted.verdicts.every((verdict) => !verdict.inProgress);
+        return isDecided ? { verdicts } : { verdicts, trouble: STOPPED };
+      }
       const { answer, undecided } = posted.trouble;
       if (answer.kind === 'network') this.#endpoint.narrow();
       const meaning = meaningOf(answer);
-      const of =
-        answer.kind === 'aborted'
-          ? 'nobody'
-          : blame(meaning, await this.#passing(meaning, startedAt));
+      const of = await this.#troubleOf(answer, meaning, startedAt);
       if (of !== 'message' || answer.kind !== 'network' || tries === 2) {
         return { verdicts, trouble: { of, meaning } };
       }
@@ -66,7 +78,7 @@ export class Courier {
 
   /** Posts a probe: nothing is sent by it. One at a time; who asks meanwhile gets the same answer. */
   async probe(): Promise<Answer> {
-    this.#probing ??= this.#poster(probe(), this.#stop).finally(() => {
+    this.#probing ??= this.#poster(probe(), this.#giveUp).finally(() => {
       this.#probing = undefined;
     });
     return this.#probing;
@@ -74,6 +86,12 @@ export class Courier {
 
   get probing(): boolean {
     return this.#probing !== undefined;
+  }
+
+  async #troubleOf(answer: Trouble, meaning: Meaning, startedAt: number): Promise<TroubleOf> {
+    if (answer.kind === 'aborted') return 'nobody';
+    if (answer.kind === 'slower') return 'pace';
+    return blame(meaning, await this.#passing(meaning, startedAt));
   }
 
   async #passing({ messageWhen }: Meaning, startedAt: number): Promise<Passing> {
@@ -84,3 +102,11 @@ export class Courier {
     return answer.kind === 'verdicts' ? 'probe' : 'nothing';
   }
 }
+
+const STOPPED = {
+  of: 'nobody' as const,
+  meaning: {
+    text: 'the proxy is still sending it while this program stops',
+    messageWhen: 'never' as const,
+  },
+};

@@ -67,6 +67,25 @@ export class DrainJournal extends Journal {
     });
   }
 
+  /** The proxy has the message and is still sending it to these recipients: it is asked again. */
+  inProgress(mail: JournalMail, attempt: number, recipients: readonly string[]): void {
+    this.write('in_progress', {
+      text:
+        `${nameOf(mail)}: attempt ${attempt}: the proxy is still sending it to ${addressList(recipients)}, ` +
+        'and is asked again until that is decided',
+      priority: priority.info,
+      fields: { ...mailFields(mail), MAIL_RECIPIENT: recipients, MAIL_ATTEMPT: attempt },
+    });
+  }
+
+  /** The proxy asked for fewer posts, which is no outage: `limit` may be in flight now. */
+  endpointSlower(url: string, text: string, limit: number): void {
+    this.write('endpoint_slower', {
+      text: `the proxy ${url}: ${text}; at most ${countOf(limit, 'post')} at once for now`,
+      priority: priority.info,
+    });
+  }
+
   /** The endpoint failed, and is left alone for a while; `queued` messages wait for it. */
   endpointDown(url: string, text: string, failures: number, waitMs: number, queued: number): void {
     this.write('endpoint_down', {

@@ -25,7 +25,7 @@ import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { announce } from './announce.ts';
 import { Courier, type Delivery } from './courier.ts';
-import { Endpoint } from './endpoint.ts';
+import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { Notices, type NoticeOptions } from './notices.ts';
 import { outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
@@ -118,12 +118,14 @@ class DrainLoop {
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
+  /** When it may be told again that the proxy asks for fewer posts: monotonic. */
+  #slowerTellAt = -Infinity;
   #clockOffset = Date.now() - performance.now();
 
   constructor(options: DrainOptions) {
     this.#options = options;
     const post = poster(options.connection, options.wire);
-    this.#courier = new Courier(post, this.#endpoint, this.#giveUp.signal);
+    this.#courier = new Courier(post, this.#endpoint, options.stop, this.#giveUp.signal);
     const { spool, journal, notices } = options;
     const done = () => this.alarm.wake();
     this.#notices = new Notices(spool, journal, notices, this.#giveUp.signal, done);
@@ -240,35 +242,50 @@ class DrainLoop {
 
   async #work(message: Claimed): Promise<void> {
     this.#inFlight.set(message.seq, message);
-    const post = this.#endpoint.begin();
+    const post = this.#endpoint.begin(performance.now());
     let damage: string | undefined;
     const body = readBody(this.#options.spool, message.seq, message.size);
     const watched = watchDamage(body, (fault) => {
       damage = fault;
     });
-    const delivery = await this.#deliver(message, watched);
-    post.end();
+    const delivery = await this.#deliver(message, watched, post);
     this.#inFlight.delete(message.seq);
     this.#finished.push({ message, delivery, damage });
     if (delivery.verdicts.length > 0) {
       this.#news.push('post passed');
       this.#suspects.clear();
     }
+    if (delivery.trouble?.of === 'pace') this.#slowDown(delivery.trouble.meaning, post);
     if (delivery.trouble?.of === 'endpoint') {
       this.#suspects.add(message.seq);
       this.#endpointTrouble(delivery.trouble.meaning, post);
     }
+    post.end();
     this.alarm.wake();
   }
 
   /** Never rejects: whatever happens, the message gets an outcome and is not left as being sent. */
-  async #deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
+  async #deliver(message: Claimed, bytes: Iterable<Buffer>, post: PostInFlight): Promise<Delivery> {
+    const inProgress = (recipients: readonly string[]) => {
+      this.#options.journal.inProgress(message, message.attempts + 1, recipients);
+      post.end(); // It has its connection to the relay: to ask for it takes up nothing.
+      this.alarm.wake();
+    };
     try {
-      return await this.#courier.deliver(message, bytes);
+      return await this.#courier.deliver(message, bytes, inProgress);
     } catch (error) {
       const meaning = meaningOf({ kind: 'unreadable', text: messageOf(error) });
       return { verdicts: [], trouble: { of: 'message', meaning } };
     }
+  }
+
+  #slowDown({ text, retryAfterMs }: Meaning, post: PostInFlight): void {
+    const now = performance.now();
+    const limit = post.slowDown(now, retryAfterMs);
+    if (now < this.#slowerTellAt) return;
+    this.#slowerTellAt = now + limits.slowerRepeatMs;
+    const { journal, connection } = this.#options;
+    journal.endpointSlower(connection.url.href, text, limit);
   }
 
   /** In how many milliseconds the endpoint is to be asked; Infinity where it is not. */
@@ -281,7 +298,7 @@ class DrainLoop {
 
   async #probe(): Promise<void> {
     const answer = await this.#courier.probe();
-    if (answer.kind === 'verdicts') {
+    if (answer.kind === 'verdicts' || answer.kind === 'slower') {
       this.#endpoint.probePassed();
       this.#news.push('probe passed');
     } else if (answer.kind !== 'aborted') {
@@ -315,15 +332,16 @@ class DrainLoop {
 
   #room(): number {
     if (this.#options.stop.aborted) return 0;
-    return Math.min(this.#endpoint.room, limits.inFlight - this.#inFlight.size);
+    return Math.min(this.#endpoint.room(performance.now()), limits.inFlight - this.#inFlight.size);
   }
 
   #sleepMs(): number {
     const now = performance.now();
     const notify = this.#options.notify.wantedInMs();
     if (now < this.#spoolRetryAt) return Math.min(this.#spoolRetryAt - now, notify);
-    // Without room, what is due waits for a delivery to end, which wakes the loop.
-    const claims = this.#room() > 0 && !this.#tooLarge;
+    // Without room in flight, what is due waits for a delivery to end, which wakes the loop.
+    const isFull = this.#options.stop.aborted || this.#inFlight.size >= limits.inFlight;
+    const claims = !isFull && !this.#tooLarge;
     const housekeeping = this.#keepHouseAt - now;
     return Math.min(
       limits.lookMs,
@@ -331,7 +349,7 @@ class DrainLoop {
       housekeeping,
       notify,
       this.#notices.wantedInMs(Date.now()),
-      claims ? this.#dueAt - Date.now() : Infinity,
+      claims ? Math.max(this.#dueAt - Date.now(), this.#endpoint.roomInMs(now)) : Infinity,
     );
   }
 }

@@ -1,18 +1,32 @@
 import { limits } from '../mail/limits.ts';
 import { endpointBackoffMs } from './backoff.ts';
 
+/** A post that counts as in flight until it ends. */
+export interface PostInFlight {
+  /** Call it once more, and it does nothing. */
+  end(): void;
+  /** The post met trouble of the endpoint; it counts unless the post began before an outage. */
+  trouble: Endpoint['trouble'];
+  /** The proxy asked for fewer posts. Returns how many there may be now. */
+  slowDown(now: number, retryAfterMs: number | undefined): number;
+}
+
 /**
  * The state of the one endpoint, which all messages share: up, with a limit of posts in flight that
- * grows with every post that passes; or down until a time, when a single probe may go. Times are
- * milliseconds of a monotonic clock, so that no clock step lengthens an outage.
+ * grows with every post that passes, and is halved when the proxy asks for fewer; or down until a time, when
+ * a single probe may go. Times are milliseconds of a monotonic clock, so that no clock step lengthens an outage.
  */
 export class Endpoint {
   #downUntil: number | undefined;
   #failures = 0;
   #limit = 1;
-  /** Counts the outages; posts begun before the last one do not take up the ramp after it. */
-  #era = 0;
-  #inFlight = 0;
+  /** Whether the proxy asked for fewer posts: until then a slow post holds up no other. */
+  #paced = false;
+  #pausedUntil = -Infinity;
+  #slowedAt = -Infinity;
+  /** Incremented at each outage; posts that began earlier do not count against the new limit. */
+  #generation = 0;
+  readonly #inFlight = new Set<{ startedAt: number }>();
   #postPassedAt = -Infinity;
   #told: { remedy: string; at: number } | undefined;
 
@@ -26,23 +40,37 @@ export class Endpoint {
     return this.#failures;
   }
 
-  /** How many posts may be begun: none while down, then a ramp that doubles with each round trip. */
-  get room(): number {
-    return this.#downUntil === undefined ? Math.max(0, this.#limit - this.#inFlight) : 0;
+  /**
+   * How many posts may be begun: none while down, then a limit that doubles with each round trip. Before the
+   * proxy has asked for fewer posts, one that takes longer than limits.slowPostMs does not count.
+   */
+  room(now: number): number {
+    if (this.#downUntil !== undefined || now < this.#pausedUntil) return 0;
+    return Math.max(0, this.#limit - this.#counted(now).length);
   }
 
-  /** Counts a post as in flight until it ends; its trouble counts unless it was begun before an outage. */
-  begin(): { end(): void; trouble: Endpoint['trouble'] } {
-    const era = this.#era;
-    this.#inFlight += 1;
+  /** In how many milliseconds there is room without any post ending; Infinity when never. */
+  roomInMs(now: number): number {
+    if (this.#downUntil !== undefined) return Infinity;
+    const counted = this.#counted(now);
+    const pause = Math.max(0, this.#pausedUntil - now);
+    if (counted.length < this.#limit) return pause;
+    const first = Math.min(...counted.map(({ startedAt }) => startedAt));
+    return this.#paced ? Infinity : Math.max(pause, first + limits.slowPostMs - now);
+  }
+
+  /** Counts a post as in flight until it ends. */
+  begin(now: number): PostInFlight {
+    const generation = this.#generation;
+    const post = { startedAt: now };
+    this.#inFlight.add(post);
     return {
-      end: () => {
-        if (era === this.#era) this.#inFlight -= 1;
-      },
-      trouble: (now, random, retryAfterMs) =>
-        era === this.#era
-          ? this.trouble(now, random, retryAfterMs)
-          : this.#prolong(now, random, retryAfterMs),
+      end: () => this.#inFlight.delete(post),
+      trouble: (at, random, retryAfterMs) =>
+        generation === this.#generation
+          ? this.trouble(at, random, retryAfterMs)
+          : this.#prolong(at, random, retryAfterMs),
+      slowDown: (at, retryAfterMs) => this.#slowDown(post.startedAt, at, retryAfterMs),
     };
   }
 
@@ -83,12 +111,33 @@ export class Endpoint {
       return this.#prolong(now, random, retryAfterMs);
     }
     this.#failures += 1;
-    this.#era += 1;
-    this.#inFlight = 0;
+    this.#generation += 1;
+    this.#inFlight.clear();
     this.#limit = 1;
+    this.#paced = false;
+    this.#pausedUntil = -Infinity;
     const wait = endpointBackoffMs(this.#failures, random, retryAfterMs);
     this.#downUntil = now + wait;
     return wait;
+  }
+
+  /** Of the posts that began before the limit was halved, none halves it again. */
+  #slowDown(startedAt: number, now: number, retryAfterMs = 0): number {
+    const waitMs = Math.min(retryAfterMs, limits.retryAfterMaxMs);
+    this.#pausedUntil = Math.max(this.#pausedUntil, now + waitMs);
+    if (startedAt >= this.#slowedAt) {
+      this.#slowedAt = now;
+      this.#paced = true;
+      // Not one: a single slow post would hold up all others.
+      this.#limit = Math.max(2, Math.floor(this.#inFlight.size / 2));
+    }
+    return this.#limit;
+  }
+
+  #counted(now: number): { startedAt: number }[] {
+    const posts = [...this.#inFlight];
+    if (this.#paced) return posts;
+    return posts.filter(({ startedAt }) => now - startedAt < limits.slowPostMs);
   }
 
   /** More trouble of an outage that is known: only what the server asks for counts. */

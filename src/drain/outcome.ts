@@ -69,7 +69,7 @@ export function outcomeOf(
 
   const told = new Set(decided.map(({ address }) => address));
   const addresses = message.recipients.map(({ address }) => address);
-  const blameless = trouble !== undefined && trouble.of !== 'message';
+  const blameless = trouble !== undefined && trouble.of !== 'message' ? trouble.of : undefined;
   const deferred = decided.some(({ state }) => state === 'pending');
   const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
   const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
@@ -82,13 +82,20 @@ export function outcomeOf(
     charged: given.size > 0 || !blameless,
     warnings: deferred ? delayWarningsMs.filter((ms) => ownTroubleMs >= ms).length : 0,
     dueAt: blameless && !deferred ? now : now + backoffMs,
-    lastStatus: blameless ? statuses.unreached : (worst?.status ?? statuses.trouble),
+    lastStatus: blameless ? UNDECIDED[blameless] : (worst?.status ?? statuses.trouble),
     lastReason: blameless ? text : (worst?.reason ?? text),
   };
 }
 
 /** What is still to be done is told before what failed, and that before what is done. */
 const SEVERITY = { sent: 0, failed: 1, pending: 2 } as const;
+
+/** The status of an attempt that ended by trouble that is not the message's. */
+const UNDECIDED = {
+  endpoint: statuses.unreached,
+  pace: statuses.slower,
+  nobody: statuses.unreached,
+} as const;
 
 const STATES = { sent: 'sent', deferred: 'pending', failed: 'failed' } as const;
 

@@ -13,6 +13,10 @@ const ENHANCED_STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;
 export const statuses = {
   /** Taken by the backend. */
   sent: '2.0.0',
+  /** The backend is still sending it. */
+  inProgress: '4.4.0',
+  /** The proxy asks for fewer posts (RFC 3463 3.5: congestion). */
+  slower: '4.4.5',
   /** The backend's answer never came: it may have taken the message. */
   unknown: '4.4.2',
   /** The proxy or the message cannot be dealt with at present. */

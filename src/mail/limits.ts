@@ -95,6 +95,8 @@ export const limits = {
   spoolRetryMaxMs: 60 * SECOND,
   /** How soon after a repair drain has a spool repaired that is damaged again. */
   repairEveryMs: 10 * MINUTE,
+  /** A timer that runs so late was not late: the program was suspended. */
+  asleepMs: 1 * SECOND,
   /** A step of the wall clock against the monotonic one that is more than the two drifting apart. */
   clockStepMs: 1 * SECOND,
 
@@ -108,6 +110,10 @@ export const limits = {
   messageFirstMs: 30 * SECOND,
   messageMaxMs: 30 * MINUTE,
   jitter: 0.2,
+  /** A post that takes longer holds up no other, unless the proxy has asked for fewer posts. */
+  slowPostMs: 1 * SECOND,
+  /** How often it is told at most that the proxy asks for fewer posts. */
+  slowerRepeatMs: 10 * MINUTE,
   /** An operator's fault is told at once and then this often. */
   faultRepeatMs: 1 * HOUR,
 
@@ -171,19 +177,40 @@ export const limits = {
   /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
   proxyIdleMs: 75 * SECOND,
   clientIdleMs: 30 * SECOND,
-  /** How long a backend may take before the outcome counts as unknown, besides the time for the bytes. */
-  backendMs: 50 * SECOND,
-  backendBytesPerSecond: 256 * KiB,
+  /**
+   * How long after it was read a post is answered at the latest: what is still being sent then is in progress.
+   * HTTP v1 has no such answer: it waits for almost as long as web servers in front of the proxy are told to.
+   */
+  answerMs: 45 * SECOND,
+  answerV1Ms: 570 * SECOND,
+  /** How long the library, the nodemailer transport and `gmail --timeout` wait for verdicts. */
+  clientTimeoutMs: 5 * MINUTE,
+  clientTimeoutMaxMs: 1 * DAY,
+  /** How long a client waits at least before it asks again for what is in progress. */
+  askEveryMs: 1 * SECOND,
+  /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
+  unheardMs: 10 * MINUTE,
+  /** Retry-After of the proxy when no connection to the relay was free in time. */
+  busyRetryAfterMs: 1 * SECOND,
+  /** How long a delivery may take before its outcome is unknown: more than RFC 5321 allows for 100 recipients. */
+  deliveryMs: 12 * HOUR,
 
-  /** The smtp backend: connections to the relay (Postfix's own number), and messages on each. */
+  /** The smtp backend: connections to the relay (Postfix's own number), `--smtp-connections`, and messages on each. */
   smtpConnections: 20,
   smtpMessages: 100,
+  /** How soon a relay that refused one more connection beside others is asked again. */
+  smtpReopenMs: 10 * SECOND,
   /** An idle connection is closed after this time, long before a relay would (RFC 5321: 5 minutes). */
   smtpIdleMs: 30 * SECOND,
-  /** How long it waits for a greeting, and for any answer; it gives up so long before `backendMs`, to be heard. */
-  smtpGreetingMs: 30 * SECOND,
-  smtpMs: 45 * SECOND,
-  smtpMarginMs: 5 * SECOND,
+  /**
+   * How long an SMTP server may take (RFC 5321 4.5.3.2): for the greeting and each command, for DATA, for a
+   * block of the message, and for the final dot. Not in the RFC: for QUIT.
+   */
+  smtpCommandMs: 5 * MINUTE,
+  smtpDataMs: 2 * MINUTE,
+  smtpBlockMs: 3 * MINUTE,
+  smtpDotMs: 10 * MINUTE,
+  smtpQuitMs: 10 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 
@@ -195,12 +222,11 @@ export const limits = {
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,
-  /** Calls at once, and the longest deadline of one, as in Google's own clients. */
+  /** Calls at once, and the deadline of one, as in Google's own clients. */
   appengineCalls: 100,
   appengineDeadlineMs: 60 * SECOND,
-  /** An answer may be so much later than its deadline; all is over so long before `backendMs`, to be heard. */
+  /** An answer may be so much later than its deadline. */
   appengineGraceMs: 2 * SECOND,
-  appengineMarginMs: 5 * SECOND,
   /** Retry-After when a quota is used up: some are by the minute, some by the day. */
   appengineQuotaRetryAfterMs: 5 * MINUTE,
   /** Parts of a message, nested ones too; taking it apart. */

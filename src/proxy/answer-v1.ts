@@ -8,44 +8,46 @@ import { printable } from '../mail/printable.ts';
 import type { Answer, Post } from '../wire/attempt.ts';
 import { decodeForm, FormError } from '../wire/form.ts';
 import { decodeMultipart } from '../wire/multipart-form.ts';
-import { postToAll } from '../wire/post-to-all.ts';
+import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { verifyV1 } from '../wire/sign-v1.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import type { Rights } from './backend.ts';
+import { BackendBusyError, type Rights } from './backend.ts';
 import { MailFault, readMail } from './read-mail.ts';
-import { RelayUnavailable, type Relay } from './relay.ts';
-import { retryLater, tooMany, type Reply } from './reply.ts';
+import { DeliveryUnavailableError, type Deliverer } from './deliverer.ts';
+import { retryLater, slower, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { ticketOf } from './ticket.ts';
 
 /**
  * Answers a post of HTTP v1, the interface of 2012: 204 when it was sent to every recipient, 400 when the
  * form or the mail is at fault, 500 when it may be sent later; each with one line for people. Never 401,
- * at which the clients of 2012 ask for a password.
+ * at which the clients of 2012 ask for a password. The answer waits for the backend for as long as
+ * limits.answerV1Ms; what is still being sent then is a 500, although it may arrive.
  */
 export async function answerV1(
   headers: IncomingHttpHeaders,
   body: Buffer,
-  { keys, relay, rate }: Service,
+  { keys, deliverer, rate }: Service,
 ): Promise<Reply> {
   try {
     const { message, signature, fixSender } = readForm(headers, body);
     const key = keys.find((secrets) => verifyV1(secrets, signature, message));
     if (!key) throw new FormError("Signature doesn't match");
     const waitMs = rate?.take(key.secret, performance.now()) ?? 0;
-    if (rate && waitMs > 0) return tooMany(rate.perMinute, waitMs);
+    if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
 
-    const { envelope, bytes } = readMail(message, relay.recipientsMax);
+    const { envelope, bytes } = readMail(message, deliverer.recipientsMax);
     // The client gives no id: every post is a message of its own.
     const id = randomBytes(16).toString('hex');
     const rights = { allowedSenders: key.allowedSenders, fixSender, ticket: ticketOf(headers) };
-    return replyOf(await sendToAll(relay, id, envelope, bytes, rights));
+    return replyOf(await sendToAll(deliverer, id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FormError) return { status: 400, text: error.message };
     if (error instanceof MailFault) {
-      return { status: relay.softBounce ? 500 : 400, text: error.message };
+      return { status: deliverer.softBounce ? 500 : 400, text: error.message };
     }
-    if (error instanceof RelayUnavailable) {
+    if (error instanceof BackendBusyError) return { ...retryLater(error.message), status: 500 };
+    if (error instanceof DeliveryUnavailableError) {
       return { ...retryLater(error.message, error.retryAfterMs), status: 500 };
     }
     throw error;
@@ -69,23 +71,33 @@ function readForm(headers: IncomingHttpHeaders, body: Buffer) {
  * only post to all of them again, as another message.
  */
 async function sendToAll(
-  relay: Relay,
+  deliverer: Deliverer,
   id: string,
   envelope: Envelope,
   bytes: Buffer,
   rights: Rights,
 ): Promise<Verdict[]> {
+  const ends = performance.now() + limits.answerV1Ms;
   const once = async ({ envelope: part }: Post): Promise<Answer> => {
-    const verdicts = await relay.send(id, part, bytes, rights).catch((error: Error) => {
+    try {
+      const waitMs = Math.max(0, ends - performance.now());
+      const verdicts = await deliverer.send(id, part, bytes, rights, waitMs);
+      return { kind: 'verdicts', verdicts };
+    } catch (error) {
+      const isLater =
+        error instanceof DeliveryUnavailableError || error instanceof BackendBusyError;
       const isFirst = part.recipients.length === envelope.recipients.length;
-      if (isFirst || !(error instanceof RelayUnavailable)) throw error;
+      if (isFirst || !isLater) throw error;
       // Others were sent, which the client is to hear.
-      const { message: reason } = error;
-      return part.recipients.map((recipient) => ({ recipient, status: statuses.trouble, reason }));
-    });
-    return { kind: 'verdicts', verdicts };
+      const later = { status: statuses.trouble, reason: error.message };
+      return {
+        kind: 'verdicts',
+        verdicts: part.recipients.map((recipient) => ({ recipient, ...later })),
+      };
+    }
   };
-  const { verdicts } = await postToAll({ id, envelope, bytes: [bytes], size: bytes.length }, once);
+  const post = { id, envelope, bytes: [bytes], size: bytes.length };
+  const { verdicts } = await postUntilSettled(post, once, AbortSignal.abort());
   return verdicts;
 }
 
@@ -93,11 +105,17 @@ function replyOf(verdicts: readonly Verdict[]): Reply {
   const unsent = verdicts.filter(({ status }) => statusClass(status) !== 'sent');
   if (unsent.length === 0) return { status: 204, text: '' };
   const deferred = unsent.some(({ status }) => statusClass(status) === 'deferred');
-  const said = [...new Set(unsent.map(({ reason }) => reason))].map((reason) => {
-    const those = unsent.filter((verdict) => verdict.reason === reason);
+  const said = [...new Set(unsent.map(whyOf))].map((reason) => {
+    const those = unsent.filter((verdict) => whyOf(verdict) === reason);
     return `${reason} (${addressList(those.map(({ recipient }) => recipient))})`;
   });
   if (unsent.length < verdicts.length) said.push('sent to the other recipients');
   const text = printable(said.join('; ')).slice(0, limits.answerChars);
   return { status: deferred ? 500 : 400, text };
 }
+
+function whyOf({ reason, inProgress }: Verdict): string {
+  return inProgress ? IN_PROGRESS : reason;
+}
+
+const IN_PROGRESS = 'still being sent, and posting it again would send it twice';

@@ -3,10 +3,11 @@ import { limits } from '../mail/limits.ts';
 import { decodeFrame, FrameError, messageId } from '../wire/frame.ts';
 import { sign, signatureHeaders, verify } from '../wire/sign.ts';
 import { encodeVerdicts } from '../wire/verdicts.ts';
+import { BackendBusyError } from './backend.ts';
 import { DigestConflict } from './ledger.ts';
 import type { Key } from './keyring.ts';
-import { RelayUnavailable } from './relay.ts';
-import { retryLater, tooMany, type Reply } from './reply.ts';
+import { DeliveryUnavailableError } from './deliverer.ts';
+import { retryLater, slower, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { ticketOf } from './ticket.ts';
 
@@ -19,7 +20,7 @@ export async function answerV2(
   headers: IncomingHttpHeaders,
   arrivedAt: number,
   body: Buffer,
-  { keys, relay, rate }: Service,
+  { keys, deliverer, rate }: Service,
 ): Promise<Reply> {
   const header = (name: string) => String(headers[name] ?? '');
   const id = header(signatureHeaders.id);
@@ -30,7 +31,10 @@ export async function answerV2(
   if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
 
   const ticket = ticketOf(headers);
-  const reply = await answerSigned(id, timestamp, arrivedAt, body, key, ticket, { relay, rate });
+  const reply = await answerSigned(id, timestamp, arrivedAt, body, key, ticket, {
+    deliverer,
+    rate,
+  });
   const answered = {
     id,
     timestamp: String(Math.floor(Date.now() / 1000)),
@@ -54,7 +58,7 @@ async function answerSigned(
   body: Buffer,
   { secret, allowedSenders }: Key,
   ticket: string | undefined,
-  { relay, rate }: Omit<Service, 'keys'>,
+  { deliverer, rate }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
@@ -67,22 +71,26 @@ async function answerSigned(
     };
   }
   try {
-    const { envelope, fixSender, bytes } = decodeFrame(body);
+    const { envelope, fixSender, ask, bytes } = decodeFrame(body);
     if (bytes.length > limits.messageBytes) {
       return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
     }
     if (envelope.recipients.length === 0) {
-      await relay.check();
+      await deliverer.check();
       return verdictsReply(id, []);
     }
+    if (ask) return verdictsReply(id, await deliverer.ask(id, envelope.recipients));
     const waitMs = rate?.take(secret, performance.now()) ?? 0;
-    if (rate && waitMs > 0) return tooMany(rate.perMinute, waitMs);
+    if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
     const rights = { allowedSenders, fixSender, ticket };
-    return verdictsReply(id, await relay.send(id, envelope, bytes, rights));
+    return verdictsReply(id, await deliverer.send(id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };
     if (error instanceof DigestConflict) return { status: 409, text: error.message };
-    if (error instanceof RelayUnavailable) return retryLater(error.message, error.retryAfterMs);
+    if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
+    if (error instanceof DeliveryUnavailableError) {
+      return retryLater(error.message, error.retryAfterMs);
+    }
     throw error;
   }
 }

@@ -25,14 +25,40 @@ export type Result =
   { recipient: string; status: string; reason: string } | { recipient: string; unknown: string };
 
 /**
- * Sends a message on and says what became of each recipient. Throwing BackendUnavailable means that
- * nothing was sent and that the trouble is not this message's; anything else thrown means that nobody
- * knows. The signal aborts when the time is up: from then on the outcome counts as unknown.
+ * Sends a message on and says what became of each recipient, however long the world takes, within the time
+ * limits of its protocol. Throwing BackendUnavailableError means that nothing was sent and that the trouble
+ * is not this message's; anything else thrown means that nobody knows.
  */
-export type Backend = (delivery: Delivery, timeUp: AbortSignal) => Promise<Result[]>;
+export type Deliver = (delivery: Delivery) => Promise<Result[]>;
+
+/** Room for one delivery: it is used by one call of `deliver`, or given back by `release`. */
+export interface Place {
+  deliver: Deliver;
+  release(): void;
+}
+
+/** A way to send mail on. */
+export interface Backend {
+  /**
+   * Waits until a delivery can begin at once, such as for a connection. Rejects with BackendBusyError when
+   * that was not so before `giveUp`, and with BackendUnavailableError when it cannot be.
+   */
+  reserve(giveUp: AbortSignal): Promise<Place>;
+}
+
+/** A backend that can always begin. */
+export function unlimited(deliver: Deliver): Backend {
+  return { reserve: () => Promise.resolve({ deliver, release() {} }) };
+}
+
+/** The backend works, and has no room for this delivery yet; nothing was begun. */
+export class BackendBusyError extends Error {
+  override readonly name = 'BackendBusyError';
+}
 
 /** The backend can take nothing at present; nothing of this message was sent. */
-export class BackendUnavailable extends Error {
+export class BackendUnavailableError extends Error {
+  override readonly name = 'BackendUnavailableError';
   /** When it is worth trying again; undefined: soon. */
   readonly retryAfterMs: number | undefined;
 

@@ -15,15 +15,15 @@ import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
 import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
 import { smtpBackend } from './backends/smtp.ts';
+import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
-import { Relay } from './relay.ts';
 import { reportWork } from './report-work.ts';
-import { withSenderPolicy, type SenderRules } from './sender-policy.ts';
+import { senderPolicy, type SenderRules } from './sender-policy.ts';
 import { watchKeys } from './watch-keys.ts';
 
 /** Options of the proxy. */
@@ -121,9 +121,11 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
 
     const stop = stopSignal();
     watchKeys(keys, journal, stop);
-    const allowed = withSenderPolicy(backend, rules, journal);
-    const relay = new Relay(ledger, allowed, journal, argv.maxRecipients, argv.softBounce);
-    const service = { keys, relay, rate };
+    const policy = senderPolicy(rules, journal);
+    const { maxRecipients: recipientsMax, softBounce } = argv;
+    const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+    const deliverer = new Deliverer(options);
+    const service = { keys, deliverer, rate };
     const proxy = await startProxy({ ...service, journal, host, port }).catch((error: Error) => {
       throw new Failure(
         exitCodes.configuration,
@@ -131,7 +133,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       );
     });
     journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
-    void reportWork(proxy.address, relay, new SdNotify(), stop);
+    void reportWork(proxy.address, deliverer, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     ledger.close();

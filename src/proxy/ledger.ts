@@ -14,7 +14,13 @@ export type Settled =
   | { address: string; kind: 'unknown'; reason: string };
 
 /** The same id was posted with other bytes before. */
-export class DigestConflict extends Error {}
+export class DigestConflict extends Error {
+  override readonly name = 'DigestConflict';
+
+  constructor(id: string) {
+    super(`${id} was posted before with other bytes`);
+  }
+}
 
 /**
  * The proxy's durable memory (law 6): which recipients of which message were begun and sent. Many posts
@@ -46,30 +52,42 @@ export class Ledger {
   }
 
   /**
-   * Commits as begun the recipients that were not sent before, and returns the verdicts of those that
-   * were. Rejects with DigestConflict, or when the ledger cannot be written.
+   * The verdicts of those recipients that were sent. Throws DigestConflict when the message is known with
+   * another digest than the given one, or SqliteError.
+   */
+  sent(id: string, addresses: readonly string[], digest?: Buffer): Map<string, Kept> {
+    const { known, find } = this.#statements;
+    const message = known.get(id);
+    if (!message) return new Map();
+    const isOther = digest && !message.digest.equals(digest) && !message.digest.equals(LOST_DIGEST);
+    if (isOther) throw new DigestConflict(id);
+    return new Map(
+      addresses.flatMap((address) => {
+        const kept = find.get(id, address);
+        return kept ? [[address, kept]] : [];
+      }),
+    );
+  }
+
+  /**
+   * Commits recipients that were not sent as begun. Rejects with DigestConflict, or when the ledger cannot
+   * be written.
    */
   async begin(
     id: string,
     digest: Buffer,
     addresses: readonly string[],
     now: number,
-  ): Promise<Map<string, Kept>> {
-    const { seen, find, begin, doubt } = this.#statements;
-    const sent = await this.#commit(() => {
+  ): Promise<void> {
+    const { seen, begin, doubt } = this.#statements;
+    await this.#commit(() => {
       const message = seen.get({ id, digest, now });
-      if (!message?.digest.equals(digest)) return undefined;
-      const sent = new Map<string, Kept>();
+      if (!message?.digest.equals(digest)) throw new DigestConflict(id);
       for (const address of addresses) {
-        const kept = find.get(id, address);
-        if (kept) sent.set(address, kept);
-        else if (begin.run(id, address).changes > 0 && message.doubtful)
-          doubt.run({ id, address, now });
+        const isNew = begin.run(id, address).changes > 0;
+        if (isNew && message.doubtful) doubt.run({ id, address, now });
       }
-      return sent;
     });
-    if (!sent) throw new DigestConflict(`${id} was posted before with other bytes`);
-    return sent;
   }
 
   /** Commits how the begun recipients ended. */
@@ -144,6 +162,9 @@ export class Ledger {
   }
 }
 
+/** Stands for a digest that a damaged ledger has lost. */
+const LOST_DIGEST = Buffer.alloc(32);
+
 function prepare(db: Database) {
   return {
     /** Notes the message, and gives the digest that it had first and whether it may have been sent. */
@@ -153,6 +174,7 @@ function prepare(db: Database) {
        ON CONFLICT DO UPDATE SET at = excluded.at,
          digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest, doubtful`,
     ),
+    known: db.prepare<unknown[], { digest: Buffer }>('SELECT digest FROM message WHERE id = ?'),
     find: db.prepare<unknown[], Kept>(
       `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
     ),

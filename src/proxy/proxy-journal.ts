@@ -5,6 +5,7 @@ import { recipientsText } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
+import type { Verdict } from '../wire/verdicts.ts';
 
 /** What the proxy writes into the journal. */
 export class ProxyJournal extends Journal {
@@ -80,14 +81,10 @@ export class ProxyJournal extends Journal {
   }
 
   /** The proxy's answer to a post. */
-  verdicts(
-    id: string,
-    sender: string,
-    verdicts: readonly { recipient: string; status: string; reason: string }[],
-  ): void {
-    const recipients = verdicts.map(({ recipient, status, reason }) => ({
+  verdicts(id: string, sender: string, verdicts: readonly Verdict[]): void {
+    const recipients = verdicts.map(({ recipient, status, reason, inProgress }) => ({
       address: recipient,
-      state: statusClass(status) ?? 'deferred',
+      state: inProgress ? 'in progress' : (statusClass(status) ?? 'deferred'),
       status,
       reason,
     }));
@@ -119,6 +116,14 @@ export class ProxyJournal extends Journal {
       text: `request from ${from} refused with ${status}: ${reason}`,
       priority: priority.warning,
       fields: { MAIL_ID: id, MAIL_STATUS: status },
+    });
+  }
+
+  /** Posts were told to come later, since nothing could be begun with them in time. */
+  backendBusy(text: string): void {
+    this.write('proxy_busy', {
+      text: `${text}: hosts are told to post less for now, and their mail waits in their queues`,
+      priority: priority.info,
     });
   }
 

@@ -28,7 +28,7 @@ export interface Proxy {
 
 /** Starts the HTTP server (src/wire/README.md). Rejects when it cannot listen. */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
-  const { relay, journal } = options;
+  const { deliverer, journal } = options;
   const bodies = new RequestBodies();
   const latest = new WeakMap<Duplex, ServerResponse>();
   let stopping = false;
@@ -126,7 +126,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
         timer = setTimeout(resolve, limits.stopMs);
       });
       // A client that went away may have left its message with the backend.
-      await Promise.race([closed.then(async () => relay.settled()), timeUp]);
+      await Promise.race([closed.then(async () => deliverer.settled()), timeUp]);
       clearTimeout(timer);
       server.closeAllConnections();
     },

@@ -9,10 +9,10 @@ export interface Reply {
   close?: boolean;
 }
 
-/** 429: the key has sent enough for now. */
-export function tooMany(perMinute: number, waitMs: number): Reply {
+/** 429: nothing was begun, and the client is to make fewer posts. */
+export function slower(text: string, waitMs: number): Reply {
   const headers = { 'retry-after': String(Math.ceil(waitMs / 1000)) };
-  return { status: 429, text: `more than ${perMinute} posts a minute`, headers };
+  return { status: 429, text, headers };
 }
 
 /** 503: nothing is wrong with the request, and it is to come again. */

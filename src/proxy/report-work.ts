@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { limits } from '../mail/limits.ts';
-import type { Relay } from './relay.ts';
+import type { Deliverer } from './deliverer.ts';
 
 /** Tells systemd until stopped that the proxy answers, and what it answered since its start. */
 export async function reportWork(
   address: string,
-  { given }: Relay,
+  { given }: Deliverer,
   notify: SdNotify,
   stop: AbortSignal,
 ): Promise<void> {

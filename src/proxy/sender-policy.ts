@@ -10,8 +10,9 @@ import {
 } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
 import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
-import type { Backend, Delivery } from './backend.ts';
+import type { Delivery } from './backend.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
+import type { Verdict } from '../wire/verdicts.ts';
 
 /** Whom an administrator lets send. */
 export interface SenderRules {
@@ -31,20 +32,17 @@ interface Objection {
   stranger?: string;
 }
 
+/** Whether a delivery may be sent: as it is, with another sender, or not, and then with which verdicts. */
+export type SenderPolicy = (delivery: Delivery) => Delivery | Verdict[];
+
 /**
- * A backend that refuses deliveries whose sender is not allowed, or gives them the default sender where
- * that is asked for. The ledger comes before it: what was sent stays sent when the rules change.
+ * Refuses deliveries whose sender is not allowed, or gives them the default sender where that is asked for.
+ * The ledger comes before it: what was sent stays sent when the rules change.
  */
-export function withSenderPolicy(
-  backend: Backend,
-  rules: SenderRules,
-  journal: ProxyJournal,
-): Backend {
-  return async (delivery, timeUp) => {
+export function senderPolicy(rules: SenderRules, journal: ProxyJournal): SenderPolicy {
+  return (delivery) => {
     const objection = objectionTo(delivery, rules);
-    if (!objection) {
-      return backend({ ...delivery, substitute: substituteFor(delivery, rules) }, timeUp);
-    }
+    if (!objection) return { ...delivery, substitute: substituteFor(delivery, rules) };
     const { stranger } = objection;
     if (stranger === undefined || !(rules.fix || delivery.fixSender)) {
       return refuse(delivery, objection);
@@ -59,7 +57,7 @@ export function withSenderPolicy(
     // What only SMTP will take for a From is still there.
     if (authors(fixed.bytes).length > 1) return refuse(delivery, objection);
     journal.senderFixed(delivery.id, delivery.sender, stranger, defaultSender);
-    return backend(fixed, timeUp);
+    return fixed;
   };
 }
 

@@ -1,10 +1,10 @@
+import type { Deliverer } from './deliverer.ts';
 import type { Keyring } from './keyring.ts';
 import type { RateLimit } from './rate-limit.ts';
-import type { Relay } from './relay.ts';
 
 /** What is needed to answer a post, of either version. */
 export interface Service {
   keys: Keyring;
-  relay: Relay;
+  deliverer: Deliverer;
   rate?: RateLimit | undefined;
 }

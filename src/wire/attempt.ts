@@ -2,16 +2,14 @@ import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
 import type { Connection } from './connection.ts';
 import { exchange, type NoResponse, type ResponseHeaders } from './exchange.ts';
-import { encodeFrame, v2Type } from './frame.ts';
+import { encodeFrame, v2Type, type FrameOptions } from './frame.ts';
 import { sign, signatureHeaders, verify } from './sign.ts';
 import { decodeVerdicts, type Verdict } from './verdicts.ts';
 
 /** A message to post: `id` is the same in every attempt. No recipients: a probe. */
-export interface Post {
+export interface Post extends FrameOptions {
   id: string;
   envelope: Envelope;
-  /** Whether a sender who may not send is replaced by the proxy's default sender. */
-  fixSender?: boolean;
   /** The message in pieces, which are read once to sign them and once to send them. */
   bytes: Iterable<Buffer>;
   /** In bytes. */
@@ -22,6 +20,8 @@ export interface Post {
 export type Answer =
   /** A well-formed answer, signed with our key, about exactly this post. */
   | { kind: 'verdicts'; verdicts: Verdict[] }
+  /** The proxy, by its signature, asks for fewer posts, and has begun nothing. */
+  | { kind: 'slower'; text: string; retryAfterMs: number | undefined }
   /** The proxy, by its signature, finds our clock too far off; the connection knows its time now. */
   | { kind: 'clock' }
   /** A 200 that is not to be trusted or understood. */
@@ -39,10 +39,10 @@ export type Attempt = (connection: Connection, post: Post, stop: AbortSignal) =>
 /** Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. */
 export async function attempt(
   connection: Connection,
-  { id, envelope, fixSender, bytes, size }: Post,
+  { id, envelope, bytes, size, ...options }: Post,
   stop: AbortSignal,
 ): Promise<Answer> {
-  const frame = encodeFrame(envelope, fixSender);
+  const frame = encodeFrame(envelope, options);
   const body = {
     *[Symbol.iterator]() {
       yield frame;
@@ -87,12 +87,9 @@ export async function attempt(
     connection.clockOffsetMs = serverTime - Date.now();
     return { kind: 'clock' };
   }
-  return {
-    kind: 'http',
-    status,
-    text: plainText(headers, answer),
-    retryAfterMs: retryAfterMs(headers),
-  };
+  const said = { text: plainText(headers, answer), retryAfterMs: retryAfterMs(headers) };
+  if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
+  return { kind: 'http', status, ...said };
 }
 
 /** Retry-After in milliseconds: seconds or a date (RFC 9110 10.2.3). */

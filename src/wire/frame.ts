@@ -7,19 +7,28 @@ export const v2Type = 'application/vnd.appengine-mailer.v2';
 /** A webhook-id of ours: no dot, which separates what is signed, and fit for a file's name. */
 export const messageId = /^[0-9A-Za-z_-]{1,64}$/;
 
-/**
- * The body of a v2 request before the message: one line of JSON and its LF. With `fixSender` a sender who
- * may not send is to be replaced by the proxy's default sender.
- */
-export function encodeFrame({ sender, recipients }: Envelope, fixSender = false): Buffer {
-  const line = { sender, recipients, ...(fixSender && { fix_sender: true }) };
+/** What a v2 request wants besides that its message is sent. */
+export interface FrameOptions {
+  /** A sender who may not send is to be replaced by the proxy's default sender. */
+  fixSender?: boolean | undefined;
+  /** Nothing is to be sent: it asks what became of an earlier post, and has no message. */
+  ask?: boolean | undefined;
+}
+
+/** The body of a v2 request before the message: one line of JSON and its LF. */
+export function encodeFrame(
+  { sender, recipients }: Envelope,
+  { fixSender, ask }: FrameOptions = {},
+): Buffer {
+  const line = { sender, recipients, ...(fixSender && { fix_sender: true }), ...(ask && { ask }) };
   return Buffer.from(`${JSON.stringify(line)}\n`);
 }
 
 /** A v2 body, taken apart; `bytes` is a view into it. */
-export interface Frame {
+export interface Frame extends Required<FrameOptions> {
   envelope: Envelope;
   fixSender: boolean;
+  ask: boolean;
   bytes: Buffer;
 }
 
@@ -31,7 +40,10 @@ export function decodeFrame(body: Buffer): Frame {
   const end = body.indexOf(0x0a);
   if (end < 0) throw new FrameError('the body has no line of JSON');
   if (end > limits.envelopeBytes) throw new FrameError('the line of JSON is too long');
-  return { ...parseLine(body.subarray(0, end)), bytes: body.subarray(end + 1) };
+  const frame = { ...parseLine(body.subarray(0, end)), bytes: body.subarray(end + 1) };
+  if (frame.ask && frame.bytes.length > 0)
+    throw new FrameError('a request with "ask" has a message');
+  return frame;
 }
 
 function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
@@ -45,6 +57,7 @@ function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
     sender,
     recipients,
     fix_sender: fixSender = false,
+    ask = false,
   } = (json ?? {}) as Record<string, unknown>;
   if (typeof sender !== 'string') throw new FrameError('"sender" is not a string');
   if (!Array.isArray(recipients) || !recipients.every((each) => typeof each === 'string')) {
@@ -57,5 +70,6 @@ function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
     throw new FrameError('a recipient is listed twice');
   }
   if (typeof fixSender !== 'boolean') throw new FrameError('"fix_sender" is not true or false');
-  return { envelope: { sender, recipients }, fixSender };
+  if (typeof ask !== 'boolean') throw new FrameError('"ask" is not true or false');
+  return { envelope: { sender, recipients }, fixSender, ask };
 }

@@ -37,6 +37,12 @@ export function meaningOf(answer: Trouble): Meaning {
         messageWhen: 'never',
         remedy: 'set the clocks of both machines right (timedatectl)',
       };
+    case 'slower':
+      return {
+        text: `the proxy asks for fewer posts: ${answer.text}`,
+        messageWhen: 'never',
+        retryAfterMs: answer.retryAfterMs,
+      };
     case 'aborted':
       return { text: 'the attempt was given up because this program stops', messageWhen: 'never' };
     case 'unusable':

@@ -7,13 +7,18 @@ export interface Verdict {
   /** An enhanced status (RFC 3463): 2.x.x sent, 4.x.x try again, 5.x.x refused for good. */
   status: string;
   reason: string;
+  /** The backend is still sending it: the verdict comes later (4.4.0). */
+  inProgress?: true;
 }
 
 /** The body of a 200. */
 export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
-  const short = verdicts.map(({ recipient, status, reason }) => {
-    return { recipient, status, reason: reason.slice(0, limits.reasonChars) };
-  });
+  const short = verdicts.map(({ recipient, status, reason, inProgress }) => ({
+    recipient,
+    status,
+    reason: reason.slice(0, limits.reasonChars),
+    ...(inProgress && { in_progress: true }),
+  }));
   return Buffer.from(`${JSON.stringify({ id, verdicts: short })}\n`);
 }
 
@@ -53,7 +58,13 @@ export function decodeVerdicts(
       return { fault: `the answer has a verdict that is none: ${shown}` };
     }
     if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
-    verdicts.push({ recipient, status, reason: reason.slice(0, limits.reasonChars) });
+    const inProgress = verdict['in_progress'] === true && statusClass(status) === 'deferred';
+    verdicts.push({
+      recipient,
+      status,
+      reason: reason.slice(0, limits.reasonChars),
+      ...(inProgress && { inProgress }),
+    });
   }
   return verdicts;
 }

@@ -50,9 +50,11 @@ for (const damage of damages) {
       const ledger = new Ledger(broken, 3000);
       const fresh = Array.from({ length: 20 }, () => hex(choice));
       const known = await Promise.all(
-        [...ids, ...fresh].map(async (id, number) =>
-          ledger.begin(id, digest, [address(number)], 4000),
-        ),
+        [...ids, ...fresh].map(async (id, number) => {
+          const sent = ledger.sent(id, [address(number)], digest);
+          if (sent.size === 0) await ledger.begin(id, digest, [address(number)], 4000);
+          return sent;
+        }),
       );
       ledger.close();
       const db = new Database(broken, { readonly: true });
@@ -83,8 +85,7 @@ test('law 5, law 6: after fsck no digest or time that is spoiled has a message r
   const ledger = new Ledger(file, 3000);
   while (ledger.prune(3000 + limits.historyMs));
   for (const [number, id] of ids.entries()) {
-    const kept = await ledger.begin(id, digest, [address(number)], 4000);
-    assert.ok(kept.has(address(number)), id);
+    assert.ok(ledger.sent(id, [address(number)], digest).has(address(number)), id);
   }
   ledger.close();
 });

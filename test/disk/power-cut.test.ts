@@ -249,12 +249,13 @@ function stored(folder: string) {
 async function remembered(copy: string, ids: readonly string[]) {
   const file = join(copy, 'proxy', 'ledger.db');
   const ledger = new Ledger(file, Date.now());
-  const known = ids.map(async (id) => {
+  const sent = new Set<string>();
+  for (const id of ids) {
     const digest = createHash('sha256').update(bytesOf(id)).digest();
-    const kept = await ledger.begin(id, digest, [RECIPIENT], Date.now());
-    return kept.get(RECIPIENT)?.status === '2.0.0' ? [id] : [];
-  });
-  const sent = new Set((await Promise.all(known)).flat());
+    const known = ledger.sent(id, [RECIPIENT], digest).get(RECIPIENT);
+    if (known?.status === '2.0.0') sent.add(id);
+    else await ledger.begin(id, digest, [RECIPIENT], Date.now());
+  }
   ledger.close();
 
   const db = new Database(file, { readonly: true });

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
 import { attemptV1 } from '../../src/wire/attempt-v1.ts';
 import { Connection } from '../../src/wire/connection.ts';
-import { postToAll } from '../../src/wire/post-to-all.ts';
+import { postUntilSettled } from '../../src/wire/post-until-settled.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { OriginalServer, type Fault } from '../support/original-server.ts';
@@ -155,7 +155,7 @@ test('a message is made ready once, and not for every recipient again', async (t
   const recipients = ['a@example.org', 'b@example.org', 'c@example.org'];
   const post = { id: 'x', envelope: { sender: '', recipients }, bytes, size: message.length };
   const { signal } = new AbortController();
-  await postToAll(post, async (part) => attemptV1(connection, part, signal));
+  await postUntilSettled(post, async (part) => attemptV1(connection, part, signal), signal);
   assert.deepEqual(
     server.sent.map(({ to }) => to),
     recipients,

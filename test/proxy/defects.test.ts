@@ -11,8 +11,8 @@ async function stillWorks({ address, key, controlled }: LocalProxy): Promise<voi
 
 test('a defect is answered 500, told with its place, and the proxy goes on (law 7)', async (t) => {
   const local = await LocalProxy.start(t);
-  const { relay } = local.controlled;
-  t.mock.method(relay, 'send', () => Promise.reject(new TypeError('x is not a function')), {
+  const { deliverer } = local.controlled;
+  t.mock.method(deliverer, 'send', () => Promise.reject(new TypeError('x is not a function')), {
     times: 1,
   });
   const answer = await signedPost(local.address, { key: local.key });

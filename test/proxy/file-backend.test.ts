@@ -17,6 +17,8 @@ import { fileBackend } from '../../src/proxy/backends/file.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { Road } from '../support/road.ts';
+import { limits } from '../../src/mail/limits.ts';
+import { deliverWith } from '../support/send-with.ts';
 import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
 
@@ -130,8 +132,7 @@ test('deliveries of the same at the same time do not disturb each other (law 3)'
   const backend = await fileBackend(folder);
   const bytes = Buffer.alloc(100_000, 'x\n');
   const delivery = { id: 'an-id', sender: '', recipients, bytes };
-  const never = new AbortController().signal;
-  await Promise.all(Array.from({ length: 20 }, async () => backend(delivery, never)));
+  await Promise.all(Array.from({ length: 20 }, async () => deliverWith(backend, delivery)));
   const name = nameOf('an-id', recipients);
   assert.deepEqual(readdirSync(folder).toSorted(), [`${name}.eml`, `${name}.json`]);
   assert.deepEqual(readFileSync(join(folder, `${name}.eml`)), bytes);
@@ -143,7 +144,7 @@ test('what a proxy left half-written when it died is removed, and nothing else i
   const [eml, json] = [`${name}.eml.0123456789abcdef.part`, `${name}.json.0123456789abcdef.part`];
   const another = `${name}.eml.fedcba9876543210.part`; // Of a proxy at work, with another ledger.
   const kept = [`${name}.eml`, `${name}.json`, 'film.part', `${name}.eml.part`, another];
-  const old = new Date(Date.now() - 60_000);
+  const old = new Date(Date.now() - limits.deliveryMs - 60_000);
   for (const each of [eml, json, ...kept]) {
     writeFileSync(join(folder, each), 'x');
     if (each !== another) utimesSync(join(folder, each), old, old);

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { keepHouse } from '../../src/proxy/keep-house.ts';
-import { ControlledRelay } from '../support/controlled-relay.ts';
+import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 
 test('much that is old is pruned in steps, with time for mail between them, until stopped', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const { ledger } = proxy;
   const count = () => proxy.rows('message').length;
   const ids = Array.from({ length: 1200 }, (_, number) => `id-${number}`);
@@ -23,7 +23,7 @@ test('much that is old is pruned in steps, with time for mail between them, unti
 });
 
 test('a ledger that cannot be pruned is told, once each time', async (t) => {
-  const { ledger } = new ControlledRelay(t);
+  const { ledger } = new ControlledDeliverer(t);
   t.mock.method(ledger, 'prune', () => {
     throw new Error('disk is sick');
   });

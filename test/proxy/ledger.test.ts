@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { BackendUnavailable } from '../../src/proxy/backend.ts';
+import { BackendUnavailableError } from '../../src/proxy/backend.ts';
 import { DigestConflict } from '../../src/proxy/ledger.ts';
-import { RelayUnavailable } from '../../src/proxy/relay.ts';
-import { ControlledRelay, everyone } from '../support/controlled-relay.ts';
+import { DeliveryUnavailableError } from '../../src/proxy/deliverer.ts';
+import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 
 const [a, b, c] = ['a@example.org', 'b@example.org', 'c@example.org'] as const;
 
 test('a repeat is answered alike and not sent again, also after a restart (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const first = await proxy.post('id', [a, b]);
   assert.deepEqual(first, [`2.0.0 told ${a}`, `2.0.0 told ${b}`]);
   assert.deepEqual(await proxy.post('id', [a, b]), first);
@@ -32,7 +32,7 @@ test('a repeat is answered alike and not sent again, also after a restart (law 6
 });
 
 test('the same id with other bytes is refused, and nothing of it is sent (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   await proxy.post('id', [a]);
   await assert.rejects(proxy.post('id', [a], 'other\n'), DigestConflict);
   await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflict);
@@ -43,7 +43,7 @@ test('the same id with other bytes is refused, and nothing of it is sent (law 6)
 });
 
 test('a second post of what is being sent waits for the first: one call, alike verdicts (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const backend = new AbortController();
   proxy.answer = async (delivery) => {
     await once(backend.signal, 'abort');
@@ -65,7 +65,7 @@ test('a second post of what is being sent waits for the first: one call, alike v
 });
 
 test('a second post with other bytes while the first is being sent is not given its verdict (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const backend = new AbortController();
   proxy.answer = async (delivery) => {
     await once(backend.signal, 'abort');
@@ -81,7 +81,7 @@ test('a second post with other bytes while the first is being sent is not given 
 });
 
 test('4.x.x and 5.x.x are tried anew when they are posted anew, each alone (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   proxy.answer = ({ recipients }) =>
     Promise.resolve(
       recipients.map((recipient) => {
@@ -101,7 +101,7 @@ test('4.x.x and 5.x.x are tried anew when they are posted anew, each alone (law 
 });
 
 test('a backend that throws, or says nothing of one: 4.4.2, listed, sent at the next post (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   proxy.answer = () => Promise.reject(new Error('the line broke after DATA'));
   assert.deepEqual(await proxy.post('id', [a]), ['4.4.2 the line broke after DATA']);
   const [listed, ...more] = proxy.rows('unknown');
@@ -128,9 +128,9 @@ test('a backend that throws, or says nothing of one: 4.4.2, listed, sent at the 
 });
 
 test('a backend that can take nothing: the post is refused, nothing is listed, all is tried anew (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
-  proxy.answer = () => Promise.reject(new BackendUnavailable('relay down'));
-  await assert.rejects(proxy.post('id', [a, b]), RelayUnavailable);
+  const proxy = new ControlledDeliverer(t);
+  proxy.answer = () => Promise.reject(new BackendUnavailableError('relay down'));
+  await assert.rejects(proxy.post('id', [a, b]), DeliveryUnavailableError);
   assert.deepEqual(proxy.rows('unknown'), []);
   assert.deepEqual(proxy.rows('recipient'), []);
   proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
@@ -139,7 +139,7 @@ test('a backend that can take nothing: the post is refused, nothing is listed, a
 });
 
 test('what was begun when the proxy died is unknown at the next start, and sent again (law 6, law 7)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   proxy.answer = () => new Promise(() => {});
   void proxy.post('id', [a, b]).catch(() => {}); // Its proxy is no more.
   while (proxy.calls.length < 1) await new Promise((resolve) => setImmediate(resolve));
@@ -165,7 +165,7 @@ test('what was begun when the proxy died is unknown at the next start, and sent 
 });
 
 test('what was sent is committed as sent before its post is answered (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   await proxy.post('id', [a]);
   const [row] = proxy.rows('recipient');
   assert.deepEqual(
@@ -175,7 +175,7 @@ test('what was sent is committed as sent before its post is answered (law 6)', a
 });
 
 test('the ledger forgets 30 days after the last post, and not before (law 6)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const day = 86_400_000;
   await proxy.post('old', [a]);
   await proxy.post('repeated', [a]);
@@ -198,7 +198,7 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
 });
 
 test('pruning many goes in steps, and each says whether there is more', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const digest = Buffer.alloc(32);
   await Promise.all(
     Array.from({ length: 1200 }, async (_, number) =>
@@ -215,14 +215,14 @@ test('pruning many goes in steps, and each says whether there is more', async (t
 });
 
 test('what a full disk left as begun does not keep its message from being sent (law 6, law 7)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const other = new Database(proxy.file);
   t.after(() => other.close());
   other.exec(
     `CREATE TRIGGER full BEFORE DELETE ON recipient BEGIN SELECT raise(ABORT, 'full'); END`,
   );
-  proxy.answer = () => Promise.reject(new BackendUnavailable('away'));
-  await assert.rejects(proxy.post('id', [a]), RelayUnavailable);
+  proxy.answer = () => Promise.reject(new BackendUnavailableError('away'));
+  await assert.rejects(proxy.post('id', [a]), DeliveryUnavailableError);
   assert.deepEqual(
     proxy.rows('recipient').map(({ state }) => state),
     ['begun'],
@@ -237,14 +237,14 @@ test('what a full disk left as begun does not keep its message from being sent (
 });
 
 /** Begins three posts at once, which share a transaction: 'one', the id given, 'three'. */
-async function beginThree({ ledger }: ControlledRelay, id: string): Promise<string[]> {
+async function beginThree({ ledger }: ControlledDeliverer, id: string): Promise<string[]> {
   const digest = Buffer.alloc(32);
   const begun = ['one', id, 'three'].map(async (each) => ledger.begin(each, digest, [a], 1));
   return (await Promise.allSettled(begun)).map(({ status }) => status);
 }
 
 test('an action that cannot be written fails alone, and leaves nothing of itself (law 7)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const other = new Database(proxy.file);
   t.after(() => other.close());
   for (const event of ['ABORT', 'FAIL']) {
@@ -265,7 +265,7 @@ test('an action that cannot be written fails alone, and leaves nothing of itself
 });
 
 test('when the whole transaction is lost, all that share it are told (law 7)', async (t) => {
-  const proxy = new ControlledRelay(t);
+  const proxy = new ControlledDeliverer(t);
   const other = new Database(proxy.file);
   t.after(() => other.close());
   // What SQLite itself does on some errors of the disk.
@@ -277,7 +277,7 @@ test('when the whole transaction is lost, all that share it are told (law 7)', a
   assert.equal(proxy.rows('recipient').length, 3);
 });
 
-function digestOf(proxy: ControlledRelay, id: string): Buffer {
+function digestOf(proxy: ControlledDeliverer, id: string): Buffer {
   const row = proxy.rows('message').find((row) => row['id'] === id);
   return row?.['digest'] as Buffer;
 }

@@ -5,7 +5,7 @@ import { Agent } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { rowsOf } from '../support/controlled-relay.ts';
+import { rowsOf } from '../support/controlled-deliverer.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { appengineMailer } from '../support/program.ts';

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { ControlledRelay, everyone } from '../support/controlled-relay.ts';
+import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 
 test('a proxy that stops waits for its backend, also when the client is gone (law 6)', async (t) => {
-  const controlled = new ControlledRelay(t);
+  const controlled = new ControlledDeliverer(t);
   const backend = new EventEmitter();
   controlled.answer = async (delivery) => {
     backend.emit('asked');
@@ -16,7 +16,7 @@ test('a proxy that stops waits for its backend, also when the client is gone (la
   const posted = controlled.post('one', ['a@example.org']);
   await asked;
   let settled = false;
-  const waiting = controlled.relay.settled().then(() => (settled = true));
+  const waiting = controlled.deliverer.settled().then(() => (settled = true));
   await new Promise(setImmediate);
   assert.equal(settled, false);
   backend.emit('answer');
@@ -29,7 +29,7 @@ test('a proxy that stops waits for its backend, also when the client is gone (la
 });
 
 test('what could not be written gets a last try when the proxy stops, and is no more unknown (law 6)', async (t) => {
-  const controlled = new ControlledRelay(t);
+  const controlled = new ControlledDeliverer(t);
   const other = new Database(controlled.file);
   other.exec(
     `CREATE TRIGGER sick BEFORE UPDATE ON recipient BEGIN SELECT raise(ABORT, 'sick'); END`,
@@ -38,7 +38,7 @@ test('what could not be written gets a last try when the proxy stops, and is no 
   assert.match(controlled.journal[0] ?? '', /ledger cannot be written: sick$/);
   other.exec('DROP TRIGGER sick');
   other.close();
-  await controlled.relay.settled();
+  await controlled.deliverer.settled();
   controlled.restart();
   assert.deepEqual(controlled.rows('unknown'), []);
   assert.deepEqual(await controlled.post('one', ['a@example.org']), ['2.0.0 told a@example.org']);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Relay } from '../../src/proxy/relay.ts';
+import { unlimited } from '../../src/proxy/backend.ts';
+import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
-import { ControlledRelay } from '../support/controlled-relay.ts';
+import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
 import { signedPost } from '../support/signed-post.ts';
@@ -39,24 +40,26 @@ test('with --soft-bounce no verdict is for good, nor any 400 about a mail', asyn
 });
 
 test("a backend's 5.x.x becomes 4.x.x and says what it was; what is sent, deferred or unknown is as before", async (t) => {
-  const controlled = new ControlledRelay(t);
+  const controlled = new ControlledDeliverer(t);
   const { ledger } = controlled;
   const said: Record<string, string> = { 'a@b': '5.1.1', 'c@d': '4.2.2', 'e@f': '2.1.5' };
-  const relay = new Relay(
+  const deliverer = new Deliverer({
     ledger,
-    ({ recipients }) =>
+    backend: unlimited(async ({ recipients }) =>
       Promise.resolve(
         recipients.flatMap((recipient) => {
           const status = said[recipient];
           return status ? [{ recipient, status, reason: 'why' }] : [];
         }),
       ),
-    new ProxyJournal(() => {}),
-    100,
-    true,
-  );
+    ),
+    policy: (delivery) => delivery,
+    journal: new ProxyJournal(() => {}),
+    recipientsMax: 100,
+    softBounce: true,
+  });
   const envelope = { sender: '', recipients: ['a@b', 'c@d', 'e@f', 'g@h'] };
-  const verdicts = await relay.send('one', envelope, Buffer.from('x\n'));
+  const verdicts = await deliverer.send('one', envelope, Buffer.from('x\n'));
   assert.deepEqual(
     verdicts.map(({ status, reason }) => `${status} ${reason}`),
     [

@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { Road } from '../support/road.ts';
-import { everyone } from '../support/controlled-relay.ts';
+import { everyone } from '../support/controlled-deliverer.ts';
 import { LocalProxy } from '../support/local-proxy.ts';
 import { encodePost, type SignedPost } from '../support/signed-post.ts';
 import { wirePost, wireTo } from '../support/wire-post.ts';

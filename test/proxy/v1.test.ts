@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { BackendUnavailable } from '../../src/proxy/backend.ts';
+import { BackendUnavailableError } from '../../src/proxy/backend.ts';
 import { signV1 } from '../../src/wire/sign-v1.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';
@@ -219,9 +219,9 @@ test('who is too many for the relay (4.5.3) is sent again at once, and nobody tw
 
   atMost(2);
   const { answer } = controlled;
-  controlled.answer = async (delivery, timeUp) => {
-    if (controlled.calls.length > 1) throw new BackendUnavailable('it went away');
-    return answer(delivery, timeUp);
+  controlled.answer = async (delivery) => {
+    if (controlled.calls.length > 1) throw new BackendUnavailableError('it went away');
+    return answer(delivery);
   };
   const rest = 'it went away (<e@f>, <g@h>, <i@j>); sent to the other recipients';
   assert.deepEqual(await post(), [500, rest]);

@@ -3,7 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { clock } from '../support/clock.ts';
-import { rowsOf } from '../support/controlled-relay.ts';
+import { rowsOf } from '../support/controlled-deliverer.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';

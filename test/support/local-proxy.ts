@@ -2,16 +2,16 @@ import type { TestContext } from 'node:test';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { Keyring } from '../../src/proxy/keyring.ts';
 import { startProxy, type Proxy } from '../../src/proxy/proxy.ts';
-import { ControlledRelay } from './controlled-relay.ts';
+import { ControlledDeliverer } from './controlled-deliverer.ts';
 
 /** A proxy in the test's own process, whose parts and clock the test can reach. */
 export class LocalProxy {
   readonly key = 'a secret key';
-  readonly controlled: ControlledRelay;
+  readonly controlled: ControlledDeliverer;
   readonly proxy: Proxy;
   readonly journal: string[];
 
-  private constructor(controlled: ControlledRelay, proxy: Proxy, journal: string[]) {
+  private constructor(controlled: ControlledDeliverer, proxy: Proxy, journal: string[]) {
     this.controlled = controlled;
     this.proxy = proxy;
     this.journal = journal;
@@ -22,16 +22,16 @@ export class LocalProxy {
     t: TestContext,
     hears: (line: string) => void = () => {},
   ): Promise<LocalProxy> {
-    const controlled = new ControlledRelay(t);
+    const controlled = new ControlledDeliverer(t);
     const lines: string[] = [];
     const journal = new ProxyJournal(({ text }) => {
       hears(text);
       lines.push(text);
     });
-    const { relay } = controlled;
+    const { deliverer } = controlled;
     const key = { secret: Buffer.from('a secret key'), allowedSenders: undefined };
     const keys = new Keyring(() => ({ keys: [key] }));
-    const proxy = await startProxy({ relay, keys, journal, host: '127.0.0.1', port: 0 });
+    const proxy = await startProxy({ deliverer, keys, journal, host: '127.0.0.1', port: 0 });
     const local = new LocalProxy(controlled, proxy, lines);
     t.after(async () => {
       t.mock.timers.reset(); // With a mocked clock it may wait for ever.

@@ -34,6 +34,13 @@ export async function npmSmtp(
   const relay = { host: '127.0.0.1', port, security: 'starttls' as const };
   return {
     messages,
-    relay: (but) => ({ ...relay, ca: undefined, name: undefined, auth: undefined, ...but }),
+    relay: (but) => ({
+      ...relay,
+      ca: undefined,
+      name: undefined,
+      auth: undefined,
+      connectionsMax: 20,
+      ...but,
+    }),
   };
 }

@@ -47,7 +47,8 @@ export class ScriptedSmtp {
   /** The relay that a backend is to use; plain unless told otherwise. */
   relay(but: Partial<SmtpRelay> = {}): SmtpRelay {
     const relay = { host: '127.0.0.1', port: this.port, security: 'none' as const };
-    return { ...relay, ca: undefined, name: undefined, auth: undefined, ...but };
+    const others = { ca: undefined, name: undefined, auth: undefined, connectionsMax: 20 };
+    return { ...relay, ...others, ...but };
   }
 
   /** The lines that begin with this. */

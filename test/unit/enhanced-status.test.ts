@@ -43,6 +43,8 @@ test('only N.N.N with 2, 4 or 5 first has a class (law 5)', (t) => {
 test('the statuses that we give ourselves have the class that their name says', () => {
   const expected: Record<keyof typeof statuses, string> = {
     sent: 'sent',
+    inProgress: 'deferred',
+    slower: 'deferred',
     unknown: 'deferred',
     trouble: 'deferred',
     damaged: 'deferred',

@@ -90,6 +90,8 @@ const ofDrain: Calls<DrainJournal> = {
   },
   postponed: (journal, text) =>
     journal.postponed(mail(text), 2, [text, 'a@b'], '4.4.1', text, 1000),
+  inProgress: (journal, text) => journal.inProgress(mail(text), 2, [text, 'a@b']),
+  endpointSlower: (journal, text) => journal.endpointSlower(text, text, 2),
   endpointDown: (journal, text) => journal.endpointDown(text, text, 2, 1000, 7),
   endpointUp: (journal, text) => journal.endpointUp(text, 1000, 7),
   operatorFault: (journal, text) => journal.operatorFault(text, text),
@@ -121,6 +123,7 @@ const ofProxy: Calls<ProxyJournal> = {
   unreadable: (journal, text) => journal.unreadable('ab12', text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
+  backendBusy: (journal, text) => journal.backendBusy(text),
   notPruned: (journal, text) => journal.notPruned(text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
 };

@@ -271,10 +271,10 @@ test('fix_sender is in the frame only when it is wanted, and true or false when 
   assert.equal(encodeFrame(envelope).includes('fix_sender'), false);
   assert.equal(decodeFrame(encodeFrame(envelope)).fixSender, false);
   assert.equal(
-    encodeFrame(envelope, true).toString(),
+    encodeFrame(envelope, { fixSender: true }).toString(),
     '{"sender":"s@example.com","recipients":[],"fix_sender":true}\n',
   );
-  assert.equal(decodeFrame(encodeFrame(envelope, true)).fixSender, true);
+  assert.equal(decodeFrame(encodeFrame(envelope, { fixSender: true })).fixSender, true);
   const line = '{"sender":"","recipients":[],"fix_sender":"no"}\n';
   assert.throws(() => decodeFrame(Buffer.from(line)), FrameError);
 });

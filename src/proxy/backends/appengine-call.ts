@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { limits } from '../../mail/limits.ts';
-import { BackendUnavailable } from '../backend.ts';
+import { BackendUnavailableError } from '../backend.ts';
 import { decodeFields, encodeField, type ProtobufFields } from './appengine-protobuf.ts';
 
 /** App Engine's API host. */
@@ -30,14 +30,13 @@ export type ApiAnswer =
   | { kind: 'http'; code: number };
 
 /**
- * Makes a call, as Google's own clients do: one HTTP request to /rpc_http. Rejects with BackendUnavailable
+ * Makes a call, as Google's own clients do: one HTTP request to /rpc_http. Rejects with BackendUnavailableError
  * when the host cannot have had the whole call, and with any other error when it may have.
  */
 export async function callApi(
   { host, port }: ApiHost,
   call: ApiCall,
-  deadlineMs: number,
-  giveUp: AbortSignal,
+  deadlineMs: number = limits.appengineDeadlineMs,
 ): Promise<ApiAnswer> {
   const body = Buffer.concat([
     encodeField(2, call.service),
@@ -46,8 +45,7 @@ export async function callApi(
     encodeField(5, call.ticket),
   ]);
   const lateMs = deadlineMs + limits.appengineGraceMs;
-  const late = AbortSignal.timeout(lateMs);
-  const signal = AbortSignal.any([giveUp, late]);
+  const signal = AbortSignal.timeout(lateMs);
   const sent = request({
     host,
     port,
@@ -72,11 +70,11 @@ export async function callApi(
     return readAnswer(decodeFields(answer));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const why = late.aborted ? `no answer within ${lateMs / 1000} s` : message;
+    const why = signal.aborted ? `no answer within ${lateMs / 1000} s` : message;
     const text = `App Engine's API host ${host}:${port}: ${why}`;
     // Without the end of its body a request is not acted on.
     if (sent.writableFinished) throw new Error(text, { cause: error });
-    throw new BackendUnavailable(NOT_THERE.has(code ?? '') ? `${text}; ${REMEDY}` : text);
+    throw new BackendUnavailableError(NOT_THERE.has(code ?? '') ? `${text}; ${REMEDY}` : text);
   } finally {
     sent.destroy();
   }

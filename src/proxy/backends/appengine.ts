@@ -2,8 +2,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
-import { backendTimeMs } from '../backend-time.ts';
-import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
+import { BackendUnavailableError, unlimited, type Backend, type Delivery } from '../backend.ts';
 import { callApi, type ApiHost } from './appengine-call.ts';
 import { mailFields, Unsendable } from './appengine-fields.ts';
 import { encodeMailMessage, type MailMessage } from './appengine-message.ts';
@@ -15,35 +14,24 @@ import { mailOutcome, type MailOutcome } from './appengine-outcome.ts';
  * own clients for other languages. A sender that Google refuses is replaced where the delivery allows it.
  */
 export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
-  async function call(
-    delivery: Delivery,
-    message: MailMessage,
-    ends: number,
-    timeUp: AbortSignal,
-  ): Promise<MailOutcome> {
+  async function call(delivery: Delivery, message: MailMessage): Promise<MailOutcome> {
     const request = encodeMailMessage(message);
     if (request.length > limits.appengineMessageBytes) {
       const reason = `for the Mail API the message is larger than ${limits.appengineMessageBytes} bytes`;
       return { kind: 'refused', status: statuses.tooLarge, reason };
     }
-    const left = Math.floor((ends - performance.now()) / 1000) * 1000;
-    const deadlineMs = Math.min(left, limits.appengineDeadlineMs);
-    if (deadlineMs <= 0) return OUT_OF_TIME;
     const { ticket = '' } = delivery;
-    return mailOutcome(
-      await callApi(api, { service: 'mail', method: 'Send', request, ticket }, deadlineMs, timeUp),
-    );
+    return mailOutcome(await callApi(api, { service: 'mail', method: 'Send', request, ticket }));
   }
 
-  return async (delivery, timeUp) => {
-    const { id, sender, recipients, bytes, substitute } = delivery;
-    const ends = performance.now() + backendTimeMs(bytes.length) - limits.appengineMarginMs;
+  return unlimited(async (delivery) => {
+    const { id, sender, recipients, substitute } = delivery;
     const all = (status: string, reason: string) =>
       recipients.map((recipient) => ({ recipient, status, reason }));
     const tooLong = AbortSignal.timeout(limits.mimeMs);
     let fields;
     try {
-      fields = await mailFields(delivery, AbortSignal.any([timeUp, tooLong]));
+      fields = await mailFields(delivery, tooLong);
     } catch (error) {
       if (error instanceof Unsendable) return all(error.status, error.message);
       const why = tooLong.aborted ? `not within ${limits.mimeMs / 1000} s` : String(error);
@@ -52,11 +40,11 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
     }
     const { message, dropped } = fields;
 
-    let outcome = await call(delivery, message, ends, timeUp);
+    let outcome = await call(delivery, message);
     if (outcome.kind === 'refused' && outcome.forItsSender && substitute !== undefined) {
       journal.senderFixed(id, sender, message.sender, substitute);
       const { replyTo = message.sender } = message;
-      outcome = await call(delivery, { ...message, sender: substitute, replyTo }, ends, timeUp);
+      outcome = await call(delivery, { ...message, sender: substitute, replyTo });
       if (outcome.kind === 'refused' && outcome.forItsSender) {
         const reason = `Unauthorized default message sender '${substitute}': ${outcome.reason}`;
         return all(outcome.status, reason);
@@ -67,7 +55,7 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
       return all(statuses.sent, 'taken by the Mail API');
     }
     if (outcome.kind === 'unavailable') {
-      throw new BackendUnavailable(outcome.reason, outcome.retryAfterMs);
+      throw new BackendUnavailableError(outcome.reason, outcome.retryAfterMs);
     }
     if (outcome.kind === 'unknown') throw new Error(outcome.reason);
     const { status, reason, forItsSender } = outcome;
@@ -75,14 +63,8 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
       status,
       forItsSender ? `Unauthorized message sender '${message.sender}': ${reason}` : reason,
     );
-  };
+  });
 }
-
-const OUT_OF_TIME: MailOutcome = {
-  kind: 'refused',
-  status: statuses.trouble,
-  reason: 'there was no time left for the Mail API',
-};
 
 /** Where App Engine says its APIs are. Throws Failure 78 when that is no port. */
 export function apiHost({ API_HOST, API_PORT }: NodeJS.ProcessEnv): ApiHost {

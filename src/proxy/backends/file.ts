@@ -3,7 +3,7 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
-import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
+import { BackendUnavailableError, unlimited, type Backend, type Delivery } from '../backend.ts';
 
 /**
  * Delivers into a folder: NAME.eml has the message's exact bytes, NAME.json its id and envelope. Each
@@ -17,7 +17,7 @@ export async function fileBackend(folder: string): Promise<Backend> {
     if (error.code !== 'EEXIST') throw error;
   });
   await removeLeftovers(folder);
-  return async (delivery) => {
+  return unlimited(async (delivery) => {
     const { id, sender, recipients, bytes } = delivery;
     const path = join(folder, fileName(delivery));
     try {
@@ -25,14 +25,16 @@ export async function fileBackend(folder: string): Promise<Backend> {
       await writeWhole(`${path}.eml`, bytes);
       await syncFolder(folder);
     } catch (error) {
-      throw new BackendUnavailable(`cannot deliver into ${folder}: ${(error as Error).message}`);
+      throw new BackendUnavailableError(
+        `cannot deliver into ${folder}: ${(error as Error).message}`,
+      );
     }
     return recipients.map((recipient) => ({
       recipient,
       status: statuses.sent,
       reason: `delivered as ${fileName(delivery)}.eml`,
     }));
-  };
+  });
 }
 
 function fileName({ id, recipients }: Delivery): string {
@@ -49,7 +51,8 @@ async function removeLeftovers(folder: string): Promise<void> {
     if (!LEFTOVER.test(name)) continue;
     const path = join(folder, name);
     const written = await stat(path).catch(() => undefined); // It may be finished by now.
-    if (written && Date.now() - written.mtimeMs > limits.backendMs) await rm(path, { force: true });
+    if (written && Date.now() - written.mtimeMs > limits.deliveryMs)
+      await rm(path, { force: true });
   }
 }
 

@@ -7,6 +7,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { parseBoolean } from '../../host/parse-boolean.ts';
 import { readCertificates } from '../../host/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../host/settings.ts';
+import { limits } from '../../mail/limits.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
 /** Options of the smtp backend. Without one, Google's own name for it counts (APPENGINE_SMTP_…). */
@@ -29,6 +30,11 @@ export const smtpOptions = {
   'smtp-user': {
     type: 'string',
     describe: 'Who we are there; the password is APPENGINE_SMTP_PASSWORD',
+    requiresArg: true,
+  },
+  'smtp-connections': {
+    type: 'number',
+    describe: `Connections to the relay at once (${limits.smtpConnections})`,
     requiresArg: true,
   },
   'smtp-ca-file': {
@@ -74,7 +80,11 @@ export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay
   const { smtpCaFile } = argv;
   const ca =
     smtpCaFile === undefined ? undefined : [...rootCertificates, readCertificates(smtpCaFile)];
-  return { host, port, security, ca, name: argv.smtpName, auth };
+  const { smtpConnections: connectionsMax = limits.smtpConnections } = argv;
+  if (!Number.isSafeInteger(connectionsMax) || connectionsMax < 1) {
+    throw misconfigured('--smtp-connections takes a whole number above 0');
+  }
+  return { host, port, security, ca, name: argv.smtpName, auth, connectionsMax };
 }
 
 /** No scheme, and no port. */

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import SMTPConnection, { type SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
-import { smtpStep } from '../../host/smtp-step.ts';
+import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import { SmtpClient } from '../../host/smtp-client.ts';
 import { limits } from '../../mail/limits.ts';
+import { BackendBusyError } from '../backend.ts';
 
 /** The relay, how to talk to it, and who we are there. */
 export interface SmtpRelay {
@@ -16,45 +17,74 @@ export interface SmtpRelay {
   name: string | undefined;
   /** How to log in. */
   auth: SMTPConnectionAuth | undefined;
+  /** Connections at once. */
+  connectionsMax: number;
 }
 
 /** A connection on which messages can be sent, one after the other. */
 export interface SmtpSession {
-  connection: SMTPConnection;
-  /** What the server offers, in capitals (RFC 5321 4.1.1.1). */
-  extensions: ReadonlySet<string>;
+  client: SmtpClient;
   /** Transactions it has had. */
   used: number;
   /** Closes it when it has been idle for long. */
   idle?: NodeJS.Timeout;
 }
 
+/** A delivery that waits for a session. */
+interface Waiting {
+  take(session: SmtpSession): void;
+  fail(error: Error): void;
+}
+
 /**
- * Keeps connections to the relay for the messages that follow. (nodemailer's own pool does not tell what
- * a connection's server offers before it sends, and waits a tenth of a second at every change.)
+ * Keeps connections to the relay for the messages that follow, and opens more while deliveries wait for one.
+ * A connection that is being opened belongs to whoever waits when it is ready: a slow greeting uses up
+ * nobody's time. (nodemailer's own pool does not tell what a connection's server offers before it sends, and
+ * waits a tenth of a second at every change.)
  */
 export class SmtpSessions {
   readonly #relay: SmtpRelay;
+  readonly #waiting: Waiting[] = [];
   #idle: SmtpSession[] = [];
-  #places: number = limits.smtpConnections;
-  readonly #waiting: (() => void)[] = [];
+  /** Connections that are in use, idle or being opened, and those of them that are being opened. */
+  #connections = 0;
+  #opening = 0;
+  /** When the relay is asked for one more, after it refused that: monotonic. */
+  #openAt = -Infinity;
 
   constructor(relay: SmtpRelay) {
     this.#relay = relay;
   }
 
-  /** A session for one transaction: one that was used before, or a new one. Rejects when there is none. */
+  /**
+   * A session for one transaction: one that was used before, or a new one. Rejects with BackendBusyError when
+   * none was free before `giveUp`, and with the reason when none can be opened.
+   */
   async take(giveUp: AbortSignal): Promise<SmtpSession> {
-    giveUp.throwIfAborted(); // It would wait for a signal that has passed.
-    await this.#place(giveUp);
-    for (;;) {
-      const session = this.#idle.pop();
-      if (!session) break;
+    for (let session = this.#idle.pop(); session; session = this.#idle.pop()) {
       clearTimeout(session.idle);
-      if (!session.connection.destroyed) return session;
+      if (!session.client.destroyed) return session;
+      this.#connections -= 1;
     }
+    return new Promise((resolve, reject) => {
+      const waiting = { take: resolve, fail: reject };
+      const abort = () => {
+        const place = this.#waiting.indexOf(waiting);
+        if (place >= 0) this.#waiting.splice(place, 1);
+        reject(new BackendBusyError('no connection to the relay was free in time'));
+      };
+      if (giveUp.aborted) return abort(); // It would wait for a signal that has passed.
+      giveUp.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(waiting);
+      this.#openMore();
+    });
+  }
+
+  /** A new connection in the place of one that had died. Rejects when there is none, and frees the place. */
+  async renew({ client }: SmtpSession): Promise<SmtpSession> {
+    client.close();
     try {
-      return await openSession(this.#relay, giveUp);
+      return await openSession(this.#relay);
     } catch (error) {
       this.#leave();
       throw error;
@@ -62,102 +92,86 @@ export class SmtpSessions {
   }
 
   /** Takes a session back after a transaction; `reset` when the server may still have its envelope. */
-  async giveBack(session: SmtpSession, { reset }: { reset: boolean }): Promise<void> {
-    const { connection } = session;
+  async giveBack(session: SmtpSession, { reset = false } = {}): Promise<void> {
+    const { client } = session;
     session.used += 1;
-    try {
-      if (connection.destroyed) return;
-      if (reset) await smtpStep<boolean>(connection, (done) => connection.reset(done));
-      if (session.used < limits.smtpMessages) this.#keep(session);
-      else connection.quit();
-    } catch {
-      connection.close();
-    } finally {
-      this.#leave();
+    if (reset && !client.destroyed) await client.reset().catch(() => client.close());
+    if (!client.destroyed && session.used < limits.smtpMessages) {
+      this.#offer(session);
+      return;
     }
+    if (!client.destroyed) client.quit();
+    this.#leave();
   }
 
-  #keep(session: SmtpSession): void {
+  #offer(session: SmtpSession): void {
+    const waiting = this.#waiting.shift();
+    if (waiting) {
+      waiting.take(session);
+      return;
+    }
     session.idle = setTimeout(() => {
       this.#idle = this.#idle.filter((each) => each !== session);
-      if (!session.connection.destroyed) session.connection.quit();
+      if (!session.client.destroyed) session.client.quit();
+      this.#leave();
     }, limits.smtpIdleMs).unref();
     this.#idle.push(session);
   }
 
-  async #place(giveUp: AbortSignal): Promise<void> {
-    if (this.#places > 0) {
-      this.#places -= 1;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
-      const abort = () => {
-        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
-        reject(new Error(`all ${limits.smtpConnections} connections are busy`));
-      };
-      const enter = () => {
-        giveUp.removeEventListener('abort', abort);
-        resolve();
-      };
-      this.#waiting.push(enter);
-      giveUp.addEventListener('abort', abort, { once: true });
-    });
+  #leave(): void {
+    this.#connections -= 1;
+    this.#openMore();
   }
 
-  #leave(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#places += 1;
+  #openMore(): void {
+    if (this.#connections > 0 && performance.now() < this.#openAt) return;
+    while (this.#opening < this.#waiting.length && this.#connections < this.#relay.connectionsMax) {
+      this.#connections += 1;
+      this.#opening += 1;
+      void this.#open();
+    }
+  }
+
+  async #open(): Promise<void> {
+    try {
+      const session = await openSession(this.#relay);
+      this.#opening -= 1;
+      this.#offer(session);
+    } catch (error) {
+      this.#opening -= 1;
+      this.#connections -= 1;
+      // A relay that has connections of ours and takes no more is at its limit: they are waited for.
+      if (this.#connections > 0) this.#openAt = performance.now() + limits.smtpReopenMs;
+      else for (const waiting of this.#waiting.splice(0)) waiting.fail(error as Error);
+    }
   }
 }
 
-async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpSession> {
-  const { host, port, security, ca, name, auth } = relay;
-  const connection = new SMTPConnection({
-    connection: await openSocket(host, port, giveUp),
-    host,
-    secure: security === 'tls',
-    requireTLS: security === 'starttls',
-    ignoreTLS: security === 'none',
-    greetingTimeout: limits.smtpGreetingMs,
-    connectionTimeout: limits.smtpMs,
-    socketTimeout: limits.smtpMs,
-    socketCloseTimeout: 0,
-    maxResponseSize: limits.smtpReplyBytes,
-    ...(ca && { tls: { ca } }),
-    ...(name && { name }),
-  });
-  connection.on('error', () => {}); // Whom it concerns listens too; an idle one's loss is no trouble.
+async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
+  const { auth, ...server } = relay;
+  const socket = await openSocket(relay.host, relay.port);
+  const client = new SmtpClient({ ...server, socket });
   try {
-    await smtpStep<void>(connection, (done) => connection.connect(done), giveUp);
-    const extensions = extensionsOf(connection.lastServerResponse || '');
-    if (auth) {
-      // A copy: nodemailer writes into it.
-      await smtpStep<boolean>(connection, (done) => connection.login({ ...auth }, done), giveUp);
-    }
-    return { connection, extensions, used: 0 };
+    await client.connect();
+    if (auth) await client.login(auth);
+    return { client, used: 0 };
   } catch (error) {
-    connection.close();
+    client.close();
     throw error;
   }
 }
 
 /** Ours, and not nodemailer's, because it would ask DNS and pass over /etc/hosts. */
-async function openSocket(host: string, port: number, giveUp: AbortSignal): Promise<Socket> {
+async function openSocket(host: string, port: number): Promise<Socket> {
   const socket = connect({ host, port });
   socket.setTimeout(limits.connectMs, () =>
     socket.destroy(new Error(`no connection within ${limits.connectMs / 1000} s`)),
   );
   try {
-    await once(socket, 'connect', { signal: giveUp });
+    await once(socket, 'connect');
     return socket.setTimeout(0);
   } catch (error) {
     socket.destroy();
-    throw giveUp.aborted ? giveUp.reason : error;
+    throw error;
   }
-}
-
-function extensionsOf(ehlo: string): Set<string> {
-  const lines = ehlo.split('\n').slice(1);
-  return new Set(lines.map((line) => line.slice(4).split(' ')[0]?.toUpperCase() ?? ''));
 }

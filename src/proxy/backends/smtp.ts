@@ -1,11 +1,14 @@
 import { isAscii } from 'node:buffer';
-import { Readable } from 'node:stream';
-import type { SMTPConnectionSendInfo, SMTPError } from 'nodemailer/lib/smtp-connection';
-import { smtpStep } from '../../host/smtp-step.ts';
+import type { SMTPError } from 'nodemailer/lib/smtp-connection';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
-import { backendTimeMs } from '../backend-time.ts';
-import { BackendUnavailable, type Backend, type Delivery, type Result } from '../backend.ts';
+import {
+  BackendBusyError,
+  BackendUnavailableError,
+  type Backend,
+  type Delivery,
+  type Result,
+} from '../backend.ts';
 import { pieces } from './pieces.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
@@ -19,28 +22,32 @@ import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.
 export function smtpBackend(relay: SmtpRelay): Backend {
   const sessions = new SmtpSessions(relay);
   const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
+  const unavailable = (error: unknown) => {
+    if (error instanceof BackendBusyError) throw error;
+    throw new BackendUnavailableError(told(textOf(error)));
+  };
 
-  return async (delivery, timeUp) => {
-    // Before the time is up, so that there is somebody to hear that nothing was sent.
-    const ownTime = new AbortController();
-    const ms = backendTimeMs(delivery.bytes.length) - limits.smtpMarginMs;
-    const late = new Error(`no answer within ${Math.round(ms / 1000)} s`);
-    const timer = setTimeout(() => ownTime.abort(late), ms);
-    const giveUp = AbortSignal.any([timeUp, ownTime.signal]);
-    try {
-      for (;;) {
-        const session = await sessions.take(giveUp).catch((error: unknown) => {
-          throw new BackendUnavailable(told(textOf(error)));
-        });
-        const outcome = await transact(session, delivery, giveUp);
-        void sessions.giveBack(session, { reset: outcome.reset });
-        if ('results' in outcome) return outcome.results;
-        if (outcome.trouble === 'unknown') throw new Error(told(outcome.text));
-        if (outcome.trouble === 'unavailable') throw new BackendUnavailable(told(outcome.text));
-      }
-    } finally {
-      clearTimeout(timer);
+  async function deliver(first: SmtpSession, delivery: Delivery): Promise<Result[]> {
+    let session = first;
+    let outcome = await transact(session, delivery);
+    if ('trouble' in outcome && outcome.trouble === 'stale') {
+      session = await sessions.renew(session).catch(unavailable);
+      outcome = await transact(session, delivery);
     }
+    void sessions.giveBack(session, { reset: outcome.reset });
+    if ('results' in outcome) return outcome.results;
+    if (outcome.trouble === 'unknown') throw new Error(told(outcome.text));
+    throw new BackendUnavailableError(told(outcome.text));
+  }
+
+  return {
+    async reserve(giveUp) {
+      const session = await sessions.take(giveUp).catch(unavailable);
+      return {
+        deliver: async (delivery) => deliver(session, delivery),
+        release: () => void sessions.giveBack(session),
+      };
+    },
   };
 }
 
@@ -55,49 +62,29 @@ type Outcome = { reset: boolean } & (
 );
 
 async function transact(
-  { connection, extensions, used }: SmtpSession,
+  { client, used }: SmtpSession,
   { sender, recipients, bytes }: Delivery,
-  giveUp: AbortSignal,
 ): Promise<Outcome> {
-  const unfit = unfitAddresses(sender, recipients, extensions);
+  const unfit = unfitAddresses(sender, recipients, client.extensions);
   const to = recipients.filter((recipient) => !unfit.has(recipient));
   if (to.length === 0) return { reset: false, results: [...unfit.values()] };
 
-  // nodemailer writes into the envelope which recipients were refused, also when it fails in the end.
-  const envelope = {
-    from: sender,
-    to,
-    size: sizeInCrlf(bytes),
-    use8BitMime: !isAscii(bytes),
-    rejectedErrors: [] as SMTPError[],
-  };
-  const source = Readable.from(afterData(bytes, connection), { objectMode: false });
-  const sending = smtpStep<SMTPConnectionSendInfo>(
-    connection,
-    (done) => connection.send(envelope, source, done),
-    giveUp,
-  );
-  const { final, text } = await sending.then(
-    ({ response }) => ({ final: readReply(response, 'message'), text: response }),
-    (error: SMTPError) => ({ final: finalReply(error), text: textOf(error) }),
-  );
-  const begun = source.readableDidRead || source.errored !== null;
-  // The closing dot follows the end of the source: once that was read, it may be on its way.
-  const whole = source.readableEnded;
-  if (begun && !whole) connection.close(); // The rest must not be taken for commands.
+  const envelope = { from: sender, to, size: sizeInCrlf(bytes), use8BitMime: !isAscii(bytes) };
+  const { ended, rejected, stage } = await client.send(envelope, pieces(bytes));
+  const isReply = !(ended instanceof Error);
+  const final = isReply ? readReply(ended.response, 'message') : finalReply(ended);
+  const text = isReply ? ended.response : textOf(ended);
 
-  const reset = final !== undefined && !whole;
+  const reset = final !== undefined && stage !== 'whole';
   const sent = final?.status.startsWith('2') === true;
-  if (whole ? !final : sent) return { reset, trouble: 'unknown', text };
+  if (stage === 'whole' ? !final : sent) return { reset, trouble: 'unknown', text };
   const refused = new Map(
-    envelope.rejectedErrors.map(({ recipient = '', response = '' }) => [
-      recipient,
-      readReply(response, 'RCPT'),
-    ]),
+    rejected.map(({ recipient = '', response = '' }) => [recipient, readReply(response, 'RCPT')]),
   );
   const ofRelay = [final, ...refused.values()].find((reply) => reply?.ofRelay);
   if (!final || (ofRelay && !sent)) {
-    const stale = used > 0 && !begun && (!final || final.reason.startsWith('421 '));
+    const isClosed = !final || final.reason.startsWith('421 ');
+    const stale = used > 0 && stage === 'envelope' && isClosed;
     const reason = ofRelay?.reason ?? text;
     return { reset, trouble: stale ? 'stale' : 'unavailable', text: reason };
   }
@@ -164,13 +151,6 @@ function sizeInCrlf(bytes: Buffer): number {
 }
 
 const [CR, LF] = [0x0d, 0x0a];
-
-function* afterData(bytes: Buffer, connection: SmtpSession['connection']): Generator<Buffer> {
-  // To nodemailer any 2xx is a 354: what refuses the lines of the message as commands would fail it.
-  const reply = String(connection.lastServerResponse);
-  if (!reply.startsWith('354')) throw new Error(`it answered "${reply}" to DATA`);
-  yield* pieces(bytes);
-}
 
 /** On one line. The error of a host with several addresses has only a code. */
 function textOf(error: unknown): string {

@@ -4,6 +4,7 @@ import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
 import { mailFields } from '../../../src/proxy/backends/appengine-fields.ts';
 import { appengineBackend } from '../../../src/proxy/backends/appengine.ts';
 import { ScriptedApiHost } from '../../support/scripted-api-host.ts';
+import { deliverWith } from '../../support/send-with.ts';
 import { assertFields, attached, fieldsOf, multipart, octets } from '../../support/mail-fields.ts';
 
 /** A message of so many multiparts, each in the one before, around a text. */
@@ -64,7 +65,7 @@ test('a message that takes too long is given up, and waits alone (law 5)', async
   t.mock.method(AbortSignal, 'timeout', () => late);
   const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const bytes = nested(900, '--b\n'.repeat(1_000_000));
-  const results = await backend({ ...post, bytes }, new AbortController().signal);
+  const results = await deliverWith(backend, { ...post, bytes });
   assert.deepEqual(results, [
     {
       recipient: 'r@example.org',
@@ -84,10 +85,7 @@ test('a message that meets a defect of ours waits, and the journal says so (law 
   const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   t.mock.method(TextDecoder.prototype, 'decode', () => assert.fail('oops'));
   const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
-  const results = await backend(
-    { ...post, bytes: octets('', 'Hello') },
-    new AbortController().signal,
-  );
+  const results = await deliverWith(backend, { ...post, bytes: octets('', 'Hello') });
   const why = 'the message cannot be taken apart: AssertionError [ERR_ASSERTION]: oops';
   assert.deepEqual(results, [{ recipient: 'r@example.org', status: '4.3.0', reason: why }]);
   assert.deepEqual(journal, [`x: it waits, since ${why}`]);

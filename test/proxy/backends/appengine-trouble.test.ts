@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
-import { BackendUnavailable, type Delivery } from '../../../src/proxy/backend.ts';
+import { BackendUnavailableError, type Delivery } from '../../../src/proxy/backend.ts';
 import { callApi } from '../../../src/proxy/backends/appengine-call.ts';
 import { apiHost, appengineBackend } from '../../../src/proxy/backends/appengine.ts';
 import { encodeField } from '../../../src/proxy/backends/appengine-protobuf.ts';
@@ -14,8 +14,8 @@ import {
   SENT,
   type ApiReply,
 } from '../../support/scripted-api-host.ts';
+import { deliverWith } from '../../support/send-with.ts';
 
-const never = new AbortController().signal;
 const message = 'From: Me <me@example.com>\nTo: r@example.org\nSubject: x\n\nHello\n';
 
 async function start(t: TestContext, script?: ScriptedApiHost['script']) {
@@ -25,7 +25,7 @@ async function start(t: TestContext, script?: ScriptedApiHost['script']) {
   const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   const send = async (but: Partial<Delivery> = {}) => {
     const post = { id: 'an-id', sender: 'bounces@example.com', recipients: ['r@example.org'] };
-    const [result] = await backend({ ...post, bytes: Buffer.from(message), ...but }, never);
+    const [result] = await deliverWith(backend, { ...post, bytes: Buffer.from(message), ...but });
     assert.ok(result && 'status' in result);
     return `${result.status} ${result.reason}`;
   };
@@ -89,7 +89,7 @@ for (const [title, reply, retryAfterMs] of unavailable) {
   test(`appengine: ${title} means that no mail can be sent, and charges none (law 5)`, async (t) => {
     const { send } = await start(t, () => reply);
     await assert.rejects(send(), (error) => {
-      assert.ok(error instanceof BackendUnavailable);
+      assert.ok(error instanceof BackendUnavailableError);
       assert.match(error.message, new RegExp(title));
       assert.equal(error.retryAfterMs, retryAfterMs);
       return true;
@@ -114,7 +114,7 @@ const unknown: [title: string, reply: ApiReply][] = [
 for (const [title, reply] of unknown) {
   test(`appengine: after ${title} nobody knows whether it was sent (law 6)`, async (t) => {
     const { send } = await start(t, () => reply);
-    await assert.rejects(send(), (error) => !(error instanceof BackendUnavailable));
+    await assert.rejects(send(), (error) => !(error instanceof BackendUnavailableError));
   });
 }
 
@@ -122,9 +122,9 @@ test('appengine: a call that outlives its deadline is given up, and unknown (law
   const api = await ScriptedApiHost.start(t);
   api.script = () => 'hang';
   const call = { service: 'mail', method: 'Send', request: Buffer.alloc(0), ticket: '' };
-  await assert.rejects(callApi(api.host, call, 0, never), (error: Error) => {
+  await assert.rejects(callApi(api.host, call, 0), (error: Error) => {
     assert.match(error.message, /^App Engine's API host 127\.0\.0\.1:\d+: no answer within 2 s$/);
-    return !(error instanceof BackendUnavailable);
+    return !(error instanceof BackendUnavailableError);
   });
 });
 
@@ -135,8 +135,8 @@ test('appengine: an answer that comes before the call was read is none, and char
   });
   const request = Buffer.alloc(20_000_000);
   const host = { host: url.hostname, port: Number(url.port) };
-  const call = callApi(host, { service: 'mail', method: 'Send', request, ticket: '' }, 0, never);
-  await assert.rejects(call, BackendUnavailable);
+  const call = callApi(host, { service: 'mail', method: 'Send', request, ticket: '' }, 0);
+  await assert.rejects(call, BackendUnavailableError);
 });
 
 test('appengine: of an answer with as many fields as the limit allows the first counts', async (t) => {
@@ -150,9 +150,10 @@ test('appengine: away from App Engine the error says so, and charges no mail (la
     new ProxyJournal(() => {}),
   );
   const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
-  await assert.rejects(backend({ ...post, bytes: Buffer.from(message) }, never), (error: Error) => {
+  const sending = deliverWith(backend, { ...post, bytes: Buffer.from(message) });
+  await assert.rejects(sending, (error: Error) => {
     assert.match(error.message, /the appengine backend works on App Engine only/);
-    return error instanceof BackendUnavailable;
+    return error instanceof BackendUnavailableError;
   });
 });
 

@@ -60,50 +60,51 @@ test('many messages at once have at most 20 connections, in their order', async 
   );
 });
 
-test('a message that waits for a connection in vain was not sent; its place is free again (law 5)', async (t) => {
+test('a message that waits for a connection in vain was not begun; the connection is free again (law 13)', async (t) => {
   const smtp = await ScriptedSmtp.start(t, { MAIL: 'hang' });
-  const backend = smtpBackend(smtp.relay());
-  const up = new AbortController();
-  const full = Array.from({ length: limits.smtpConnections }, async () =>
-    sendWith(backend, { timeUp: up.signal }),
-  );
+  const backend = smtpBackend(smtp.relay({ connectionsMax: 3 }));
+  const full = Array.from({ length: 3 }, async () => sendWith(backend));
   const waiting = new AbortController();
-  const late = full.map(async () => sendWith(backend, { timeUp: waiting.signal }));
-  setImmediate(() => waiting.abort());
+  const late = full.map(async () => sendWith(backend, { giveUp: waiting.signal }));
+  while (smtp.said('MAIL').length < 3) await new Promise((resolve) => setImmediate(resolve));
+  waiting.abort();
   for (const told of (await Promise.all(late)).flat()) {
-    assert.match(told, /^unavailable: the relay .*: all 20 connections are busy$/);
+    assert.equal(told, 'busy: no connection to the relay was free in time');
   }
-  up.abort();
+  assert.deepEqual([smtp.said('MAIL').length, smtp.sockets.length], [3, 3]);
+  for (const socket of smtp.sockets) socket.destroy();
   assert.ok((await Promise.all(full)).flat().every((line) => line.startsWith('unavailable: ')));
   delete smtp.script['MAIL'];
-  const timeUp = AbortSignal.timeout(10_000);
-  const again = Array.from({ length: 40 }, async () => sendWith(backend, { timeUp }));
-  assert.deepEqual((await Promise.all(again)).flat(), Array(40).fill(SENT[0]));
+  const again = Array.from({ length: 10 }, async () => sendWith(backend));
+  assert.deepEqual((await Promise.all(again)).flat(), Array(10).fill(SENT[0]));
+  assert.equal(smtp.sockets.length, 6);
 });
 
-test(
-  'who gives up on a used connection does not wait for another one (law 5)',
-  { timeout: 20_000 },
-  async (t) => {
-    const smtp = await ScriptedSmtp.start(t);
-    const backend = smtpBackend(smtp.relay());
-    const all = async (timeUp?: AbortSignal) =>
-      Promise.all(
-        Array.from({ length: limits.smtpConnections }, async () =>
-          sendWith(backend, timeUp && { timeUp }),
-        ),
-      );
-    await all();
-    smtp.script['MAIL'] = 'hang';
-    const [first, second] = [new AbortController(), new AbortController()];
-    const used = all(first.signal);
-    const waiting = all(second.signal);
-    setImmediate(() => first.abort());
-    for (const told of (await used).flat()) assert.match(told, /^unavailable: /);
-    second.abort();
-    await waiting;
-  },
-);
+test('who gives up before a connection was opened leaves it to the next (law 13)', async (t) => {
+  const smtp = await ScriptedSmtp.start(t, { greeting: 'hang' });
+  const backend = smtpBackend(smtp.relay());
+  const giveUp = new AbortController();
+  const first = sendWith(backend, { giveUp: giveUp.signal });
+  while (smtp.sockets.length < 1) await new Promise((resolve) => setImmediate(resolve));
+  giveUp.abort();
+  assert.match((await first).join(), /^busy: /);
+  assert.match((await sendWith(backend, { giveUp: AbortSignal.abort() })).join(), /^busy: /);
+  smtp.sockets[0]?.write('220 at last\r\n');
+  while (smtp.said('EHLO').length < 1) await new Promise((resolve) => setImmediate(resolve));
+  delete smtp.script['greeting'];
+  assert.deepEqual(await sendWith(backend), SENT);
+  assert.equal(smtp.sockets.length, 1);
+});
+
+test('a relay that takes no further connection is used over those it took, and is not down (law 5, law 13)', async (t) => {
+  const smtp = await ScriptedSmtp.start(t);
+  smtp.script['greeting'] = () =>
+    smtp.sockets.length > 2 ? '421 4.7.0 too many connections' : '220 relay.example';
+  const backend = smtpBackend(smtp.relay());
+  assert.deepEqual(await sendWith(backend), SENT);
+  const many = Array.from({ length: 30 }, async () => sendWith(backend));
+  assert.deepEqual((await Promise.all(many)).flat(), Array(30).fill(SENT[0]));
+});
 
 test('connections that cannot be made take no place for good', async (t) => {
   const smtp = await ScriptedSmtp.start(t, { greeting: '554 no' });

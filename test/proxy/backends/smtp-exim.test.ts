@@ -22,6 +22,7 @@ test(
       ca: undefined,
       name: undefined,
       auth: undefined,
+      connectionsMax: 20,
     });
     const recipients = ['a@example.org', '"b c"@example.org', 'd@example.net'];
     const told = await sendWith(backend, { recipients, bytes: octets });

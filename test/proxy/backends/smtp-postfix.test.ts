@@ -18,6 +18,7 @@ test(
       ca: postfix.ca,
       name: undefined,
       auth: undefined,
+      connectionsMax: 20,
     });
     const recipients = [
       'a@example.org',

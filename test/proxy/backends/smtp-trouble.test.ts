@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import test from 'node:test';
 import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
 import { ScriptedSmtp, type SmtpScript } from '../../support/scripted-smtp.ts';
+import { SlowRelay } from '../../support/slow-relay.ts';
 import { sendWith } from '../../support/send-with.ts';
 
 const recipients = ['a@example.org', 'b@example.org'];
@@ -151,26 +152,60 @@ test('an answer in the midst of the message is the answer, and the connection is
   assert.equal(smtp.sockets.length, 3);
 });
 
-test('when the time is up the connection is cut, wherever it is (law 6)', async (t) => {
-  for (const [at, kind] of [
-    ['greeting', 'unavailable'],
-    ['EHLO', 'unavailable'],
-    ['MAIL', 'unavailable'],
-    ['RCPT', 'unavailable'],
-    ['DATA', 'unavailable'],
-    ['message', 'unknown'],
-  ] as const) {
-    const timeUp = new AbortController();
-    const smtp = await ScriptedSmtp.start(t);
-    const closed = new Promise((resolve) => {
+for (const [at, seconds, kind, security] of [
+  ['greeting', 300, 'unavailable', 'none'],
+  ['greeting', 300, 'unavailable', 'tls'],
+  ['EHLO', 300, 'unavailable', 'none'],
+  ['MAIL', 300, 'unavailable', 'none'],
+  ['RCPT', 300, 'unavailable', 'none'],
+  ['DATA', 120, 'unavailable', 'none'],
+  ['message', 600, 'unknown', 'none'],
+] as const) {
+  test(`${at} (${security}) has ${seconds} s from its own beginning, and then the connection is cut (law 6, law 13)`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const smtp = await ScriptedSmtp.start(t, { EHLO: '250 relay.example' });
+    const asked = new Promise<Socket | undefined>((resolve) => {
       smtp.script[at] = () => {
-        smtp.sockets[0]?.once('close', resolve);
-        setImmediate(() => timeUp.abort());
+        resolve(smtp.sockets[0]);
         return 'hang';
       };
     });
-    const told = await sendWith(smtpBackend(smtp.relay()), { timeUp: timeUp.signal });
-    assert.match(told.join(), new RegExp(`^${kind}: `), at);
+    const sending = sendWith(smtpBackend(smtp.relay({ security })));
+    const socket = await asked;
+    assert.ok(socket);
+    await rounds(); // Its answers to what came before are read.
+    t.mock.timers.tick(seconds * 1000 - 1);
+    await rounds();
+    assert.equal(socket.closed, false);
+    const closed = once(socket.resume(), 'close');
+    t.mock.timers.tick(1);
+    const [told = ''] = await sending;
+    assert.match(told, new RegExp(`^${kind}: the relay .*: no answer within ${seconds} s$`));
     await closed;
-  }
+  });
+}
+
+test('a relay that uses up each time limit of RFC 5321 gets the message once (law 13)', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const [minutes, almost] = [60_000, -1];
+  const relay = await SlowRelay.start(t, {
+    greeting: 5 * minutes + almost,
+    mail: 5 * minutes + almost,
+    rcpt: 5 * minutes + almost,
+    data: 2 * minutes + almost,
+    dot: 10 * minutes + almost,
+  });
+  relay.pipelining = false;
+  relay.waits = (ms) => t.mock.timers.tick(ms);
+  const recipients = ['a@example.org', 'b@example.org', 'c@example.org'];
+  const server = { host: '127.0.0.1', port: relay.port, security: 'none' as const };
+  const others = { ca: undefined, name: undefined, auth: undefined, connectionsMax: 1 };
+  const backend = smtpBackend({ ...server, ...others });
+  const sending = sendWith(backend, { recipients, bytes: 'Subject: slow\n\nx\n' });
+  for (const line of await sending) assert.match(line, / 2\.0\.0 /);
+  assert.deepEqual([...relay.copies], [['slow', 1]]);
 });
+
+async function rounds() {
+  for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -2,29 +2,36 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
-import type { Backend, Delivery, Result } from '../../src/proxy/backend.ts';
+import {
+  unlimited,
+  type Backend,
+  type Deliver,
+  type Delivery,
+  type Result,
+} from '../../src/proxy/backend.ts';
+import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { Ledger } from '../../src/proxy/ledger.ts';
-import { Relay } from '../../src/proxy/relay.ts';
+import type { Verdict } from '../../src/wire/verdicts.ts';
 import { scratch } from './scratch.ts';
 
-/** A relay with a real ledger, and a backend that answers as the test wants and counts its calls. */
-export class ControlledRelay {
+/** A deliverer with a real ledger, and a backend that answers as the test wants and counts its calls. */
+export class ControlledDeliverer {
   readonly calls: Delivery[] = [];
   readonly journal: string[] = [];
   readonly file: string;
-  relay: Relay;
-  answer: Backend = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
-  #ledger: Ledger;
-  readonly #backend: Backend = async (delivery, timeUp) => {
+  deliverer: Deliverer;
+  answer: Deliver = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
+  backend: Backend = unlimited(async (delivery) => {
     this.calls.push(delivery);
-    return this.answer(delivery, timeUp);
-  };
+    return this.answer(delivery);
+  });
+  #ledger: Ledger;
   readonly #journal = new ProxyJournal(({ text }) => this.journal.push(text));
 
   constructor(t: TestContext) {
     this.file = join(scratch(t), 'ledger.db');
     this.#ledger = new Ledger(this.file, Date.now());
-    this.relay = new Relay(this.#ledger, this.#backend, this.#journal, 100);
+    this.deliverer = this.#start();
     t.after(() => this.#ledger.close());
   }
 
@@ -36,19 +43,38 @@ export class ControlledRelay {
   restart(now = Date.now()): void {
     this.#ledger.close();
     this.#ledger = new Ledger(this.file, now);
-    this.relay = new Relay(this.#ledger, this.#backend, this.#journal, 100);
+    this.deliverer = this.#start();
   }
 
   /** Posts as a client does. */
   async post(id: string, recipients: string[], bytes = 'x\n'): Promise<string[]> {
-    const verdicts = await this.relay.send(id, { sender: '', recipients }, Buffer.from(bytes));
-    return verdicts.map(({ status, reason }) => `${status} ${reason}`);
+    const envelope = { sender: '', recipients };
+    return told(await this.deliverer.send(id, envelope, Buffer.from(bytes)));
+  }
+
+  /** Asks what became of a post. */
+  async ask(id: string, recipients: string[]): Promise<string[]> {
+    return told(await this.deliverer.ask(id, recipients));
+  }
+
+  #start(): Deliverer {
+    return new Deliverer({
+      ledger: this.#ledger,
+      backend: { reserve: async (giveUp) => this.backend.reserve(giveUp) },
+      policy: (delivery) => delivery,
+      journal: this.#journal,
+      recipientsMax: 100,
+    });
   }
 
   /** Rows of a table of the ledger, as any other reader of the file sees them. */
   rows(table: 'message' | 'recipient' | 'unknown'): Record<string, unknown>[] {
     return rowsOf(this.file, table);
   }
+}
+
+function told(verdicts: readonly Verdict[]): string[] {
+  return verdicts.map(({ status, reason }) => `${status} ${reason}`);
 }
 
 /** One result for each recipient. */

@@ -1,0 +1,25 @@
+import { limits } from '../mail/limits.ts';
+
+/**
+ * Calls back after `ms` milliseconds in which this program was awake, when it has read what arrived by then.
+ * After a suspension (a paused virtual machine, SIGSTOP) timers run before the answers that wait in the
+ * sockets are read, and others may still be on their way: then all of the time is given once more. Returns
+ * what stops it.
+ */
+export function awakeTimer(ms: number, callback: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  let stopped = false;
+  const start = () => {
+    const dueAt = performance.now() + ms;
+    timer = setTimeout(() => {
+      if (performance.now() - dueAt > limits.asleepMs) start();
+      // The sockets are read between timers and immediates.
+      else setImmediate(() => setImmediate(() => stopped || callback()));
+    }, ms);
+  };
+  start();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
