@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { awakeTimer } from '../host/awake-timer.ts';
 import { limits } from '../mail/limits.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 
@@ -59,11 +60,8 @@ export class RequestBodies {
  */
 export function limitTime(request: IncomingMessage): void {
   const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);
-  const timer = setTimeout(
-    () => request.destroy(new BodyRefused(408, 'the body took too long')),
-    postTimeMs(size),
-  );
-  request.once('close', () => clearTimeout(timer));
+  const late = () => request.destroy(new BodyRefused(408, 'the body took too long'));
+  request.once('close', awakeTimer(postTimeMs(size), late));
 }
 
 const BODY_BYTES = limits.envelopeBytes + limits.messageBytes;

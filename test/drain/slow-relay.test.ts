@@ -115,6 +115,7 @@ async function backlog(t: TestContext, { dot, hosts, messages, connections }: Ro
   const unknown = rowsOf(join(road.folder, 'ledger.db'), 'unknown').length;
   figures(t, name, { 'copies beyond one': relay.doubled, unknown });
   assert.deepEqual([relay.copies.size, relay.doubled], [perHost * hosts, 0], name);
+  if (!LONG) assert.match(drains.map(({ stderr }) => stderr).join(), /asks for fewer posts/);
   assertAllSent(road, spools, drains);
 }
 
@@ -171,6 +172,53 @@ test(
     await drain.stop();
     assert.equal(relay.doubled, 0);
     assertAllSent(road, [road.spool], [drain]);
+  },
+);
+
+test(
+  'drain and proxy may be stopped while a message is in progress: it is sent once (law 7, law 13)',
+  { ...needs('faketime'), timeout: timeLimit(120_000) },
+  async (t) => {
+    const { road, relay } = await start(t, { dot: 300 });
+    handIn(road.spool, [{}]);
+    const first = road.drain([], env);
+    await first.says(/is still being sent|is still sending it/);
+    assert.equal((await first.stop()).code, 0);
+    const [left] = lookInto(road.spool).messages;
+    assert.deepEqual(
+      [left?.state, left?.attempts],
+      ['queued', 0],
+      'it asks no longer, and charges nothing',
+    );
+    const second = road.drain([], env);
+    await second.says(/> sent \(2\.0\.0/);
+    await second.stop();
+    assert.equal(relay.doubled, 0);
+    assertAllSent(road, [road.spool], [first, second]);
+  },
+);
+
+test(
+  'a proxy that was suspended reads the answers that came meanwhile: nothing is doubled or unknown (law 13)',
+  { ...needs('faketime'), timeout: timeLimit(120_000) },
+  async (t) => {
+    const { road, relay, proxy } = await start(t, { dot: 2 });
+    const messages = 200;
+    handIn(
+      road.spool,
+      Array.from({ length: messages }, (_, number) => ({ bytes: `Subject: ${number}\n\nx\n` })),
+    );
+    const drain = road.drain([], env);
+    for (const arrived of [20, 60]) {
+      await relay.arrived(arrived);
+      proxy.child.kill('SIGSTOP');
+      await new Promise((resolve) => setTimeout(resolve, 75_000 / SPEED));
+      proxy.child.kill('SIGCONT');
+    }
+    await drain.says(/> sent \(2\.0\.0/, messages);
+    await drain.stop();
+    assert.deepEqual([relay.copies.size, relay.doubled], [messages, 0]);
+    assert.deepEqual(rowsOf(join(road.folder, 'ledger.db'), 'unknown'), []);
   },
 );
 

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
 import { BackendUnavailableError } from '../../src/proxy/backend.ts';
 import { signV1 } from '../../src/wire/sign-v1.ts';
+import { everyone } from '../support/controlled-deliverer.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
@@ -225,6 +228,34 @@ test('who is too many for the relay (4.5.3) is sent again at once, and nobody tw
   };
   const rest = 'it went away (<e@f>, <g@h>, <i@j>); sent to the other recipients';
   assert.deepEqual(await post(), [500, rest]);
+});
+
+test('a post waits for a slow backend for 570 s; then it is 500, and may still be sent (law 13)', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const local = await LocalProxy.start(t);
+  const backend = new EventEmitter();
+  const asked = once(backend, 'asked');
+  local.controlled.answer = async (delivery) => {
+    backend.emit('asked');
+    await once(backend, 'answer');
+    return everyone(delivery, '2.0.0');
+  };
+  let isAnswered = false;
+  const posted = formPost(local.address, { key: local.key }).finally(() => (isAnswered = true));
+  await asked;
+  t.mock.timers.tick(limits.answerV1Ms - 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(isAnswered, false);
+  t.mock.timers.tick(1);
+  const { status, body } = await posted;
+  assert.equal(status, 500);
+  assert.match(body.toString(), /^still being sent, and posting it again would send it twice \(</);
+  backend.emit('answer');
+  await local.controlled.deliverer.settled();
+  assert.deepEqual(
+    local.controlled.rows('recipient').map(({ state }) => state),
+    ['sent'],
+  );
 });
 
 test('every post of HTTP v1 is a message of its own', async (t) => {

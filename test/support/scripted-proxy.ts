@@ -13,6 +13,7 @@ export interface Received {
   sender: string;
   recipients: string[];
   fixSender: boolean;
+  ask: boolean;
   bytes: Buffer;
   request: IncomingMessage;
   response: ServerResponse;
@@ -80,16 +81,29 @@ export class ScriptedProxy {
     this.answer(post, () => ({ status: '2.0.0', reason: 'sent' }));
   }
 
+  /** Answers 200: everything is still being sent. */
+  inProgress(post: Received): void {
+    this.answer(post, () => ({ status: '4.4.0', reason: 'still at it', inProgress: true }));
+  }
+
+  /** Answers 429: the client is to post less. */
+  slower(post: Received, seconds: number): void {
+    const now = Math.floor(Date.now() / 1000);
+    this.signed(post, 429, Buffer.from('no room'), now, { 'retry-after': String(seconds) });
+  }
+
   /** Answers with any status and body, signed. */
   signed(
     post: Received,
     status: number,
     body: Buffer,
     timestamp = Math.floor(Date.now() / 1000),
+    headers: Record<string, string> = {},
   ): void {
     const { id } = post;
     post.response.writeHead(status, {
       'content-type': 'application/json',
+      ...headers,
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),
       'webhook-signature': sign(Buffer.from(this.key), {
@@ -108,12 +122,13 @@ export class ScriptedProxy {
     } catch {
       return; // The client went away.
     }
-    const { envelope, fixSender, bytes } = decodeFrame(Buffer.concat(chunks));
+    const { envelope, fixSender, ask, bytes } = decodeFrame(Buffer.concat(chunks));
     const post = {
       id: String(request.headers['webhook-id']),
       timestamp: String(request.headers['webhook-timestamp']),
       ...envelope,
       fixSender,
+      ask,
       bytes,
       request,
       response,

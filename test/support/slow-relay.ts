@@ -36,7 +36,7 @@ export class SlowRelay {
     const server = createServer((socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket)).on('error', () => {}); // Programs are killed.
-      void relay.#serve(socket);
+      relay.#serve(socket).catch(() => {});
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
