@@ -29,7 +29,8 @@ export class Courier {
 
   /**
    * Posts a message until every recipient has a verdict or there is trouble. A connection that broke
-   * while other posts or a probe pass is given a second try, before the message is charged with it.
+   * while other posts or a probe pass is given a second try, over a new one, before the message is charged
+   * with it.
    */
   async deliver(message: Claimed, bytes: Iterable<Buffer>): Promise<Delivery> {
     const { id, sender, size } = message;
@@ -46,7 +47,8 @@ export class Courier {
       return answer;
     };
     for (let tries = 1; ; tries += 1) {
-      const posted = await postToAll({ id, envelope: { sender, recipients }, bytes, size }, once);
+      const post = { id, envelope: { sender, recipients }, bytes, size, fresh: tries > 1 };
+      const posted = await postToAll(post, once);
       verdicts.push(...posted.verdicts);
       if (!posted.trouble) return { verdicts };
 
@@ -57,7 +59,8 @@ export class Courier {
         answer.kind === 'aborted'
           ? 'nobody'
           : blame(meaning, await this.#passing(meaning, startedAt));
-      if (of !== 'message' || answer.kind !== 'network' || tries === 2) {
+      const again = answer.kind === 'network' && !answer.repeated && tries === 1;
+      if (of !== 'message' || !again) {
         return { verdicts, trouble: { of, meaning } };
       }
       recipients = undecided;

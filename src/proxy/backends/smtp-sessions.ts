@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import SMTPConnection, { type SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import { connectSocket } from '../../host/connect-socket.ts';
 import { smtpStep } from '../../host/smtp-step.ts';
 import { limits } from '../../mail/limits.ts';
 
@@ -114,7 +113,8 @@ export class SmtpSessions {
 async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpSession> {
   const { host, port, security, ca, name, auth } = relay;
   const connection = new SMTPConnection({
-    connection: await openSocket(host, port, giveUp),
+    // Ours: nodemailer would ask DNS and pass over /etc/hosts, and try one address only.
+    connection: await connectSocket({ host, port }, giveUp),
     host,
     secure: security === 'tls',
     requireTLS: security === 'starttls',
@@ -124,7 +124,7 @@ async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpS
     socketTimeout: limits.smtpMs,
     socketCloseTimeout: 0,
     maxResponseSize: limits.smtpReplyBytes,
-    ...(ca && { tls: { ca } }),
+    tls: { rejectUnauthorized: true, ...(ca && { ca }) },
     ...(name && { name }),
   });
   connection.on('error', () => {}); // Whom it concerns listens too; an idle one's loss is no trouble.
@@ -139,21 +139,6 @@ async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpS
   } catch (error) {
     connection.close();
     throw error;
-  }
-}
-
-/** Ours, and not nodemailer's, because it would ask DNS and pass over /etc/hosts. */
-async function openSocket(host: string, port: number, giveUp: AbortSignal): Promise<Socket> {
-  const socket = connect({ host, port });
-  socket.setTimeout(limits.connectMs, () =>
-    socket.destroy(new Error(`no connection within ${limits.connectMs / 1000} s`)),
-  );
-  try {
-    await once(socket, 'connect', { signal: giveUp });
-    return socket.setTimeout(0);
-  } catch (error) {
-    socket.destroy();
-    throw giveUp.aborted ? giveUp.reason : error;
   }
 }
 
