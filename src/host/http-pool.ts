@@ -25,11 +25,17 @@ export class IdleClosedError extends Error {
 export class HttpPool {
   readonly route: Route;
   readonly #places = new Places(limits.inFlight + 1);
+  readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
   #idle: HttpLine[] = [];
 
   constructor(route: Route) {
     this.route = route;
+  }
+
+  /** Aborts when no connection is opened any more: what waits for one is given up. */
+  get openNoMore(): AbortSignal {
+    return this.#openNoMore.signal;
   }
 
   /** Aborts when the pool is closed: no request goes on then. */
@@ -47,7 +53,7 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line) return this.#lineOn(await openChannel(this.route, signal));
+        if (!line) return this.#lineOn(await openChannel(this.route, [signal, this.openNoMore]));
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {
@@ -64,6 +70,12 @@ export class HttpPool {
     else void line.client.destroy();
   }
 
+  /** What is being sent goes on; what only waits to be sent ends. */
+  end(): void {
+    this.#openNoMore.abort(new Error('no more connections are opened'));
+  }
+
+  /** Ends everything. */
   async close(): Promise<void> {
     this.#closing.abort(new Error('the connection was closed'));
     await this.#closeIdle();

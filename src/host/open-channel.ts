@@ -17,14 +17,14 @@ export interface Route {
 
 /**
  * Opens a connection on which HTTP can be spoken with a server. Name, TCP, web proxy and TLS take
- * limits.connectMs together, and end when `signal` aborts. Rejects with an Error that has a `code`: a
+ * limits.connectMs together, and end when one of `signals` aborts. Rejects with an Error that has a `code`: a
  * WebProxyError where the web proxy is the trouble.
  */
 export async function openChannel(
   { url, webProxy, ca }: Route,
-  signal: AbortSignal,
+  signals: readonly AbortSignal[],
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', [signal], async (signal) => {
+  return withinTime(limits.connectMs, 'no connection', signals, async (signal) => {
     const to = hostPort(url);
     const socket = await (webProxy
       ? connectThrough(webProxy, to, signal)

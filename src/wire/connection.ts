@@ -60,6 +60,11 @@ export class Connection {
     });
   }
 
+  /** Lets what is being sent go on, and gives up what only waits for its connection. */
+  end(): void {
+    this.pool.end();
+  }
+
   /** Ends what is in flight. */
   async close(): Promise<void> {
     await this.pool.close();

@@ -111,6 +111,7 @@ export async function exchange(
     });
   } catch (error) {
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
+    if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
     const network = { kind: 'network', ...cause(error), repeated } as const;
     return { ...network, stage: error instanceof WebProxyError ? 'web proxy' : stage };

@@ -81,7 +81,7 @@ function trouble(check: string, answer: Trouble | NoResponse): Finding {
 async function certificate({ pool }: Connection, stop: AbortSignal): Promise<Finding> {
   let socket;
   try {
-    socket = await openChannel(pool.route, stop);
+    socket = await openChannel(pool.route, [stop]);
     if (!(socket instanceof TLSSocket)) {
       return ok('certificate', 'none is needed for http: on this machine');
     }
