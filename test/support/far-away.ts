@@ -23,12 +23,10 @@ export async function farAway(
   const script =
     'mount --make-rprivate / 2>/dev/null; mount --bind "$1" /etc/hosts && shift && exec "$@"';
   const link = ['/usr/bin/python3', inCheckout('test/support/far-away.py')];
-  const args = [String(ms / 1000), losesSyns ? '1' : '0'];
-  const keeper = start(t, 'unshare', [
-    ...['-m', '-n', '--propagation', 'unchanged', '/bin/sh', '-c', script, 'sh', hosts],
-    ...link,
-    ...args,
-  ]);
+  const namespaces = ['-m', '-n', '--propagation', 'unchanged'];
+  const inThem = ['/bin/sh', '-c', script, 'sh', hosts, ...link];
+  const how = [String(ms / 1000), losesSyns ? '1' : '0'];
+  const keeper = start(t, 'unshare', [...namespaces, ...inThem, ...how]);
   await keeper.says(/^far away$/m);
   return (file, ...words) => [
     'nsenter',
