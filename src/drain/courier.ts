@@ -34,8 +34,8 @@ export class Courier {
 
   /**
    * Posts a message until every recipient has a verdict or there is trouble. A connection that broke
-   * while other posts or a probe pass is given a second try, before the message is charged with it.
-   * `inProgress` is called with recipients that the proxy is still sending when it answers.
+   * while other posts or a probe pass is given a second try, over a new one, before the message is charged
+   * with it. `inProgress` is called with recipients that the proxy is still sending when it answers.
    */
   async deliver(
     message: Claimed,
@@ -58,7 +58,7 @@ export class Courier {
       return answer;
     };
     for (let tries = 1; ; tries += 1) {
-      const post = { id, envelope: { sender, recipients }, bytes, size };
+      const post = { id, envelope: { sender, recipients }, bytes, size, fresh: tries > 1 };
       const posted = await postUntilSettled(post, once, this.#stop);
       verdicts.push(...posted.verdicts.filter((verdict) => !verdict.inProgress));
       if (!posted.trouble) {
@@ -69,7 +69,8 @@ export class Courier {
       if (answer.kind === 'network') this.#endpoint.narrow();
       const meaning = meaningOf(answer);
       const of = await this.#troubleOf(answer, meaning, startedAt);
-      if (of !== 'message' || answer.kind !== 'network' || tries === 2) {
+      const again = answer.kind === 'network' && !answer.repeated && tries === 1;
+      if (of !== 'message' || !again) {
         return { verdicts, trouble: { of, meaning } };
       }
       recipients = undecided;

@@ -72,6 +72,7 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   });
   const end = () => {
     notify.stopping();
+    connection.end();
     wake();
   };
   stop.addEventListener('abort', end);

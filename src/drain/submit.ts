@@ -1,4 +1,5 @@
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import { connectSocket } from '../host/connect-socket.ts';
 import { smtpStep } from '../host/smtp-step.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
@@ -30,11 +31,17 @@ export async function submit(
 ): Promise<Submission> {
   const fault = addressFault(to);
   if (fault) return { kind: 'refused', text: fault };
+  let socket;
+  try {
+    socket = await connectSocket({ host, port }, giveUp);
+  } catch (error) {
+    return { kind: 'unavailable', text: (error as Error).message };
+  }
   const connection = new SMTPConnection({
+    connection: socket,
     host,
-    port,
     ignoreTLS: true,
-    connectionTimeout: limits.connectMs,
+    connectionTimeout: limits.noticeSmtpMs,
     greetingTimeout: limits.noticeSmtpMs,
     socketTimeout: limits.noticeSmtpMs,
     maxResponseSize: limits.smtpReplyBytes,

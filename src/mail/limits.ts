@@ -156,8 +156,16 @@ export const limits = {
   /** How long one run of Exim may take: it takes back a message, or says how it would route some. */
   eximMs: 5 * MINUTE,
 
-  /** One post: connecting, then at least `postBytesPerSecond` besides `postMs`. */
-  connectMs: 10 * SECOND,
+  /**
+   * Opening a connection to any server: name, TCP, web proxy and TLS together. A SYN that is lost is sent
+   * again after 1, 3, 7 and 15 s (RFC 6298).
+   */
+  connectMs: 20 * SECOND,
+  /** The next address of a name is tried after this time, beside those before it (RFC 8305 5). */
+  attemptDelayMs: 250,
+  /** How long a connection is silent before TCP asks whether the other side is still there. */
+  keepAliveMs: 60 * SECOND,
+  /** One post, connecting included: at least `postBytesPerSecond` besides `postMs`. */
   postMs: 60 * SECOND,
   postBytesPerSecond: 32 * KiB,
   /** The largest answer that is read: the largest envelope again, with a reason for each recipient. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProxyJournal } from './proxy-journal.ts';
+import { withinTime } from '../host/within-time.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
@@ -16,7 +16,8 @@ import {
   type Rights,
 } from './backend.ts';
 import { ledgerFault } from './ledger-fault.ts';
-import { DigestConflict, type Ledger, type Settled } from './ledger.ts';
+import { DigestConflict, type Ledger } from './ledger.ts';
+import { OutcomeWriter } from './outcome-writer.ts';
 import type { SenderPolicy } from './sender-policy.ts';
 
 /** Nothing can be sent on now; the whole post is to come again later. */
@@ -68,13 +69,12 @@ export class Deliverer {
   /** Verdicts so far. */
   readonly given = { sent: 0, deferred: 0, failed: 0 };
   readonly #ledger: Ledger;
+  readonly #outcomes: OutcomeWriter;
   readonly #backend: Backend;
   readonly #policy: SenderPolicy;
   readonly #journal: ProxyJournal;
   /** By message id and recipient. */
   readonly #tasks = new Map<string, Task>();
-  /** Write down how recipients ended, where that failed. */
-  readonly #unwritten = new Set<() => Promise<void>>();
   /** When it may be told again that the backend is busy: monotonic. */
   #busyTellAt = -Infinity;
 
@@ -82,6 +82,7 @@ export class Deliverer {
     this.recipientsMax = options.recipientsMax;
     this.softBounce = options.softBounce ?? false;
     this.#ledger = options.ledger;
+    this.#outcomes = new OutcomeWriter(options.ledger, options.journal);
     this.#backend = options.backend;
     this.#policy = options.policy;
     this.#journal = options.journal;
@@ -103,7 +104,7 @@ export class Deliverer {
     const refusals = this.#refusals(envelope);
     const recipients = envelope.recipients.filter((recipient) => !refusals.has(recipient));
     const digest = createHash('sha256').update(bytes).digest();
-    return within(waitMs, async (timeUp) => {
+    return withinTime(waitMs, 'no verdict', [], async (timeUp) => {
       const tasks = this.#tasksOf(id, recipients);
       for (const task of tasks.values()) {
         if (!task.digest.equals(digest)) throw new DigestConflict(id);
@@ -143,7 +144,7 @@ export class Deliverer {
     recipients: readonly string[],
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
-    return within(waitMs, async (timeUp) => {
+    return withinTime(waitMs, 'no verdict', [], async (timeUp) => {
       const tasks = this.#tasksOf(id, recipients);
       await overOrAborted(new Set(tasks.values()), timeUp).catch(() => {}); // Nothing was sent: unknown here.
       const sent = this.#read(() => this.#ledger.sent(id, recipients));
@@ -162,12 +163,11 @@ export class Deliverer {
 
   /**
    * Resolves when nothing is being sent any more. A client that went away has left its message with the
-   * backend: the proxy must not end before it has written down what became of it. What could not be written
-   * gets a last try; in vain, the next start lists it as unknown.
+   * backend: the proxy must not end before it has written down what became of it.
    */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#tasks.values()].map(async ({ over }) => over));
-    await Promise.allSettled([...this.#unwritten].map(async (write) => write()));
+    await this.#outcomes.flush();
   }
 
   /** Verdicts that need no backend: invalid addresses, and what is too much for one post. */
@@ -236,7 +236,7 @@ export class Deliverer {
     }
     task.begun = true;
     const results = await this.#callBackend(place, admitted);
-    await this.#settle(id, results, () => {
+    await this.#outcomes.write(id, results, () => {
       task.written = true;
       this.#release(id, task);
     });
@@ -259,7 +259,7 @@ export class Deliverer {
     const unknown = (reason: string) =>
       recipients.map((recipient) => ({ recipient, unknown: reason }));
     try {
-      const results = await within(limits.deliveryMs, async (timeUp) =>
+      const results = await withinTime(limits.deliveryMs, 'no end', [], async (timeUp) =>
         Promise.race([place.deliver(delivery), aborted(timeUp)]),
       );
       if (!results) return unknown('the backend took too long');
@@ -274,37 +274,6 @@ export class Deliverer {
         .settle(id, nothingSent, Date.now())
         .catch((fault: Error) => this.#ledgerFailed(fault));
       return this.#unavailable(error);
-    }
-  }
-
-  /**
-   * Writes down how recipients ended, then calls `written`. When that fails, the verdicts are true all the
-   * same: they are given, and kept in memory for repeats until they are written.
-   */
-  async #settle(id: string, results: readonly Result[], written: () => void): Promise<void> {
-    const unknown = results.flatMap((result) => ('unknown' in result ? [result] : []));
-    if (unknown.length > 0) {
-      const recipients = unknown.map(({ recipient }) => recipient);
-      this.#journal.outcomeUnknown(id, recipients, unknown[0]?.unknown ?? '');
-    }
-    const settled = results.map(settledOf);
-    const write = async () => {
-      await this.#ledger.settle(id, settled, Date.now());
-      this.#unwritten.delete(write);
-      written();
-    };
-    await write().catch((error: Error) => {
-      this.#journal.proxyTrouble(`the ledger cannot be written: ${error.message}`);
-      this.#unwritten.add(write);
-      void this.#writeLater(write);
-    });
-  }
-
-  async #writeLater(write: () => Promise<void>): Promise<void> {
-    while (this.#unwritten.has(write)) {
-      await sleep(limits.spoolRetryMs, undefined, { ref: false });
-      // What fails was told once; posts that come meanwhile are refused and tell it too.
-      if (this.#unwritten.has(write)) await write().catch(() => {});
     }
   }
 
@@ -378,28 +347,9 @@ export class Deliverer {
   }
 }
 
-function settledOf(result: Result): Settled {
-  const address = result.recipient;
-  if ('unknown' in result) return { address, kind: 'unknown', reason: result.unknown };
-  const { status, reason } = result;
-  const sent = statusClass(status) === 'sent';
-  return sent ? { address, kind: 'sent', status, reason } : { address, kind: 'refused' };
-}
-
 function verdictOf(result: Result): Verdict {
   if (!('unknown' in result)) return result;
   return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
-}
-
-/** Runs an action with a signal that aborts after `ms`. */
-async function within<T>(ms: number, action: (timeUp: AbortSignal) => Promise<T>): Promise<T> {
-  const timeUp = new AbortController();
-  const timer = setTimeout(() => timeUp.abort(), ms).unref();
-  try {
-    return await action(timeUp.signal);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Resolves when all tasks are over, or the time is up. Rejects as the first that rejects. */

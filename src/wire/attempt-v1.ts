@@ -23,7 +23,7 @@ export async function attemptV1(
   const posted = recipients.find((recipient) => addressFault(recipient) === undefined);
   const answer =
     posted === undefined
-      ? await knock(connection, stop)
+      ? await knock(connection, post, stop)
       : await postOne(connection, post, posted, stop);
   if (answer.kind !== 'verdict') return answer;
 
@@ -41,7 +41,7 @@ type Said = ({ kind: 'verdict' } & Omit<Verdict, 'recipient'>) | Trouble;
 
 async function postOne(
   connection: Connection,
-  { bytes }: Post,
+  { bytes, fresh }: Post,
   recipient: string,
   stop: AbortSignal,
 ): Promise<Said> {
@@ -61,7 +61,7 @@ async function postOne(
   };
   const response = await exchange(
     connection,
-    { method: 'POST', headers, body: [form], length: form.length },
+    { method: 'POST', headers, body: [form], length: form.length, fresh, onlyOnce: true },
     stop,
   );
   if (response.kind !== 'response') return response;
@@ -78,8 +78,8 @@ async function postOne(
 const prepared = new WeakMap<Iterable<Buffer>, ReturnType<typeof messageV1>>();
 
 /** The probe of v1, which has none: it tells that the server is there, not that it takes our key. */
-async function knock(connection: Connection, stop: AbortSignal): Promise<Said> {
-  const response = await exchange(connection, { method: 'GET', length: 0 }, stop);
+async function knock(connection: Connection, { fresh }: Post, stop: AbortSignal): Promise<Said> {
+  const response = await exchange(connection, { method: 'GET', length: 0, fresh }, stop);
   if (response.kind !== 'response') return response;
   const { status, headers } = response;
   if (status === 200) return { kind: 'verdict', status: statuses.sent, reason: '' };

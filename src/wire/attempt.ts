@@ -14,6 +14,8 @@ export interface Post extends FrameOptions {
   bytes: Iterable<Buffer>;
   /** In bytes. */
   size: number;
+  /** Not over a connection that was used before: those may be dead. */
+  fresh?: boolean;
 }
 
 /** What came of one attempt, as facts; what they mean is for the caller to decide. */
@@ -39,7 +41,7 @@ export type Attempt = (connection: Connection, post: Post, stop: AbortSignal) =>
 /** Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. */
 export async function attempt(
   connection: Connection,
-  { id, envelope, bytes, size, ...options }: Post,
+  { id, envelope, bytes, size, fresh, ...options }: Post,
   stop: AbortSignal,
 ): Promise<Answer> {
   const frame = encodeFrame(envelope, options);
@@ -70,6 +72,7 @@ export async function attempt(
       },
       body,
       length,
+      fresh,
     },
     stop,
   );

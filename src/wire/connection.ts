@@ -1,6 +1,6 @@
 import { rootCertificates } from 'node:tls';
-import { Agent, EnvHttpProxyAgent, type Dispatcher } from 'undici';
-import { limits } from '../mail/limits.ts';
+import { HttpPool } from '../host/http-pool.ts';
+import { webProxyFor } from '../host/web-proxy.ts';
 
 /** Where posts go, and how. */
 export interface Destination {
@@ -39,38 +39,35 @@ export function parseProxyUrl(text: string, insecure: boolean): URL {
 }
 
 /**
- * A connection pool to the destination and the difference of its clock to ours. Honours https_proxy,
+ * The connections to the destination and the difference of its clock to ours. Honours https_proxy,
  * http_proxy and no_proxy, but for this machine itself. Certificates are always verified.
  */
 export class Connection {
   readonly url: URL;
   readonly key: Buffer;
-  readonly dispatcher: Dispatcher;
+  readonly pool: HttpPool;
   /** What the server's clock is ahead of ours, as far as it told; in milliseconds. */
   clockOffsetMs = 0;
 
+  /** Throws WebProxySettingError when https_proxy cannot be used. */
   constructor({ url, key, ca }: Destination) {
     this.url = url;
     this.key = key;
-    const tls = ca === undefined ? {} : { ca: [...rootCertificates, ca] };
-    const options: Agent.Options = {
-      connections: limits.inFlight + 1,
-      pipelining: 1,
-      connect: { ...tls, timeout: limits.connectMs },
-      keepAliveTimeout: limits.clientIdleMs,
-      keepAliveMaxTimeout: limits.clientIdleMs,
-      // One time limit for the whole attempt, set by the attempt itself.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      maxResponseSize: limits.answerBytes,
-    };
-    this.dispatcher = LOOPBACK.test(url.hostname)
-      ? new Agent(options)
-      : new EnvHttpProxyAgent({ ...options, requestTls: tls });
+    this.pool = new HttpPool({
+      url,
+      webProxy: LOOPBACK.test(url.hostname) ? undefined : webProxyFor(url),
+      ca: ca === undefined ? undefined : [...rootCertificates, ca],
+    });
   }
 
+  /** Lets what is being sent go on, and gives up what only waits for its connection. */
+  end(): void {
+    this.pool.end();
+  }
+
+  /** Ends what is in flight. */
   async close(): Promise<void> {
-    await this.dispatcher.destroy();
+    await this.pool.close();
   }
 }
 

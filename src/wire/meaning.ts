@@ -111,8 +111,17 @@ const OF_ONE_MESSAGE = new Set([400, 408, 409, 413]);
 
 type Network = Extract<Trouble, { kind: 'network' }>;
 
-function networkMeaning({ code, text }: Network): Meaning {
+function networkMeaning({ stage, code, text }: Network): Meaning {
   const said = text.includes(code) ? text : `${text} (${code})`;
+  if (stage === 'web proxy') {
+    const what = code.startsWith('HTTP_') ? 'lets nothing through' : 'cannot be used';
+    return {
+      text: `the server of https_proxy ${what}: ${said}`,
+      messageWhen: 'never',
+      remedy:
+        'check the address, user and password in https_proxy, whether that server works and whom it lets through; no_proxy names hosts that need none',
+    };
+  }
   if (code === 'ENOTFOUND') {
     return {
       text: `the proxy's name is unknown: ${said}`,
@@ -125,14 +134,6 @@ function networkMeaning({ code, text }: Network): Meaning {
       text: `the port of the proxy does not speak TLS: ${said}`,
       messageWhen: 'never',
       remedy: 'check GMAIL_PROXY_URL: its port, and whether http: is meant instead of https:',
-    };
-  }
-  if (code === 'UND_ERR_ABORTED' && text.startsWith('Proxy response')) {
-    return {
-      text: `the server of https_proxy lets nothing through: ${said}`,
-      messageWhen: 'never',
-      remedy:
-        'check the address, user and password in https_proxy, and whom that server lets through',
     };
   }
   if (TLS.test(code)) {
@@ -150,7 +151,7 @@ function networkMeaning({ code, text }: Network): Meaning {
       remedy: 'check GMAIL_PROXY_URL and https_proxy',
     };
   }
-  if (BEFORE_THE_POST.has(code)) {
+  if (stage === 'connecting') {
     return { text: `the proxy cannot be reached: ${said}`, messageWhen: 'never' };
   }
   // The connection broke, or the answer was slow, endless, garbled or cut off: it may be this message.
@@ -159,25 +160,11 @@ function networkMeaning({ code, text }: Network): Meaning {
 
 /** Codes of OpenSSL's verification and of Node's TLS; see node:tls and x509_verify_cert_error(3). */
 const TLS =
-  /^(?:ERR_TLS_|ERR_SSL_|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_CERT_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|HOSTNAME_MISMATCH|EPROTO|UND_ERR_PRX_TLS)/;
+  /^(?:ERR_TLS_|ERR_SSL_|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERROR_IN_CERT_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|HOSTNAME_MISMATCH|EPROTO)/;
 
 /** What OpenSSL says of bytes that are no TLS. */
 const NOT_TLS = new Set([
   'ERR_SSL_WRONG_VERSION_NUMBER',
   'ERR_SSL_PACKET_LENGTH_TOO_LONG',
   'ERR_SSL_HTTP_REQUEST',
-]);
-
-const BEFORE_THE_POST = new Set([
-  'EAI_AGAIN',
-  'EAI_FAIL',
-  'ECONNREFUSED',
-  'EHOSTDOWN',
-  'EHOSTUNREACH',
-  'ENETDOWN',
-  'ENETUNREACH',
-  'EADDRNOTAVAIL',
-  'EMFILE',
-  'ENFILE',
-  'UND_ERR_CONNECT_TIMEOUT',
 ]);

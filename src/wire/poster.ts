@@ -25,9 +25,12 @@ export function poster(connection: Connection, wire: Wire): Poster {
   };
 }
 
-/** A post without recipients: nothing is sent by it. */
+/**
+ * A post without recipients: nothing is sent by it. It asks whether the proxy is there, and not whether
+ * one of our used connections is.
+ */
 export function probe(): Post {
-  return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0 };
+  return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0, fresh: true };
 }
 
 /** An id for a post that has none from the spool: 128 random bits. */

@@ -6,8 +6,12 @@ import type { TestContext } from 'node:test';
 /** A TCP or TLS port before a server, to be opened and closed while the server stays as it is. */
 export class Forwarder {
   port = 0;
-  /** Sees every piece that passes; when it returns less than it got, the connection is cut after that. */
-  passes: (towards: 'client' | 'server', piece: Buffer) => Buffer = (_towards, piece) => piece;
+  /**
+   * Sees every piece that passes, and the client's end of its connection; when it returns less than it
+   * got, the connection is cut after that.
+   */
+  passes: (towards: 'client' | 'server', piece: Buffer, client: Socket) => Buffer = (_, piece) =>
+    piece;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
 
@@ -17,6 +21,17 @@ export class Forwarder {
     await forwarder.listen(url, tls);
     t.after(() => forwarder.close());
     return forwarder;
+  }
+
+  /** Resets each connection at the first byte that comes after an answer, as some middle boxes do. */
+  resetReused(): void {
+    const answered = new WeakSet<Socket>();
+    this.passes = (towards, piece, client) => {
+      if (towards === 'client') answered.add(client);
+      if (towards === 'client' || !answered.has(client)) return piece;
+      client.resetAndDestroy();
+      return Buffer.alloc(0);
+    };
   }
 
   async listen(url: string, tls?: TlsOptions): Promise<void> {
@@ -35,7 +50,7 @@ export class Forwarder {
         });
         const filter = new Transform({
           transform: (piece: Buffer, _encoding, done) => {
-            const passing = this.passes(towards, piece);
+            const passing = this.passes(towards, piece, from);
             done(null, passing);
             if (passing.length < piece.length) setImmediate(() => socket.destroy());
           },

@@ -132,6 +132,61 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
   assert.doesNotMatch(bundle, /undici|yargs|unix-dgram/);
 });
 
+/** What opens connections, and who alone may use it; a client that is handed its connection says so. */
+const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegExp }[] = [
+  {
+    what: 'a TCP connection, or a lookup',
+    pattern:
+      /^import (?:type )?\{[^}]*\b(?:connect|createConnection)\b[^}]*\} from 'node:net'|\bnew Socket\(|from 'node:dns(?:\/promises)?'/m,
+    allowed: ['host/connect-socket.ts'],
+  },
+  {
+    what: 'a TLS connection',
+    pattern: /^import \{[^}]*\bconnect\b[^}]*\} from 'node:tls'/m,
+    allowed: ['host/secure-socket.ts'],
+  },
+  {
+    what: "Node's HTTP client",
+    pattern: /^import \{[^}]*\b(?:request|get|Agent)\b[^}]*\} from 'node:http'/m,
+    allowed: ['host/web-proxy.ts', 'proxy/backends/appengine-call.ts'],
+    handed: /\brequest\(\{[^]*?createConnection: \(\) => socket,/,
+  },
+  {
+    what: 'another HTTP client',
+    pattern:
+      /^import (?!type\b)[^;]* from '(?:undici|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
+    allowed: ['host/http-pool.ts'],
+    handed: /new Client\([^]*?connect: \(/,
+  },
+  {
+    what: "nodemailer's SMTP client",
+    pattern: /\bnew SMTPConnection\(/,
+    allowed: ['drain/submit.ts', 'host/smtp-client.ts'],
+    handed: /new SMTPConnection\(\{[^}]*?\bconnection: socket,/,
+  },
+  {
+    what: 'a source of tokens that would fetch them by itself',
+    pattern: /\bnew XOAuth2\(/,
+    allowed: [],
+  },
+];
+
+for (const { what, pattern, allowed, handed = /^/ } of openers) {
+  test(`connections are opened by host/connect-socket.ts alone: ${what} has no other user`, () => {
+    const users = [...sources].filter(([, text]) => pattern.test(text));
+    assert.deepEqual(users.map(([path]) => path).toSorted(), allowed.toSorted());
+    for (const [path, text] of users) assert.match(text, handed, path);
+  });
+}
+
+test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_UNAUTHORIZED says', () => {
+  for (const path of ['host/secure-socket.ts', 'host/smtp-client.ts']) {
+    assert.match(sources.get(path) ?? '', /rejectUnauthorized: true/, path);
+  }
+  const careless = [...sources].filter(([, text]) => text.includes('rejectUnauthorized: false'));
+  assert.deepEqual(careless, []);
+});
+
 test('no file of src has more than 350 lines', () => {
   const long = [...sources].filter(([, text]) => text.split('\n').length > 351);
   assert.deepEqual(

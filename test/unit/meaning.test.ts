@@ -33,13 +33,21 @@ function row(name: string, answer: Trouble, blames: Blamed, remedy?: RegExp, tex
   });
 }
 
-const network = (code: string, text = `what the system says of ${code}`): Trouble => ({
-  kind: 'network',
-  code,
-  text,
-});
+type Stage = Extract<Trouble, { kind: 'network' }>['stage'];
 
-row('an unknown name', network('ENOTFOUND'), 'the endpoint', /host name .* DNS/, /name is unknown/);
+const network = (
+  code: string,
+  stage: Stage = 'request',
+  text = `what the system says of ${code}`,
+): Trouble => ({ kind: 'network', stage, code, text });
+
+row(
+  'an unknown name',
+  network('ENOTFOUND', 'connecting'),
+  'the endpoint',
+  /host name .* DNS/,
+  /name is unknown/,
+);
 const noWayThere = [
   ['a resolver that does not answer', 'EAI_AGAIN'],
   ['a resolver that fails', 'EAI_FAIL'],
@@ -48,13 +56,14 @@ const noWayThere = [
   ['a host that is down', 'EHOSTDOWN'],
   ['a network out of reach', 'ENETUNREACH'],
   ['a network that is down', 'ENETDOWN'],
-  ['a connection that takes too long', 'UND_ERR_CONNECT_TIMEOUT'],
+  ['a connection that takes too long', 'ETIMEDOUT'],
+  ['a connection that is reset while it is opened', 'ECONNRESET'],
   ['no port left', 'EADDRNOTAVAIL'],
   ['no file descriptor left', 'EMFILE'],
   ['no file descriptor left anywhere', 'ENFILE'],
 ] as const;
 for (const [name, code] of noWayThere) {
-  row(name, network(code), 'the endpoint', undefined, /cannot be reached/);
+  row(name, network(code, 'connecting'), 'the endpoint', undefined, /cannot be reached/);
 }
 
 const distrusted = [
@@ -75,10 +84,10 @@ const distrusted = [
   ['no TLS on that port', 'EPROTO'],
   ['a TLS alert', 'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA'],
   ['a TLS handshake that stalls', 'ERR_TLS_HANDSHAKE_TIMEOUT'],
-  ['no TLS with the web proxy', 'UND_ERR_PRX_TLS'],
 ] as const;
 for (const [name, code] of distrusted) {
-  row(name, network(code), 'the endpoint', /certificate.*--ca-file/, /no trusted TLS/);
+  const answer = network(code, 'connecting');
+  row(name, answer, 'the endpoint', /certificate.*--ca-file/, /no trusted TLS/);
 }
 
 const notTls = [
@@ -87,16 +96,36 @@ const notTls = [
   ['an HTTP client', 'ERR_SSL_HTTP_REQUEST'],
 ] as const;
 for (const [name, code] of notTls) {
-  row(`TLS with ${name}`, network(code), 'the endpoint', /http: is meant/, /does not speak TLS/);
+  const answer = network(code, 'connecting');
+  row(`TLS with ${name}`, answer, 'the endpoint', /http: is meant/, /does not speak TLS/);
 }
 
 row(
   'a web proxy that lets nothing through',
-  network('UND_ERR_ABORTED', 'Proxy response (407) !== 200 when HTTP Tunneling'),
+  network(
+    'HTTP_407',
+    'web proxy',
+    'it answered 407 Proxy Authentication Required to CONNECT a:443',
+  ),
   'the endpoint',
   /user and password in https_proxy/,
-  /lets nothing through.*407/,
+  /https_proxy lets nothing through.*407/,
 );
+for (const [name, code] of [
+  ...noWayThere,
+  ...distrusted,
+  ...notTls,
+  ['an unknown name', 'ENOTFOUND'],
+]) {
+  const answer = network(code, 'web proxy');
+  row(
+    `the web proxy and ${name}`,
+    answer,
+    'the endpoint',
+    /https_proxy.*no_proxy/,
+    /https_proxy cannot be used/,
+  );
+}
 row(
   'bytes that the spool has lost',
   { kind: 'unreadable', text: 'part 3 is gone' },
@@ -193,11 +222,11 @@ test('what the server says and asks for is passed on', () => {
   }
   const said = 'connect ECONNREFUSED 192.0.2.1:443';
   assert.equal(
-    meaningOf(network('ECONNREFUSED', said)).text,
+    meaningOf(network('ECONNREFUSED', 'connecting', said)).text,
     `the proxy cannot be reached: ${said}`,
   );
   assert.match(
-    meaningOf(network('ECONNRESET', 'other side closed')).text,
+    meaningOf(network('ECONNRESET', 'request', 'other side closed')).text,
     /closed \(ECONNRESET\)$/,
   );
 });
@@ -218,6 +247,7 @@ const anyTrouble: fc.Arbitrary<Trouble> = fc.oneof(
   }),
   fc.record({
     kind: fc.constant('network' as const),
+    stage: fc.constantFrom('connecting' as const, 'web proxy' as const, 'request' as const),
     code: fc.oneof(
       fc.constantFrom(...[...noWayThere, ...distrusted, ...brokenOff].map(([, code]) => code)),
       fc.string(),

@@ -94,7 +94,7 @@ test(
       const env = { GMAIL_PROXY_URL: url, ...clock('+0 x40') };
       const { code, stderr } = await road.drain(['--once'], env).ended;
       assert.equal(code, 69);
-      assert.match(stderr, /no answer in time \(TIMEOUT\)/);
+      assert.match(stderr, /no answer within 60 s \(ETIMEDOUT\)/);
       assert.deepEqual(
         lookInto(road.spool).messages.map(({ state, attempts }) => [state, attempts]),
         [['queued', 0]],

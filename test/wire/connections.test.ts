@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { attempt } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { certificate } from '../support/certificate.ts';
+import { connectProxy } from '../support/connect-proxy.ts';
 import { Forwarder } from '../support/forwarder.ts';
 import { needs } from '../support/needs.ts';
 import { scratch } from '../support/scratch.ts';
@@ -43,6 +43,30 @@ test('many attempts go over one connection, and attempts at once over several', 
   for (const each of held) proxy.accept(each);
   for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
   assert.equal(ports.size, 65, 'no post waits behind another');
+});
+
+test('more attempts at once than there are connections: the others wait, and go over the same', async (t) => {
+  const ports = new Set<number | undefined>();
+  const held: Received[] = [];
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post) => {
+    ports.add(post.request.socket.remotePort);
+    held.push(post);
+  });
+  const connection = new Connection({ url: new URL(proxy.url), key });
+  t.after(() => connection.close());
+  const giveUp = new AbortController();
+  const attempts = Array.from({ length: 70 }, async () => attempt(connection, post, never));
+  const givenUp = attempt(connection, post, giveUp.signal);
+  await proxy.received(65);
+  giveUp.abort();
+  assert.equal((await givenUp).kind, 'aborted', 'also while it waits');
+  proxy.script = (post) => {
+    ports.add(post.request.socket.remotePort);
+    proxy.accept(post);
+  };
+  for (const each of held) proxy.accept(each);
+  for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
+  assert.deepEqual([proxy.posts.length, ports.size], [70, 65]);
 });
 
 test('a server that closes each connection after its answer is no trouble', async (t) => {
@@ -103,34 +127,6 @@ test('a proxy on this machine is never asked through https_proxy or http_proxy',
   t.after(() => connection.close());
   assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
 });
-
-/** A web proxy that opens tunnels, all of them to one port here. */
-async function connectProxy(
-  t: TestContext,
-  port: number,
-): Promise<{ url: string; asked: string[] }> {
-  const asked: string[] = [];
-  const sockets: Socket[] = [];
-  const server = createServer((socket) => {
-    sockets.push(socket);
-    socket.on('error', () => {});
-    socket.once('data', (request) => {
-      asked.push(/^CONNECT (\S+) /.exec(request.toString('latin1'))?.[1] ?? request.toString());
-      const onward = connect(port, '127.0.0.1', () => {
-        socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-        socket.pipe(onward).pipe(socket);
-      });
-      sockets.push(onward);
-      onward.on('error', () => socket.destroy());
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(async () => {
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
-  });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
-}
 
 /** Sets variables of this process for the time of the test. */
 function environment(t: TestContext, variables: Record<string, string>): void {

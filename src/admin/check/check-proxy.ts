@@ -1,5 +1,6 @@
-import { connect, type PeerCertificate } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 import { showDuration } from '../../host/duration.ts';
+import { openChannel } from '../../host/open-channel.ts';
 import { limits } from '../../mail/limits.ts';
 import { attempt, type Answer, type Trouble } from '../../wire/attempt.ts';
 import type { Connection } from '../../wire/connection.ts';
@@ -20,7 +21,7 @@ export async function checkProxy(
   const stop = new AbortController().signal;
   const response = await exchange(connection, { method: 'GET', length: 0 }, stop);
   if (response.kind !== 'response') return unreached(trouble('proxy', response));
-  const known = [reachable(connection, response), await certificate(connection)];
+  const known = [reachable(connection, response), await certificate(connection, stop)];
   const unprobed = hasKey ? NO_PROBE[wire] : 'it takes the key';
   if (unprobed !== undefined) {
     return [...known, notChecked('signature', unprobed), clock(response)];
@@ -77,33 +78,20 @@ function trouble(check: string, answer: Trouble | NoResponse): Finding {
 }
 
 /** How long the certificate is still valid. Whether it is to be trusted was seen when the proxy answered. */
-async function certificate({ url }: Connection): Promise<Finding> {
-  if (url.protocol !== 'https:')
-    return ok('certificate', 'none is needed for http: on this machine');
-  const found = await peerCertificate(url);
-  if (found instanceof Error) return notChecked('certificate', found.message);
-  const leftMs = Date.parse(found.valid_to) - Date.now();
-  const left = `valid for ${showDuration(leftMs)}`;
-  if (leftMs > limits.checkCertificateMs) return ok('certificate', left);
-  return fault('certificate', `only ${left}`, 'have it renewed where the proxy runs');
-}
-
-async function peerCertificate({ hostname, port }: URL): Promise<PeerCertificate | Error> {
-  return new Promise((resolve) => {
-    const host = hostname.replace(/^\[|\]$/g, '');
-    const socket = connect({
-      host,
-      servername: /^[\d.]+$|:/.test(host) ? '' : host,
-      port: Number(port || 443),
-      rejectUnauthorized: false,
-      timeout: limits.connectMs,
-    });
-    const end = (result: PeerCertificate | Error) => {
-      resolve(result);
-      socket.destroy();
-    };
-    socket.once('secureConnect', () => end(socket.getPeerCertificate()));
-    socket.once('timeout', () => end(new Error('no answer in time')));
-    socket.once('error', end);
-  });
+async function certificate({ pool }: Connection, stop: AbortSignal): Promise<Finding> {
+  let socket;
+  try {
+    socket = await openChannel(pool.route, [stop]);
+    if (!(socket instanceof TLSSocket)) {
+      return ok('certificate', 'none is needed for http: on this machine');
+    }
+    const leftMs = Date.parse(socket.getPeerCertificate().valid_to) - Date.now();
+    const left = `valid for ${showDuration(leftMs)}`;
+    if (leftMs > limits.checkCertificateMs) return ok('certificate', left);
+    return fault('certificate', `only ${left}`, 'have it renewed where the proxy runs');
+  } catch (error) {
+    return notChecked('certificate', (error as Error).message);
+  } finally {
+    socket?.destroy();
+  }
 }

@@ -1,14 +1,15 @@
 import { once } from 'node:events';
-import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { connectSocket, type HostPort } from '../../host/connect-socket.ts';
+import { Places } from '../../host/places.ts';
+import { withinTime } from '../../host/within-time.ts';
 import { limits } from '../../mail/limits.ts';
 import { BackendUnavailableError } from '../backend.ts';
 import { decodeFields, encodeField, type ProtobufFields } from './appengine-protobuf.ts';
 
 /** App Engine's API host. */
-export interface ApiHost {
-  host: string;
-  port: number;
-}
+export type ApiHost = HostPort;
 
 /** A call of one of App Engine's APIs (remote_api.Request of Google's remote_api.proto). */
 export interface ApiCall {
@@ -38,21 +39,56 @@ export async function callApi(
   call: ApiCall,
   deadlineMs: number = limits.appengineDeadlineMs,
 ): Promise<ApiAnswer> {
+  const lateMs = deadlineMs + limits.appengineGraceMs;
+  let sent: ClientRequest | undefined;
+  try {
+    return await withinTime(lateMs, 'no answer', [], async (signal) => {
+      await places.enter(signal);
+      signal.addEventListener('abort', () => sent?.destroy());
+      try {
+        const socket = await connectSocket({ host, port }, signal);
+        sent = post(socket, { host, port }, call, deadlineMs);
+        const response = await responseTo(sent);
+        if (response.statusCode !== 200) return { kind: 'http', code: response.statusCode ?? 0 };
+        const answer = await readWhole(response);
+        if (!sent.writableFinished) await once(sent, 'finish', { signal }); // What was not read was not acted on.
+        return readAnswer(decodeFields(answer));
+      } catch (error) {
+        throw sent && signal.aborted ? signal.reason : error;
+      } finally {
+        places.leave();
+      }
+    });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const text = `App Engine's API host ${host}:${port}: ${message}`;
+    // Without the end of its body a request is not acted on.
+    if (sent?.writableFinished) throw new Error(text, { cause: error });
+    throw new BackendUnavailableError(NOT_THERE.has(code ?? '') ? `${text}; ${REMEDY}` : text);
+  } finally {
+    sent?.destroy();
+  }
+}
+
+/** Connections are not kept: one that died unseen would leave a message's outcome unknown. */
+function post(
+  socket: Socket,
+  { host, port }: ApiHost,
+  call: ApiCall,
+  deadlineMs: number,
+): ClientRequest {
   const body = Buffer.concat([
     encodeField(2, call.service),
     encodeField(3, call.method),
     encodeField(4, call.request),
     encodeField(5, call.ticket),
   ]);
-  const lateMs = deadlineMs + limits.appengineGraceMs;
-  const signal = AbortSignal.timeout(lateMs);
   const sent = request({
+    createConnection: () => socket,
     host,
     port,
     path: '/rpc_http',
     method: 'POST',
-    agent,
-    signal,
     headers: {
       'content-type': 'application/octet-stream',
       'content-length': body.length,
@@ -61,23 +97,7 @@ export async function callApi(
       'x-google-rpc-service-deadline': String(deadlineMs / 1000),
     },
   });
-  try {
-    sent.end(body);
-    const response = await responseTo(sent);
-    if (response.statusCode !== 200) return { kind: 'http', code: response.statusCode ?? 0 };
-    const answer = await readWhole(response);
-    if (!sent.writableFinished) await once(sent, 'finish', { signal }); // What was not read was not acted on.
-    return readAnswer(decodeFields(answer));
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why = signal.aborted ? `no answer within ${lateMs / 1000} s` : message;
-    const text = `App Engine's API host ${host}:${port}: ${why}`;
-    // Without the end of its body a request is not acted on.
-    if (sent.writableFinished) throw new Error(text, { cause: error });
-    throw new BackendUnavailableError(NOT_THERE.has(code ?? '') ? `${text}; ${REMEDY}` : text);
-  } finally {
-    sent.destroy();
-  }
+  return sent.end(body);
 }
 
 async function responseTo(sent: ClientRequest): Promise<IncomingMessage> {
@@ -118,8 +138,7 @@ function readError(kind: 'rpc error' | 'application error', value: number | Buff
   return { kind, code, detail: Buffer.isBuffer(detail) ? detail.toString() : '' };
 }
 
-/** Connections are not kept: one that died unseen would leave a message's outcome unknown. */
-const agent = new Agent({ maxSockets: limits.appengineCalls });
+const places = new Places(limits.appengineCalls);
 
 const NOT_THERE = new Set([
   'ENOTFOUND',

@@ -1,13 +1,13 @@
 import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
-import XOAuth2 from 'nodemailer/lib/xoauth2';
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { parseBoolean } from '../../host/parse-boolean.ts';
 import { readCertificates } from '../../host/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../host/settings.ts';
 import { limits } from '../../mail/limits.ts';
+import { OAuthTokens } from './oauth-tokens.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
 /** Options of the smtp backend. Without one, Google's own name for it counts (APPENGINE_SMTP_…). */
@@ -114,7 +114,7 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
  * A source of access tokens, shared by all connections. The credentials are the JSON that Google's tools
  * write: client_id, client_secret, refresh_token, and token_uri where it is not Google's.
  */
-function tokens(user: string, credentials: Buffer): XOAuth2 {
+function tokens(user: string, credentials: Buffer): OAuthTokens {
   const json = parseObject(credentials.toString());
   const text = (name: string) => {
     const value = json?.[name];
@@ -128,7 +128,7 @@ function tokens(user: string, credentials: Buffer): XOAuth2 {
     );
   }
   const accessUrl = text('token_uri');
-  return new XOAuth2({
+  return new OAuthTokens({
     user,
     clientId,
     clientSecret,

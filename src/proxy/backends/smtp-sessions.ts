@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import { connectSocket } from '../../host/connect-socket.ts';
 import { SmtpClient } from '../../host/smtp-client.ts';
 import { limits } from '../../mail/limits.ts';
 import { BackendBusyError } from '../backend.ts';
@@ -147,9 +146,10 @@ export class SmtpSessions {
   }
 }
 
+/** It is given up by nobody: what was opened too late for one delivery serves the next. */
 async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
   const { auth, ...server } = relay;
-  const socket = await openSocket(relay.host, relay.port);
+  const socket = await connectSocket(relay, new AbortController().signal);
   const client = new SmtpClient({ ...server, socket });
   try {
     await client.connect();
@@ -157,21 +157,6 @@ async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
     return { client, used: 0 };
   } catch (error) {
     client.close();
-    throw error;
-  }
-}
-
-/** Ours, and not nodemailer's, because it would ask DNS and pass over /etc/hosts. */
-async function openSocket(host: string, port: number): Promise<Socket> {
-  const socket = connect({ host, port });
-  socket.setTimeout(limits.connectMs, () =>
-    socket.destroy(new Error(`no connection within ${limits.connectMs / 1000} s`)),
-  );
-  try {
-    await once(socket, 'connect');
-    return socket.setTimeout(0);
-  } catch (error) {
-    socket.destroy();
     throw error;
   }
 }

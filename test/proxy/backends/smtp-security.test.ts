@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import test, { type TestContext } from 'node:test';
-import XOAuth2 from 'nodemailer/lib/xoauth2';
 import type { SMTPServerOptions } from 'smtp-server';
+import { OAuthTokens } from '../../../src/proxy/backends/oauth-tokens.ts';
 import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
 import { certificate } from '../../support/certificate.ts';
 import { needs } from '../../support/needs.ts';
@@ -145,7 +145,7 @@ test('XOAUTH2: one token for all connections, a new one when it is refused', asy
     },
   });
   const credentials = { clientId: 'i', clientSecret: 's', refreshToken: 'r', accessUrl: endpoint };
-  const oauth2 = new XOAuth2({ user: 'u@example.org', ...credentials });
+  const oauth2 = new OAuthTokens({ user: 'u@example.org', ...credentials });
   const auth = { user: 'u@example.org', method: 'XOAUTH2', oauth2 };
   const both = relay({ security: 'none', auth });
   const backend = smtpBackend(both);

@@ -1,0 +1,33 @@
+import { setMaxListeners } from 'node:events';
+import { awakeTimer } from './awake-timer.ts';
+
+/** The time for something was up. */
+export class TimeUpError extends Error {
+  override readonly name = 'TimeUpError';
+  readonly code = 'ETIMEDOUT';
+}
+
+/**
+ * Does work that ends when its signal aborts: when one of `signals` does, with its reason, or after `ms`
+ * milliseconds, with a TimeUpError that says `text`, such as `no answer`, and how long that is.
+ */
+export async function withinTime<T>(
+  ms: number,
+  text: string,
+  signals: readonly AbortSignal[],
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const late = () => controller.abort(new TimeUpError(`${text} within ${Math.round(ms / 1000)} s`));
+  const stopTimer = awakeTimer(ms, late);
+  const stop = () => controller.abort(signals.find(({ aborted }) => aborted)?.reason);
+  setMaxListeners(0, ...signals); // As many as there is work at once.
+  for (const signal of signals) signal.addEventListener('abort', stop, { once: true });
+  if (signals.some(({ aborted }) => aborted)) stop();
+  try {
+    return await work(controller.signal);
+  } finally {
+    stopTimer();
+    for (const signal of signals) signal.removeEventListener('abort', stop);
+  }
+}
