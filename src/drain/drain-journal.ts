@@ -188,7 +188,23 @@ export class DrainJournal extends Journal {
     });
   }
 
-  /** The local mail server does not take a notice: what failed stays failed, and nobody is told. */
+  /** The local mail server did not answer to the whole of a notice: it may have it, and gets it again. */
+  noticeUnanswered(
+    sender: string,
+    messages: readonly ToldMail[],
+    text: string,
+    waitMs: number,
+  ): void {
+    this.write('notice_unanswered', {
+      text:
+        `<${sender}> may have been told of ${addressList(toldOf(messages))}: the mail server of this host got the ` +
+        `whole report and did not answer (${text}); it gets the same report again ${showWait(waitMs)}`,
+      priority: priority.warning,
+      fields: toldFields(messages),
+    });
+  }
+
+  /** The local mail server does not take a notice: what failed stays failed, and nobody is told any more. */
   noticeRefused(sender: string, messages: readonly ToldMail[], text: string): void {
     const becomes = {
       failure: `what failed can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,

@@ -141,7 +141,8 @@ class DrainLoop {
       if (stop.aborted) {
         stopBy = Math.min(stopBy, performance.now() + limits.stopMs);
         const late = performance.now() >= stopBy;
-        if (idle || (late && this.#inFlight.size === 0)) return 'stopped';
+        const inFlight = this.#inFlight.size > 0 || this.#notices.handing;
+        if (idle || (late && !inFlight)) return 'stopped';
         if (late) this.#giveUp.abort();
       } else if (once && idle) {
         if (this.#endpoint.downUntil !== undefined) return 'unreachable';

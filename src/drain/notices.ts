@@ -31,16 +31,18 @@ export interface NoticeOptions {
   perHour: number;
 }
 
-/** A notice that was handed to the mail server, and what came of it. */
-interface Handed {
+/** A notice that is handed to the mail server. */
+interface HandOver {
   notice: Notice;
   subjects: NoticeSubject[];
-  submission: Submission;
+  /** How often in a row the mail server was not there when it began. */
+  failures: number;
 }
 
 /**
- * Tells senders what became of their mail, one notice after the other, beside the posts. What is owed is
- * in the spool; it is owed until the mail server has taken it, so a crash repeats one notice at most.
+ * Tells senders what became of their mail, beside the posts: several at once, each sender one notice after
+ * the other. What is owed is in the spool; it is owed until the mail server has taken it, so a crash repeats
+ * at most the notices in flight.
  */
 export class Notices {
   readonly #spool: Spool;
@@ -48,16 +50,18 @@ export class Notices {
   readonly #options: NoticeOptions;
   readonly #done: () => void;
   readonly #giveUp: AbortSignal;
-  #handing = false;
-  #handed: Handed | undefined;
+  /** What is being handed over, by its sender. */
+  readonly #inFlight = new Map<string, HandOver>();
+  /** Hand-overs that are over and not yet recorded. */
+  readonly #ended: (HandOver & { submission: Submission })[] = [];
   /** How often in a row the mail server was not there, and when it is asked again: monotonic. */
   #failures = 0;
   #retryAt = 0;
   #dueAt = Infinity;
 
   /**
-   * `done` is called when a notice was handed over, or not: then `turn` records it. `giveUp` ends a
-   * hand-over, and it stays owed.
+   * `done` is called when a notice was handed over, or not: then `turn` records it. `giveUp` ends
+   * hand-overs, and what was not taken stays owed.
    */
   constructor(
     spool: Spool,
@@ -73,98 +77,145 @@ export class Notices {
     this.#done = done;
   }
 
-  /** Whether one is being handed over, or not recorded yet. */
-  get busy(): boolean {
-    return this.#handing || this.#handed !== undefined;
+  /** Whether one is being handed over. */
+  get handing(): boolean {
+    return this.#inFlight.size > 0;
   }
 
-  /** In how many milliseconds there is something to do; Infinity while what is done wakes the loop. */
+  /** Whether one is being handed over, or not recorded yet. */
+  get busy(): boolean {
+    return this.handing || this.#ended.length > 0;
+  }
+
+  /** In how many milliseconds there is something to do; Infinity while only what is done wakes the loop. */
   wantedInMs(now: number): number {
-    if (this.#handing) return Infinity;
     return Math.max(this.#dueAt - now, this.#retryAt - performance.now());
   }
 
-  /** Records what the mail server said of the last notice and, if wanted, begins the next that is due. */
+  /** Records what the mail server said of those that are over and, if wanted, begins others that are due. */
   turn(now: number, { begin }: { begin: boolean }): void {
-    if (this.#handing) return;
-    if (this.#handed) this.#record(this.#handed, now);
-    this.#handed = undefined;
-    if (begin && performance.now() >= this.#retryAt) this.#next(now);
-    // Who may not begin has nothing to wake for.
-    this.#dueAt = (begin ? nextNoticeAt(this.#spool) : undefined) ?? Infinity;
+    for (let [ended] = this.#ended; ended; [ended] = this.#ended) {
+      this.#record(ended, now);
+      this.#ended.shift();
+    }
+    const room = begin ? limits.noticesAtOnce - this.#inFlight.size : 0;
+    const looks = room > 0 && performance.now() >= this.#retryAt;
+    const onlyWait = looks && !this.#next(now, room);
+    // Who may not begin has nothing to wake for. What waits for a sender's notice in flight is woken by its end.
+    const isFull = this.#inFlight.size >= limits.noticesAtOnce;
+    const next = begin && !isFull ? nextNoticeAt(this.#spool, onlyWait ? now : -1) : undefined;
+    this.#dueAt = next ?? Infinity;
   }
 
-  /** Begins the next one. Looks at limits.noticesLook of those that are due: posts must go on. */
-  #next(now: number): void {
+  /** Begins those that are next, `room` at most, and settles others; false when all that is due has to wait. */
+  #next(now: number, room: number): boolean {
     const spool = this.#spool;
-    const { settle, next } = this.#look(now);
+    const { settle, next } = this.#look(now, room);
     if (settle.length > 0) spool.transaction(() => settle.forEach((change) => change()));
-    if (!next) return;
-    const { notice, subjects } = next;
-    const bytes = this.#compose(notice, subjects, now);
-    this.#handing = true;
-    void this.#hand(notice, subjects, bytes);
+    for (const { notice, subjects } of next) {
+      const bytes = this.#compose(notice, subjects, now);
+      const handOver = { notice, subjects, failures: this.#failures };
+      this.#inFlight.set(notice.sender, handOver);
+      void this.#hand(handOver, bytes);
+    }
+    return settle.length > 0 || next.length > 0;
   }
 
   /**
-   * The next that is to be handed over, and what becomes of those before it. Only reads, since SQLite
+   * Those that are to be handed over next, and what becomes of others that are due. Looks at limits.noticesLook
+   * of them besides those that may wait for a notice in flight: posts must go on. Only reads, since SQLite
    * rolls a transaction back in which the disk cannot be read.
    */
-  #look(now: number): { settle: (() => void)[]; next?: Pick<Handed, 'notice' | 'subjects'> } {
+  #look(
+    now: number,
+    room: number,
+  ): { settle: (() => void)[]; next: Pick<HandOver, 'notice' | 'subjects'>[] } {
     const spool = this.#spool;
+    const { perHour } = this.#options;
     const settle: (() => void)[] = [];
+    const next: Pick<HandOver, 'notice' | 'subjects'>[] = [];
     const summaries = new Set<string>();
-    for (const notice of dueNotices(spool, now, limits.noticesLook)) {
+    /** How many notices of each sender come before: in flight, next, or waiting for these. */
+    const ahead = new Map([...this.#inFlight.keys()].map((sender) => [sender, 1]));
+    const most = limits.noticesLook + this.#inFlight.size * perHour;
+    for (const notice of dueNotices(spool, now, most)) {
+      if (next.length === room) break;
+      const { sender, collected } = notice;
+      if (this.#isInFlight(notice)) continue;
       // What is collected for a sender is settled together.
-      if (notice.collected && summaries.has(notice.sender)) continue;
-      if (notice.collected) summaries.add(notice.sender);
-      const told = toldTimes(spool, notice.sender, now);
+      if (collected && summaries.has(sender)) continue;
+      if (collected) summaries.add(sender);
       const subjects = noticeSubjects(spool, notice);
-      const [oldest] = told;
+      const told = toldTimes(spool, sender, now);
+      const before = ahead.get(sender) ?? 0;
       if (subjects.length === 0) {
         settle.push(() => dropEmptyNotices(spool, notice));
       } else if (!this.#isWanted(notice, subjects)) {
         settle.push(() => dropNotice(spool, notice));
-      } else if (oldest !== undefined && told.length >= this.#options.perHour) {
+      } else if (told.length + before >= perHour) {
         // Law 9: the rest of what happens in this hour is one report.
-        settle.push(() => collectNotice(spool, notice, oldest + limits.noticesHourMs + 1));
+        const dueAt = (told[0] ?? now) + limits.noticesHourMs + 1;
+        settle.push(() => collectNotice(spool, notice, dueAt));
       } else {
-        return { settle, next: { notice, subjects } };
+        ahead.set(sender, before + 1);
+        if (before === 0) next.push({ notice, subjects });
       }
     }
-    return { settle };
+    return { settle, next };
   }
 
-  async #hand(notice: Notice, subjects: NoticeSubject[], bytes: Buffer): Promise<void> {
-    const { server } = this.#options;
-    const submission = await submit(server, notice.sender, bytes, this.#giveUp);
-    this.#handing = false;
-    this.#handed = { notice, subjects, submission };
+  #isInFlight({ sender, collected, seq, kind }: Notice): boolean {
+    const notice = this.#inFlight.get(sender)?.notice;
+    if (!notice || notice.collected !== collected) return false;
+    return collected || (notice.seq === seq && notice.kind === kind);
+  }
+
+  async #hand(handOver: HandOver, bytes: Buffer): Promise<void> {
+    const { sender } = handOver.notice;
+    const submission = await submit(this.#options.server, sender, bytes, this.#giveUp);
+    this.#inFlight.delete(sender);
+    this.#ended.push({ ...handOver, submission });
     this.#done();
   }
 
-  #record({ notice, subjects, submission: { kind, text } }: Handed, now: number): void {
-    const spool = this.#spool;
-    const { host, port } = this.#options.server;
+  #record(handOver: HandOver & { submission: Submission }, now: number): void {
+    const { notice, subjects, submission } = handOver;
+    const { kind, text } = submission;
     if (kind === 'unavailable') {
-      this.#failures += 1;
-      const waitMs = noticeBackoffMs(this.#failures);
-      this.#retryAt = performance.now() + waitMs;
-      if (this.#failures === 1) this.#journal.noticesWait(`${host}:${port}`, text);
+      this.#wait(handOver.failures, text);
       return;
     }
+    const { host, port } = this.#options.server;
     if (this.#failures > 0) this.#journal.noticesGoOn(`${host}:${port}`);
     this.#failures = 0;
-    if (kind === 'deferred' && notice.tries < limits.noticeTries) {
-      const dueAt = now + noticeBackoffMs(notice.tries + 1);
-      spool.transaction(() => postponeNotice(spool, notice, dueAt));
-    } else if (kind === 'taken') {
+    this.#retryAt = 0;
+    const spool = this.#spool;
+    const tries = notice.tries + (kind === 'unanswered' ? limits.noticeUnansweredTries : 1);
+    if (kind === 'taken') {
       spool.transaction(() => noticeTold(spool, notice, subjects, now));
       this.#journal.senderTold(notice.sender, subjects);
-    } else {
+    } else if (kind === 'refused' || tries >= limits.noticeTries) {
       spool.transaction(() => noticeRefused(spool, subjects));
       this.#journal.noticeRefused(notice.sender, subjects, text);
+    } else {
+      const waitMs = noticeBackoffMs(tries);
+      spool.transaction(() => postponeNotice(spool, notice, now + waitMs, tries));
+      if (kind === 'unanswered') {
+        this.#journal.noticeUnanswered(notice.sender, subjects, text, waitMs);
+      }
     }
+  }
+
+  /** The mail server is left alone for a while. What was in flight together has failed once. */
+  #wait(failuresBefore: number, text: string): void {
+    if (this.#giveUp.aborted || failuresBefore < this.#failures) return;
+    // A server at its limit of connections refuses one beside others; if it is away, the last of them tells.
+    const isAway = !this.handing;
+    this.#retryAt = performance.now() + noticeBackoffMs(this.#failures + 1);
+    if (!isAway) return;
+    this.#failures += 1;
+    const { host, port } = this.#options.server;
+    if (this.#failures === 1) this.#journal.noticesWait(`${host}:${port}`, text);
   }
 
   /** Nobody is warned of the delay of what is sent by programs. What is collected was looked at before. */

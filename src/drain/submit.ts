@@ -1,8 +1,6 @@
-import SMTPConnection from 'nodemailer/lib/smtp-connection';
 import { connectSocket } from '../host/connect-socket.ts';
-import { smtpStep } from '../host/smtp-step.ts';
+import { SmtpClient, type SmtpSent } from '../host/smtp-client.ts';
 import { addressFault } from '../mail/address-fault.ts';
-import { limits } from '../mail/limits.ts';
 
 /** A mail server of this host that takes notices. */
 export interface MailServer {
@@ -11,17 +9,18 @@ export interface MailServer {
 }
 
 /**
- * What the mail server said: it has the notice; it refuses this one for good, or for now; or no notice
- * can be handed over at all.
+ * What came of a hand-over: the mail server has the notice; it refuses this one for good, or has not taken
+ * it for now; it may have taken it (`unanswered`); or no notice can be handed over at all.
  */
 export interface Submission {
-  kind: 'taken' | 'refused' | 'deferred' | 'unavailable';
+  kind: 'taken' | 'refused' | 'deferred' | 'unanswered' | 'unavailable';
   text: string;
 }
 
 /**
  * Hands a notice to the local mail server by SMTP, with the null sender (RFC 5321 4.5.5), so that nothing
- * ever answers it. SMTP, because a setuid sendmail cannot run under NoNewPrivileges. Never rejects.
+ * ever answers it. SMTP, because a setuid sendmail cannot run under NoNewPrivileges. `giveUp` ends it at
+ * once. Never rejects.
  */
 export async function submit(
   { host, port }: MailServer,
@@ -31,53 +30,42 @@ export async function submit(
 ): Promise<Submission> {
   const fault = addressFault(to);
   if (fault) return { kind: 'refused', text: fault };
-  let socket;
+  let client: SmtpClient | undefined;
+  const cut = () => client?.cut(new Error('drain is stopping'));
+  giveUp.addEventListener('abort', cut);
   try {
-    socket = await connectSocket({ host, port }, giveUp);
+    const socket = await connectSocket({ host, port }, giveUp);
+    giveUp.throwIfAborted();
+    client = new SmtpClient({ socket, host, security: 'none' });
+    await client.connect();
+    const sent = await client.send({ from: '', to: [to], use8BitMime: true }, [bytes]);
+    if (!client.destroyed) client.quit();
+    return submissionOf(sent);
   } catch (error) {
+    client?.close();
     return { kind: 'unavailable', text: (error as Error).message };
-  }
-  const connection = new SMTPConnection({
-    connection: socket,
-    host,
-    ignoreTLS: true,
-    connectionTimeout: limits.noticeSmtpMs,
-    greetingTimeout: limits.noticeSmtpMs,
-    socketTimeout: limits.noticeSmtpMs,
-    maxResponseSize: limits.smtpReplyBytes,
-  });
-  connection.on('error', () => {}); // The step that it breaks tells of it.
-  try {
-    await smtpStep<void>(connection, (done) => connection.connect(done), giveUp);
-    const envelope = { from: '', to: [to], use8BitMime: true };
-    const { response } = await smtpStep<{ response: string }>(
-      connection,
-      (done) => connection.send(envelope, bytes, done),
-      giveUp,
-    );
-    connection.quit();
-    return { kind: 'taken', text: response };
-  } catch (error) {
-    connection.close();
-    return refusal(error as SMTPConnection.SMTPError);
+  } finally {
+    giveUp.removeEventListener('abort', cut);
   }
 }
 
-/** Only an answer to its recipient or to its bytes is about this notice: a server that refuses the null sender takes none. */
-function refusal({
-  message,
-  responseCode = 0,
-  command = '',
-  code,
-}: SMTPConnection.SMTPError): Submission {
-  const own = /^(?:RCPT TO|DATA)$/.test(command);
-  const kind =
-    code === 'EENVELOPE' && responseCode === 0
-      ? 'refused' // The library sees that this server cannot take such an address.
-      : !own || responseCode < 400 || responseCode === 421
-        ? 'unavailable'
-        : responseCode < 500
-          ? 'deferred'
-          : 'refused';
-  return { kind, text: message };
+/**
+ * What a transaction means. A server that refuses the null sender takes no notice at all. All other trouble
+ * is of this notice alone, even when the server hangs up or does not answer: a later hand-over finds out
+ * whether the server is there.
+ */
+export function submissionOf({ ended, stage }: SmtpSent): Submission {
+  if (!(ended instanceof Error)) {
+    return { kind: stage === 'whole' ? 'taken' : 'unanswered', text: ended.response };
+  }
+  const { message: text, responseCode = 0, code, command = '' } = ended;
+  const isRefusal = responseCode >= 400;
+  if (isRefusal && command === 'MAIL FROM') return { kind: 'unavailable', text };
+  if (isRefusal && /^(?:RCPT TO|DATA)$/.test(command)) {
+    return { kind: responseCode < 500 ? 'deferred' : 'refused', text };
+  }
+  if (stage === 'whole') return { kind: 'unanswered', text };
+  // The library sees that this server cannot take such an address.
+  const isUnfit = code === 'EENVELOPE' && responseCode === 0;
+  return { kind: isUnfit ? 'refused' : 'deferred', text };
 }

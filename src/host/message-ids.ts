@@ -26,6 +26,7 @@ export const messageIds = {
   proxy_keys_trouble: '54431e8ec8a21b2c3f68719eb65255bc',
   proxy_sender_fixed: '79548086096b68a4c665272d1d76fad6',
   notice_sent: '22b4c60b0b73fcaeb7a518729705728f',
+  notice_unanswered: '68d4581fc0d7496f9868251cfdfb2c3e',
   notice_refused: '08b457e95fc89c4db29604fa8e7ff61c',
   notices_wait: 'c517d67a75947cd0d7acbf61d31d39a5',
   notices_go_on: 'c3c8baf30512fcfbd6c904606d5f4f9a',

@@ -54,7 +54,8 @@ export class SmtpClient {
   /** Times for the replies to the commands that are on their way. */
   #due: number[] = [];
   #stopTimer = () => {};
-  #late: ((error: Error) => void) | undefined;
+  /** Fails the step that is under way. */
+  #fail: ((error: Error) => void) | undefined;
 
   constructor({ socket, host, security, ca, name }: SmtpClientOptions) {
     this.#connection = new SMTPConnection({
@@ -126,6 +127,13 @@ export class SmtpClient {
     this.#connection.close();
   }
 
+  /** Closes it; the step that is under way fails with this reason. */
+  cut(reason: Error): void {
+    const fail = this.#fail;
+    this.close();
+    fail?.(reason);
+  }
+
   *#message(pieces: Iterable<Buffer>): Generator<Buffer> {
     // To nodemailer any 2xx is a 354: what refuses the lines of the message as commands would fail it.
     const reply = String(this.#connection.lastServerResponse);
@@ -142,11 +150,11 @@ export class SmtpClient {
       const end = (error?: Error | null, result?: T) => {
         this.#connection.removeListener('error', end);
         this.#stopTimer();
-        this.#late = undefined;
+        this.#fail = undefined;
         if (error) reject(error);
         else resolve(result as T);
       };
-      this.#late = end;
+      this.#fail = end;
       this.#due = [];
       this.#wait(limits.smtpCommandMs);
       this.#connection.once('error', end);
@@ -155,12 +163,10 @@ export class SmtpClient {
   }
 
   #wait(ms: number): void {
-    if (!this.#late) return; // What a server says between steps has no time limit.
+    if (!this.#fail) return; // What a server says between steps has no time limit.
     this.#stopTimer();
     this.#stopTimer = awakeTimer(ms, () => {
-      const late = this.#late;
-      this.close();
-      late?.(new Error(`no answer within ${Math.round(ms / 1000)} s`));
+      this.cut(new Error(`no answer within ${Math.round(ms / 1000)} s`));
     });
   }
 

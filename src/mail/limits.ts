@@ -134,12 +134,17 @@ export const limits = {
   /** A report returns a message up to this size, of a larger one its header section, cut to that. */
   returnedBytes: 100_000,
   returnedHeaderBytes: 64 * KiB,
-  /** How long the local mail server may take for a step, and how soon it is asked again while it is away. */
-  noticeSmtpMs: 60 * SECOND,
+  /** Notices that are handed over at once, each to another sender: one that takes long holds up no other. */
+  noticesAtOnce: 5,
+  /** How soon the local mail server is asked again while it is away, and is given a notice that it put off. */
   noticeFirstMs: 10 * SECOND,
   noticeMaxMs: 15 * MINUTE,
-  /** A notice that is put off by itself: 5 days in these steps, then it is dropped. */
+  /**
+   * A notice that is put off by itself: 5 days in these steps, then it is dropped. One that may have been
+   * taken, since no answer came to the whole of it, uses up `noticeUnansweredTries`: five copies at most.
+   */
   noticeTries: 480,
+  noticeUnansweredTries: 96,
 
   /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
   failedBodyMs: 5 * DAY,

@@ -10,7 +10,7 @@ export interface Notice {
   seq: number;
   kind: 'failure' | 'delay';
   sender: string;
-  /** How often it was put off by itself. */
+  /** How often it was put off by itself; see limits.noticeUnansweredTries. */
   tries: number;
   collected: boolean;
 }
@@ -46,11 +46,13 @@ export function dueNotices(spool: Spool, now: number, most: number): Notice[] {
     });
 }
 
-/** When the next notice is due, in milliseconds since 1970; undefined when none is owed. */
-export function nextNoticeAt(spool: Spool): number | undefined {
+/** When the first notice is due that is due after `after`, both in milliseconds since 1970; undefined when none is owed. */
+export function nextNoticeAt(spool: Spool, after: number): number | undefined {
   const row = spool
-    .sql<{ dueAt: number }>('SELECT due_at AS dueAt FROM notice ORDER BY due_at LIMIT 1')
-    .get();
+    .sql<{ dueAt: number }>(
+      'SELECT due_at AS dueAt FROM notice WHERE due_at > ? ORDER BY due_at LIMIT 1',
+    )
+    .get(after);
   return row?.dueAt;
 }
 
@@ -153,11 +155,11 @@ export function dropEmptyNotices(spool: Spool, notice: Notice): void {
     .run(keyOf(notice));
 }
 
-/** The notice, or all that are collected with it, are due later. */
-export function postponeNotice(spool: Spool, notice: Notice, dueAt: number): void {
+/** The notice, or all that are collected with it, are due later, and have used up so many tries. */
+export function postponeNotice(spool: Spool, notice: Notice, dueAt: number, tries: number): void {
   spool
-    .sql(`UPDATE notice SET due_at = :dueAt, tries = tries + 1 WHERE ${rowsOf(notice)}`)
-    .run({ dueAt, ...keyOf(notice) });
+    .sql(`UPDATE notice SET due_at = :dueAt, tries = :tries WHERE ${rowsOf(notice)}`)
+    .run({ dueAt, tries, ...keyOf(notice) });
 }
 
 /** A summary tells, at `dueAt`, what this notice was to tell; all that is collected is due with it. */

@@ -66,7 +66,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
       for (const collected of [false, true]) {
         const notice = { seq: 1, kind, sender: 's@example.com', tries: 0, collected };
         const subject = noticeSubjects(spool, notice)[0];
-        postponeNotice(spool, notice, NOW);
+        postponeNotice(spool, notice, NOW, 1);
         noticeTold(spool, notice, subject ? [subject] : [], NOW);
         noticeRefused(spool, subject ? [subject] : []);
         collectNotice(spool, notice, NOW);
@@ -75,7 +75,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
       }
     }
     dueNotices(spool, NOW, 1);
-    nextNoticeAt(spool);
+    nextNoticeAt(spool, -1);
     toldTimes(spool, 's@example.com', NOW);
     owesReport(spool, 1);
   },

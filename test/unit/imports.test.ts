@@ -161,7 +161,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   {
     what: "nodemailer's SMTP client",
     pattern: /\bnew SMTPConnection\(/,
-    allowed: ['drain/submit.ts', 'host/smtp-client.ts'],
+    allowed: ['host/smtp-client.ts'],
     handed: /new SMTPConnection\(\{[^}]*?\bconnection: socket,/,
   },
   {

@@ -104,6 +104,8 @@ const ofDrain: Calls<DrainJournal> = {
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
   senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
+  noticeUnanswered: (journal, text) =>
+    journal.noticeUnanswered(text, [toldMail(text)], text, 900_000),
   noticeRefused: (journal, text) => journal.noticeRefused(text, [toldMail(text)], text),
   noticesWait: (journal, text) => journal.noticesWait(text, text),
   noticesGoOn: (journal, text) => journal.noticesGoOn(text),
