@@ -54,9 +54,10 @@ export class Notices {
   readonly #inFlight = new Map<string, HandOver>();
   /** Hand-overs that are over and not yet recorded. */
   readonly #ended: (HandOver & { submission: Submission })[] = [];
-  /** How often in a row the mail server was not there, and when it is asked again: monotonic. */
+  /** How often in a row the mail server was not there. */
   #failures = 0;
-  #retryAt = 0;
+  /** When it is looked for what is due again, at the earliest: monotonic. */
+  #lookAt = 0;
   #dueAt = Infinity;
 
   /**
@@ -89,7 +90,7 @@ export class Notices {
 
   /** In how many milliseconds there is something to do; Infinity while only what is done wakes the loop. */
   wantedInMs(now: number): number {
-    return Math.max(this.#dueAt - now, this.#retryAt - performance.now());
+    return Math.max(this.#dueAt - now, this.#lookAt - performance.now());
   }
 
   /** Records what the mail server said of those that are over and, if wanted, begins others that are due. */
@@ -99,8 +100,10 @@ export class Notices {
       this.#ended.shift();
     }
     const room = begin ? limits.noticesAtOnce - this.#inFlight.size : 0;
-    const looks = room > 0 && performance.now() >= this.#retryAt;
+    const looks = room > 0 && performance.now() >= this.#lookAt;
     const onlyWait = looks && !this.#next(now, room);
+    // While much waits for the notices in flight, each look takes milliseconds.
+    if (onlyWait && this.handing) this.#lookAt = performance.now() + limits.noticesLookMs;
     // Who may not begin has nothing to wake for. What waits for a sender's notice in flight is woken by its end.
     const isFull = this.#inFlight.size >= limits.noticesAtOnce;
     const next = begin && !isFull ? nextNoticeAt(this.#spool, onlyWait ? now : -1) : undefined;
@@ -154,7 +157,7 @@ export class Notices {
         settle.push(() => dropNotice(spool, notice));
       } else if (told.length + before >= perHour) {
         // Law 9: the rest of what happens in this hour is one report.
-        const dueAt = (told[0] ?? now) + limits.noticesHourMs + 1;
+        const dueAt = (told[0] ?? now - 1) + limits.noticesHourMs + 1;
         settle.push(() => collectNotice(spool, notice, dueAt));
       } else {
         ahead.set(sender, before + 1);
@@ -188,7 +191,7 @@ export class Notices {
     const { host, port } = this.#options.server;
     if (this.#failures > 0) this.#journal.noticesGoOn(`${host}:${port}`);
     this.#failures = 0;
-    this.#retryAt = 0;
+    this.#lookAt = 0;
     const spool = this.#spool;
     const tries = notice.tries + (kind === 'unanswered' ? limits.noticeUnansweredTries : 1);
     if (kind === 'taken') {
@@ -211,7 +214,7 @@ export class Notices {
     if (this.#giveUp.aborted || failuresBefore < this.#failures) return;
     // A server at its limit of connections refuses one beside others; if it is away, the last of them tells.
     const isAway = !this.handing;
-    this.#retryAt = performance.now() + noticeBackoffMs(this.#failures + 1);
+    this.#lookAt = performance.now() + noticeBackoffMs(this.#failures + 1);
     if (!isAway) return;
     this.#failures += 1;
     const { host, port } = this.#options.server;

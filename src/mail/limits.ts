@@ -127,8 +127,9 @@ export const limits = {
   /** Notices a sender gets before one summary tells the rest; drain `--notices-per-hour`. */
   noticesPerHour: 20,
   noticesHourMs: 1 * HOUR,
-  /** Notices that drain looks at in one turn; the next turn goes on. */
+  /** Notices that drain looks at in one turn; the next turn goes on. How often it looks where all have to wait. */
   noticesLook: 100,
+  noticesLookMs: 1 * SECOND,
   /** Recipients that one summary names; what is more waits for the next. */
   summaryRecipients: 5000,
   /** A report returns a message up to this size, of a larger one its header section, cut to that. */

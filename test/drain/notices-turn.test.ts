@@ -12,7 +12,8 @@ import { Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
 import { scratch } from '../support/scratch.ts';
-import { ScriptedSmtp } from '../support/scripted-smtp.ts';
+import { ScriptedSmtp, type SmtpScript } from '../support/scripted-smtp.ts';
+import { until } from '../support/until.ts';
 
 const NOW = 1_800_000_000_000;
 const fromList = 'List-Id: <a.b>\n\nx\n';
@@ -61,16 +62,24 @@ function owed(spool: Spool): number {
 
 interface Teller {
   smtp: ScriptedSmtp;
+  /** Events of the journal. */
+  said: string[];
   notices: Notices;
   /** Does turns until nothing is due; returns all that was told, as text. */
   tell: (now?: number) => Promise<string>;
 }
 
-async function teller(t: TestContext, spool: Spool, perHour = 20): Promise<Teller> {
-  const smtp = await ScriptedSmtp.start(t);
+async function teller(
+  t: TestContext,
+  spool: Spool,
+  perHour = 20,
+  script: SmtpScript = {},
+): Promise<Teller> {
+  const smtp = await ScriptedSmtp.start(t, script);
   const server = { host: '127.0.0.1', port: smtp.port };
   const events = new EventEmitter();
-  const journal = new DrainJournal(() => {});
+  const said: string[] = [];
+  const journal = new DrainJournal(({ fields }) => said.push(String(fields['MAIL_EVENT'])));
   const { signal } = new AbortController();
   const notices = new Notices(spool, journal, { server, perHour }, signal, () => {
     events.emit('done');
@@ -84,7 +93,7 @@ async function teller(t: TestContext, spool: Spool, perHour = 20): Promise<Telle
     }
     return smtp.messages.map(({ bytes }) => bytes.toString()).join('');
   };
-  return { smtp, notices, tell };
+  return { smtp, said, notices, tell };
 }
 
 // OpenSMTPD #373: one corrupt message stopped all.
@@ -210,4 +219,86 @@ test('while a drain stops nothing is begun, and nothing wakes it', async (t) => 
   assert.equal(notices.busy, false);
   assert.equal(notices.wantedInMs(NOW), Infinity);
   assert.deepEqual(smtp.lines, []);
+});
+
+const oneHangs = (line: string) => (line.includes('<s@') ? 'hang' : '250 ok');
+
+test('a backlog of one sender waits for its report in flight, and holds up no other sender (law 9)', async (t) => {
+  const spool = freshSpool(t);
+  spool.transaction(() => {
+    for (let each = 0; each < 2 * limits.noticesLook; each += 1) owe(spool, 'failure');
+  });
+  owe(spool, 'failure', { sender: 'other@host.example' });
+  const { smtp, said, notices } = await teller(t, spool, 20, { RCPT: oneHangs });
+  const rest = () => {
+    let turns = 0;
+    do {
+      turns += 1;
+      assert.ok(turns < 10, 'what only waits wakes nobody');
+      notices.turn(NOW, { begin: true });
+    } while (notices.wantedInMs(NOW) <= 0);
+  };
+  rest();
+  await until(
+    () => smtp.messages.length === 1,
+    () => smtp.lines.join('; '),
+  );
+  await until(
+    () => {
+      rest();
+      return said.includes('notice_sent');
+    },
+    () => said.join('; '),
+  );
+  assert.equal(smtp.said('RCPT TO:<s@host.example>').length, 1);
+  assert.equal(notices.handing, true);
+  const uncollected = spool.db.prepare('SELECT count(*) FROM notice WHERE collected = 0').pluck();
+  assert.equal(uncollected.get(), 20); // One in flight, and what else may be told within the hour.
+});
+
+test('a mail server that takes few connections is not called away while it has reports of ours', async (t) => {
+  const spool = freshSpool(t);
+  const senders = Array.from({ length: 3 }, (_, each) => `s${each}@host.example`);
+  for (const sender of senders) owe(spool, 'failure', { sender });
+  let connections = 0;
+  const greeting = () => {
+    connections += 1;
+    return connections === 1 ? '220 hello' : '421 too many connections';
+  };
+  const { said, notices } = await teller(t, spool, 20, { greeting, message: 'hang' });
+  await until(
+    () => {
+      notices.turn(NOW, { begin: true });
+      return notices.wantedInMs(NOW) > 2000;
+    },
+    () => String(notices.wantedInMs(NOW)),
+  );
+  assert.equal(notices.handing, true);
+  assert.deepEqual(said, []);
+});
+
+test('at most limits.noticesAtOnce reports are handed over at once, and an outage that all meet is one', async (t) => {
+  const spool = freshSpool(t);
+  const many = 2 * limits.noticesAtOnce;
+  for (let each = 0; each < many; each += 1) {
+    owe(spool, 'failure', { sender: `s${each}@host.example` });
+  }
+  const { smtp, said, notices } = await teller(t, spool, 20, { greeting: 'hang' });
+  notices.turn(NOW, { begin: true });
+  await until(
+    () => smtp.sockets.length === limits.noticesAtOnce,
+    () => String(smtp.sockets.length),
+  );
+  notices.turn(NOW, { begin: true });
+  assert.equal(notices.wantedInMs(NOW), Infinity);
+  for (const socket of smtp.sockets) socket.destroy();
+  await until(
+    () => !notices.handing,
+    () => 'the connections were cut',
+  );
+  notices.turn(NOW, { begin: true });
+  assert.deepEqual(said, ['notices_wait']);
+  const waitMs = notices.wantedInMs(NOW);
+  assert.ok(waitMs > 0 && waitMs <= limits.noticeFirstMs, String(waitMs));
+  assert.equal(owed(spool), many);
 });
