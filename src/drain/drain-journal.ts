@@ -131,6 +131,14 @@ export class DrainJournal extends Journal {
     this.write('spool_repaired', { text, priority: priority.error });
   }
 
+  /** Others find another spool by its name, or none: drain ends, and is started again on what is there. */
+  spoolReplaced(text: string): void {
+    this.write('spool_replaced', {
+      text: `attention: ${text}: drain ends, so that it starts anew on the spool that others find now`,
+      priority: priority.error,
+    });
+  }
+
   /** The spool can be worked on again. */
   spoolUsable(folder: string): void {
     this.write('spool_usable', {

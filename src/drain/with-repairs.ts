@@ -6,7 +6,7 @@ import { exitCodes } from '../host/failure.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { limits } from '../mail/limits.ts';
-import { SpoolDamaged } from '../spool/with-spool.ts';
+import { SpoolDamaged, SpoolReplacedError } from '../spool/with-spool.ts';
 
 interface Circumstances {
   folder: string;
@@ -30,6 +30,8 @@ export async function withRepairs<T>(
     try {
       return await drain();
     } catch (error) {
+      // Another connection of this process would share what was removed: only a new process is rid of it.
+      if (error instanceof SpoolReplacedError) journal.spoolReplaced(error.fault);
       if (!(error instanceof SpoolDamaged)) throw error;
       const waitMs = Math.max(0, repairAt - performance.now());
       journal.spoolTrouble(folder, `${error.fault}; it will be repaired`, waitMs);

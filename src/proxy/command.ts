@@ -25,6 +25,7 @@ import { Relay } from './relay.ts';
 import { reportWork } from './report-work.ts';
 import { withSenderPolicy, type SenderRules } from './sender-policy.ts';
 import { watchKeys } from './watch-keys.ts';
+import { watchLedger } from './watch-ledger.ts';
 
 /** Options of the proxy. */
 export const proxyOptions = {
@@ -119,7 +120,8 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
     const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
-    const stop = stopSignal();
+    const replaced = new AbortController();
+    const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);
     const allowed = withSenderPolicy(backend, rules, journal);
     const relay = new Relay(ledger, allowed, journal, argv.maxRecipients, argv.softBounce);
@@ -131,12 +133,19 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       );
     });
     journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
+    const watched = watchLedger(ledger, stop).then((fault) => {
+      if (fault) journal.ledgerReplaced(fault.message);
+      replaced.abort();
+      return fault;
+    });
     void reportWork(proxy.address, relay, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     ledger.close();
     lock.release();
     journal.proxyStopped(proxy.address);
+    const fault = await watched;
+    if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
 };
 

@@ -130,6 +130,16 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** Others find another ledger by its name, or none: the proxy ends, and is started again on what is there. */
+  ledgerReplaced(text: string): void {
+    this.write('proxy_ledger_replaced', {
+      text:
+        `attention: ${text}: the proxy ends, so that it starts anew on what is there; a ledger that ` +
+        'is older has forgotten what was sent since then, and it would be sent again if posted again',
+      priority: priority.error,
+    });
+  }
+
   /** The ledger or the backend fails: nothing is taken until it works again. */
   proxyTrouble(text: string): void {
     this.write('proxy_trouble', {

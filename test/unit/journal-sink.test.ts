@@ -99,6 +99,7 @@ const ofDrain: Calls<DrainJournal> = {
   messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text),
   spoolRepaired: (journal, text) => journal.spoolRepaired(text),
   spoolUsable: (journal, text) => journal.spoolUsable(text),
+  spoolReplaced: (journal, text) => journal.spoolReplaced(text),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
   senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
@@ -122,6 +123,7 @@ const ofProxy: Calls<ProxyJournal> = {
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   notPruned: (journal, text) => journal.notPruned(text),
+  ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
 };
 

@@ -1,0 +1,67 @@
+import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
+
+/**
+ * The three files of an open database: the file itself, its write-ahead log, and what its users share (-shm).
+ * SQLite keeps using files that were removed, and new users then make new ones: neither side sees what the other
+ * commits, and whoever closes the old ones last removes the new ones by their names. So every program of ours writes
+ * and closes by way of this class.
+ */
+export class OpenFiles {
+  readonly #db: Database;
+  readonly #inodes: ReadonlyMap<string, number | undefined>;
+
+  /** The database was just opened and read: from then on all three files are there. */
+  constructor(db: Database) {
+    this.#db = db;
+    // A file system that SQLite can share no memory on has no log; `check` says so.
+    const ends = db.pragma('journal_mode', { simple: true }) === 'wal' ? FILES : [''];
+    this.#inodes = new Map(ends.map((end) => [`${db.name}${end}`, inode(`${db.name}${end}`)]));
+  }
+
+  /** Throws DatabaseReplacedError when others do not find these files any more. */
+  requireInPlace(): void {
+    const [replaced] = this.#replaced();
+    if (replaced !== undefined) throw new DatabaseReplacedError(replaced);
+  }
+
+  /**
+   * Runs the action in one IMMEDIATE transaction: all of it is committed and on disk, or nothing. Throws
+   * DatabaseReplacedError before it would write into a log that is not its own any more, and when what was
+   * committed is in files that nobody else finds: then it may be lost.
+   */
+  transaction<Result>(action: () => Result): Result {
+    const run = this.#db.transaction(() => {
+      const result = action();
+      this.requireInPlace();
+      return result;
+    });
+    const result = run.immediate();
+    this.requireInPlace();
+    return result;
+  }
+
+  /**
+   * Closes the database. The last to close it copies the log into the file: so what was committed is saved also
+   * when the log was removed, as long as nobody has made new files, nor has thus committed anything else. When somebody
+   * has, that would spoil the file and remove the new log: then the database is left to process.exit, which closes
+   * nothing.
+   */
+  close(): void {
+    const isMadeAnew = this.#replaced().some((name) => inode(name) !== undefined);
+    if (isMadeAnew) abandoned.push(this.#db);
+    else this.#db.close();
+  }
+
+  #replaced(): string[] {
+    return [...this.#inodes.keys()].filter((name) => {
+      const found = inode(name);
+      return found === undefined || found !== this.#inodes.get(name);
+    });
+  }
+}
+
+/** How the names of a database's files end. */
+export const FILES = ['', '-wal', '-shm'];
+
+/** Databases that must not be closed, kept from the garbage collector, which would close them. */
+const abandoned: Database[] = [];
