@@ -10,7 +10,7 @@ import type { Counters } from '../spool/stats.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
-import { withRepairs } from './with-repairs.ts';
+import { tellRepaired, withRepairs } from './with-repairs.ts';
 
 /** Options of drain. */
 export const drainOptions = {
@@ -53,8 +53,9 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const { drain } = await import('./drain.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
     const run = async () =>
-      withSpool(argv.spool, 'drain', async (spool) =>
-        drain({
+      withSpool(argv.spool, 'drain', async (spool) => {
+        await tellRepaired(argv.spool, journal);
+        return drain({
           spool,
           connection: openConnection(argv),
           wire: argv.wire,
@@ -65,8 +66,8 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-        }),
-      );
+        });
+      });
     const ending = argv.once
       ? await run()
       : await withRepairs({ folder: argv.spool, journal, notify, stop }, run);

@@ -21,6 +21,7 @@ export const messageIds = {
   proxy_refused: '135f3cc69649ee3151023c15baae3ee4',
   proxy_trouble: '10f494ddd5f76c71fb97b37efb5e7fbb',
   proxy_ledger_replaced: '7ad2260803ccd897053396ddc4e39f34',
+  proxy_ledger_repaired: '435aacf979b5aeea4c7c643209be9547',
   proxy_keys: 'd0bc7f5ecd0a02f214be2683427223d4',
   proxy_keys_trouble: '54431e8ec8a21b2c3f68719eb65255bc',
   proxy_sender_fixed: '79548086096b68a4c665272d1d76fad6',

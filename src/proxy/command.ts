@@ -4,6 +4,7 @@ import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { ProxyJournal } from './proxy-journal.ts';
+import { tellRepair } from '../host/repair-report.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
@@ -120,6 +121,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
     const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
+    await tellRepair(ledgerFile, (sentences) => {
+      for (const sentence of sentences) journal.ledgerRepaired(sentence);
+    });
     const replaced = new AbortController();
     const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);

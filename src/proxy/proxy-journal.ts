@@ -140,6 +140,11 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** What a repair of the ledger found, lost or came to: a sentence each. */
+  ledgerRepaired(text: string): void {
+    this.write('proxy_ledger_repaired', { text, priority: priority.error });
+  }
+
   /** The ledger or the backend fails: nothing is taken until it works again. */
   proxyTrouble(text: string): void {
     this.write('proxy_trouble', {

@@ -123,6 +123,7 @@ const ofProxy: Calls<ProxyJournal> = {
   outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   notPruned: (journal, text) => journal.notPruned(text),
+  ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
   ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
 };
