@@ -2,11 +2,13 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { logIsCut } from '../host/log-is-cut.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { limits } from '../mail/limits.ts';
 import type { Counters } from '../spool/stats.ts';
+import { spoolFile } from '../spool/spool.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
@@ -52,8 +54,9 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const { drain } = await import('./drain.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
-    const run = async () =>
-      withSpool(argv.spool, 'drain', async (spool) => {
+    const run = async () => {
+      if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
+      return withSpool(argv.spool, 'drain', async (spool) => {
         await tellRepaired(argv.spool, journal);
         return drain({
           spool,
@@ -68,6 +71,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
         });
       });
+    };
     const ending = argv.once
       ? await run()
       : await withRepairs({ folder: argv.spool, journal, notify, stop }, run);

@@ -139,6 +139,17 @@ export class DrainJournal extends Journal {
     });
   }
 
+  /** SQLite passes over the damaged end of a log: only who opens the file first can see it. */
+  spoolLogCut(folder: string): void {
+    this.write('spool_log_cut', {
+      text:
+        `attention: the write-ahead log of the spool ${folder} has lost its end: mail that was taken last may be ` +
+        "lost, and what was sent last may be sent again. To do: look for a failing disk (dmesg), and in Exim's log " +
+        'for what it handed over just before',
+      priority: priority.error,
+    });
+  }
+
   /** The spool can be worked on again. */
   spoolUsable(folder: string): void {
     this.write('spool_usable', {

@@ -3,6 +3,7 @@ import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } 
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
 import { SdNotify } from '../host/sd-notify.ts';
@@ -119,6 +120,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const backend = await makeBackend(argv, resolve(dir), journal);
     const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+    if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
     const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
     await tellRepair(ledgerFile, (sentences) => {

@@ -145,6 +145,16 @@ export class ProxyJournal extends Journal {
     this.write('proxy_ledger_repaired', { text, priority: priority.error });
   }
 
+  /** SQLite passes over the damaged end of a log: only who opens the file first can see it. */
+  ledgerLogCut(file: string): void {
+    this.write('proxy_ledger_log_cut', {
+      text:
+        `attention: the write-ahead log of the ledger ${file} has lost its end: what was sent last may be forgotten, ` +
+        'and is sent again if it is posted again. To do: look for a failing disk (dmesg)',
+      priority: priority.error,
+    });
+  }
+
   /** The ledger or the backend fails: nothing is taken until it works again. */
   proxyTrouble(text: string): void {
     this.write('proxy_trouble', {
