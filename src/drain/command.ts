@@ -6,6 +6,7 @@ import { logIsCut } from '../host/log-is-cut.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
 import type { Counters } from '../spool/stats.ts';
 import { spoolFile } from '../spool/spool.ts';
@@ -58,6 +59,10 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
       return withSpool(argv.spool, 'drain', async (spool) => {
         await tellRepaired(argv.spool, journal);
+        const unwatch = watchLog(spool.files, {
+          grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),
+          shrunk: () => journal.spoolLogShrunk(argv.spool),
+        });
         return drain({
           spool,
           connection: openConnection(argv),
@@ -69,7 +74,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-        });
+        }).finally(unwatch);
       });
     };
     const ending = argv.once

@@ -3,6 +3,7 @@ import { showDuration, showWait } from '../host/duration.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
+import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
 import { limits } from '../mail/limits.ts';
@@ -147,6 +148,22 @@ export class DrainJournal extends Journal {
         "lost, and what was sent last may be sent again. To do: look for a failing disk (dmesg), and in Exim's log " +
         'for what it handed over just before',
       priority: priority.error,
+    });
+  }
+
+  /** The write-ahead log grows with every commit, since somebody keeps it from being used anew. */
+  spoolLogGrown(folder: string, bytes: number, holders: readonly string[]): void {
+    this.write('spool_log_grown', {
+      text: `attention: ${logGrownText(`the spool ${folder}`, bytes, holders)}. To do: ${logGrownRemedy}`,
+      priority: priority.error,
+    });
+  }
+
+  /** It is used anew again. */
+  spoolLogShrunk(folder: string): void {
+    this.write('spool_log_shrunk', {
+      text: `the write-ahead log of the spool ${folder} is small again`,
+      priority: priority.notice,
     });
   }
 

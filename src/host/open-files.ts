@@ -1,3 +1,4 @@
+import { limits } from '../mail/limits.ts';
 import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
 
 /**
@@ -16,6 +17,11 @@ export class OpenFiles {
     // A file system that SQLite can share no memory on has no log; `check` says so.
     const ends = db.pragma('journal_mode', { simple: true }) === 'wal' ? FILES : [''];
     this.#inodes = new Map(ends.map((end) => [`${db.name}${end}`, inode(`${db.name}${end}`)]));
+  }
+
+  /** The path of the database. */
+  get name(): string {
+    return this.#db.name;
   }
 
   /** Throws DatabaseReplacedError when others do not find these files any more. */
@@ -38,6 +44,20 @@ export class OpenFiles {
     const result = run.immediate();
     this.requireInPlace();
     return result;
+  }
+
+  /** Copies the log into the file, as far as nobody reads an older state, and if nobody does, empties it. */
+  cutLog(): void {
+    try {
+      this.requireInPlace();
+      this.#db.pragma('busy_timeout = 0');
+      this.#db.pragma('wal_checkpoint(PASSIVE)'); // Writers need not wait for this part.
+      this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    } catch {
+      // Whoever works with the database meets what is wrong with it, and tells it.
+    } finally {
+      this.#db.pragma(`busy_timeout = ${limits.busyMs}`);
+    }
   }
 
   /**

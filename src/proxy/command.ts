@@ -9,6 +9,7 @@ import { tellRepair } from '../host/repair-report.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { watchLog } from '../host/watch-log.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
@@ -144,9 +145,14 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       replaced.abort();
       return fault;
     });
+    const unwatchLog = watchLog(ledger.files, {
+      grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
+      shrunk: () => journal.ledgerLogShrunk(ledgerFile),
+    });
     void reportWork(proxy.address, relay, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
+    unwatchLog();
     ledger.close();
     lock.release();
     journal.proxyStopped(proxy.address);

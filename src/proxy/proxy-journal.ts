@@ -1,6 +1,7 @@
 import { countOf } from '../host/count-of.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
+import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
@@ -152,6 +153,22 @@ export class ProxyJournal extends Journal {
         `attention: the write-ahead log of the ledger ${file} has lost its end: what was sent last may be forgotten, ` +
         'and is sent again if it is posted again. To do: look for a failing disk (dmesg)',
       priority: priority.error,
+    });
+  }
+
+  /** The write-ahead log grows with every commit, since somebody keeps it from being used anew. */
+  ledgerLogGrown(file: string, bytes: number, holders: readonly string[]): void {
+    this.write('proxy_ledger_log_grown', {
+      text: `attention: ${logGrownText(`the ledger ${file}`, bytes, holders)}. To do: ${logGrownRemedy}`,
+      priority: priority.error,
+    });
+  }
+
+  /** It is used anew again. */
+  ledgerLogShrunk(file: string): void {
+    this.write('proxy_ledger_log_shrunk', {
+      text: `the write-ahead log of the ledger ${file} is small again`,
+      priority: priority.notice,
     });
   }
 
