@@ -132,11 +132,28 @@ export class DrainJournal extends Journal {
     this.write('spool_repaired', { text, priority: priority.error });
   }
 
-  /** Others find another spool by its name, or none: drain ends, and is started again on what is there. */
-  spoolReplaced(text: string): void {
+  /**
+   * Others find another spool by its name, or none: drain ends, and is started again on what is there. `rescued`
+   * counts the messages that were in a removed log alone and are saved, or says why none are.
+   */
+  spoolReplaced(text: string, rescued: number | Error): void {
+    const saved =
+      rescued instanceof Error
+        ? `; what was taken just before and is only in the removed log is lost: ${rescued.message}`
+        : rescued > 0
+          ? `; ${countOf(rescued, 'message')} that only the removed log has are saved`
+          : '';
     this.write('spool_replaced', {
-      text: `attention: ${text}: drain ends, so that it starts anew on the spool that others find now`,
+      text: `attention: ${text}: drain ends, so that it starts anew on the spool that others find now${saved}`,
       priority: priority.error,
+    });
+  }
+
+  /** Messages that an earlier drain saved from a removed log are in the queue again. */
+  spoolRescued(folder: string, messages: number): void {
+    this.write('spool_rescued', {
+      text: `${countOf(messages, 'message')} that a removed log of the spool ${folder} had are queued again`,
+      priority: priority.notice,
     });
   }
 

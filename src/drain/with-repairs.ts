@@ -8,7 +8,7 @@ import { tellRepair } from '../host/repair-report.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { limits } from '../mail/limits.ts';
 import { spoolFile } from '../spool/spool.ts';
-import { SpoolDamaged, SpoolReplacedError } from '../spool/with-spool.ts';
+import { SpoolDamaged } from '../spool/with-spool.ts';
 
 interface Circumstances {
   folder: string;
@@ -32,8 +32,6 @@ export async function withRepairs<T>(
     try {
       return await drain();
     } catch (error) {
-      // Another connection of this process would share what was removed: only a new process is rid of it.
-      if (error instanceof SpoolReplacedError) journal.spoolReplaced(error.fault);
       if (!(error instanceof SpoolDamaged)) throw error;
       const waitMs = Math.max(0, repairAt - performance.now());
       journal.spoolTrouble(folder, `${error.fault}; it will be repaired`, waitMs);

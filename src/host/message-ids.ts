@@ -12,6 +12,7 @@ export const messageIds = {
   spool_trouble: 'f743b30d969cc8f41b128c647c4c8dfd',
   spool_usable: '15a2adca8fe5f7ac8d06609ac9ee5883',
   spool_replaced: 'cc69eb6e0340a16eba8b2077b9208857',
+  spool_rescued: '2c30ddd2c3b057044b0cc90d8b712254',
   spool_log_cut: 'bcc829538463098e985007123714591e',
   spool_log_grown: 'a92f0888164df182cc6f9cf843fabde6',
   spool_log_shrunk: '3bb76b515392a5312afd6627a0654748',

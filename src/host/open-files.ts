@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { limits } from '../mail/limits.ts';
 import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
 
@@ -62,14 +63,35 @@ export class OpenFiles {
 
   /**
    * Closes the database. The last to close it copies the log into the file: so what was committed is saved also
-   * when the log was removed, as long as nobody has made new files, nor has thus committed anything else. When somebody
-   * has, that would spoil the file and remove the new log: then the database is left to process.exit, which closes
-   * nothing.
+   * when the log was removed, as long as nobody has committed anything into a new one. When somebody may have, that
+   * would spoil the file and remove the new log: then the database is left to process.exit, which closes nothing.
    */
   close(): void {
-    const isMadeAnew = this.#replaced().some((name) => inode(name) !== undefined);
-    if (isMadeAnew) abandoned.push(this.#db);
+    if (this.#hidesCommits()) abandoned.push(this.#db);
     else this.#db.close();
+  }
+
+  /** Whether others write another log into the same file, so that they do not see what is in the removed one. */
+  get logIsHidden(): boolean {
+    const { isFile, isLog, isShared } = this.#inPlace();
+    return isFile && !isLog && !isShared && this.#hidesCommits();
+  }
+
+  /** Whether others may have committed what this database does not see. */
+  #hidesCommits(): boolean {
+    const { isFile, isLog, isShared } = this.#inPlace();
+    if (!isFile) return true;
+    const log = statSync(`${this.name}-wal`, { throwIfNoEntry: false });
+    if (isLog) return !isShared && inode(`${this.name}-shm`) !== undefined;
+    return log !== undefined && log.size > 0;
+  }
+
+  #inPlace(): Record<'isFile' | 'isLog' | 'isShared', boolean> {
+    const replaced = this.#replaced();
+    const [isFile = true, isLog = true, isShared = true] = FILES.map(
+      (end) => !replaced.includes(`${this.name}${end}`),
+    );
+    return { isFile, isLog, isShared };
   }
 
   #replaced(): string[] {

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { isDamage } from '../host/is-damage.ts';
-import { DatabaseReplacedError, DatabaseUnusable } from '../host/open-database.ts';
+import { DatabaseUnusable } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
@@ -13,17 +13,6 @@ export class SpoolDamaged extends Failure {
 
   constructor(folder: string, fault: string) {
     super(exitCodes.spool, `the spool ${folder} cannot be used: ${fault}. To do: ${fsckRemedy}`);
-    this.fault = fault;
-  }
-}
-
-/** Files of the spool were removed or replaced while it was open. */
-export class SpoolReplacedError extends Failure {
-  override readonly name = 'SpoolReplacedError';
-  readonly fault: string;
-
-  constructor(folder: string, fault: string) {
-    super(exitCodes.spool, `the spool ${folder} cannot be used: ${fault}`);
     this.fault = fault;
   }
 }
@@ -112,7 +101,6 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
     );
   }
   if (isDamage(error)) return new SpoolDamaged(folder, message);
-  if (error instanceof DatabaseReplacedError) return new SpoolReplacedError(folder, message);
   return new Failure(
     exitCodes.spool,
     isUnusable || existsSync(file)

@@ -61,7 +61,7 @@ test(
 
     await reader.stop();
     await drain.says(/^the write-ahead log of the spool \S+ is small again$/m);
-    assert.equal(statSync(`${file}-wal`).size, 0);
+    assert.ok(statSync(`${file}-wal`).size <= limits.walBytes);
     await drain.stop();
     assert.equal([...drain.stderr.matchAll(/is small again/g)].length, 1);
     assert.equal((await road.stats())['accepted'], 2);

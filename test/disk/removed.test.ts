@@ -1,15 +1,25 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { DatabaseReplacedError } from '../../src/host/open-database.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { adoptRescued } from '../../src/spool/rescue.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
 import { appengineMailer, inCheckout, run, type Program } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';
+import { readSpool } from '../support/read-spool.ts';
 import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
 import { until } from '../support/until.ts';
@@ -78,6 +88,8 @@ for (const ends of removals) {
   test(`law 7: ${names} removed under drain that does not see it before it is stopped: it removes nothing that was acknowledged`, async (t) => {
     const { road, drain } = await roadAtWork(t);
     drain.child.kill('SIGSTOP');
+    // Only the log has these, and perhaps all before.
+    assert.equal(await handOverMany(road, 'only-in-log'), MESSAGES);
     remove(road.spool, ends);
     const acknowledged = await handOverMany(road, 'after');
     drain.child.kill('SIGTERM');
@@ -86,12 +98,16 @@ for (const ends of removals) {
     const next = await road.drain(['--once']).ended;
     assert.equal(next.code, 0, next.stderr);
     const sent = road.deliveries().map(({ recipients }) => recipients[0]);
-    assert.equal(sent.filter((address) => address?.startsWith('after')).length, acknowledged);
-    const ofNew = (await road.messages()).filter((each) =>
-      String(each['exim_id']).startsWith('after'),
-    );
-    assert.equal(ofNew.length, acknowledged);
-    await road.stats();
+    for (const [name, number] of [
+      ['before', MESSAGES],
+      ['only-in-log', MESSAGES],
+      ['after', acknowledged],
+    ] as const) {
+      assert.equal(sent.filter((address) => address?.startsWith(name)).length, number, name);
+    }
+    assert.equal(new Set(sent).size, sent.length, 'nothing was sent twice');
+    const { accepted, sent: counted } = await road.stats();
+    assert.equal(counted, accepted);
   });
 
   test(`law 7: ${names} removed while nobody else opens the spool: all that was acknowledged before is saved`, async (t) => {
@@ -127,7 +143,38 @@ test('law 1: what is written into files that were removed meanwhile is not ackno
   assert.match(String(stdout), /"exim_id":"new-0"/);
 });
 
-test('law 1: exim-pipe and queue commands on a spool that is replaced under them succeed or fail, and all that is acknowledged is there', async (t) => {
+test('law 2, law 7: what drain saved from a removed log is queued once, under its id, and what was held stays held', (t) => {
+  const spool = freshSpool(t);
+  const [id, known] = ['a'.repeat(32), 'b'.repeat(32)];
+  const { envelope, bytes } = handOver();
+  const save = (name: string, eximId: string, isHeld: boolean) => {
+    const line = JSON.stringify({ id: name, eximId, ...envelope, isHeld });
+    writeFileSync(
+      join(spool.folder, `rescued-${name}`),
+      Buffer.concat([Buffer.from(`${line}\n`), bytes]),
+    );
+  };
+  // Exim has handed this one over again meanwhile.
+  enqueue(spool, handOver({ eximId: 'known-0' }), 1000);
+  save(known, 'known-0', false);
+  save(id, 'held-0', true);
+  assert.equal(adoptRescued(spool, 2000), 1);
+  save(id, 'held-0', true); // As if drain had died before it removed the file.
+  assert.equal(adoptRescued(spool, 3000), 0);
+  const found = readSpool(spool.folder);
+  assert.deepEqual(
+    found.map((message) => [message.eximId, message.state]),
+    [
+      ['known-0', 'queued'],
+      ['held-0', 'held'],
+    ],
+  );
+  assert.equal(found[1]?.id, id);
+  assert.deepEqual(found[1].bytes, bytes);
+  assert.ok(!readdirSync(spool.folder).some((name) => name.startsWith('rescued')));
+});
+
+test('law 1: a command on a spool that is replaced under it fails', async (t) => {
   const folder = join(scratch(t), 'spool');
   mkdirSync(folder);
   handIn(folder, [{}]);
