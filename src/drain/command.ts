@@ -2,15 +2,21 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { logIsCut } from '../host/log-is-cut.ts';
+import { DatabaseReplacedError } from '../host/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
 import type { Counters } from '../spool/stats.ts';
+import { adoptRescued } from '../spool/rescue.ts';
+import { spoolFile } from '../spool/spool.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
-import { withRepairs } from './with-repairs.ts';
+import { tellReplaced } from './tell-replaced.ts';
+import { tellRepaired, withRepairs } from './with-repairs.ts';
 
 /** Options of drain. */
 export const drainOptions = {
@@ -52,9 +58,17 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const { drain } = await import('./drain.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
-    const run = async () =>
-      withSpool(argv.spool, 'drain', async (spool) =>
-        drain({
+    const run = async () => {
+      if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
+      return withSpool(argv.spool, 'drain', async (spool) => {
+        await tellRepaired(argv.spool, journal);
+        const rescued = adoptRescued(spool, Date.now());
+        if (rescued > 0) journal.spoolRescued(argv.spool, rescued);
+        const unwatch = watchLog(spool.files, {
+          grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),
+          shrunk: () => journal.spoolLogShrunk(argv.spool),
+        });
+        const draining = drain({
           spool,
           connection: openConnection(argv),
           wire: argv.wire,
@@ -65,8 +79,15 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-        }),
-      );
+        });
+        return draining
+          .catch((error: Error) => {
+            if (error instanceof DatabaseReplacedError) tellReplaced(spool, journal, error.message);
+            throw error;
+          })
+          .finally(unwatch);
+      });
+    };
     const ending = argv.once
       ? await run()
       : await withRepairs({ folder: argv.spool, journal, notify, stop }, run);

@@ -3,6 +3,7 @@ import { showDuration, showWait } from '../host/duration.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
+import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
 import { limits } from '../mail/limits.ts';
@@ -148,6 +149,58 @@ export class DrainJournal extends Journal {
   /** What a repair of the spool found, lost or came to: a sentence each. */
   spoolRepaired(text: string): void {
     this.write('spool_repaired', { text, priority: priority.error });
+  }
+
+  /**
+   * Others find another spool by its name, or none: drain ends, and is started again on what is there. `rescued`
+   * counts the messages that were in a removed log alone and are saved, or says why none are.
+   */
+  spoolReplaced(text: string, rescued: number | Error): void {
+    const saved =
+      rescued instanceof Error
+        ? `; what was taken just before and is only in the removed log is lost: ${rescued.message}`
+        : rescued > 0
+          ? `; ${countOf(rescued, 'message')} that only the removed log has are saved`
+          : '';
+    this.write('spool_replaced', {
+      text: `attention: ${text}: drain ends, so that it starts anew on the spool that others find now${saved}`,
+      priority: priority.error,
+    });
+  }
+
+  /** Messages that an earlier drain saved from a removed log are in the queue again. */
+  spoolRescued(folder: string, messages: number): void {
+    this.write('spool_rescued', {
+      text: `${countOf(messages, 'message')} that a removed log of the spool ${folder} had are queued again`,
+      priority: priority.notice,
+    });
+  }
+
+  /** SQLite passes over the damaged end of a log: only who opens the file first can see it. */
+  spoolLogCut(folder: string): void {
+    this.write('spool_log_cut', {
+      text:
+        `attention: the write-ahead log of the spool ${folder} has lost its end: mail that was taken last may be ` +
+        "lost, and what was sent last may be sent again. To do: look for a failing disk (dmesg), and in Exim's log " +
+        'for what it handed over just before',
+      priority: priority.error,
+    });
+  }
+
+  /** The write-ahead log grows with every commit, since somebody keeps it from being used anew. */
+  spoolLogGrown(folder: string, bytes: number, holders: readonly string[]): void {
+    this.write('spool_log_grown', {
+      text: `attention: ${logGrownText(`the spool ${folder}`, bytes, holders)}. To do: ${logGrownRemedy}`,
+      priority: priority.error,
+    });
+  }
+
+  /** It is used anew again. */
+  spoolLogShrunk(folder: string): void {
+    this.write('spool_log_shrunk', {
+      text: `the write-ahead log of the spool ${folder} is small again`,
+      priority: priority.notice,
+    });
   }
 
   /** The spool can be worked on again. */

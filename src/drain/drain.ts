@@ -56,7 +56,7 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 /**
  * Drains the spool: claims what is due, posts it, records what came of it. Runs until stopped, or with
  * `once` until nothing is due. Throws SqliteError when the spool cannot be worked on at the start, or is
- * damaged in more than the bytes of messages, DatabaseUnusable when it is removed, and with `once` at any
+ * damaged in more than the bytes of messages, DatabaseReplacedError when it is removed, and with `once` at any
  * trouble with it.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
@@ -158,7 +158,7 @@ class DrainLoop {
     const fault = () => `the spool cannot be written, so nothing is sent: ${this.#spoolFault}`;
     if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
-      spool.requireInPlace();
+      spool.files.requireInPlace();
       this.#noticeClockStep();
       this.#recordAndClaim();
       this.#notices.turn(Date.now(), { begin: !stop.aborted });

@@ -4,8 +4,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../host/failure.ts';
 import type { DrainJournal } from './drain-journal.ts';
+import { tellRepair } from '../host/repair-report.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { limits } from '../mail/limits.ts';
+import { spoolFile } from '../spool/spool.ts';
 import { SpoolDamaged } from '../spool/with-spool.ts';
 
 interface Circumstances {
@@ -39,8 +41,9 @@ export async function withRepairs<T>(
         await sleep(waitMs, undefined, { signal: stop }).catch(() => {});
         const code = stop.aborted ? null : await repair(circumstances);
         if (stop.aborted) return 'stopped';
-        const isDone = code === exitCodes.ok || code === exitCodes.no;
-        repairAt = performance.now() + (isDone ? limits.repairEveryMs : limits.spoolRetryMaxMs);
+        repairAt =
+          performance.now() +
+          (code === exitCodes.ok ? limits.repairEveryMs : limits.spoolRetryMaxMs);
       } finally {
         clearInterval(beat);
       }
@@ -50,14 +53,20 @@ export async function withRepairs<T>(
 
 /**
  * Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. A stop waits for it:
- * it names what is lost when the old file is replaced.
+ * what is lost is named when the old file is replaced.
  */
 async function repair({ folder, journal }: Circumstances): Promise<number | null> {
-  const args = [process.argv[1] ?? '', 'queue', 'fsck', '--spool', folder];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  for (const stream of [child.stdout, child.stderr]) {
-    createInterface(stream).on('line', (line) => journal.spoolRepaired(line));
-  }
+  const args = [process.argv[1] ?? '', 'queue', 'fsck', '--untold', '--spool', folder];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  createInterface(child.stderr).on('line', (line) => journal.spoolRepaired(line));
   const [code] = (await once(child, 'close')) as [number | null];
+  await tellRepaired(folder, journal);
   return code;
+}
+
+/** Tells the journal what a repair of the spool found and lost, if that is still to be told. */
+export async function tellRepaired(folder: string, journal: DrainJournal): Promise<void> {
+  await tellRepair(spoolFile(folder), (sentences) => {
+    for (const sentence of sentences) journal.spoolRepaired(sentence);
+  });
 }

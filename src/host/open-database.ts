@@ -30,7 +30,16 @@ export interface Format {
 
 /** A database cannot be used as it is; the message says why and what to do. */
 export class DatabaseUnusable extends Error {
-  override readonly name = 'DatabaseUnusable';
+  override readonly name: string = 'DatabaseUnusable';
+}
+
+/** A file of an open database was removed or replaced; see OpenFiles. */
+export class DatabaseReplacedError extends DatabaseUnusable {
+  override readonly name = 'DatabaseReplacedError';
+
+  constructor(file: string) {
+    super(`${file} was removed or replaced while it was open`);
+  }
 }
 
 /**

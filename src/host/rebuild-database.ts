@@ -25,6 +25,7 @@ import { spaceFault } from './free-space.ts';
 import { faultsOf, isDamage } from './is-damage.ts';
 import { PageFile } from './page-file.ts';
 import { readRows, type Row } from './read-rows.ts';
+import { keepReport } from './repair-report.ts';
 
 /** What can be read of a damaged file. */
 export interface Remains {
@@ -40,9 +41,11 @@ export interface Content {
   inspect: (db: Database.Database) => string[];
   /** Puts what can be read of the old file into an empty new one. */
   fill: (fresh: Database.Database, remains: Remains) => void;
+  /** What there is to tell after that, in sentences, the last of which sums it up. */
+  report: (faults: readonly string[], kept: string) => string[];
 }
 
-/** What came of a rebuilding. */
+/** What came of a rebuilding; what there is to tell of it is for tellRepair. */
 export interface Rebuilt {
   /** What was wrong; nothing was changed where this is empty. */
   faults: string[];
@@ -59,7 +62,11 @@ export interface Rebuilt {
  * Throws DatabaseUnusable for a schema that is not known and for a link, SqliteError, which is SQLITE_BUSY when
  * others have the file open for limits.busyMs, and the file system's errors; then the old one stays.
  */
-export function rebuildDatabase(file: string, format: Format, { inspect, fill }: Content): Rebuilt {
+export function rebuildDatabase(
+  file: string,
+  format: Format,
+  { inspect, fill, report }: Content,
+): Rebuilt {
   const next = `${file}.new`;
   const earlier = ofEarlierRepair(file);
   const old = connect(file);
@@ -98,6 +105,7 @@ export function rebuildDatabase(file: string, format: Format, { inspect, fill }:
     const kept = earlier ?? `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
     if (earlier === undefined) linkSync(file, kept);
     sync(dirname(file));
+    keepReport(file, next, report(faults, kept));
     // A log belongs to the file of its name: the new one must not find that of the old. That the log had lost
     // its end is known no more when this is cut off here, but for the second name of the old file.
     pages.checkpoint();

@@ -64,6 +64,10 @@ export const limits = {
   lockMs: 1 * SECOND,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,
+  /** A log that is larger than this is told, again every `faultRepeatMs`: somebody reads an old state without end. */
+  logAlarmBytes: 256 * MiB,
+  /** The largest log in which a program that opens the file looks for damage: about 1 s. */
+  logLookBytes: 256 * MiB,
   /** Free-space guard of the spool: 75 below this many bytes or this share, whichever is less. */
   freeBytesMin: 100_000_000,
   freeShareMin: 0.05,

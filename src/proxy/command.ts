@@ -3,10 +3,13 @@ import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } 
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
+import { tellRepair } from '../host/repair-report.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { watchLog } from '../host/watch-log.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
@@ -25,6 +28,7 @@ import { parseRate } from './rate-limit.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './sender-policy.ts';
 import { watchKeys } from './watch-keys.ts';
+import { watchLedger } from './watch-ledger.ts';
 
 /** Options of the proxy. */
 export const proxyOptions = {
@@ -117,9 +121,14 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const backend = await makeBackend(argv, resolve(dir), journal);
     const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+    if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
     const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
-    const stop = stopSignal();
+    await tellRepair(ledgerFile, (sentences) => {
+      for (const sentence of sentences) journal.ledgerRepaired(sentence);
+    });
+    const replaced = new AbortController();
+    const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);
     const policy = senderPolicy(rules, journal);
     const { maxRecipients: recipientsMax, softBounce } = argv;
@@ -133,12 +142,24 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       );
     });
     journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
+    const watched = watchLedger(ledger, stop).then((fault) => {
+      if (fault) journal.ledgerReplaced(fault.message);
+      replaced.abort();
+      return fault;
+    });
+    const unwatchLog = watchLog(ledger.files, {
+      grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
+      shrunk: () => journal.ledgerLogShrunk(ledgerFile),
+    });
     void reportWork(proxy.address, deliverer, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
+    unwatchLog();
     ledger.close();
     lock.release();
     journal.proxyStopped(proxy.address);
+    const fault = await watched;
+    if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
 };
 

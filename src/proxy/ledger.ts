@@ -1,4 +1,5 @@
 import { openDatabase, type Database } from '../host/open-database.ts';
+import { OpenFiles } from '../host/open-files.ts';
 import { limits } from '../mail/limits.ts';
 
 /** A recipient's verdict as the ledger keeps it. */
@@ -29,6 +30,7 @@ export class DigestConflict extends Error {
  */
 export class Ledger {
   readonly file: string;
+  readonly files: OpenFiles;
   readonly #db: Database;
   /** Whether it knew of no message at all when it was opened. */
   readonly isEmpty: boolean;
@@ -41,14 +43,15 @@ export class Ledger {
   constructor(file: string, now: number) {
     this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
     this.file = file;
+    this.files = new OpenFiles(this.#db);
     this.#statements = prepare(this.#db);
     this.isEmpty = this.#statements.any.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
     const { listBegun, forgetBegun } = this.#statements;
-    this.#db.transaction(() => {
+    this.files.transaction(() => {
       listBegun.run(now);
       forgetBegun.run();
-    })();
+    });
   }
 
   /**
@@ -111,17 +114,17 @@ export class Ledger {
   prune(now: number): boolean {
     const before = now - limits.historyMs;
     const { forgetOld, unlistOld, closeGaps } = this.#statements;
-    const deleted = this.#db.transaction(
+    const deleted = this.files.transaction(
       () =>
         forgetOld.run(before).changes +
         unlistOld.run(before).changes +
         closeGaps.run(before).changes,
-    )();
+    );
     return deleted >= limits.purgeRows;
   }
 
   close(): void {
-    this.#db.close();
+    this.files.close();
   }
 
   /** Runs the action in the next transaction, with all others that are asked for until then. */
@@ -142,7 +145,7 @@ export class Ledger {
   #commitAll(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    const runAll = this.#db.transaction(() =>
+    const runAll = () =>
       waiting.map(({ action, failed, committed }) => {
         try {
           this.#alone(action);
@@ -152,10 +155,9 @@ export class Ledger {
           if (!this.#db.inTransaction) throw error;
           return () => failed(error);
         }
-      }),
-    );
+      });
     try {
-      for (const tell of runAll.immediate()) tell();
+      for (const tell of this.files.transaction(runAll)) tell();
     } catch (error) {
       for (const { failed } of waiting) failed(error);
     }

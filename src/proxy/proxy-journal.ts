@@ -1,6 +1,7 @@
 import { countOf } from '../host/count-of.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
+import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
@@ -132,6 +133,47 @@ export class ProxyJournal extends Journal {
     this.write('proxy_not_pruned', {
       text: `attention: what is older than 30 days cannot be removed from the ledger: ${text}`,
       priority: priority.error,
+    });
+  }
+
+  /** Others find another ledger by its name, or none: the proxy ends, and is started again on what is there. */
+  ledgerReplaced(text: string): void {
+    this.write('proxy_ledger_replaced', {
+      text:
+        `attention: ${text}: the proxy ends, so that it starts anew on what is there; a ledger that ` +
+        'is older has forgotten what was sent since then, and it would be sent again if posted again',
+      priority: priority.error,
+    });
+  }
+
+  /** What a repair of the ledger found, lost or came to: a sentence each. */
+  ledgerRepaired(text: string): void {
+    this.write('proxy_ledger_repaired', { text, priority: priority.error });
+  }
+
+  /** SQLite passes over the damaged end of a log: only who opens the file first can see it. */
+  ledgerLogCut(file: string): void {
+    this.write('proxy_ledger_log_cut', {
+      text:
+        `attention: the write-ahead log of the ledger ${file} has lost its end: what was sent last may be forgotten, ` +
+        'and is sent again if it is posted again. To do: look for a failing disk (dmesg)',
+      priority: priority.error,
+    });
+  }
+
+  /** The write-ahead log grows with every commit, since somebody keeps it from being used anew. */
+  ledgerLogGrown(file: string, bytes: number, holders: readonly string[]): void {
+    this.write('proxy_ledger_log_grown', {
+      text: `attention: ${logGrownText(`the ledger ${file}`, bytes, holders)}. To do: ${logGrownRemedy}`,
+      priority: priority.error,
+    });
+  }
+
+  /** It is used anew again. */
+  ledgerLogShrunk(file: string): void {
+    this.write('proxy_ledger_log_shrunk', {
+      text: `the write-ahead log of the ledger ${file} is small again`,
+      priority: priority.notice,
     });
   }
 

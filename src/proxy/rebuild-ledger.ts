@@ -15,7 +15,16 @@ export function rebuildLedger(file: string, now: number): Rebuilt {
   return rebuildDatabase(
     file,
     { name: 'ledger', migrations, migrate: true, create: false },
-    { inspect: sqliteFaults, fill: (fresh, remains) => save(fresh, remains, now) },
+    {
+      inspect: sqliteFaults,
+      fill: (fresh, remains) => save(fresh, remains, now),
+      report: (faults, kept) => [
+        ...new Set(faults),
+        `the ledger ${file} was damaged and is repaired: who was posted before and is not known as sent ` +
+          'may have been, is sent to when posted again, and then listed as unknown; ' +
+          `the damaged file is ${kept}`,
+      ],
+    },
   );
 }
 

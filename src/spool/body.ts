@@ -20,6 +20,15 @@ export function writeBody(spool: Spool, seq: number, bytes: Buffer): void {
   }
 }
 
+/**
+ * For a message whose bytes are damaged: throws SqliteError when a page of the tree is broken, on which or below
+ * which other messages have their bytes. What does not fit a page of the tree is on pages of its own, which are not
+ * read here.
+ */
+export function requireSoundTree(spool: Spool, seq: number): void {
+  spool.sql('SELECT length(bytes) FROM body WHERE message = ? ORDER BY part').all(seq);
+}
+
 /** Whether the bytes of a message are still there. */
 export function hasBody(spool: Spool, seq: number): boolean {
   return spool.sql('SELECT 1 FROM body WHERE message = ? AND part = 0').get(seq) !== undefined;

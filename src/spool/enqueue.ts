@@ -24,14 +24,24 @@ export class SpoolFull extends Error {}
  * stored stores nothing (law 2): then `already` is true and the id is that of the message that has
  * the first recipient. Throws SpoolFull or SqliteError, and then nothing is stored.
  */
-export function enqueue(
+export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
+  const fault = spaceFault(spool.folder, spool.spareBytes());
+  if (fault) throw new SpoolFull(fault);
+  return store(spool, handOver, now, randomBytes(16).toString('hex'));
+}
+
+interface Stored {
+  id: string;
+  already: boolean;
+}
+
+/** The same under this id, however little room there is. */
+export function store(
   spool: Spool,
   { eximId, envelope, bytes, digest }: HandOver,
   now: number,
-): { id: string; already: boolean } {
-  const fault = spaceFault(spool.folder, spool.spareBytes());
-  if (fault) throw new SpoolFull(fault);
-
+  id: string,
+): Stored {
   return spool.transaction(() => {
     const known = new Map(
       spool
@@ -54,7 +64,6 @@ export function enqueue(
     const knownId = known.get(first.toString('latin1'));
     if (fresh.size === 0 && knownId) return { id: knownId, already: true };
 
-    const id = randomBytes(16).toString('hex');
     const { lastInsertRowid: seq } = spool
       .sql(
         `INSERT INTO message

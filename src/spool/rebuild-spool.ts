@@ -14,28 +14,12 @@ import {
   messageFaults,
   soundCounters,
 } from './inspect-spool.ts';
+import { repairSentences, type Damaged, type Saved } from './repair-sentences.ts';
 import { migrations } from './schema.ts';
 import { messageStates, spoolFile } from './spool.ts';
 
-/** A message of which too little is left, with what can still be said of it. */
-export interface Damaged {
-  id: string | undefined;
-  eximId: string | undefined;
-  sender: string | undefined;
-  recipients: string[];
-  fault: string;
-}
-
 /** What came of a rebuilding. */
 export interface RebuiltSpool extends Rebuilt, Saved {}
-
-interface Saved {
-  damaged: Damaged[];
-  /** How many messages are lost, by law 8's counters; of some nothing may be left but that they were counted. */
-  lost: number;
-  /** What else was lost or made up for, in a sentence each. */
-  notes: string[];
-}
 
 /**
  * Inspects a spool and, where something is wrong, saves what can be read of it into a new file. What has
@@ -50,6 +34,7 @@ export function rebuildSpool(folder: string, now: number): RebuiltSpool {
     {
       inspect: inspectSpool,
       fill: (fresh, remains) => Object.assign(saved, new Rescue(fresh, remains, now).save()),
+      report: (faults, kept) => repairSentences(folder, faults, kept, saved),
     },
   );
   return { ...result, ...saved };

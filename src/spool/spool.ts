@@ -1,7 +1,8 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
-import { DatabaseUnusable, inode, openDatabase, type Database } from '../host/open-database.ts';
+import { openDatabase, type Database } from '../host/open-database.ts';
+import { OpenFiles } from '../host/open-files.ts';
 import { migrations } from './schema.ts';
 
 /** States of a message; src/README.md has the table. */
@@ -40,7 +41,7 @@ export type Access = 'drain' | 'pipe' | 'operator';
 export class Spool {
   readonly folder: string;
   readonly db: Database;
-  readonly #inode: number | undefined;
+  readonly files: OpenFiles;
   readonly #statements = new Map<string, Statement>();
 
   /**
@@ -55,13 +56,7 @@ export class Spool {
       migrate: access === 'drain',
       create: access !== 'operator',
     });
-    this.#inode = inode(this.db.name);
-  }
-
-  /** Throws DatabaseUnusable when others do not find this file any more, nor it their mail. */
-  requireInPlace(): void {
-    if (inode(this.db.name) === this.#inode) return;
-    throw new DatabaseUnusable(`${this.db.name} was removed or replaced while it was open`);
+    this.files = new OpenFiles(this.db);
   }
 
   /** A prepared statement, prepared once. Named parameters are plain properties of one object. */
@@ -74,9 +69,9 @@ export class Spool {
     return statement as Statement<unknown[], Row>;
   }
 
-  /** Runs the action in one IMMEDIATE transaction: all of it is committed and on disk, or nothing. */
+  /** Runs the action in one transaction; see OpenFiles. */
   transaction<Result>(action: () => Result): Result {
-    return this.db.transaction(action).immediate();
+    return this.files.transaction(action);
   }
 
   /** Bytes of the file that hold nothing and are used before it grows. */
@@ -107,6 +102,6 @@ export class Spool {
   }
 
   close(): void {
-    this.db.close();
+    this.files.close();
   }
 }

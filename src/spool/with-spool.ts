@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { isDamage } from '../host/is-damage.ts';
+import { DatabaseUnusable } from '../host/open-database.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
@@ -74,8 +75,9 @@ export async function withDrainLock<T>(
 /** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
 function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   const { code = '', message, name } = error;
+  const isUnusable = error instanceof DatabaseUnusable;
   const file = spoolFile(folder);
-  const ofSpool = name === 'SqliteError' || name === 'DatabaseUnusable' || 'syscall' in error;
+  const ofSpool = name === 'SqliteError' || isUnusable || 'syscall' in error;
   if (error instanceof Failure || (!ofSpool && existsSync(file))) return error;
   // SQLite says only that it cannot open or write a file; the system says why.
   if (code === 'EROFS' || deniedBy(folder) === 'EROFS') {
@@ -101,7 +103,7 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   if (isDamage(error)) return new SpoolDamaged(folder, message);
   return new Failure(
     exitCodes.spool,
-    name === 'DatabaseUnusable' || existsSync(file)
+    isUnusable || existsSync(file)
       ? `the spool ${folder} cannot be used: ${message}`
       : `there is no spool in ${folder}: name its folder with --spool or APPENGINE_MAILER_SPOOL`,
   );

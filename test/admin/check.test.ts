@@ -15,7 +15,8 @@ import { Road } from '../support/road.ts';
 const SPOOL = '/var/spool/appengine-mailer';
 const KEY = '/etc/envdir/GMAIL_SECRET_KEY';
 const URL_FILE = '/etc/envdir/GMAIL_PROXY_URL';
-const ALL = 'exim pipe spool durable space drain secret proxy certificate signature clock progress';
+const ALL =
+  'exim pipe spool durable space log drain secret proxy certificate signature clock progress';
 const OPERATOR = ['setpriv', '--reuid=1', '--regid=64990', '--clear-groups', '--'];
 
 interface Found {
@@ -141,14 +142,14 @@ const wrongs: Record<string, Wrong> = {
     faults: 'spool drain',
     text: /there is no spool in/,
     todo: /the service makes it/,
-    unknown: 'durable space progress',
+    unknown: 'durable space log progress',
   },
   'the spool is read-only': {
     spoil: ({ exim }) => exim.succeeds('mount', '-o', 'remount,bind,ro', SPOOL),
     faults: 'spool drain',
     text: /read-only file system/,
     todo: /mend that/,
-    unknown: 'durable space progress',
+    unknown: 'durable space log progress',
   },
   'the spool is of another owner': {
     spoil: ({ exim }) => exim.succeeds('sh', '-c', `chown -R root: ${SPOOL}; chmod 755 ${SPOOL}`),

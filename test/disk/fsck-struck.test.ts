@@ -71,7 +71,10 @@ for (const [fault, stride, title] of faults) {
       ];
       assert.deepEqual(found, wanted, note);
       assert.equal(ids.filter((id) => !found.includes(id)).length, 1, `${note}one is lost`);
-      const stray = readdirSync(folder).filter((name) => name.includes('.new'));
+      const lost = ids.find((id) => !found.includes(id)) ?? '';
+      const told = `${String(first.stdout)}${String(next.stdout)}`;
+      assert.ok(told.includes(`lost: message ${lost} `), `${note}nobody said what is lost`);
+      const stray = readdirSync(folder).filter((name) => /\.new|\.repaired/.test(name));
       assert.deepEqual(stray, [], note);
     });
     figures(t, `fsck, ${fault} at every step`, seen);

@@ -12,13 +12,17 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { logIsCut } from '../../src/host/log-is-cut.ts';
 import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { handOver } from '../support/hand-over.ts';
 import { random } from '../support/random.ts';
 import { readSpool } from '../support/read-spool.ts';
+import { Road } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
+import { signedPost } from '../support/signed-post.ts';
 
 const MESSAGES = 40;
 /** What a disk may lose at once. */
@@ -105,3 +109,70 @@ for (const shm of ['kept', 'lost'] as const) {
     }
   });
 }
+
+/** Spoils a block of a log, so that commits behind it are lost. */
+function spoilLog(log: string): void {
+  const fd = openSync(log, 'r+');
+  writeSync(fd, Buffer.alloc(BLOCK), 0, BLOCK, 2 * BLOCK);
+  closeSync(fd);
+}
+
+test('law 7: a log that has lost its end: drain says so when it opens the spool, once, and sends what is left', async (t) => {
+  const road = new Road(t);
+  const { folder } = deadSpool(t);
+  cpSync(folder, road.spool, { recursive: true });
+  spoilLog(join(road.spool, 'spool.db-wal'));
+  await road.proxy();
+  const drain = await road.drain(['--once']).ended;
+  assert.match(
+    drain.stderr,
+    /^attention: the write-ahead log of the spool \S+ has lost its end: /m,
+  );
+  assert.equal(drain.code, 0, drain.stderr);
+  const again = await road.drain(['--once']).ended;
+  assert.doesNotMatch(again.stderr, /lost its end/);
+});
+
+test('law 6: a log of the ledger that has lost its end: the proxy says so when it opens it', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  for (let number = 0; number < 10; number += 1) await signedPost(road.address, { key: road.key });
+  await proxy.stop('SIGKILL');
+  spoilLog(join(road.folder, 'ledger.db-wal'));
+  const next = await road.proxy();
+  await next.says(/^attention: the write-ahead log of the ledger \S+ has lost its end: /m);
+});
+
+test('a log that a killed program left whole, also after an earlier use of it that was longer, or in use by another program, is nothing to be told of', async (t) => {
+  const { folder } = deadSpool(t);
+  const file = join(folder, 'spool.db');
+  const copy = join(scratch(t), 'spool');
+  cpSync(folder, copy, { recursive: true });
+  assert.equal(logIsCut(file), false);
+  assert.ok(!existsSync(`${file}-wal`), 'it was copied into the file');
+
+  const used = new Spool(copy, 'pipe');
+  spoilLog(join(copy, 'spool.db-wal'));
+  assert.equal(logIsCut(join(copy, 'spool.db')), false, 'others have it open');
+  used.close();
+
+  // A log that begins anew over one that was longer.
+  const live = new Spool(join(scratch(t)), 'pipe');
+  for (let number = 0; number < MESSAGES; number += 1)
+    enqueue(live, handOver({ eximId: `1x-${number}` }), 1000);
+  live.db.pragma('wal_checkpoint(RESTART)');
+  enqueue(live, handOver({ eximId: '1y-0' }), 1000);
+  const left = join(scratch(t), 'spool');
+  cpSync(live.folder, left, { recursive: true });
+  live.close();
+  assert.equal(logIsCut(join(left, 'spool.db')), false);
+  assert.equal(readSpool(left).length, MESSAGES + 1);
+});
+
+test('a log that is too large is not looked into', (t) => {
+  const { folder } = deadSpool(t);
+  const file = join(folder, 'spool.db');
+  spoilLog(`${file}-wal`);
+  truncateSync(`${file}-wal`, limits.logLookBytes + 1);
+  assert.equal(logIsCut(file), false);
+});

@@ -103,7 +103,11 @@ test('exim-pipe loads nothing but pipe, spool, mail and the opening of a databas
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
   assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
   const host = files.filter((file) => file.startsWith('host/'));
-  assert.deepEqual(host.toSorted(), ['host/free-space.ts', 'host/open-database.ts']);
+  assert.deepEqual(host.toSorted(), [
+    'host/free-space.ts',
+    'host/open-database.ts',
+    'host/open-files.ts',
+  ]);
   const modules = files.flatMap((file) =>
     importsOf(file).flatMap(({ module, typeOnly }) => (module && !typeOnly ? [module] : [])),
   );

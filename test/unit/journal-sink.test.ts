@@ -101,6 +101,11 @@ const ofDrain: Calls<DrainJournal> = {
   messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text),
   spoolRepaired: (journal, text) => journal.spoolRepaired(text),
   spoolUsable: (journal, text) => journal.spoolUsable(text),
+  spoolLogCut: (journal, text) => journal.spoolLogCut(text),
+  spoolLogGrown: (journal, text) => journal.spoolLogGrown(text, 3e8, [text]),
+  spoolLogShrunk: (journal, text) => journal.spoolLogShrunk(text),
+  spoolReplaced: (journal, text) => journal.spoolReplaced(text, new Error(text)),
+  spoolRescued: (journal, text) => journal.spoolRescued(text, 2),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
   senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
@@ -127,6 +132,11 @@ const ofProxy: Calls<ProxyJournal> = {
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
   backendBusy: (journal, text) => journal.backendBusy(text),
   notPruned: (journal, text) => journal.notPruned(text),
+  ledgerLogCut: (journal, text) => journal.ledgerLogCut(text),
+  ledgerLogGrown: (journal, text) => journal.ledgerLogGrown(text, 3e8, [text]),
+  ledgerLogShrunk: (journal, text) => journal.ledgerLogShrunk(text),
+  ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
+  ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   proxyTrouble: (journal, text) => journal.proxyTrouble(text),
 };
 

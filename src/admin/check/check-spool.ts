@@ -1,12 +1,15 @@
 import { spaceFault } from '../../host/free-space.ts';
+import { holdersOf } from '../../host/holders-of.ts';
 import { findAccount, runCommandWith } from '../../host/run-command.ts';
+import { logBytes, logGrownRemedy, logGrownText } from '../../host/watch-log.ts';
+import { limits } from '../../mail/limits.ts';
 import { spoolFile, type Spool } from '../../spool/spool.ts';
 import { accountName } from './account-name.ts';
 import { fault, ok, type Finding } from './finding.ts';
 
 /** Whether the spool takes messages, and keeps them through a power cut. */
 export function checkSpool(spool: Spool): Finding[] {
-  return [writable(spool), durable(spool), space(spool)];
+  return [writable(spool), durable(spool), space(spool), log(spool)];
 }
 
 function writable(spool: Spool): Finding {
@@ -41,4 +44,12 @@ function space(spool: Spool): Finding {
   const lacking = spaceFault(spool.folder, spool.spareBytes());
   if (lacking === undefined) return ok('space', 'there is room for more mail');
   return fault('space', lacking, 'make room; Exim keeps the mail until then');
+}
+
+/** Drain has the file open too, and is in order; only who reads an old state is not. */
+function log({ folder, files }: Spool): Finding {
+  const bytes = logBytes(files.name);
+  if (bytes <= limits.logAlarmBytes) return ok('log', 'the write-ahead log of the spool is small');
+  const text = logGrownText(`the spool ${folder}`, bytes, holdersOf(files.name));
+  return fault('log', text, logGrownRemedy);
 }

@@ -75,6 +75,7 @@ async function spoolFindings(folder: string): Promise<{ spool: Finding[]; progre
         fault('spool', (error as Error).message, todo),
         unusable('durable'),
         unusable('space'),
+        unusable('log'),
       ],
       progress: unusable('progress'),
     };

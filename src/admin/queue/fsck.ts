@@ -3,20 +3,21 @@ import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import type { Rebuilt } from '../../host/rebuild-database.ts';
+import { tellRepair } from '../../host/repair-report.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { printable } from '../../mail/printable.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
-import { rebuildSpool, type Damaged } from '../../spool/rebuild-spool.ts';
+import { rebuildSpool } from '../../spool/rebuild-spool.ts';
 import { spoolFile } from '../../spool/spool.ts';
 import { spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
-import { print } from '../print.ts';
+import { print, printed } from '../print.ts';
 
 interface Arguments {
   spool: string;
   ledger: string | undefined;
   check: boolean;
+  untold: boolean;
 }
 
 /** `appengine-mailer queue fsck`: says what is wrong with the spool, and repairs it. */
@@ -35,13 +36,19 @@ export const fsckCommand: CommandModule<object, Arguments> = {
         type: 'string',
         describe: 'Repair this ledger of a proxy, and no spool',
         requiresArg: true,
+      })
+      .option('untold', {
+        type: 'boolean',
+        default: false,
+        hidden: true,
+        describe: 'Leave what a repair has to tell to drain',
       }),
-  handler: async ({ spool, check, ledger }) => {
+  handler: async ({ spool, check, ledger, untold }) => {
     if (ledger !== undefined && check) {
       throw new Failure(exitCodes.usage, '--check is for a spool, and --ledger names a ledger');
     }
     if (ledger !== undefined) return repairLedger(ledger);
-    return check ? look(spool) : repair(spool);
+    return check ? look(spool) : repair(spool, untold);
   },
 };
 
@@ -50,45 +57,47 @@ async function look(folder: string): Promise<void> {
     db.exec('BEGIN'); // Damage may end it.
     return inspectSpool(db);
   });
-  await report(faults);
+  for (const fault of new Set(faults)) await print(`${printable(fault)}\n`);
   if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}\n`);
   throw new Failure(exitCodes.no, `the spool ${folder} is damaged; nothing was changed`);
 }
 
-async function repair(folder: string): Promise<void> {
+async function repair(folder: string, untold: boolean): Promise<void> {
   // The lock's file is for drain to make.
   if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
   stopSignal(); // Once a new file is in place, whoever stops it is still told what is lost.
   const busy = `a drain is at work on ${folder}: systemctl stop appengine-mailer`;
-  const { faults, kept, damaged, lost, notes } = await withDrainLock(folder, busy, async () =>
-    rebuildSpool(folder, Date.now()),
-  );
-  if (kept === undefined) return print(`nothing is wrong with the spool ${folder}\n`);
-  await report([...faults, ...notes, ...damaged.map(named)]);
-  const unnamed = lost - damaged.length;
-  if (unnamed > 0) await report([`lost without a trace but their number: ${unnamed} messages`]);
-  throw new Failure(
-    exitCodes.no,
-    `the spool ${folder} was damaged and is repaired; ${lost} messages are lost; ` +
-      `the damaged file is ${kept}`,
-  );
+  await withDrainLock(folder, busy, async () => {
+    const rebuild = () => rebuildSpool(folder, Date.now());
+    if (untold) return rebuild();
+    return told(spoolFile(folder), rebuild, `nothing is wrong with the spool ${folder}`);
+  });
 }
 
 async function repairLedger(file: string): Promise<void> {
   if (!existsSync(file)) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
-  const { faults, kept } = rebuildAlone(file);
-  if (kept === undefined) return print(`nothing is wrong with the ledger ${file}\n`);
-  await report(faults);
-  throw new Failure(
-    exitCodes.no,
-    `the ledger ${file} was damaged and is repaired: who was posted before and is not known as sent ` +
-      'may have been, is sent to when posted again, and then listed as unknown; ' +
-      `the damaged file is ${kept}`,
+  await withLedgerLock(file, async () =>
+    told(file, () => rebuildLedger(file, Date.now()), `nothing is wrong with the ledger ${file}`),
   );
 }
 
-/** Rebuilds a ledger that no proxy has. Throws Failure. */
-function rebuildAlone(file: string): Rebuilt {
+/** Repairs a file and tells what came of it, and of an earlier repair that was killed before it told. Throws Failure. */
+async function told(file: string, rebuild: () => unknown, nothing: string): Promise<void> {
+  const earlier = await tellRepair(file, printAllButSummary);
+  rebuild();
+  const summary = (await tellRepair(file, printAllButSummary)) ?? earlier;
+  if (summary !== undefined) throw new Failure(exitCodes.no, summary);
+  await print(`${nothing}\n`);
+}
+
+/** What has left the process needs to be told no more. */
+async function printAllButSummary(sentences: readonly string[]): Promise<void> {
+  for (const sentence of sentences.slice(0, -1)) await print(`${printable(sentence)}\n`);
+  await printed();
+}
+
+/** Runs an action on a ledger that no proxy has. Throws Failure. */
+async function withLedgerLock(file: string, action: () => Promise<void>): Promise<void> {
   const lockFile = `${file}.lock`;
   try {
     if (!existsSync(lockFile) && !isDatabase(file)) {
@@ -101,7 +110,7 @@ function rebuildAlone(file: string): Rebuilt {
       throw new Failure(exitCodes.busy, busy);
     }
     try {
-      return rebuildLedger(file, Date.now());
+      await action();
     } finally {
       lock.release();
     }
@@ -127,16 +136,4 @@ function isDatabase(file: string): boolean {
     closeSync(fd);
   }
   return start.equals(magic);
-}
-
-function named({ id, eximId, sender, recipients, fault }: Damaged): string {
-  const from = sender === undefined ? '' : ` from <${sender}>`;
-  const to =
-    recipients.length === 0 ? '' : ` to ${recipients.map((each) => `<${each}>`).join(', ')}`;
-  const name = `${id ?? 'of an unknown id'} (Exim's ${eximId ?? 'is unknown'})`;
-  return `lost: message ${name}${from}${to}: ${fault}`;
-}
-
-async function report(sentences: readonly string[]): Promise<void> {
-  for (const sentence of new Set(sentences)) await print(`${printable(sentence)}\n`);
 }
