@@ -59,7 +59,7 @@ export function enqueue(
       .sql(
         `INSERT INTO message
            (id, exim_id, digest, sender, size, state, queued_at, due_at, renewed_at, outage_ms)
-         VALUES (:id, :eximId, :digest, :sender, :size, 'queued', :now, :now, :now, :outageMs)`,
+         VALUES (:id, :eximId, :digest, :sender, :size, 'queued', :wall, :now, :now, :outageMs)`,
       )
       .run({
         id,
@@ -67,6 +67,7 @@ export function enqueue(
         digest,
         sender: encodeAddress(envelope.sender),
         size: bytes.length,
+        wall: Date.now(),
         now,
         outageMs: outageMs(spool, now),
       });

@@ -6,7 +6,7 @@ import type { Spool } from './spool.ts';
  * Holds a message that is damaged and queued, so that it is not claimed again and again; the others go on.
  * Runs inside the caller's transaction.
  */
-export function setAside(spool: Spool, seq: number, reason: string, now: number): void {
+export function setAside(spool: Spool, seq: number, reason: string): void {
   const status = statuses.damaged;
   const { changes } = spool
     .sql(
@@ -14,5 +14,5 @@ export function setAside(spool: Spool, seq: number, reason: string, now: number)
        WHERE seq = :seq AND state = 'queued'`,
     )
     .run({ seq, status, reason });
-  if (changes > 0) remember(spool, seq, { at: now, what: 'postponed', status, reason });
+  if (changes > 0) remember(spool, seq, { what: 'postponed', status, reason });
 }

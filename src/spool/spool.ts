@@ -1,6 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
+import { ObservedTime, storedTime } from '../host/observed-time.ts';
 import { DatabaseUnusable, inode, openDatabase, type Database } from '../host/open-database.ts';
 import { migrations } from './schema.ts';
 
@@ -35,12 +36,14 @@ export type Access = 'drain' | 'pipe' | 'operator';
 
 /**
  * An open spool: the SQLite file `spool.db` in a folder. The verbs (enqueue, claim, record, …) are
- * functions over it, one file each.
+ * functions over it, one file each. `now` is observed time in all of them.
  */
 export class Spool {
   readonly folder: string;
   readonly db: Database;
   readonly #inode: number | undefined;
+  /** Goes on in drain alone. */
+  readonly #time: ObservedTime | undefined;
   readonly #statements = new Map<string, Statement>();
 
   /**
@@ -56,6 +59,15 @@ export class Spool {
       create: access !== 'operator',
     });
     this.#inode = inode(this.db.name);
+    if (access === 'drain') this.#time = new ObservedTime(this.db);
+  }
+
+  /**
+   * Observed time, in milliseconds. Who is not drain reads what drain wrote down last, limits.housekeepingMs ago at
+   * the most: what he stores as due now is due.
+   */
+  now(): number {
+    return this.#time?.now() ?? storedTime(this.db).observedMs;
   }
 
   /** Throws DatabaseUnusable when others do not find this file any more, nor it their mail. */
@@ -76,7 +88,11 @@ export class Spool {
 
   /** Runs the action in one IMMEDIATE transaction: all of it is committed and on disk, or nothing. */
   transaction<Result>(action: () => Result): Result {
-    return this.db.transaction(action).immediate();
+    const run = this.db.transaction(() => {
+      this.#time?.write();
+      return action();
+    });
+    return run.immediate();
   }
 
   /** Bytes of the file that hold nothing and are used before it grows. */

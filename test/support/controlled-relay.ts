@@ -5,6 +5,7 @@ import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import type { Backend, Delivery, Result } from '../../src/proxy/backend.ts';
 import { Ledger } from '../../src/proxy/ledger.ts';
 import { Relay } from '../../src/proxy/relay.ts';
+import { letPass } from './let-pass.ts';
 import { scratch } from './scratch.ts';
 
 /** A relay with a real ledger, and a backend that answers as the test wants and counts its calls. */
@@ -32,10 +33,11 @@ export class ControlledRelay {
     return this.#ledger;
   }
 
-  /** What a proxy does that starts again after a crash. */
-  restart(now = Date.now()): void {
+  /** What a proxy does that starts again after a crash, with so much observed time passed before that. */
+  restart({ after = 0 } = {}): void {
     this.#ledger.close();
-    this.#ledger = new Ledger(this.file, now);
+    letPass(this.file, after);
+    this.#ledger = new Ledger(this.file, Date.now());
     this.relay = new Relay(this.#ledger, this.#backend, this.#journal, 100);
   }
 

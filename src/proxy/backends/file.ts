@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
@@ -11,12 +11,15 @@ import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
  * so that an .eml, the delivery, always has its envelope. The name follows from id and recipients:
  * sending again replaces the same files.
  */
-export async function fileBackend(folder: string): Promise<Backend> {
+export async function fileBackend(
+  folder: string,
+  leftoverMs: number = limits.backendMs,
+): Promise<Backend> {
   // Not recursive: in /proc that never ends, and where a mount is missing it would deliver beside it.
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  await removeLeftovers(folder);
+  await removeLeftovers(folder, leftoverMs);
   return async (delivery) => {
     const { id, sender, recipients, bytes } = delivery;
     const path = join(folder, fileName(delivery));
@@ -41,16 +44,18 @@ function fileName({ id, recipients }: Delivery): string {
 }
 
 /**
- * Half-written files of a proxy that died. Other proxies may use the folder: what is as young as a
- * delivery may be is left to them.
+ * Removes half-written files of a proxy that died. Other proxies may use the folder: so what is there now is removed
+ * when it is still there after the time that a delivery may take, which no step of a clock shortens. The delivery of a
+ * writer that is slower still fails, and is posted again.
  */
-async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (!LEFTOVER.test(name)) continue;
-    const path = join(folder, name);
-    const written = await stat(path).catch(() => undefined); // It may be finished by now.
-    if (written && Date.now() - written.mtimeMs > limits.backendMs) await rm(path, { force: true });
-  }
+async function removeLeftovers(folder: string, leftoverMs: number): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
+  if (names.length === 0) return;
+  const remove = async () => {
+    for (const name of names) await rm(join(folder, name), { force: true });
+  };
+  // What cannot be removed now is found again at the next start.
+  setTimeout(() => void remove().catch(() => {}), leftoverMs).unref();
 }
 
 const LEFTOVER = /-[0-9a-f]{8}\.(?:eml|json)\.[0-9a-f]{16}\.part$/;
