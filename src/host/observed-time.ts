@@ -17,7 +17,7 @@ export class ObservedTime {
   constructor(db: Database) {
     this.#storedMs = storedTime(db).observedMs;
     this.#write = db.prepare(
-      'UPDATE clock SET observed_ms = max(observed_ms, :now), written_at = :wall',
+      'UPDATE clock SET observed_ms = max(observed_ms, :now), written_at = :wall WHERE only = 1',
     );
   }
 

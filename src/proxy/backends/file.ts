@@ -11,15 +11,12 @@ import { BackendUnavailable, type Backend, type Delivery } from '../backend.ts';
  * so that an .eml, the delivery, always has its envelope. The name follows from id and recipients:
  * sending again replaces the same files.
  */
-export async function fileBackend(
-  folder: string,
-  leftoverMs: number = limits.backendMs,
-): Promise<Backend> {
+export async function fileBackend(folder: string): Promise<Backend> {
   // Not recursive: in /proc that never ends, and where a mount is missing it would deliver beside it.
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  await removeLeftovers(folder, leftoverMs);
+  await removeLeftovers(folder);
   return async (delivery) => {
     const { id, sender, recipients, bytes } = delivery;
     const path = join(folder, fileName(delivery));
@@ -48,14 +45,14 @@ function fileName({ id, recipients }: Delivery): string {
  * when it is still there after the time that a delivery may take, which no step of a clock shortens. The delivery of a
  * writer that is slower still fails, and is posted again.
  */
-async function removeLeftovers(folder: string, leftoverMs: number): Promise<void> {
+async function removeLeftovers(folder: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
   if (names.length === 0) return;
   const remove = async () => {
     for (const name of names) await rm(join(folder, name), { force: true });
   };
   // What cannot be removed now is found again at the next start.
-  setTimeout(() => void remove().catch(() => {}), leftoverMs).unref();
+  setTimeout(() => void remove().catch(() => {}), limits.backendMs).unref();
 }
 
 const LEFTOVER = /-[0-9a-f]{8}\.(?:eml|json)\.[0-9a-f]{16}\.part$/;
