@@ -38,7 +38,12 @@ export class Ledger {
   constructor(file: string, wallNow: number) {
     this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
     this.file = file;
-    this.#time = new ObservedTime(this.#db);
+    try {
+      this.#time = new ObservedTime(this.#db);
+    } catch (error) {
+      this.#db.close(); // A repair wants to be alone.
+      throw error;
+    }
     this.#statements = prepare(this.#db);
     this.isEmpty = this.#statements.any.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());

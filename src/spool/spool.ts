@@ -59,7 +59,13 @@ export class Spool {
       create: access !== 'operator',
     });
     this.#inode = inode(this.db.name);
-    if (access === 'drain') this.#time = new ObservedTime(this.db);
+    if (access !== 'drain') return;
+    try {
+      this.#time = new ObservedTime(this.db);
+    } catch (error) {
+      this.db.close(); // A repair wants to be alone.
+      throw error;
+    }
   }
 
   /**
