@@ -21,7 +21,7 @@ export async function scale(): Promise<Record<string, number>> {
     const roads = [FEW, MANY].map((rows) => {
       const road = new Road(t);
       const spool = new Spool(road.spool, 'drain');
-      fillSpool(spool, rows, { now: Date.now(), message: MESSAGE });
+      fillSpool(spool, rows, { now: spool.now(), message: MESSAGE });
       return { road, spool };
     });
     const took = roads.map(() => new Map<string, number[]>());
