@@ -3,7 +3,10 @@ import type { Claimed } from '../spool/claim.ts';
 import type { Delivery } from './courier.ts';
 import type { ToldOutcome } from './outcome.ts';
 
-/** Tells the journal what came of a message. `downUntil`: when the endpoint is asked again; monotonic. */
+/**
+ * Tells the journal what came of a message. `now` is observed time; `downUntil` is when the endpoint is asked again, by
+ * the monotonic clock.
+ */
 export function announce(
   journal: DrainJournal,
   message: Claimed,
@@ -14,7 +17,9 @@ export function announce(
 ): void {
   const { verdicts, undecided, dueAt, lastStatus } = outcome;
   const attempt = message.attempts + 1;
-  if (verdicts.length > 0) journal.attempted(message, attempt, verdicts, dueAt, now);
+  const wallNow = Date.now();
+  const wallDueAt = wallNow + dueAt - now;
+  if (verdicts.length > 0) journal.attempted(message, attempt, verdicts, wallDueAt, wallNow);
   const failed = verdicts.filter(({ state }) => state === 'failed');
   if (failed.length > 0 && message.sender === '') {
     journal.nobodyTold(

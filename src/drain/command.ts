@@ -62,7 +62,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
       return withSpool(argv.spool, 'drain', async (spool) => {
         await tellRepaired(argv.spool, journal);
-        const rescued = adoptRescued(spool, Date.now());
+        const rescued = adoptRescued(spool, spool.now());
         if (rescued > 0) journal.spoolRescued(argv.spool, rescued);
         const unwatch = watchLog(spool.files, {
           grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),

@@ -19,7 +19,10 @@ import {
 
 /** What drain writes into the journal. */
 export class DrainJournal extends Journal {
-  /** An attempt that brought verdicts, or trouble of this message alone. Due: when the rest is next. */
+  /**
+   * An attempt that brought verdicts, or trouble of this message alone. Due: when the rest is next, in milliseconds
+   * since 1970, as `now` is.
+   */
   attempted(
     mail: JournalMail,
     attempt: number,

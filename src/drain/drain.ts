@@ -2,14 +2,8 @@ import { isUnusable } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
-import {
-  claim,
-  nextDueAt,
-  recoverClaimed,
-  roomLeft,
-  undoClockStep,
-  type Claimed,
-} from '../spool/claim.ts';
+import { catchUp } from '../spool/catch-up.ts';
+import { claim, nextDueAt, recoverClaimed, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
@@ -61,8 +55,8 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
-  const recovered = recoverClaimed(spool, Date.now());
-  undoClockStep(spool, Date.now());
+  catchUp(spool, spool.now(), Date.now());
+  const recovered = recoverClaimed(spool, spool.now());
   journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
 
   const loop = new DrainLoop(options);
@@ -114,14 +108,13 @@ class DrainLoop {
   #spoolFailures = 0;
   #spoolFault = '';
   #spoolRetryAt = 0;
-  /** When the next message is due, as the last turn found it; milliseconds since 1970. */
+  /** When the next message is due, as the last turn found it; observed time. */
   #dueAt = 0;
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
   /** When it may be told again that the proxy asks for fewer posts: monotonic. */
   #slowerTellAt = -Infinity;
-  #clockOffset = Date.now() - performance.now();
 
   constructor(options: DrainOptions) {
     this.#options = options;
@@ -146,7 +139,8 @@ class DrainLoop {
         if (late) this.#giveUp.abort();
       } else if (once && idle) {
         if (this.#endpoint.downUntil !== undefined) return 'unreachable';
-        if (this.#dueAt > Date.now() && this.#notices.wantedInMs(Date.now()) > 0) return 'empty';
+        const now = this.#options.spool.now();
+        if (this.#dueAt > now && this.#notices.wantedInMs(now) > 0) return 'empty';
       }
       await this.alarm.wait(Math.min(this.#sleepMs(), stopBy - performance.now()));
     }
@@ -159,14 +153,13 @@ class DrainLoop {
     if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
       spool.files.requireInPlace();
-      this.#noticeClockStep();
       this.#recordAndClaim();
-      this.#notices.turn(Date.now(), { begin: !stop.aborted });
+      this.#notices.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
-      notify.working(() => statusText(stats(spool), Date.now()));
-      this.#dueAt = nextDueAt(spool, Date.now()) ?? Infinity;
+      notify.working(() => statusText(stats(spool), spool.now(), Date.now()));
+      this.#dueAt = nextDueAt(spool) ?? Infinity;
       if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
       this.#spoolFailures = 0;
     } catch (error) {
@@ -183,10 +176,10 @@ class DrainLoop {
 
   #recordAndClaim(): void {
     const { spool, journal, connection, delayWarningsMs } = this.#options;
-    const now = Date.now();
+    const now = spool.now();
     const finished = this.#finished;
     const news = this.#news;
-    const isDue = (nextDueAt(spool, now) ?? Infinity) <= now;
+    const isDue = (nextDueAt(spool) ?? Infinity) <= now;
     const messages = isDue ? this.#room() : 0;
     if (messages === 0 && finished.length === 0 && news.length === 0) return;
 
@@ -210,7 +203,7 @@ class DrainLoop {
       }
       for (const { message, outcome, damage } of outcomes) {
         record(spool, outcome, now);
-        if (damage !== undefined) setAside(spool, message.seq, damage, now);
+        if (damage !== undefined) setAside(spool, message.seq, damage);
       }
       const room = { messages, ...roomLeft(this.#inFlight.values()) };
       return claim(spool, room, now, this.#suspects);
@@ -315,20 +308,11 @@ class DrainLoop {
     this.#news.push({ meaning, failures: this.#endpoint.failures, waitMs });
   }
 
-  /** Due times are of the wall clock: one that was stepped back must not make mail wait. */
-  #noticeClockStep(): void {
-    const offset = Date.now() - performance.now();
-    if (offset < this.#clockOffset - limits.clockStepMs) {
-      undoClockStep(this.#options.spool, Date.now());
-    }
-    this.#clockOffset = offset;
-  }
-
   #keepHouseWhenTime(): void {
     const now = performance.now();
     if (now < this.#keepHouseAt) return;
     this.#keepHouseAt = now + limits.housekeepingMs; // Where it fails, as on damage, mail goes on till then.
-    const more = keepHouse(this.#options.spool, Date.now());
+    const more = keepHouse(this.#options.spool, this.#options.spool.now());
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
   }
 
@@ -338,6 +322,7 @@ class DrainLoop {
   }
 
   #sleepMs(): number {
+    const { spool } = this.#options;
     const now = performance.now();
     const notify = this.#options.notify.wantedInMs();
     if (now < this.#spoolRetryAt) return Math.min(this.#spoolRetryAt - now, notify);
@@ -350,8 +335,8 @@ class DrainLoop {
       this.#probeInMs(),
       housekeeping,
       notify,
-      this.#notices.wantedInMs(Date.now()),
-      claims ? Math.max(this.#dueAt - Date.now(), this.#endpoint.roomInMs(now)) : Infinity,
+      this.#notices.wantedInMs(spool.now()),
+      claims ? Math.max(this.#dueAt - spool.now(), this.#endpoint.roomInMs(now)) : Infinity,
     );
   }
 }

@@ -231,10 +231,11 @@ export class Notices {
   #compose({ sender, collected }: Notice, subjects: readonly NoticeSubject[], now: number): Buffer {
     const what = JSON.stringify([sender, collected, subjects]);
     const name = createHash('sha256').update(what).digest('hex').slice(0, 32);
-    const reporter = { host: hostname(), now, name };
+    const wallNow = Date.now();
+    const reporter = { host: hostname(), now: wallNow, name };
     const [subject] = subjects;
     if (collected || !subject) return summaryReport(sender, subjects, reporter);
-    const triedUntil = expiresAt(subject, outageMs(this.#spool, now));
+    const triedUntil = wallNow + expiresAt(subject, outageMs(this.#spool, now)) - now;
     const original = this.#original(subject);
     return deliveryReport({ ...subject, to: sender, triedUntil, original }, reporter);
   }

@@ -9,7 +9,7 @@ import type { Delivery } from './courier.ts';
 
 /** What an outcome depends on besides the message and its delivery. */
 export interface Circumstances {
-  /** Milliseconds since 1970. */
+  /** Observed time. */
   now: number;
   /** The endpoint's outage counter. */
   outageMs: number;

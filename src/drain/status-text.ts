@@ -1,8 +1,11 @@
 import { showDuration } from '../host/duration.ts';
 import type { Stats } from '../spool/stats.ts';
 
-/** The queue and its endpoint in one line, for `systemctl status`. `now` is in milliseconds since 1970. */
-export function statusText({ counters, endpoint }: Stats, now: number): string {
+/**
+ * The queue and its endpoint in one line, for `systemctl status`. `now` is observed time, `wallNow` is in milliseconds
+ * since 1970.
+ */
+export function statusText({ counters, endpoint }: Stats, now: number, wallNow: number): string {
   const { queued, sending, held, failed } = counters;
   const { downSince, reason, passedAt } = endpoint;
   const depth = [
@@ -15,5 +18,5 @@ export function statusText({ counters, endpoint }: Stats, now: number): string {
     return `${depth}; the proxy is down for ${showDuration(now - downSince)}: ${reason}`;
   }
   if (passedAt === null) return `${depth}; no post has passed yet`;
-  return `${depth}; the last post passed ${showDuration(now - passedAt)} ago`;
+  return `${depth}; the last post passed ${showDuration(wallNow - passedAt)} ago`;
 }

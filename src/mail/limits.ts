@@ -101,8 +101,6 @@ export const limits = {
   repairEveryMs: 10 * MINUTE,
   /** A timer that runs so late was not late: the program was suspended. */
   asleepMs: 1 * SECOND,
-  /** A step of the wall clock against the monotonic one that is more than the two drifting apart. */
-  clockStepMs: 1 * SECOND,
 
   /** The endpoint's backoff while it is down; up to `endpointJitter` longer. */
   endpointFirstMs: 1 * SECOND,

@@ -26,7 +26,7 @@ export function eximPipe(
     const message = reader.end();
 
     const spool = new Spool(folder, 'pipe');
-    const { id, already } = enqueue(spool, { eximId, ...message }, Date.now());
+    const { id, already } = enqueue(spool, { eximId, ...message }, spool.now());
     if (!already) spool.wakeDrain();
     spool.close();
     return { exitCode: 0, line: `${already ? 'already queued' : 'queued'} ${id}` };

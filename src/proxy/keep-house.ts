@@ -18,7 +18,7 @@ export async function keepHouse(
 
 function prune(ledger: Ledger, journal: ProxyJournal): boolean {
   try {
-    return ledger.prune(Date.now());
+    return ledger.prune();
   } catch (error) {
     journal.notPruned(ledgerFault(ledger.file, error as Error));
     return false;

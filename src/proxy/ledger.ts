@@ -1,3 +1,4 @@
+import { ObservedTime } from '../host/observed-time.ts';
 import { openDatabase, type Database } from '../host/open-database.ts';
 import { OpenFiles } from '../host/open-files.ts';
 import { limits } from '../mail/limits.ts';
@@ -26,7 +27,8 @@ export class DigestConflict extends Error {
 /**
  * The proxy's durable memory (law 6): which recipients of which message were begun and sent. Many posts
  * share one transaction and its fsync. A begun one that a crash left behind is listed as unknown when
- * the ledger is opened.
+ * the ledger is opened. `wallNow`, in milliseconds since 1970, is for people who read the list of the unknown; what is
+ * old is decided in observed time.
  */
 export class Ledger {
   readonly file: string;
@@ -34,24 +36,37 @@ export class Ledger {
   readonly #db: Database;
   /** Whether it knew of no message at all when it was opened. */
   readonly isEmpty: boolean;
+  readonly #time: ObservedTime;
   readonly #statements: ReturnType<typeof prepare>;
   /** Runs one action of a transaction, so that it can fail without the others. */
   readonly #alone: (action: () => void) => void;
   #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
 
   /** Opens the ledger, or makes it. Only for the holder of its lock. */
-  constructor(file: string, now: number) {
+  constructor(file: string, wallNow: number) {
     this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
     this.file = file;
     this.files = new OpenFiles(this.#db);
+    try {
+      this.#time = new ObservedTime(this.#db);
+    } catch (error) {
+      this.#db.close(); // A repair wants to be alone.
+      throw error;
+    }
     this.#statements = prepare(this.#db);
     this.isEmpty = this.#statements.any.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
     const { listBegun, forgetBegun } = this.#statements;
     this.files.transaction(() => {
-      listBegun.run(now);
+      this.#time.write();
+      listBegun.run({ now: this.now(), wallNow });
       forgetBegun.run();
     });
+  }
+
+  /** Observed time, in milliseconds. */
+  now(): number {
+    return this.#time.now();
   }
 
   /**
@@ -80,27 +95,30 @@ export class Ledger {
     id: string,
     digest: Buffer,
     addresses: readonly string[],
-    now: number,
+    wallNow: number,
   ): Promise<void> {
     const { seen, begin, doubt } = this.#statements;
     await this.#commit(() => {
+      const now = this.now();
       const message = seen.get({ id, digest, now });
       if (!message?.digest.equals(digest)) throw new DigestConflict(id);
       for (const address of addresses) {
         const isNew = begin.run(id, address).changes > 0;
-        if (isNew && message.doubtful) doubt.run({ id, address, now });
+        if (isNew && message.doubtful) doubt.run({ id, address, now, wallNow });
       }
     });
   }
 
   /** Commits how the begun recipients ended. */
-  async settle(id: string, settled: readonly Settled[], now: number): Promise<void> {
+  async settle(id: string, settled: readonly Settled[], wallNow: number): Promise<void> {
     const { keep, forget, list } = this.#statements;
     await this.#commit(() => {
       for (const each of settled) {
         if (each.kind === 'sent') keep.run(each.status, each.reason, id, each.address);
         else forget.run(id, each.address);
-        if (each.kind === 'unknown') list.run(id, each.address, now, each.reason);
+        if (each.kind === 'unknown') {
+          list.run({ id, address: each.address, now: this.now(), reason: each.reason, wallNow });
+        }
       }
     });
   }
@@ -110,16 +128,21 @@ export class Ledger {
     await this.#commit(() => this.#statements.touch.run());
   }
 
-  /** Deletes a bounded number of what is older than 30 days; returns whether there is more. */
-  prune(now: number): boolean {
+  /**
+   * Deletes a bounded number of what is older than 30 days in observed time, which it also writes down; returns whether
+   * there is more.
+   */
+  prune(now = this.now()): boolean {
     const before = now - limits.historyMs;
     const { forgetOld, unlistOld, closeGaps } = this.#statements;
-    const deleted = this.files.transaction(
-      () =>
+    const deleted = this.files.transaction(() => {
+      this.#time.write();
+      return (
         forgetOld.run(before).changes +
         unlistOld.run(before).changes +
-        closeGaps.run(before).changes,
-    );
+        closeGaps.run(before).changes
+      );
+    });
     return deleted >= limits.purgeRows;
   }
 
@@ -145,8 +168,9 @@ export class Ledger {
   #commitAll(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    const runAll = () =>
-      waiting.map(({ action, failed, committed }) => {
+    const runAll = () => {
+      this.#time.write();
+      return waiting.map(({ action, failed, committed }) => {
         try {
           this.#alone(action);
           return committed;
@@ -156,6 +180,7 @@ export class Ledger {
           return () => failed(error);
         }
       });
+    };
     try {
       for (const tell of this.files.transaction(runAll)) tell();
     } catch (error) {
@@ -186,16 +211,19 @@ function prepare(db: Database) {
       `UPDATE recipient SET state = 'sent', status = ?, reason = ? WHERE message = ? AND address = ?`,
     ),
     forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
-    list: db.prepare(`INSERT INTO unknown (message, address, at, reason) VALUES (?, ?, ?, ?)`),
+    list: db.prepare(
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+       VALUES (:id, :address, :now, :reason, :wallNow)`,
+    ),
     /** Lists as unknown what a damaged ledger may have known as sent. */
     doubt: db.prepare(
-      `INSERT INTO unknown (message, address, at, reason)
-       SELECT :id, :address, :now, 'the ledger was damaged, and may have known that it was sent'
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+       SELECT :id, :address, :now, 'the ledger was damaged, and may have known that it was sent', :wallNow
        WHERE NOT EXISTS (SELECT 1 FROM unknown WHERE message = :id AND address = :address)`,
     ),
     listBegun: db.prepare(
-      `INSERT INTO unknown (message, address, at, reason)
-       SELECT message, address, ?, 'the proxy ended before the backend answered'
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+       SELECT message, address, :now, 'the proxy ended before the backend answered', :wallNow
        FROM recipient WHERE state = 'begun'`,
     ),
     forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
@@ -219,11 +247,13 @@ function prepare(db: Database) {
  *            and who is not known as sent may have been
  * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
  *            What was refused or put off has no row: it is tried anew when it is posted anew
- * unknown    recipients of which it cannot be known whether they were sent
+ * unknown    recipients of which it cannot be known whether they were sent, and when that was listed: at and, for
+ *            people, listed_at
  * gap        between which ids a damaged ledger has lost messages, and when that was found: one that is new
  *            there is doubtful
  * checked    one row, written to find out whether the ledger can be written
- * Times are milliseconds since 1970 UTC.
+ * clock      one row: observed time (host/observed-time.ts), in milliseconds, and when it was written down
+ * Times are in observed time; listed_at and written_at are by the wall clock, in milliseconds since 1970 UTC.
  */
 export const migrations: readonly string[] = [
   `
@@ -259,5 +289,19 @@ INSERT INTO checked VALUES (0);
 CREATE TABLE gap (low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE INDEX unknown_message ON unknown (message);
 ALTER TABLE message ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1));
+`,
+  // Observed time begins at 30 days. The wall clock may be wrong at this moment: so all is kept as if it was posted now.
+  `
+CREATE TABLE clock (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  observed_ms INTEGER NOT NULL CHECK (observed_ms BETWEEN 0 AND 1000000000000000),
+  written_at INTEGER NOT NULL
+) STRICT;
+INSERT INTO clock VALUES (1, 2592000000, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER));
+
+ALTER TABLE unknown ADD COLUMN listed_at INTEGER NOT NULL DEFAULT 0;
+UPDATE unknown SET listed_at = at, at = 2592000000;
+UPDATE message SET at = 2592000000;
+UPDATE gap SET at = 2592000000;
 `,
 ];

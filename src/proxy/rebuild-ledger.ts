@@ -1,6 +1,8 @@
 import { copyRows, type Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
+import { clockFaults, restoreTime } from '../host/observed-time.ts';
 import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
+import { faultsOf } from '../host/is-damage.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
 import { limits } from '../mail/limits.ts';
 import { migrations } from './ledger.ts';
@@ -8,16 +10,16 @@ import { migrations } from './ledger.ts';
 /**
  * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. A recipient
  * may be lost of which no trace is left: so who was posted before and is not known as sent may have been, and is
- * listed as unknown when he is posted again (law 6). Only for the holder of the ledger's lock. Errors are those
- * of rebuildDatabase.
+ * listed as unknown when he is posted again (law 6). Only for the holder of the ledger's lock. `wallNow` is in milliseconds
+ * since 1970. Errors are those of rebuildDatabase.
  */
-export function rebuildLedger(file: string, now: number): Rebuilt {
+export function rebuildLedger(file: string, wallNow: number): Rebuilt {
   return rebuildDatabase(
     file,
     { name: 'ledger', migrations, migrate: true, create: false },
     {
-      inspect: sqliteFaults,
-      fill: (fresh, remains) => save(fresh, remains, now),
+      inspect,
+      fill: (fresh, remains) => save(fresh, remains, wallNow),
       report: (faults, kept) => [
         ...new Set(faults),
         `the ledger ${file} was damaged and is repaired: who was posted before and is not known as sent ` +
@@ -28,14 +30,19 @@ export function rebuildLedger(file: string, now: number): Rebuilt {
   );
 }
 
-function save(db: Database, remains: Remains, now: number): void {
+function inspect(db: Database): string[] {
+  return [...faultsOf(() => sqliteFaults(db)), ...faultsOf(() => clockFaults(db))];
+}
+
+function save(db: Database, remains: Remains, wallNow: number): void {
   db.pragma('foreign_keys = OFF');
   db.exec(`CREATE TEMP TABLE by_at (at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
-    DELETE FROM checked`);
+    DELETE FROM checked; DELETE FROM clock`);
   const copy = (table: string, from = table) => copyRows(db, table, remains.rows(from));
   const messages = copy('message');
   const index = copy('by_at', 'message_at');
-  for (const table of ['recipient', 'unknown', 'gap', 'checked']) copy(table);
+  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock']) copy(table);
+  const now = restoreTime(db, wallNow);
   const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {
     db.exec(`INSERT INTO checked SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM checked);
@@ -43,6 +50,7 @@ function save(db: Database, remains: Remains, now: number): void {
         SELECT id, zeroblob(32), 0 FROM by_at UNION SELECT message, zeroblob(32), 0 FROM recipient`);
     // Nothing vouches for these: by a wrong digest its message is refused, by a wrong time it is forgotten.
     db.prepare('UPDATE message SET digest = zeroblob(32), at = ?, doubtful = 1').run(now);
+    for (const table of ['unknown', 'gap']) db.prepare(`UPDATE ${table} SET at = ?`).run(now);
     const add = db.prepare('INSERT INTO gap (low, high, at) VALUES (?, ?, ?)');
     for (const { before, after } of gaps) add.run(before?.[0] ?? '', after?.[0] ?? LAST, now);
   })();

@@ -37,11 +37,6 @@ export function claim(
   last: ReadonlySet<number> = new Set(),
 ): Claimed[] {
   if (room.messages <= 0) return [];
-  // A due time further ahead than the longest backoff means that the clock was stepped back.
-  spool
-    .sql(`UPDATE message SET due_at = :now WHERE state = 'queued' AND due_at > :farthest`)
-    .run({ now, farthest: now + farthestMs });
-
   // Nothing expires for want of a drain: the lifetime begins when a message is first tried.
   const outage = totalOutageMs(spool, now);
   const due = spool
@@ -96,18 +91,14 @@ function roomFor(size: number): number {
   return Math.min(size, limits.inFlightBytes - PASSING_BYTES);
 }
 
-/**
- * When the next message is due, in milliseconds since 1970; undefined when none is queued. One with a due
- * time that a clock step put too far ahead is due now, however soon others are.
- */
-export function nextDueAt(spool: Spool, now: number): number | undefined {
-  const dueAt = (which: 'min' | 'max') =>
-    spool
-      .sql<{ dueAt: number | null }>(
-        `SELECT ${which}(due_at) AS dueAt FROM message WHERE state = 'queued'`,
-      )
-      .get()?.dueAt ?? undefined;
-  return (dueAt('max') ?? 0) > now + farthestMs ? now : dueAt('min');
+/** When the next message is due; undefined when none is queued. */
+export function nextDueAt(spool: Spool): number | undefined {
+  const row = spool
+    .sql<{ dueAt: number | null }>(
+      `SELECT min(due_at) AS dueAt FROM message WHERE state = 'queued'`,
+    )
+    .get();
+  return row?.dueAt ?? undefined;
 }
 
 /**
@@ -123,17 +114,6 @@ export function recoverClaimed(spool: Spool, now: number): number {
   );
 }
 
-/** Makes due what was never tried and seems to be due later, because the clock was stepped back. */
-export function undoClockStep(spool: Spool, now: number): void {
-  spool.transaction(() =>
-    spool
-      .sql(
-        `UPDATE message SET due_at = :now WHERE state = 'queued' AND due_at > :now AND attempts = 0`,
-      )
-      .run({ now }),
-  );
-}
-
 function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
   return spool
     .sql<{ position: number; address: Buffer }>(
@@ -145,5 +125,4 @@ function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
     .map(({ position, address }) => ({ position, address: decodeAddress(address) }));
 }
 
-const farthestMs = limits.messageMaxMs * (1 + limits.jitter);
 const PASSING_BYTES = limits.inFlightBytes * limits.passingShare;

@@ -1,6 +1,6 @@
 import type { Spool } from './spool.ts';
 
-/** What the spool remembers of the endpoint, the same for all messages. */
+/** What the spool remembers of the endpoint, the same for all messages. Times are observed time but for `passedAt`. */
 export interface EndpointRecord {
   /** When the present outage began; null while the endpoint answers. */
   downSince: number | null;
@@ -8,7 +8,7 @@ export interface EndpointRecord {
   reason: string | null;
   /** When drain asks it next, as it was last decided; null while it answers. */
   asksAt: number | null;
-  /** When a post last passed; null when none ever did. */
+  /** When a post last passed, for people: milliseconds since 1970; null when none ever did. */
   passedAt: number | null;
 }
 
@@ -58,7 +58,7 @@ export function recordPassed(spool: Spool, now: number): void {
   spool
     .sql(
       `UPDATE endpoint SET outage_ms = :outageMs, down_since = NULL, reason = NULL, asks_at = NULL,
-         passed_at = :now`,
+         passed_at = :wall`,
     )
-    .run({ outageMs: outageMs(spool, now), now });
+    .run({ outageMs: outageMs(spool, now), wall: Date.now() });
 }

@@ -68,7 +68,7 @@ export function store(
       .sql(
         `INSERT INTO message
            (id, exim_id, digest, sender, size, state, queued_at, due_at, renewed_at, outage_ms)
-         VALUES (:id, :eximId, :digest, :sender, :size, 'queued', :now, :now, :now, :outageMs)`,
+         VALUES (:id, :eximId, :digest, :sender, :size, 'queued', :wall, :now, :now, :outageMs)`,
       )
       .run({
         id,
@@ -76,6 +76,7 @@ export function store(
         digest,
         sender: encodeAddress(envelope.sender),
         size: bytes.length,
+        wall: Date.now(),
         now,
         outageMs: outageMs(spool, now),
       });

@@ -23,7 +23,7 @@ export type Happening =
 export interface HistoryEvent {
   /** From 1; a gap is what was not kept. */
   number: number;
-  /** Milliseconds since 1970. */
+  /** For people: milliseconds since 1970, by the wall clock. */
   at: number;
   what: Happening;
   /** Of an attempt: what it came to. */
@@ -40,11 +40,10 @@ export function remember(
   spool: Spool,
   seq: number,
   {
-    at,
     what,
     status = null,
     reason = null,
-  }: Partial<HistoryEvent> & { at: number; what: Happening },
+  }: { what: Happening; status?: string | null; reason?: string | null },
 ): void {
   const added = spool
     .sql<{ number: number }>(
@@ -52,7 +51,7 @@ export function remember(
        SELECT :seq, coalesce(max(number), 0) + 1, :at, :what, :status, :reason
        FROM history WHERE message = :seq RETURNING number`,
     )
-    .get({ seq, at, what, status, reason });
+    .get({ seq, at: Date.now(), what, status, reason });
   const surplus = (added?.number ?? 0) - limits.historyLatest;
   if (surplus <= limits.historyFirst) return;
   spool.sql('DELETE FROM history WHERE message = ? AND number = ?').run(seq, surplus);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../host/open-database.ts';
 import { faultsOf } from '../host/is-damage.ts';
+import { clockFaults } from '../host/observed-time.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
 import { messageStates } from './spool.ts';
 
@@ -11,6 +12,7 @@ import { messageStates } from './spool.ts';
 export function inspectSpool(db: Database): string[] {
   return [
     ...faultsOf(() => sqliteFaults(db)),
+    ...faultsOf(() => clockFaults(db)),
     ...faultsOf(() => counterFaults(db)),
     ...faultsOf(() => messageFaults(db).map(({ id, fault }) => `message ${id}: ${fault}`)),
   ];

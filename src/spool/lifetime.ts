@@ -1,6 +1,6 @@
 import { limits } from '../mail/limits.ts';
 
-/** The start of a message's lifetime: a time, and the endpoint's outage counter at that time. */
+/** The start of a message's lifetime: an observed time, and the endpoint's outage counter at that time. */
 export interface LifetimeStart {
   renewedAt: number;
   outageMs: number;
@@ -8,8 +8,8 @@ export interface LifetimeStart {
 
 /**
  * When trouble of its own ends a message: 5 days after its lifetime began, plus the time for which the
- * endpoint was down since, but 14 days at the most. Milliseconds since 1970; `outageMs` is the
- * endpoint's counter now.
+ * endpoint was down since, but 14 days at the most. In observed time; `outageMs` is the endpoint's
+ * counter now.
  */
 export function expiresAt(start: LifetimeStart, outageMs: number): number {
   const outage = Math.max(0, outageMs - start.outageMs);

@@ -4,7 +4,7 @@ import { outageMs } from './endpoint.ts';
 import { expiresAt, type LifetimeStart } from './lifetime.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 
-/** A message as the queue commands show it. Times are milliseconds since 1970; absent is null. */
+/** A message as the queue commands show it. Times are observed time but for `queuedAt`; absent is null. */
 export interface Listed {
   seq: number;
   id: string;
@@ -18,6 +18,7 @@ export interface Listed {
     reason: string | null;
   }[];
   size: number;
+  /** For people: milliseconds since 1970. */
   queuedAt: number;
   dueAt: number | null;
   attempts: number;
@@ -33,7 +34,10 @@ export interface Filter {
   states?: readonly MessageState[] | undefined;
   sender?: string | undefined;
   recipient?: string | undefined;
+  /** By the wall clock, in milliseconds since 1970. */
   queuedBefore?: number | undefined;
+  /** The number of the last message; see latestNumber. */
+  upTo?: number | undefined;
 }
 
 /**
@@ -44,7 +48,7 @@ export interface Filter {
 export function* listMessages(spool: Spool, filter: Filter, now: number): Generator<Listed> {
   const outage = outageMs(spool, now);
   const page = spool.sql<Row>(
-    `SELECT ${COLUMNS} FROM ${source(filter.states)} AND seq > :after
+    `SELECT ${COLUMNS} FROM ${source(filter.states)} AND seq > :after AND seq <= :upTo
        AND (:sender IS NULL OR sender = :sender)
        AND (:queuedBefore IS NULL OR queued_at < :queuedBefore)
        AND (:recipient IS NULL OR EXISTS (
@@ -55,6 +59,7 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
     sender: octets(filter.sender),
     recipient: octets(filter.recipient),
     queuedBefore: filter.queuedBefore ?? null,
+    upTo: filter.upTo ?? Number.MAX_SAFE_INTEGER,
   };
   for (let after = 0; ;) {
     const rows = page.all({ ...wanted, after });
@@ -64,6 +69,11 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
     }
     if (rows.length < limits.listPage) return;
   }
+}
+
+/** The number of the message that arrived last. */
+export function latestNumber(spool: Spool): number {
+  return spool.sql<{ seq: number | null }>('SELECT max(seq) AS seq FROM message').get()?.seq ?? 0;
 }
 
 /**

@@ -22,6 +22,7 @@ export interface NoticeSubject {
   id: string;
   eximId: string;
   size: number;
+  /** For people: milliseconds since 1970. */
   queuedAt: number;
   renewedAt: number;
   outageMs: number;
@@ -30,10 +31,6 @@ export interface NoticeSubject {
 
 /** The notices that have been due longest, `most` at most. */
 export function dueNotices(spool: Spool, now: number, most: number): Notice[] {
-  // A due time further ahead than any notice is put off means that the clock was stepped back.
-  spool
-    .sql('UPDATE notice SET due_at = :now WHERE due_at > :farthest')
-    .run({ now, farthest: now + limits.noticesHourMs });
   return spool
     .sql<Omit<Notice, 'sender' | 'collected'> & { sender: Buffer; collected: number }>(
       `SELECT message AS seq, kind, sender, tries, collected FROM notice
@@ -46,7 +43,7 @@ export function dueNotices(spool: Spool, now: number, most: number): Notice[] {
     });
 }
 
-/** When the first notice is due that is due after `after`, both in milliseconds since 1970; undefined when none is owed. */
+/** When the first notice is due that is due after `after`, in observed time; undefined when none is owed. */
 export function nextNoticeAt(spool: Spool, after: number): number | undefined {
   const row = spool
     .sql<{ dueAt: number }>(
@@ -128,7 +125,7 @@ export function noticeTold(
     }
     owe(spool, seq, kind, 0);
     if (kind === 'failure') finish(spool, seq, now);
-    remember(spool, seq, { at: now, what: kind === 'failure' ? 'reported' : 'warned' });
+    remember(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
   }
   const sender = encodeAddress(notice.sender);
   spool.sql('INSERT INTO told (sender, at) VALUES (?, ?)').run(sender, now);

@@ -73,15 +73,15 @@ function operateOn(
   if (subject.state === 'sending') return 'busy';
   if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) return 'busy';
   const operated = verbs[verb](spool, subject, circumstances);
-  if (operated === 'done') remember(spool, subject.seq, { at: circumstances.now, what: verb });
+  if (operated === 'done') remember(spool, subject.seq, { what: verb });
   return operated;
 }
 
 /** Writes down that Exim did not take a message that was to be returned; it stays held. */
-export function keep(spool: Spool, id: string, reason: string, now: number): void {
+export function keep(spool: Spool, id: string, reason: string): void {
   spool.transaction(() => {
     const message = spool.sql<Subject>('SELECT seq FROM message WHERE id = ?').get(id);
-    if (message) remember(spool, message.seq, { at: now, what: 'kept', reason });
+    if (message) remember(spool, message.seq, { what: 'kept', reason });
   });
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { copyRows, type Gap } from '../host/copy-rows.ts';
 import type { Database } from '../host/open-database.ts';
+import { restoreTime } from '../host/observed-time.ts';
 import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
@@ -15,6 +16,7 @@ import {
   soundCounters,
 } from './inspect-spool.ts';
 import { repairSentences, type Damaged, type Saved } from './repair-sentences.ts';
+import { renewTimes } from './renew-times.ts';
 import { migrations } from './schema.ts';
 import { messageStates, spoolFile } from './spool.ts';
 
@@ -23,17 +25,17 @@ export interface RebuiltSpool extends Rebuilt, Saved {}
 
 /**
  * Inspects a spool and, where something is wrong, saves what can be read of it into a new file. What has
- * its recipients and bytes is as it was. Only for the holder of the drain lock. Errors are those of
- * rebuildDatabase.
+ * its recipients and bytes is as it was. Only for the holder of the drain lock. `wallNow` is in milliseconds
+ * since 1970. Errors are those of rebuildDatabase.
  */
-export function rebuildSpool(folder: string, now: number): RebuiltSpool {
+export function rebuildSpool(folder: string, wallNow: number): RebuiltSpool {
   const saved: Saved = { damaged: [], lost: 0, notes: [] };
   const result = rebuildDatabase(
     spoolFile(folder),
     { name: 'spool', migrations, migrate: true, create: false },
     {
       inspect: inspectSpool,
-      fill: (fresh, remains) => Object.assign(saved, new Rescue(fresh, remains, now).save()),
+      fill: (fresh, remains) => Object.assign(saved, new Rescue(fresh, remains, wallNow).save()),
       report: (faults, kept) => repairSentences(folder, faults, kept, saved),
     },
   );
@@ -46,27 +48,28 @@ const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history'] as 
 class Rescue {
   readonly #db: Database;
   readonly #remains: Remains;
-  readonly #now: number;
+  readonly #wallNow: number;
   readonly #damaged: Damaged[] = [];
   readonly #notes: string[] = [];
   readonly #held = new Set<number>();
   /** How many of the damaged may have been finished before. */
   #finishedPerhaps = 0;
 
-  constructor(db: Database, remains: Remains, now: number) {
+  constructor(db: Database, remains: Remains, wallNow: number) {
     this.#db = db;
     this.#remains = remains;
-    this.#now = now;
+    this.#wallNow = wallNow;
   }
 
   save(): Saved {
     const db = this.#db;
     db.pragma('foreign_keys = OFF');
-    db.exec('DELETE FROM endpoint; DELETE FROM counter');
+    db.exec('DELETE FROM endpoint; DELETE FROM counter; DELETE FROM clock');
     const gaps = new Map<string, readonly Gap[]>(
       TABLES.map((table) => [table, copyRows(db, table, this.#remains.rows(table))]),
     );
-    copyRows(db, 'endpoint', this.#remains.rows('endpoint'));
+    for (const table of ['endpoint', 'clock']) copyRows(db, table, this.#remains.rows(table));
+    const now = restoreTime(db, this.#wallNow);
     db.exec('INSERT OR IGNORE INTO endpoint (only) VALUES (1)');
     const inIndexes = copyIndexes(db, this.#remains);
 
@@ -79,7 +82,7 @@ class Rescue {
       this.#setAside();
       this.#dropOrphans();
       this.#oweReports();
-      this.#renewLifetimes();
+      renewTimes(db, now);
       this.#keepSequence();
       this.#nameWhole(heldBefore);
       const lost = this.#count();
@@ -139,9 +142,15 @@ class Rescue {
     const insert = this.#db.prepare(
       `INSERT OR IGNORE INTO message (seq, id, exim_id, digest, sender, size, state, queued_at,
          posted_at, renewed_at, outage_ms, last_status, last_reason)
-       VALUES (:seq, :id, :eximId, :digest, x'', :size, 'held', :now, 0, :now, 0, '${statuses.damaged}', :fault)`,
+       VALUES (:seq, :id, :eximId, :digest, x'', :size, 'held', :wallNow, 0, 0, 0, '${statuses.damaged}', :fault)`,
     );
-    const values = { seq, id, eximId: eximId ?? 'unknown', now: this.#now, fault: SENDER_LOST };
+    const values = {
+      seq,
+      id,
+      eximId: eximId ?? 'unknown',
+      wallNow: this.#wallNow,
+      fault: SENDER_LOST,
+    };
     return insert.run({ ...values, ...body }).changes > 0;
   }
 
@@ -200,16 +209,6 @@ class Rescue {
         this.#db.prepare('DELETE FROM message WHERE seq = ?').run(seq);
       }
     }
-  }
-
-  /** Nothing vouches for times: by one that is spoiled a message would be too old, and its sender told so. */
-  #renewLifetimes(): void {
-    this.#db
-      .prepare(
-        `UPDATE message SET renewed_at = :now, outage_ms = endpoint.outage_ms + max(0, :now - coalesce(down_since, :now))
-         FROM endpoint WHERE state IN ('queued', 'sending')`,
-      )
-      .run({ now: this.#now });
   }
 
   #dropOrphans(): void {

@@ -16,7 +16,7 @@ export interface Outcome {
   charged: boolean;
   /** How many delay warnings a sender is due by now (drain --delay-warnings). */
   warnings: number;
-  /** When the recipients that stay pending are due again. */
+  /** When the recipients that stay pending are due again, in observed time. */
   dueAt: number;
   /** What the attempt came to, in one status and sentence. */
   lastStatus: string;
@@ -44,7 +44,7 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
     )
     .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
   const what = charged ? 'attempt' : 'postponed';
-  remember(spool, seq, { at: now, what, status: lastStatus, reason: lastReason });
+  remember(spool, seq, { what, status: lastStatus, reason: lastReason });
   if (finish(spool, seq, now)) return;
   if (warnings > 0) oweWarning(spool, seq, warnings);
   spool

@@ -28,7 +28,9 @@
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at
  * history        what happened to a message, numbered; see history.ts
- * Times are milliseconds since 1970 UTC.
+ * clock          one row: observed time (host/observed-time.ts), in milliseconds, and when it was written down
+ * Times are in observed time, because they decide what becomes of mail. What people read is by the wall clock, in
+ * milliseconds since 1970 UTC: queued_at, passed_at, written_at, and at in history.
  */
 export const migrations: readonly string[] = [
   `
@@ -159,5 +161,27 @@ ALTER TABLE endpoint ADD COLUMN asks_at INTEGER CHECK (asks_at IS NULL OR down_s
 `,
   `
 INSERT OR IGNORE INTO counter (name) VALUES ('damaged');
+`,
+  // Observed time begins at 30 days. The wall clock may be wrong at this moment: so it decides only whether the proxy may
+  // have forgotten a message, and when one is tried next; all else begins anew.
+  `
+CREATE TABLE clock (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  observed_ms INTEGER NOT NULL CHECK (observed_ms BETWEEN 0 AND 1000000000000000),
+  written_at INTEGER NOT NULL
+) STRICT;
+INSERT INTO clock VALUES (1, 2592000000, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER));
+
+UPDATE endpoint SET
+  down_since = iif(down_since IS NULL, NULL, 2592000000),
+  asks_at = iif(asks_at IS NULL, NULL, 2592000000);
+UPDATE message SET
+  due_at = max(0, 2592000000 + min(due_at - written_at, 2160000)),
+  posted_at = min(2592000000, max(0, 2592000000 + posted_at - written_at)),
+  renewed_at = 2592000000,
+  outage_ms = endpoint.outage_ms,
+  finished_at = iif(finished_at IS NULL, NULL, 2592000000) FROM clock, endpoint;
+UPDATE notice SET due_at = max(0, 2592000000 + min(due_at - written_at, 3600000)) FROM clock;
+UPDATE told SET at = 2592000000;
 `,
 ];

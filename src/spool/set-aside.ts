@@ -8,7 +8,7 @@ import type { Spool } from './spool.ts';
  * Runs inside the caller's transaction. Throws SqliteError when the bytes of others cannot be read either: then the
  * spool is to be repaired, and nobody need be held.
  */
-export function setAside(spool: Spool, seq: number, reason: string, now: number): void {
+export function setAside(spool: Spool, seq: number, reason: string): void {
   requireSoundTree(spool, seq);
   const status = statuses.damaged;
   const { changes } = spool
@@ -17,5 +17,5 @@ export function setAside(spool: Spool, seq: number, reason: string, now: number)
        WHERE seq = :seq AND state = 'queued'`,
     )
     .run({ seq, status, reason });
-  if (changes > 0) remember(spool, seq, { at: now, what: 'postponed', status, reason });
+  if (changes > 0) remember(spool, seq, { what: 'postponed', status, reason });
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
+import { ObservedTime, storedTime } from '../host/observed-time.ts';
 import { openDatabase, type Database } from '../host/open-database.ts';
 import { OpenFiles } from '../host/open-files.ts';
 import { migrations } from './schema.ts';
@@ -36,12 +37,14 @@ export type Access = 'drain' | 'pipe' | 'operator';
 
 /**
  * An open spool: the SQLite file `spool.db` in a folder. The verbs (enqueue, claim, record, …) are
- * functions over it, one file each.
+ * functions over it, one file each. `now` is observed time in all of them.
  */
 export class Spool {
   readonly folder: string;
   readonly db: Database;
   readonly files: OpenFiles;
+  /** Goes on in drain alone. */
+  readonly #time: ObservedTime | undefined;
   readonly #statements = new Map<string, Statement>();
 
   /**
@@ -57,6 +60,21 @@ export class Spool {
       create: access !== 'operator',
     });
     this.files = new OpenFiles(this.db);
+    if (access !== 'drain') return;
+    try {
+      this.#time = new ObservedTime(this.db);
+    } catch (error) {
+      this.db.close(); // A repair wants to be alone.
+      throw error;
+    }
+  }
+
+  /**
+   * Observed time, in milliseconds. Who is not drain reads what drain wrote down last, limits.housekeepingMs ago at
+   * the most: what he stores as due now is due.
+   */
+  now(): number {
+    return this.#time?.now() ?? storedTime(this.db).observedMs;
   }
 
   /** A prepared statement, prepared once. Named parameters are plain properties of one object. */
@@ -71,7 +89,10 @@ export class Spool {
 
   /** Runs the action in one transaction; see OpenFiles. */
   transaction<Result>(action: () => Result): Result {
-    return this.files.transaction(action);
+    return this.files.transaction(() => {
+      this.#time?.write();
+      return action();
+    });
   }
 
   /** Bytes of the file that hold nothing and are used before it grows. */

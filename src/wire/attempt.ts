@@ -95,10 +95,11 @@ export async function attempt(
   return { kind: 'http', status, ...said };
 }
 
-/** Retry-After in milliseconds: seconds or a date (RFC 9110 10.2.3). */
-export function retryAfterMs({ 'retry-after': header }: ResponseHeaders): number | undefined {
+/** Retry-After in milliseconds: seconds or a date (RFC 9110 10.2.3), which is by the clock of the server. */
+export function retryAfterMs({ 'retry-after': header, date }: ResponseHeaders): number | undefined {
   if (typeof header !== 'string') return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  const serverNow = Date.parse(String(date)) || Date.now();
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - serverNow;
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 

@@ -124,7 +124,8 @@ test('explain: of what is over: sent, failed, bounced by an operator, deleted, a
   await road.queue('delete', deleted);
   const { url } = await scripted(road);
   await road.drain(['--once'], { GMAIL_PROXY_URL: url }).ended;
-  const finished = new Map(lookInto(road.spool).messages.map((each) => [each.id, each.finishedAt]));
+  const { messages, shown } = lookInto(road.spool);
+  const finished = new Map(messages.map((each) => [each.id, shown.wall(each.finishedAt)]));
   for (const [id, why, next, keptMs] of [
     [sent, /the proxy took it for every recipient/, /it is forgotten/, 30 * DAY],
     [failed, /its sender is owed a report/, /until it is taken/, null],
@@ -147,8 +148,9 @@ test('explain: of what is over: sent, failed, bounced by an operator, deleted, a
 
 test('stats --max-age: what is held or failed does not wait', async (t) => {
   const road = new Road(t);
-  const now = Date.now() - 3_600_000;
-  const [held = '', failed = ''] = handIn(road.spool, [{}, {}], { now });
+  const [held = '', failed = ''] = handIn(road.spool, [{}, {}], {
+    queuedAt: Date.now() - 3_600_000,
+  });
   handIn(road.spool, [{}]);
   assert.equal((await road.queue('stats', '--max-age', '30m')).code, 1);
   await road.queue('hold', held);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { Road } from '../support/road.ts';
@@ -39,7 +40,9 @@ test('queue --json: one object a line with the fields of the contract, null for 
   for (const time of [queued_at, due_at, expires_at]) assert.match(time ?? '', rfc3339);
   assert.equal(queued_at, due_at);
   assert.ok(Date.parse(queued_at ?? '') >= before);
-  assert.equal(Date.parse(expires_at ?? '') - Date.parse(queued_at ?? ''), 5 * 86_400_000);
+  // No drain has written observed time down for a while.
+  const livesMs = Date.parse(expires_at ?? '') - Date.parse(queued_at ?? '');
+  assert.ok(Math.abs(livesMs - 5 * 86_400_000) <= limits.housekeepingMs, `${livesMs}`);
   assert.equal(
     Object.keys(JSON.parse(lines[0] ?? '') as object).join(' '),
     'id exim_id state sender recipients size queued_at due_at attempts last_status last_reason expires_at',
@@ -79,8 +82,9 @@ test('statuses are enhanced, and a finished or held message has no due time and 
 
 test('filters: by state, sender, recipient and age; without --state only what an operator cares about', async (t) => {
   const road = new Road(t);
-  const { now } = Date;
-  const [old] = handIn(road.spool, [{ sender: 'old@example.com' }], { now: now() - 2 * 3_600_000 });
+  const [old] = handIn(road.spool, [{ sender: 'old@example.com' }], {
+    queuedAt: Date.now() - 2 * 3_600_000,
+  });
   const [ü, two] = handIn(road.spool, [
     { sender: 'ü@example.com' },
     { recipients: ['x@example.org', 'y@example.org'] },
@@ -130,7 +134,7 @@ test('queue show: fields for people, one JSON object, or the exact bytes however
 
 test('stats: the nouns of law 8, adding up; --max-age answers 1 when a message waits longer (law 8)', async (t) => {
   const road = new Road(t);
-  const ids = handIn(road.spool, [{}, {}, {}, {}], { now: Date.now() - 3_600_000 });
+  const ids = handIn(road.spool, [{}, {}, {}, {}], { queuedAt: Date.now() - 3_600_000 });
   await road.queue('delete', ids[0] ?? '');
   await road.queue('hold', ids[1] ?? '');
   const { stdout } = await road.queue('stats', '--json');

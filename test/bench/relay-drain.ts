@@ -29,7 +29,7 @@ export const drainToSmtp: Relaying = async (count) =>
 /** From the start of drain to its end: everything is recorded as sent. */
 async function drained(road: Road, count: number): Promise<number> {
   const spool = new Spool(road.spool, 'drain');
-  fillSpool(spool, count, { now: Date.now(), message: MESSAGE });
+  fillSpool(spool, count, { now: spool.now(), message: MESSAGE });
   spool.close();
   // Its journal goes to a file, as those of the others.
   const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), 'drain', '--once'];

@@ -21,7 +21,7 @@ export async function scale(): Promise<Record<string, number>> {
     const roads = [FEW, MANY].map((rows) => {
       const road = new Road(t);
       const spool = new Spool(road.spool, 'drain');
-      fillSpool(spool, rows, { now: Date.now(), message: MESSAGE });
+      fillSpool(spool, rows, { now: spool.now(), message: MESSAGE });
       return { road, spool };
     });
     const took = roads.map(() => new Map<string, number[]>());
@@ -41,9 +41,9 @@ export async function scale(): Promise<Record<string, number>> {
         for (let more = 0; more < limits.inFlight; more += 1) {
           nth += 1;
           const mail = handOver({ eximId: `bench-${nth}`, message: MESSAGE });
-          time('enqueue', () => enqueue(spool, mail, Date.now()));
+          time('enqueue', () => enqueue(spool, mail, spool.now()));
         }
-        const now = Date.now();
+        const now = spool.now();
         time('claim', () => spoolWork['claim, read and record'](spool, 0, now));
         time('list', () => spoolWork['first page of list'](spool, 0, now));
         time('stats', () => spoolWork.stats(spool));
@@ -59,7 +59,7 @@ export async function scale(): Promise<Record<string, number>> {
         const lacking = FEW - spoolWork.stats(spool).counters.queued;
         for (let more = 0; more < lacking; more += 1) {
           nth += 1;
-          enqueue(spool, handOver({ eximId: `bench-${nth}`, message: MESSAGE }), Date.now());
+          enqueue(spool, handOver({ eximId: `bench-${nth}`, message: MESSAGE }), spool.now());
         }
       }
     }

@@ -33,7 +33,7 @@ export async function wakingMs(): Promise<number> {
       await sleep(50); // It is idle again.
       const posted = new Promise<void>((resolve) => (arrived = resolve));
       const start = performance.now();
-      enqueue(spool, handOver({ eximId: `waking-${nth}`, message: MESSAGE }), Date.now());
+      enqueue(spool, handOver({ eximId: `waking-${nth}`, message: MESSAGE }), spool.now());
       spool.wakeDrain();
       await posted;
       took.push(performance.now() - start);

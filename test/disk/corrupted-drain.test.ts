@@ -118,9 +118,7 @@ for (const [what, place, lost, unsent] of [
 test('law 7: a message that was held as damaged and is found whole by a repair is said to be, and released by an operator', async (t) => {
   const { road, file, ids } = roadWithMail(t);
   const spool = new Spool(road.spool, 'operator');
-  spool.transaction(() =>
-    setAside(spool, LARGE + 1, 'a disk that could not be read for a while', 1),
-  );
+  spool.transaction(() => setAside(spool, LARGE + 1, 'a disk that could not be read for a while'));
   spool.close();
   spoilPage(file, pagesOf(file, 'counter')[0] ?? 0, 'zeros', random(t));
   const { stdout, stderr } = await road.queue('fsck');

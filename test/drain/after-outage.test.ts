@@ -45,11 +45,11 @@ test(
       return (LONG || asked % 8 === 0 ? next() : later)?.give(post, proxy);
     };
     // Mail goes on coming in, and is not tried.
-    const old = handIn(road.spool, put('old', BACKLOG / 2), { now: time.now() });
+    const old = handIn(road.spool, put('old', BACKLOG / 2));
     await time.pass(drain, () => {
       const share = (time.aheadMs - begin) / (3 * DAY);
       const more = Math.min(BACKLOG, Math.ceil((BACKLOG / 2) * (1 + share))) - old.length;
-      old.push(...handIn(road.spool, put('old', more), { now: time.now(), wake: false }));
+      old.push(...handIn(road.spool, put('old', more), { wake: false }));
       return share >= 1;
     });
     assert.ok(asked < (time.aheadMs - begin) / 60_000, `${asked} requests`);
@@ -65,7 +65,7 @@ test(
     proxy.script = (post, proxy) => recovery.answer(post, proxy);
     time.move(limits.retryAfterMaxMs);
     await proxy.received(1, ({ id }) => id === old.at(BACKLOG / 2));
-    const fresh = handIn(road.spool, put('new', 20), { now: time.now() });
+    const fresh = handIn(road.spool, put('new', 20));
     await proxy.received(fresh.length, ({ recipients: [to] }) => to === 'new@example.org');
     await drain.says(/<new@example.org> sent/, fresh.length);
     assert.equal((await drain.stop()).code, 0);

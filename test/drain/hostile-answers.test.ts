@@ -94,7 +94,7 @@ test(
     const begin = time.now();
     let good = 0;
     const othersPass = async () => {
-      const [id] = handIn(road.spool, [{}], { now: time.now() });
+      const [id] = handIn(road.spool, [{}]);
       const from = time.now();
       await time.passUntil(proxy.received(1, (post) => post.id === id));
       assert.ok(time.now() - from < (bad.length + 1) * limits.retryAfterMaxMs, drain.stderr);

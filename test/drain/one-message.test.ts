@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { Listed } from '../../src/spool/list.ts';
+import type { ShownTime } from '../../src/spool/shown-time.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import type { Program } from '../support/program.ts';
@@ -62,7 +64,8 @@ test(
           );
           assert.match(drain.stderr, /; next try in (?:2[4-9]|3[0-6]) s/);
           assert.doesNotMatch(drain.stderr, /attention|is down/);
-          for (const message of lookInto(road.spool).messages) checkRefused(message, now);
+          const { messages, shown } = lookInto(road.spool);
+          for (const message of messages) checkRefused(message, shown, now);
           assert.equal(
             proxy.posts.filter(isBad).length,
             3 * tries,
@@ -99,7 +102,8 @@ for (const { name, refuse, says } of [
     const now = Date.now();
     await drain.program.stop();
     assert.doesNotMatch(drain.program.stderr, /attention|is down/);
-    for (const message of lookInto(road.spool).messages) checkRefused(message, now);
+    const { messages, shown } = lookInto(road.spool);
+    for (const message of messages) checkRefused(message, shown, now);
   });
 }
 
@@ -137,7 +141,7 @@ function isBad({ bytes }: Received): boolean {
   return bytes.toString() === 'bad\n';
 }
 
-function checkRefused(message: ReturnType<typeof lookInto>['messages'][number], now: number): void {
+function checkRefused(message: Listed, shown: ShownTime, now: number): void {
   const { state, attempts, dueAt, recipients, lastStatus } = message;
   if (recipients[0]?.address !== 'bad@example.org') {
     assert.deepEqual([state, attempts], ['sent', 1]);
@@ -145,6 +149,6 @@ function checkRefused(message: ReturnType<typeof lookInto>['messages'][number], 
   }
   assert.deepEqual([state, attempts, lastStatus], ['queued', 1, '4.3.0']);
   assert.deepEqual([recipients[0].state, recipients[0].status], ['pending', '4.3.0']);
-  const ahead = (dueAt ?? 0) - now;
+  const ahead = shown.wall(dueAt ?? 0) - now;
   assert.ok(ahead > 15_000 && ahead <= 36_000, `due in ${ahead} ms`);
 }

@@ -59,7 +59,7 @@ const FEW = 10;
 /** A spool with two messages. */
 function twoQueued(t: TestContext): Spool {
   const spool = freshSpool(t);
-  for (const eximId of ['first', 'second']) enqueue(spool, handOver({ eximId }), Date.now());
+  for (const eximId of ['first', 'second']) enqueue(spool, handOver({ eximId }), spool.now());
   return spool;
 }
 

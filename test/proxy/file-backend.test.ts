@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import {
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -13,14 +14,15 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
 import { fileBackend } from '../../src/proxy/backends/file.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { Road } from '../support/road.ts';
-import { limits } from '../../src/mail/limits.ts';
 import { deliverWith } from '../support/send-with.ts';
 import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
+import { until } from '../support/until.ts';
 
 const recipients = ['ü@example.org', 'b@example.org', 'a@example.org'];
 
@@ -138,17 +140,30 @@ test('deliveries of the same at the same time do not disturb each other (law 3)'
   assert.deepEqual(readFileSync(join(folder, `${name}.eml`)), bytes);
 });
 
-test('what a proxy left half-written when it died is removed, and nothing else is', async (t) => {
+test('law 12: what a proxy left half-written when it died is removed, and nothing else is, whatever clocks say', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const folder = scratch(t);
   const name = nameOf('an-id', recipients);
   const [eml, json] = [`${name}.eml.0123456789abcdef.part`, `${name}.json.0123456789abcdef.part`];
   const another = `${name}.eml.fedcba9876543210.part`; // Of a proxy at work, with another ledger.
-  const kept = [`${name}.eml`, `${name}.json`, 'film.part', `${name}.eml.part`, another];
-  const old = new Date(Date.now() - limits.deliveryMs - 60_000);
-  for (const each of [eml, json, ...kept]) {
+  const kept = [`${name}.eml`, `${name}.json`, 'film.part', `${name}.eml.part`];
+  const write = (each: string, mtime: Date) => {
     writeFileSync(join(folder, each), 'x');
-    if (each !== another) utimesSync(join(folder, each), old, old);
-  }
+    utimesSync(join(folder, each), mtime, mtime);
+  };
+  const before = new Date(Date.now() - 20 * 86_400_000);
+  for (const each of [eml, json, another, ...kept]) write(each, before);
   await fileBackend(folder);
-  assert.deepEqual(readdirSync(folder).toSorted(), kept.toSorted());
+  assert.deepEqual(readdirSync(folder).toSorted(), [eml, json, another, ...kept].toSorted());
+
+  renameSync(join(folder, another), join(folder, `${name}.eml`));
+  const next = `${name}.json.fedcba9876543210.part`;
+  write(next, before);
+  t.mock.timers.tick(limits.deliveryMs);
+  t.mock.timers.reset();
+  await until(
+    () => !existsSync(join(folder, eml)) && !existsSync(join(folder, json)),
+    () => 'they are still there',
+  );
+  assert.deepEqual(readdirSync(folder).toSorted(), [next, ...kept].toSorted());
 });

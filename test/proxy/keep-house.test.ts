@@ -6,10 +6,11 @@ import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 
 test('much that is old is pruned in steps, with time for mail between them, until stopped', async (t) => {
   const proxy = new ControlledDeliverer(t);
-  const { ledger } = proxy;
   const count = () => proxy.rows('message').length;
   const ids = Array.from({ length: 1200 }, (_, number) => `id-${number}`);
-  await Promise.all(ids.map(async (id) => ledger.begin(id, Buffer.alloc(32), [], 0)));
+  await Promise.all(ids.map(async (id) => proxy.ledger.begin(id, Buffer.alloc(32), [], 0)));
+  proxy.restart({ after: 31 * 86_400_000 });
+  const { ledger } = proxy;
   const lines: string[] = [];
   const stop = new AbortController();
   const done = keepHouse(ledger, new ProxyJournal(({ text }) => lines.push(text)), stop.signal);

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
+import { openDatabase } from '../../src/host/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backend.ts';
-import { DigestConflict } from '../../src/proxy/ledger.ts';
 import { DeliveryUnavailableError } from '../../src/proxy/deliverer.ts';
-import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
+import { keepHouse } from '../../src/proxy/keep-house.ts';
+import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
+import { scratch } from '../support/scratch.ts';
 
 const [a, b, c] = ['a@example.org', 'b@example.org', 'c@example.org'] as const;
 
@@ -181,10 +186,11 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
   await proxy.post('repeated', [a]);
   proxy.answer = () => Promise.reject(new Error('?'));
   await proxy.post('unknown', [a]);
-  const posted = Date.now();
+  const posted = proxy.ledger.now();
   assert.equal(proxy.ledger.prune(posted + 29 * day), false);
   assert.equal(proxy.rows('message').length, 3);
-  await proxy.ledger.begin('repeated', digestOf(proxy, 'repeated'), [a], posted + 20 * day);
+  proxy.restart({ after: 20 * day });
+  await proxy.ledger.begin('repeated', digestOf(proxy, 'repeated'), [a], Date.now());
   proxy.ledger.prune(posted + 31 * day);
   assert.deepEqual(
     proxy.rows('message').map(({ id }) => id),
@@ -197,6 +203,55 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
   assert.deepEqual(proxy.rows('unknown'), []);
 });
 
+test('law 12: a clock that is 400 days ahead for a while makes the ledger forget nothing (law 6)', async (t) => {
+  const proxy = new ControlledDeliverer(t);
+  const stop = new AbortController();
+  const house = async () => keepHouse(proxy.ledger, new ProxyJournal(() => {}), stop.signal);
+  await proxy.post('id', [a]);
+  const { now } = Date;
+  for (const days of [30, 400, -400]) {
+    const wall = t.mock.method(Date, 'now', () => now() + days * 86_400_000);
+    proxy.restart();
+    void house();
+    assert.deepEqual(await proxy.post('other', [b]), [`2.0.0 told ${b}`]);
+    wall.mock.restore();
+  }
+  void house();
+  assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`]);
+  assert.deepEqual(
+    proxy.calls.map(({ id }) => id),
+    ['id', 'other'],
+  );
+  stop.abort();
+});
+
+test('law 12: an older ledger forgets nothing when it is brought up to date, whatever the clock says', (t) => {
+  const file = join(scratch(t), 'ledger.db');
+  const listedAt = Date.now() - 60 * 86_400_000;
+  const old = openDatabase(file, {
+    name: 'ledger',
+    migrations: migrations.slice(0, 2),
+    migrate: true,
+    create: true,
+  });
+  old.exec(`INSERT INTO message (id, digest, at) VALUES ('id', zeroblob(32), ${listedAt});
+    INSERT INTO recipient VALUES ('id', '${a}', 'sent', '2.0.0', 'ok');
+    INSERT INTO gap VALUES ('', 'x', ${listedAt});
+    INSERT INTO unknown VALUES ('id', '${b}', ${listedAt}, 'lost')`);
+  old.close();
+  const ledger = new Ledger(file, Date.now());
+  t.after(() => ledger.close());
+  ledger.prune(ledger.now() + 29 * 86_400_000);
+  const rows = (['message', 'recipient', 'unknown'] as const).map((table) => rowsOf(file, table));
+  assert.deepEqual(
+    rows.map(({ length }) => length),
+    [1, 1, 1],
+  );
+  assert.equal(rows[2]?.[0]?.['listed_at'], listedAt, 'people read when it was listed');
+  ledger.prune(ledger.now() + 31 * 86_400_000);
+  assert.deepEqual(rowsOf(file, 'message'), []);
+});
+
 test('pruning many goes in steps, and each says whether there is more', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const digest = Buffer.alloc(32);
@@ -205,10 +260,10 @@ test('pruning many goes in steps, and each says whether there is more', async (t
       proxy.ledger.begin(`id-${number}`, digest, [], 0),
     ),
   );
-  const now = Date.now();
+  const later = proxy.ledger.now() + 31 * 86_400_000;
   const steps = [];
   for (let more = true; more;) {
-    more = proxy.ledger.prune(now);
+    more = proxy.ledger.prune(later);
     steps.push(proxy.rows('message').length);
   }
   assert.deepEqual(steps, [700, 200, 0]);

@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
-import {
-  claim,
-  nextDueAt,
-  recoverClaimed,
-  roomLeft,
-  undoClockStep,
-  type Room,
-} from '../../src/spool/claim.ts';
+import { claim, nextDueAt, recoverClaimed, roomLeft, type Room } from '../../src/spool/claim.ts';
 import { recordDown } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { findMessages } from '../../src/spool/list.ts';
@@ -76,11 +69,11 @@ test('what is due later is left, up to the very millisecond', (t) => {
   setDue(spool, 'b', NOW + 2 * MINUTE);
   setDue(spool, 'c', NOW + MINUTE);
   assert.deepEqual(take(spool, ample, NOW + MINUTE - 1), ['a']);
-  assert.equal(nextDueAt(spool, NOW), NOW + MINUTE);
+  assert.equal(nextDueAt(spool), NOW + MINUTE);
   assert.deepEqual(take(spool, ample, NOW + MINUTE), ['c']);
-  assert.equal(nextDueAt(spool, NOW), NOW + 2 * MINUTE);
+  assert.equal(nextDueAt(spool), NOW + 2 * MINUTE);
   assert.deepEqual(take(spool, ample, NOW + 3 * MINUTE), ['b']);
-  assert.equal(nextDueAt(spool, NOW), undefined);
+  assert.equal(nextDueAt(spool), undefined);
 });
 
 test('no more is claimed than there is room for, in messages and in bytes', (t) => {
@@ -193,31 +186,6 @@ test('a lifetime begins with the first post, and an operator begins it anew (law
   assert.deepEqual(claimAt(NOW + 21 * DAY), [NOW + 20 * DAY, 20 * DAY - MINUTE]);
   operate(spool, 'retry', id, NOW + 22 * DAY);
   assert.deepEqual(claimAt(NOW + 23 * DAY), [NOW + 22 * DAY, 22 * DAY - MINUTE]);
-});
-
-test('a due time further ahead than the longest backoff is due now: the clock was stepped back', (t) => {
-  const spool = freshSpool(t);
-  fill(spool, 'a', 'b');
-  setDue(spool, 'a', NOW + 36 * MINUTE);
-  setDue(spool, 'b', NOW + 36 * MINUTE);
-  assert.equal(nextDueAt(spool, NOW), NOW + 36 * MINUTE);
-  setDue(spool, 'b', NOW + 36 * MINUTE + 1);
-  assert.equal(nextDueAt(spool, NOW), NOW, 'not only when the first is due');
-  assert.deepEqual(take(spool, ample, NOW), ['b']);
-  setDue(spool, 'a', NOW + 99 * MINUTE);
-  assert.equal(nextDueAt(spool, NOW), NOW);
-  assert.deepEqual(take(spool, ample, NOW), ['a']);
-});
-
-test('after a clock step what was never tried is due, what backs off is not', (t) => {
-  const spool = freshSpool(t);
-  fill(spool, 'new', 'tried', 'early');
-  setDue(spool, 'new', NOW + 20 * MINUTE);
-  setDue(spool, 'early', NOW - MINUTE);
-  spool.sql(`UPDATE message SET attempts = 1, posted_at = 1 WHERE exim_id = 'tried'`).run();
-  setDue(spool, 'tried', NOW + 20 * MINUTE);
-  undoClockStep(spool, NOW);
-  assert.deepEqual(take(spool, ample, NOW), ['early', 'new']);
 });
 
 test('what was in flight when a drain died is due again, and nothing else changes (law 7)', (t) => {

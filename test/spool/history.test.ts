@@ -14,6 +14,7 @@ const NOW = 1_800_000_000_000;
 
 test('an attempt is remembered with the outcome, charged or not, and what an operator did', (t) => {
   const spool = freshSpool(t);
+  const before = Date.now();
   const { id } = enqueue(spool, handOver(), NOW);
   for (const charged of [true, false]) {
     spool.transaction(() => {
@@ -29,10 +30,14 @@ test('an attempt is remembered with the outcome, charged or not, and what an ope
   }
   operate(spool, 'hold', id, NOW + 2);
   operate(spool, 'hold', id, NOW + 3); // It is held already: nothing happens.
-  assert.deepEqual(historyOf(spool, 1), [
-    { number: 1, at: NOW + 1, what: 'attempt', status: '4.2.2', reason: 'charged: true' },
-    { number: 2, at: NOW + 1, what: 'postponed', status: '4.2.2', reason: 'charged: false' },
-    { number: 3, at: NOW + 2, what: 'hold', status: null, reason: null },
+  const history = historyOf(spool, 1).map(({ at, ...event }) => {
+    assert.ok(at >= before && at <= Date.now(), 'the time of day');
+    return event;
+  });
+  assert.deepEqual(history, [
+    { number: 1, what: 'attempt', status: '4.2.2', reason: 'charged: true' },
+    { number: 2, what: 'postponed', status: '4.2.2', reason: 'charged: false' },
+    { number: 3, what: 'hold', status: null, reason: null },
   ]);
 });
 
@@ -41,13 +46,14 @@ test('the first and the latest are kept, the numbers tell what is missing (law 1
   enqueue(spool, handOver(), NOW);
   const { historyFirst: first, historyLatest: latest } = limits;
   const total = first + latest + 25;
-  for (let at = 1; at <= total; at += 1) remember(spool, 1, { at, what: 'hold' });
+  for (let number = 1; number <= total; number += 1) {
+    remember(spool, 1, { what: 'hold' });
+  }
   const history = historyOf(spool, 1);
   assert.deepEqual(
     history.map(({ number }) => number),
     Array.from({ length: first + latest }, (_, nth) => (nth < first ? nth + 1 : nth + 1 + 25)),
   );
-  assert.ok(history.every(({ number, at }) => number === at));
 });
 
 test('the history goes with the message', (t) => {

@@ -3,13 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import {
-  claim,
-  nextDueAt,
-  recoverClaimed,
-  undoClockStep,
-  type Claimed,
-} from '../../src/spool/claim.ts';
+import { claim, nextDueAt, recoverClaimed, type Claimed } from '../../src/spool/claim.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -172,10 +166,6 @@ const others = fc.constantFrom(
     assert.equal(recoverClaimed(real.spool, model.now), model.recover());
     real.inFlight = [];
   }),
-  command('undo clock step', (model, { spool }) => {
-    undoClockStep(spool, model.now);
-    model.undoClockStep();
-  }),
   ...[0, 6].map((days) =>
     command(`${days} days later house-keeping`, (model, { spool }) => {
       model.now += days * DAY_MS;
@@ -243,7 +233,7 @@ function compare(model: SpoolModel, spool: Spool): void {
      GROUP BY exim_id, digest, address HAVING count(*) > 1`,
   );
   assert.equal(repeated.get(), undefined, 'law 2');
-  assert.equal(nextDueAt(spool, model.now), model.nextDueAt);
+  assert.equal(nextDueAt(spool), model.nextDueAt);
 }
 
 test('whatever happens to a spool, it is as the model says after each step (law 2, law 3, law 8)', (t) => {

@@ -109,7 +109,7 @@ test('a return holds the message, and ends it only when Exim has it; what failed
   const id = posted(spool, 'sent', 'pending', 'failed');
   assert.equal(operate(spool, 'return', id, NOW), 'done');
   assert.deepEqual(states(spool, id), ['held', 'sent', 'pending', 'failed']);
-  keep(spool, id, 'no room', NOW);
+  keep(spool, id, 'no room');
   assert.deepEqual(states(spool, id), ['held', 'sent', 'pending', 'failed']);
   assert.equal(operate(spool, 'returned', id, NOW), 'done');
   assert.deepEqual(states(spool, id), ['failed', 'sent', 'deleted', 'failed']);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { claim, nextDueAt, recoverClaimed, undoClockStep } from '../../src/spool/claim.ts';
+import { catchUp } from '../../src/spool/catch-up.ts';
+import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
@@ -47,9 +48,9 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
   enqueue: (spool) => enqueue(spool, handOver({ eximId: 'another' }), NOW),
   claim: (spool) =>
     spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6, passingBytes: 0 }, NOW)),
-  nextDueAt: (spool) => nextDueAt(spool, NOW),
+  nextDueAt: (spool) => nextDueAt(spool),
   recoverClaimed: (spool) => recoverClaimed(spool, NOW),
-  undoClockStep: (spool) => undoClockStep(spool, NOW),
+  catchUp: (spool) => catchUp(spool, NOW, Date.now()),
   readBody: (spool) => [...readBody(spool, 1, 18)],
   record: (spool) => {
     const verdicts = [{ position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' }];
@@ -93,7 +94,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
   },
   remember: (spool) => {
     const kept = limits.historyFirst + limits.historyLatest;
-    for (let nth = 0; nth <= kept; nth += 1) remember(spool, 1, { at: NOW, what: 'hold' });
+    for (let nth = 0; nth <= kept; nth += 1) remember(spool, 1, { what: 'hold' });
     historyOf(spool, 1);
   },
   findMessages: (spool, id) => findMessages(spool, id, NOW)[0],

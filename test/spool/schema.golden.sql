@@ -124,3 +124,9 @@ CREATE TABLE history (
   CHECK ((status IS NOT NULL) = (what IN ('attempt', 'postponed'))),
   CHECK ((reason IS NOT NULL) = (what IN ('attempt', 'postponed', 'kept')))
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE clock (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  observed_ms INTEGER NOT NULL CHECK (observed_ms BETWEEN 0 AND 1000000000000000),
+  written_at INTEGER NOT NULL
+) STRICT;

@@ -60,7 +60,7 @@ export class SpoolModel {
   get nextDueAt(): number | undefined {
     const due = this.messages.flatMap(({ dueAt }) => dueAt ?? []);
     if (due.length === 0) return undefined;
-    return Math.max(...due) > this.now + FARTHEST_MS ? this.now : Math.min(...due);
+    return Math.min(...due);
   }
 
   /** The message that has a recipient of a hand-over already. */
@@ -101,9 +101,6 @@ export class SpoolModel {
   claim(room: { messages: number; bytes: number }): ModelMessage[] {
     if (room.messages === 0) return [];
     const queued = this.messages.filter(({ state }) => state === 'queued');
-    for (const message of queued) {
-      if ((message.dueAt ?? 0) > this.now + FARTHEST_MS) message.dueAt = this.now;
-    }
     // A stable sort: messages that are due at the same time stay in the order of arrival.
     const due = queued
       .filter(({ dueAt }) => (dueAt ?? Infinity) <= this.now)
@@ -197,14 +194,6 @@ export class SpoolModel {
     return sending.length;
   }
 
-  undoClockStep(): void {
-    for (const message of this.messages) {
-      if (message.dueAt !== null && message.attempts === 0) {
-        message.dueAt = Math.min(message.dueAt, this.now);
-      }
-    }
-  }
-
   keepHouse(): void {
     const older = (message: ModelMessage, days: number) =>
       message.finishedAt !== null && message.finishedAt < this.now - days * DAY_MS;
@@ -248,5 +237,3 @@ export class SpoolModel {
 }
 
 export const DAY_MS = 86_400_000;
-/** The longest backoff, 30 minutes and 20 %: a due time further ahead is a clock stepped back. */
-const FARTHEST_MS = 36 * 60_000;

@@ -12,6 +12,7 @@ import {
 import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { Ledger } from '../../src/proxy/ledger.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';
+import { letPass } from './let-pass.ts';
 import { scratch } from './scratch.ts';
 
 /** A deliverer with a real ledger, and a backend that answers as the test wants and counts its calls. */
@@ -39,10 +40,11 @@ export class ControlledDeliverer {
     return this.#ledger;
   }
 
-  /** What a proxy does that starts again after a crash. */
-  restart(now = Date.now()): void {
+  /** What a proxy does that starts again after a crash, with so much observed time passed before that. */
+  restart({ after = 0 } = {}): void {
     this.#ledger.close();
-    this.#ledger = new Ledger(this.file, now);
+    letPass(this.file, after);
+    this.#ledger = new Ledger(this.file, Date.now());
     this.deliverer = this.#start();
   }
 

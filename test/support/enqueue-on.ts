@@ -13,7 +13,7 @@ process.stdin.resume();
 for (let number = 1; !process.stdin.readableEnded; number += 1) {
   const eximId = `enqueued-${number}`;
   const message = `Subject: ${eximId}\n\n${eximId}\n`.repeat(number % 50 === 0 ? 5000 : 20);
-  enqueue(spool, handOver({ eximId, message }), Date.now());
+  enqueue(spool, handOver({ eximId, message }), spool.now());
   appendFileSync(notes, `${eximId}\n`);
   spool.wakeDrain();
   await sleep(1); // The others would hardly ever find the spool unlocked.

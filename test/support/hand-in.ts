@@ -11,20 +11,22 @@ export interface Mail {
 
 /**
  * Puts messages into the spool as exim-pipe does, without the cost of its process, and wakes drain
- * once. `now` is the time on the clock of the one who hands in. Returns their ids.
+ * once. `queuedAt` is what his wall clock says. Returns their ids.
  */
 export function handIn(
   folder: string,
   mails: readonly Mail[],
-  { now = Date.now(), wake = true } = {},
+  { queuedAt, wake = true }: { queuedAt?: number; wake?: boolean } = {},
 ): string[] {
   const spool = new Spool(folder, 'pipe');
   const ids = mails.map(({ sender, recipients, bytes }) => {
     handedIn += 1;
     const message = bytes ?? `Subject: number ${handedIn}\n\nHello\n`;
     const eximId = `test-${handedIn}`;
-    return enqueue(spool, handOver({ eximId, sender, recipients, message }), now).id;
+    return enqueue(spool, handOver({ eximId, sender, recipients, message }), spool.now()).id;
   });
+  const date = spool.sql('UPDATE message SET queued_at = ? WHERE id = ?');
+  if (queuedAt !== undefined) for (const id of ids) date.run(queuedAt, id);
   if (wake) spool.wakeDrain();
   spool.close();
   return ids;

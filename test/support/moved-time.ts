@@ -2,6 +2,7 @@ import { utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endpointRecord } from '../../src/spool/endpoint.ts';
+import { shownTime } from '../../src/spool/shown-time.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock, setClock } from './clock.ts';
 import type { Program } from './program.ts';
@@ -66,7 +67,8 @@ export class MovedTime {
   #nextMs(): number {
     const spool = new Spool(this.#spool, 'operator');
     try {
-      return Math.max(0, (endpointRecord(spool).asksAt ?? 0) - this.now());
+      const asksAt = endpointRecord(spool).asksAt ?? 0;
+      return Math.max(0, asksAt - shownTime(spool, this.now()).now);
     } finally {
       spool.close();
     }

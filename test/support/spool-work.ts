@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../src/mail/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
-import { claim, nextDueAt, recoverClaimed, undoClockStep } from '../../src/spool/claim.ts';
+import { catchUp } from '../../src/spool/catch-up.ts';
+import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
@@ -28,10 +29,10 @@ export const spoolWork = {
       for (const { seq } of claimed) record(spool, { seq, verdicts: [verdict], ...rest }, now);
     });
   },
-  'look when the next is due': (spool, _nth, now) => nextDueAt(spool, now),
+  'look when the next is due': (spool) => nextDueAt(spool),
   'start of drain': (spool, _nth, now) => {
+    catchUp(spool, now, Date.now());
     recoverClaimed(spool, now);
-    undoClockStep(spool, now);
   },
   stats: (spool) => stats(spool),
   'first page of list': (spool, _nth, now) => listMessages(spool, {}, now).next(),

@@ -98,13 +98,14 @@ test('every kind of import is seen by this test', () => {
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
-test('exim-pipe loads nothing but pipe, spool, mail and the opening of a database', () => {
+test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
   assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
     'host/free-space.ts',
+    'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
   ]);

@@ -225,6 +225,13 @@ test('any other status is told with its plain text and Retry-After, and no redir
   assert.ok(
     date.kind === 'http' && (date.retryAfterMs ?? 0) > 60_000 && (date.retryAfterMs ?? 0) <= 90_000,
   );
+  // The server's clock is what it says it is, whatever ours says.
+  const behind = await http(
+    429,
+    { date: 'Mon, 01 Jan 2024 00:00:00 GMT', 'retry-after': 'Mon, 01 Jan 2024 00:01:30 GMT' },
+    '',
+  );
+  assert.ok(behind.kind === 'http' && behind.retryAfterMs === 90_000);
   const past = await http(429, { 'retry-after': 'Mon, 01 Jan 2024 00:00:00 GMT' }, '');
   assert.ok(past.kind === 'http' && past.retryAfterMs === 0);
   const none = await http(429, { 'retry-after': 'soon' }, '');

@@ -1,10 +1,11 @@
 import { showDuration } from '../../host/duration.ts';
 import { limits } from '../../mail/limits.ts';
+import { shownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { stats } from '../../spool/stats.ts';
 import { fault, ok, type Finding } from './finding.ts';
 
-/** Whether mail goes out: what the spool remembers of the last posts, and of its oldest message. */
+/** Whether mail goes out: what the spool remembers of the last posts, and of its oldest message. `now`: since 1970. */
 export function checkProgress(spool: Spool, now: number): Finding {
   const { oldestQueuedAt, endpoint } = stats(spool);
   const { downSince, reason, passedAt } = endpoint;
@@ -13,7 +14,7 @@ export function checkProgress(spool: Spool, now: number): Finding {
   if (downSince !== null) {
     return fault(
       'progress',
-      `the proxy has taken no mail for ${showDuration(now - downSince)}, as drain last found: ${reason}; ${passed}`,
+      `the proxy has taken no mail for ${showDuration(shownTime(spool, now).now - downSince)}, as drain last found: ${reason}; ${passed}`,
       'mend what the lines above name; if they are ok now, drain finds that out within a minute. Nothing is lost',
     );
   }

@@ -1,12 +1,13 @@
 import type { Listed } from '../../spool/list.ts';
+import type { ShownTime } from '../../spool/shown-time.ts';
 
 /** A message as `queue --json` prints it. */
-export function entryJson(message: Listed): string {
-  return JSON.stringify(entryFields(message));
+export function entryJson(message: Listed, shown: ShownTime): string {
+  return JSON.stringify(entryFields(message, shown));
 }
 
 /** What `queue --json` says of a message: times RFC 3339 in UTC, what is absent is null. */
-export function entryFields(message: Listed): Record<string, unknown> {
+export function entryFields(message: Listed, shown: ShownTime): Record<string, unknown> {
   return {
     id: message.id,
     exim_id: message.eximId,
@@ -15,15 +16,20 @@ export function entryFields(message: Listed): Record<string, unknown> {
     recipients: message.recipients,
     size: message.size,
     queued_at: time(message.queuedAt),
-    due_at: time(message.dueAt),
+    due_at: time(dueTime(message, shown)),
     attempts: message.attempts,
     last_status: message.lastStatus,
     last_reason: message.lastReason,
-    expires_at: time(message.expiresAt),
+    expires_at: time(shown.wall(message.expiresAt)),
   };
 }
 
-/** RFC 3339 in UTC, or null. */
+/** The time of day when a message is due; what is new is due since it was queued, whatever exim-pipe knew of the time. */
+export function dueTime({ dueAt, queuedAt }: Listed, { wall }: ShownTime): number | null {
+  return dueAt === null ? null : Math.max(wall(dueAt), queuedAt);
+}
+
+/** Milliseconds since 1970 as RFC 3339 in UTC, or null. */
 export function time(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }

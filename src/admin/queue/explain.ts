@@ -8,6 +8,7 @@ import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { owesReport } from '../../spool/notice.ts';
+import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
@@ -32,11 +33,11 @@ export const explainCommand: CommandModule<object, Arguments> = {
       .options(environmentOptions({ spool: spoolOption })),
   handler: async ({ id, spool: folder, json }) => {
     await withSpool(folder, 'operator', async (spool) => {
-      const now = Date.now();
-      const messages = findMessages(spool, id, now);
+      const shown = shownTime(spool, Date.now());
+      const messages = findMessages(spool, id, shown.now);
       if (messages.length === 0) throw new Failure(exitCodes.no, `no message ${id} in ${folder}`);
       const texts = messages.map((message) => {
-        const facts = factsOf(spool, message, now);
+        const facts = factsOf(spool, message, shown);
         const subject = subjectOf(spool, message);
         return json ? storyJson(facts, subject) : storyText(facts, subject);
       });
@@ -45,22 +46,22 @@ export const explainCommand: CommandModule<object, Arguments> = {
   },
 };
 
-function factsOf(spool: Spool, message: Listed, now: number): Facts {
+function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
   return {
     message,
     history: historyOf(spool, message.seq),
     endpoint: endpointRecord(spool),
     reportOwed: owesReport(spool, message.seq),
     drainRuns: drainRuns(spool.folder),
-    now,
+    shown,
   };
 }
 
 function storyJson(facts: Facts, subject: string | null): string {
-  const { message, history, endpoint } = facts;
+  const { message, history, endpoint, shown } = facts;
   const { why, next, nextAt } = explain(facts);
   return JSON.stringify({
-    ...entryFields(message),
+    ...entryFields(message, shown),
     subject,
     history: history.map(({ number, at, what, status, reason }) => ({
       number,
@@ -69,17 +70,17 @@ function storyJson(facts: Facts, subject: string | null): string {
       status,
       reason,
     })),
-    proxy_down_since: time(endpoint.downSince),
+    proxy_down_since: time(shown.wall(endpoint.downSince)),
     proxy_reason: endpoint.reason,
-    proxy_asked_at: time(endpoint.asksAt),
+    proxy_asked_at: time(shown.wall(endpoint.asksAt)),
     why,
     next,
-    next_at: time(nextAt),
+    next_at: time(shown.wall(nextAt)),
   });
 }
 
 function storyText(facts: Facts, subject: string | null): string {
-  const { message, history, now } = facts;
+  const { message, history, shown } = facts;
   const { why, next, nextAt } = explain(facts);
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
@@ -91,10 +92,10 @@ function storyText(facts: Facts, subject: string | null): string {
     `${time(message.queuedAt)} taken from Exim`,
     ...historyLines(history),
     `why: ${why}`,
-    `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, now)}`}`,
+    `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, shown)}`}`,
   ];
   if (message.expiresAt !== null && history.length > 0) {
-    lines.push(`given up: not before ${time(message.expiresAt)}`);
+    lines.push(`given up: not before ${time(shown.wall(message.expiresAt))}`);
   }
   return lines.map(printable).join('\n');
 }
@@ -136,6 +137,6 @@ const OPERATED = {
   warned: 'its sender was told of the delay',
 } as const;
 
-function when(at: number, now: number): string {
-  return at <= now ? 'now' : `at ${time(at)} (in ${showDuration(at - now)})`;
+function when(at: number, { now, wall }: ShownTime): string {
+  return at <= now ? 'now' : `at ${time(wall(at))} (in ${showDuration(at - now)})`;
 }

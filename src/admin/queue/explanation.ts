@@ -4,6 +4,7 @@ import { limits } from '../../mail/limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
+import type { ShownTime } from '../../spool/shown-time.ts';
 import { time } from './entry-json.ts';
 
 /** What an explanation is made of. */
@@ -15,15 +16,14 @@ export interface Facts {
   reportOwed: boolean;
   /** Whether a drain is at work on the spool. */
   drainRuns: boolean;
-  /** Milliseconds since 1970. */
-  now: number;
+  shown: ShownTime;
 }
 
 /** Why a message is where it is, and what becomes of it. */
 export interface Explanation {
   why: string;
   next: string;
-  /** When that is, in milliseconds since 1970; null when nobody can say. */
+  /** When that is, in observed time; null when nobody can say. */
   nextAt: number | null;
 }
 
@@ -55,8 +55,9 @@ const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
   }),
 };
 
-function queued({ message, history, endpoint, drainRuns, now }: Facts): Explanation {
-  const why = waitsBecause(message, history, endpoint, now);
+function queued({ message, history, endpoint, drainRuns, shown }: Facts): Explanation {
+  const { now } = shown;
+  const why = waitsBecause(message, history, endpoint, shown);
   if (!drainRuns) {
     return { why: `${why}; and no drain runs`, next: NO_DRAIN, nextAt: null };
   }
@@ -76,10 +77,10 @@ function waitsBecause(
   { attempts, dueAt, lastStatus, lastReason }: Listed,
   history: readonly HistoryEvent[],
   { downSince, reason }: EndpointRecord,
-  now: number,
+  { now, wall }: ShownTime,
 ): string {
   if (downSince !== null) {
-    return `the proxy is down since ${time(downSince)} (for ${showDuration(now - downSince)}): ${reason}`;
+    return `the proxy is down since ${time(wall(downSince))} (for ${showDuration(now - downSince)}): ${reason}`;
   }
   if (history.length === 0) return 'it is new';
   if (dueAt !== null && dueAt > now && lastStatus !== null) {

@@ -79,14 +79,14 @@ async function refuseLoop(exim: string, addresses: readonly string[]): Promise<v
 
 /** Gives Exim the message for who is pending, and removes it when Exim has it. Else it stays held. */
 async function giveToExim(spool: Spool, exim: string, id: string): Promise<Result> {
-  const [message] = findMessages(spool, id, Date.now());
+  const [message] = findMessages(spool, id, spool.now());
   if (!message) return 'missing';
   const refusal = await refusalOf(spool, exim, message);
   if (refusal !== undefined) {
-    keep(spool, id, refusal.slice(0, limits.failureChars), Date.now());
+    keep(spool, id, refusal.slice(0, limits.failureChars));
     return 'kept';
   }
-  return operate(spool, 'returned', id, Date.now());
+  return operate(spool, 'returned', id, spool.now());
 }
 
 /** Why Exim did not take a message; undefined when Exim has it. */
@@ -109,7 +109,7 @@ async function refusalOf(spool: Spool, exim: string, message: Listed): Promise<s
 
 /** Addresses of who would get these messages, each once, that can be asked about. */
 function addressesOf(spool: Spool, ids: readonly string[]): string[] {
-  const messages = ids.flatMap((id) => findMessages(spool, id, Date.now()));
+  const messages = ids.flatMap((id) => findMessages(spool, id, spool.now()));
   const addresses = messages.flatMap(({ recipients }) =>
     recipients.filter(({ state }) => state !== 'sent').map(({ address }) => address),
   );

@@ -6,6 +6,7 @@ import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
 import { messageStates, type MessageState, type Spool } from '../../spool/spool.ts';
+import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { entryJson } from './entry-json.ts';
@@ -42,8 +43,12 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
     };
     await withSpool(argv.spool, 'operator', async (spool) => {
       const wait = argv.json ? undefined : commonWait(spool);
-      const text = argv.json ? entryJson : (message: Listed) => entryText(message, wait, now);
-      for (const message of listMessages(spool, filter, now)) await print(`${text(message)}\n`);
+      const shown = shownTime(spool, now);
+      const text = (message: Listed) =>
+        argv.json ? entryJson(message, shown) : entryText(message, wait, now, shown);
+      for (const message of listMessages(spool, filter, shown.now)) {
+        await print(`${text(message)}\n`);
+      }
     });
   },
 };
@@ -59,10 +64,15 @@ function commonWait(spool: Spool): string | undefined {
 }
 
 /** Two lines and one for each recipient, in the manner of mailq. */
-function entryText(message: Listed, wait: string | undefined, now: number): string {
+function entryText(
+  message: Listed,
+  wait: string | undefined,
+  now: number,
+  shown: ShownTime,
+): string {
   const { id, eximId, state, sender, size, attempts, lastReason } = message;
   const age = showDuration(now - message.queuedAt);
-  const due = message.dueAt === null ? '' : `, ${wait ?? dueText(message.dueAt, now)}`;
+  const due = message.dueAt === null ? '' : `, ${wait ?? dueText(message.dueAt, shown.now)}`;
   const lines = [
     `${id}  ${state}${due}`,
     `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, from <${printable(sender)}>`,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../mail/limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
-import { findMessages, listMessages } from '../../spool/list.ts';
+import { findMessages, latestNumber, listMessages } from '../../spool/list.ts';
 import { operate, operateEach, type Operated, type Verb } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 
@@ -39,7 +39,7 @@ export async function operateAll(
   const busy: string[] = [];
   for (const ids of batches(spool, verb, names, after ? 1 : limits.operatorBatch)) {
     await before?.(ids);
-    const batch = operateEach(spool, verb, ids, Date.now(), force);
+    const batch = operateEach(spool, verb, ids, spool.now(), force);
     for (const [at, id] of ids.entries()) {
       const operated = batch[at] ?? 'missing';
       if (operated === 'busy') busy.push(id);
@@ -49,7 +49,7 @@ export async function operateAll(
   spool.wakeDrain();
   const deadline = performance.now() + limits.operatorWaitMs;
   for (const id of busy) {
-    const step = () => operate(spool, verb, id, Date.now(), force);
+    const step = () => operate(spool, verb, id, spool.now(), force);
     await end(await whenIdle(spool, step, deadline), id);
   }
   spool.wakeDrain();
@@ -62,7 +62,7 @@ async function whenIdle(spool: Spool, step: () => Operated, deadline: number): P
     const operated = step();
     if (operated !== 'busy' || performance.now() > deadline) return operated;
     const lock = drainLock(spool.folder);
-    if (lock) recoverClaimed(spool, Date.now());
+    if (lock) recoverClaimed(spool, spool.now());
     lock?.release();
     await sleep(limits.operatorPollMs);
   }
@@ -87,16 +87,14 @@ function* batches(
 
 /** Ids of the messages that the verb is for; what arrives meanwhile is left alone. */
 function* fitting(spool: Spool, verb: Verb): Generator<string> {
-  const now = Date.now();
-  for (const { id } of listMessages(spool, { states: STATES[verb], queuedBefore: now }, now)) {
-    yield id;
-  }
+  const filter = { states: STATES[verb], upTo: latestNumber(spool) };
+  for (const { id } of listMessages(spool, filter, spool.now())) yield id;
 }
 
 /** Ids of the messages that an operator named; a name that is none stays, and is reported missing. */
 function named(spool: Spool, names: readonly string[]): string[] {
   const ids = names.flatMap((name) => {
-    const found = findMessages(spool, name, Date.now()).map(({ id }) => id);
+    const found = findMessages(spool, name, spool.now()).map(({ id }) => id);
     return found.length > 0 ? found : [name];
   });
   return [...new Set(ids)];

@@ -109,7 +109,7 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
 }
 
 function stateOf(spool: Spool, id: string): string {
-  const [message] = findMessages(spool, id, Date.now());
+  const [message] = findMessages(spool, id, spool.now());
   if (!message) return `${id} is gone`;
   const { seq, state } = message;
   const failed = state === 'failed' || state === 'bounced';

@@ -4,10 +4,11 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
+import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
-import { entryJson, time } from './entry-json.ts';
+import { dueTime, entryJson, time } from './entry-json.ts';
 import { subjectOf } from './subject.ts';
 
 interface Arguments {
@@ -30,7 +31,8 @@ export const showCommand: CommandModule<object, Arguments> = {
       .conflicts('raw', 'json'),
   handler: async (argv) => {
     await withSpool(argv.spool, 'operator', async (spool) => {
-      const messages = findMessages(spool, argv.id, Date.now());
+      const shown = shownTime(spool, Date.now());
+      const messages = findMessages(spool, argv.id, shown.now);
       if (messages.length === 0) {
         throw new Failure(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
       }
@@ -38,7 +40,9 @@ export const showCommand: CommandModule<object, Arguments> = {
         await printRaw(spool, messages);
       } else {
         const texts = messages.map((message) =>
-          argv.json ? entryJson(message) : entryText(message, subjectOf(spool, message)),
+          argv.json
+            ? entryJson(message, shown)
+            : entryText(message, subjectOf(spool, message), shown),
         );
         await print(`${texts.join(argv.json ? '\n' : '\n\n')}\n`);
       }
@@ -58,7 +62,7 @@ async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void
   for (const part of readBody(spool, message.seq, message.size)) await print(part);
 }
 
-function entryText(message: Listed, subject: string | null): string {
+function entryText(message: Listed, subject: string | null, shown: ShownTime): string {
   const { lastStatus, lastReason } = message;
   const fields: [string, string | number | null][] = [
     ['id', message.id],
@@ -68,10 +72,10 @@ function entryText(message: Listed, subject: string | null): string {
     ['subject', subject],
     ['size', `${message.size} bytes`],
     ['queued at', time(message.queuedAt)],
-    ['due at', time(message.dueAt)],
+    ['due at', time(dueTime(message, shown))],
     ['attempts', message.attempts],
     ['last answer', lastStatus === null ? null : `${lastStatus} ${lastReason}`],
-    ['expires at', time(message.expiresAt)],
+    ['expires at', time(shown.wall(message.expiresAt))],
     ...message.recipients.map(({ address, state, status, reason }): [string, string] => [
       'recipient',
       `<${address}> ${state}${status === null ? '' : ` (${status} ${reason})`}`,

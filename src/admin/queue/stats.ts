@@ -3,6 +3,7 @@ import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { printable } from '../../mail/printable.ts';
+import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import { stats, type Stats } from '../../spool/stats.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
@@ -31,8 +32,11 @@ export const statsCommand: CommandModule<object, Arguments> = {
   handler: async (argv) => {
     const now = Date.now();
     const maxAgeMs = argv.maxAge === undefined ? Infinity : parseDuration(argv.maxAge);
-    const found = await withSpool(argv.spool, 'operator', async (spool) => stats(spool));
-    await print(`${argv.json ? statsJson(found) : statsText(found, now)}\n`);
+    const { found, shown } = await withSpool(argv.spool, 'operator', async (spool) => ({
+      found: stats(spool),
+      shown: shownTime(spool, now),
+    }));
+    await print(`${argv.json ? statsJson(found, shown) : statsText(found, shown, now)}\n`);
     const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
     if (ageMs > maxAgeMs) {
       throw new Failure(exitCodes.no, `the oldest message has waited for ${showDuration(ageMs)}`);
@@ -40,17 +44,21 @@ export const statsCommand: CommandModule<object, Arguments> = {
   },
 };
 
-function statsJson({ counters, oldestQueuedAt, endpoint }: Stats): string {
+function statsJson({ counters, oldestQueuedAt, endpoint }: Stats, { wall }: ShownTime): string {
   return JSON.stringify({
     ...counters,
     oldest_queued_at: time(oldestQueuedAt),
-    proxy_down_since: time(endpoint.downSince),
+    proxy_down_since: time(wall(endpoint.downSince)),
     proxy_reason: endpoint.reason,
     last_passed_at: time(endpoint.passedAt),
   });
 }
 
-function statsText({ counters, oldestQueuedAt, endpoint }: Stats, now: number): string {
+function statsText(
+  { counters, oldestQueuedAt, endpoint }: Stats,
+  shown: ShownTime,
+  now: number,
+): string {
   const ago = (ms: number | null) => (ms === null ? 'never' : `${showDuration(now - ms)} ago`);
   const { accepted, ...states } = counters;
   const numbers = Object.entries(states).filter(([, messages]) => messages > 0);
@@ -59,6 +67,6 @@ function statsText({ counters, oldestQueuedAt, endpoint }: Stats, now: number): 
     ...(oldestQueuedAt === null ? [] : [`oldest queued ${ago(oldestQueuedAt)}`]),
     endpoint.downSince === null
       ? `last post that passed: ${ago(endpoint.passedAt)}`
-      : `the proxy is down for ${showDuration(now - endpoint.downSince)}: ${printable(endpoint.reason ?? '')}`,
+      : `the proxy is down for ${showDuration(shown.now - endpoint.downSince)}: ${printable(endpoint.reason ?? '')}`,
   ].join('\n');
 }

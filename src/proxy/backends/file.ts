@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
@@ -43,17 +43,18 @@ function fileName({ id, recipients }: Delivery): string {
 }
 
 /**
- * Half-written files of a proxy that died. Other proxies may use the folder: what is as young as a
- * delivery may be is left to them.
+ * Removes half-written files of a proxy that died. Other proxies may use the folder: so what is there now is removed
+ * when it is still there after the time that a delivery may take, which no step of a clock shortens. The delivery of a
+ * writer that is slower still fails, and is posted again.
  */
 async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (!LEFTOVER.test(name)) continue;
-    const path = join(folder, name);
-    const written = await stat(path).catch(() => undefined); // It may be finished by now.
-    if (written && Date.now() - written.mtimeMs > limits.deliveryMs)
-      await rm(path, { force: true });
-  }
+  const names = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
+  if (names.length === 0) return;
+  const remove = async () => {
+    for (const name of names) await rm(join(folder, name), { force: true });
+  };
+  // What cannot be removed now is found again at the next start.
+  setTimeout(() => void remove().catch(() => {}), limits.deliveryMs).unref();
 }
 
 const LEFTOVER = /-[0-9a-f]{8}\.(?:eml|json)\.[0-9a-f]{16}\.part$/;
