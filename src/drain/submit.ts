@@ -1,4 +1,5 @@
-import SMTPConnection from 'nodemailer/lib/smtp-connection';
+import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { SmtpConnection } from '../host/smtp-connection.ts';
 import { smtpStep } from '../host/smtp-step.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
@@ -30,7 +31,7 @@ export async function submit(
 ): Promise<Submission> {
   const fault = addressFault(to);
   if (fault) return { kind: 'refused', text: fault };
-  const connection = new SMTPConnection({
+  const connection = new SmtpConnection({
     host,
     port,
     ignoreTLS: true,
@@ -52,25 +53,18 @@ export async function submit(
     return { kind: 'taken', text: response };
   } catch (error) {
     connection.close();
-    return refusal(error as SMTPConnection.SMTPError);
+    return refusal(error as SMTPError);
   }
 }
 
 /** Only an answer to its recipient or to its bytes is about this notice: a server that refuses the null sender takes none. */
-function refusal({
-  message,
-  responseCode = 0,
-  command = '',
-  code,
-}: SMTPConnection.SMTPError): Submission {
+function refusal({ message, responseCode = 0, command = '' }: SMTPError): Submission {
   const own = /^(?:RCPT TO|DATA)$/.test(command);
   const kind =
-    code === 'EENVELOPE' && responseCode === 0
-      ? 'refused' // The library sees that this server cannot take such an address.
-      : !own || responseCode < 400 || responseCode === 421
-        ? 'unavailable'
-        : responseCode < 500
-          ? 'deferred'
-          : 'refused';
+    !own || responseCode < 400 || responseCode === 421
+      ? 'unavailable'
+      : responseCode < 500
+        ? 'deferred'
+        : 'refused';
   return { kind, text: message };
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import SMTPConnection, { type SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import { SmtpConnection } from '../../host/smtp-connection.ts';
 import { smtpStep } from '../../host/smtp-step.ts';
 import { limits } from '../../mail/limits.ts';
 
@@ -20,7 +21,7 @@ export interface SmtpRelay {
 
 /** A connection on which messages can be sent, one after the other. */
 export interface SmtpSession {
-  connection: SMTPConnection;
+  connection: SmtpConnection;
   /** What the server offers, in capitals (RFC 5321 4.1.1.1). */
   extensions: ReadonlySet<string>;
   /** Transactions it has had. */
@@ -113,7 +114,7 @@ export class SmtpSessions {
 
 async function openSession(relay: SmtpRelay, giveUp: AbortSignal): Promise<SmtpSession> {
   const { host, port, security, ca, name, auth } = relay;
-  const connection = new SMTPConnection({
+  const connection = new SmtpConnection({
     connection: await openSocket(host, port, giveUp),
     host,
     secure: security === 'tls',

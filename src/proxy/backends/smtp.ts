@@ -2,6 +2,7 @@ import { isAscii } from 'node:buffer';
 import { Readable } from 'node:stream';
 import type { SMTPConnectionSendInfo, SMTPError } from 'nodemailer/lib/smtp-connection';
 import { smtpStep } from '../../host/smtp-step.ts';
+import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import { backendTimeMs } from '../backend-time.ts';
@@ -132,12 +133,12 @@ function unfitAddresses(
   extensions: ReadonlySet<string>,
 ): Map<string, Result> {
   const faultOf = (address: string) => {
-    // nodemailer refuses an envelope with such an address as a whole.
-    if (/[<>\r\n]/.test(address)) return 'an address with < or > is not sent by SMTP';
+    const fault = addressFault(address);
+    if (fault !== undefined) return fault;
     if (/[\u0080-\uffff]/.test(address) && !extensions.has('SMTPUTF8')) return NO_SMTPUTF8;
     return undefined;
   };
-  const ofSender = faultOf(sender);
+  const ofSender = sender === '' ? undefined : faultOf(sender);
   const unfit = new Map<string, Result>();
   for (const recipient of recipients) {
     const fault = ofSender ?? faultOf(recipient);
