@@ -27,13 +27,21 @@ const STRICT = 'it is not one of the allowed senders, with which it is compared 
 
 test('only senders that are allowed, in envelope and From, may send; the null sender always may', async (t) => {
   const road = new Road(t);
-  await road.proxy(['--allow-sender', '@example.com', '--allow-sender', 'Me@example.org']);
+  const senders = [
+    '@example.com',
+    'Me@example.org',
+    '@bücher.example',
+    '@xn--parallel-koa.example',
+  ];
+  await road.proxy(senders.flatMap((each) => ['--allow-sender', each]));
   const allowed: [sender: string, from: string][] = [
     ['any@example.com', 'Any One <other@EXAMPLE.com>'],
     ['Me@Example.ORG', 'Me@example.org, group: x@example.com;'],
     ['a@example.com', 'a@example.com <b@example.com>'],
     ['a@example.com', '"evil@example.net, \\" quoted" <a@example.com> (A)'],
     ['a@example.com', '"a b"@example.com'],
+    ['a@xn--bcher-kva.example', 'a@Bücher.example'],
+    ['a@paral·lel.example', 'a@paral·lel.example'],
     ['', 'stranger@example.net'],
   ];
   for (const [sender, from] of allowed) {
@@ -43,6 +51,7 @@ test('only senders that are allowed, in envelope and From, may send; the null se
   const refused: [sender: string, from: string, stranger: string][] = [
     ['me@example.org', 'Me@example.org', 'me@example.org'],
     ['a@sub.example.com', 'a@example.com', 'a@sub.example.com'],
+    ['a@xn--bcher-kvb.example', 'a@bücher.example', 'a@xn--bcher-kvb.example'],
     ['a@example.com', 'a@example.com, evil@example.net', 'evil@example.net'],
     ['a@example.com', 'a@example.com\nFrom: evil@example.net', 'evil@example.net'],
     ['a@example.com', 'a@example.com\r\n\t, g: evil@example.net;', 'evil@example.net'],
