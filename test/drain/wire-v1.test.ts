@@ -167,8 +167,8 @@ test('a header section larger than any of Exim waits alone, and is not failed (l
   const { road, server, env } = await start(t);
   const section = (size: number) => `${from}${'a:\n'.repeat(size / 3)}`.slice(-size);
   const [large] = handIn(road.spool, [
-    { bytes: `${section(limits.headerBytesV1 + 1)}\nHello\n` },
-    { bytes: `${from}${section(limits.headerBytesV1 - from.length)}\nHello\n` },
+    { bytes: `${section(limits.headerBytes + 1)}\nHello\n` },
+    { bytes: `${from}${section(limits.headerBytes - from.length)}\nHello\n` },
   ]);
   const drain = road.drain(args, env);
   const [line] = await drain.says(/^.*deferred.*$/m);
