@@ -22,7 +22,9 @@ export function announce(
       failed.map(({ address }) => address),
     );
   }
-  if (trouble && undecided.length > 0) {
+  if (trouble?.meaning.maybeSent) {
+    journal.maybeSent(message, attempt, undecided, trouble.meaning.text);
+  } else if (trouble && undecided.length > 0) {
     const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
     journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);
   }

@@ -27,7 +27,7 @@ import { announce } from './announce.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint } from './endpoint.ts';
 import { Notices, type NoticeOptions } from './notices.ts';
-import { outcomeOf } from './outcome.ts';
+import { holdOf, outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
 import { watchDamage } from './watch-damage.ts';
 
@@ -37,6 +37,8 @@ export interface DrainOptions {
   connection: Connection;
   /** What the proxy speaks. */
   wire: Wire;
+  /** By which status, besides 204, a server of v1 says that it sent. */
+  v1Success: number;
   journal: DrainJournal;
   notify: SdNotify;
   notices: NoticeOptions;
@@ -122,7 +124,7 @@ class DrainLoop {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    const post = poster(options.connection, options.wire);
+    const post = poster(options.connection, options.wire, options.v1Success);
     this.#courier = new Courier(post, this.#endpoint, this.#giveUp.signal);
     const { spool, journal, notices } = options;
     const done = () => this.alarm.wake();
@@ -204,9 +206,10 @@ class DrainLoop {
         const reason = typeof latest === 'object' ? latest.meaning.text : undefined;
         recordDown(spool, reason, now, now + Math.round(downUntil - performance.now()));
       }
-      for (const { message, outcome, damage } of outcomes) {
+      for (const { message, delivery, outcome, damage } of outcomes) {
         record(spool, outcome, now);
-        if (damage !== undefined) setAside(spool, message.seq, damage, now);
+        const hold = holdOf(delivery, damage);
+        if (hold) setAside(spool, message.seq, hold, now);
       }
       const room = { messages, ...roomLeft(this.#inFlight.values()) };
       return claim(spool, room, now, this.#suspects);

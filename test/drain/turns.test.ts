@@ -29,6 +29,7 @@ class CountedDrain {
       ...options,
       connection: new Connection({ url: new URL(proxy), key: Buffer.from('a key') }),
       wire: 'v2',
+      v1Success: 204,
       notify: new SdNotify({}),
       notices: { server: { host: '127.0.0.1', port: smtpPort }, perHour: 20 },
       delayWarningsMs: [],
