@@ -23,7 +23,7 @@ export function announce(
     );
   }
   if (trouble?.meaning.maybeSent) {
-    journal.maybeSent(message, attempt, undecided, trouble.meaning.text);
+    journal.maybeSent(message, attempt, undecided, trouble.meaning);
   } else if (trouble && undecided.length > 0) {
     const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
     journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);

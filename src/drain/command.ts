@@ -53,14 +53,15 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
+    const { poster } = await import('../wire/poster.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
     const run = async () =>
-      withSpool(argv.spool, 'drain', async (spool) =>
-        drain({
+      withSpool(argv.spool, 'drain', async (spool) => {
+        const connection = openConnection(argv);
+        return drain({
           spool,
-          connection: openConnection(argv),
-          wire: argv.wire,
-          v1Success,
+          connection,
+          post: poster(connection, argv.wire, v1Success),
           journal,
           notify,
           notices,
@@ -68,8 +69,8 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-        }),
-      );
+        });
+      });
     const ending = argv.once
       ? await run()
       : await withRepairs({ folder: argv.spool, journal, notify, stop }, run);

@@ -128,11 +128,16 @@ export class DrainJournal extends Journal {
   }
 
   /** The server's answer leaves open whether it sent the message, which is held: a person has to find out. */
-  maybeSent(mail: JournalMail, attempt: number, undecided: readonly string[], text: string): void {
+  maybeSent(
+    mail: JournalMail,
+    attempt: number,
+    undecided: readonly string[],
+    { text, remedy }: { text: string; remedy?: string },
+  ): void {
     this.write('maybe_sent', {
       text:
         `attention: ${nameOf(mail)}: attempt ${attempt}: ${text}. It is held for ${addressList(undecided)}, and not ` +
-        'posted again by itself. To do: find out whether it arrived, then queue delete, or queue release to send it',
+        `posted again by itself. To do: ${remedy}. Then, if it arrived, queue delete; if not, queue release, which sends it`,
       priority: priority.error,
       fields: {
         ...mailFields(mail),

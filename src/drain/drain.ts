@@ -20,7 +20,7 @@ import { stats, type Counters } from '../spool/stats.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import type { Connection } from '../wire/connection.ts';
 import { meaningOf, type Meaning } from '../wire/meaning.ts';
-import { poster, type Wire } from '../wire/poster.ts';
+import type { Poster } from '../wire/poster.ts';
 import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { announce } from './announce.ts';
@@ -35,10 +35,8 @@ export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
   connection: Connection;
-  /** What the proxy speaks. */
-  wire: Wire;
-  /** By which status, besides 204, a server of v1 says that it sent. */
-  v1Success: number;
+  /** Posts over the connection. */
+  post: Poster;
   journal: DrainJournal;
   notify: SdNotify;
   notices: NoticeOptions;
@@ -124,8 +122,7 @@ class DrainLoop {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    const post = poster(options.connection, options.wire, options.v1Success);
-    this.#courier = new Courier(post, this.#endpoint, this.#giveUp.signal);
+    this.#courier = new Courier(options.post, this.#endpoint, this.#giveUp.signal);
     const { spool, journal, notices } = options;
     const done = () => this.alarm.wake();
     this.#notices = new Notices(spool, journal, notices, this.#giveUp.signal, done);

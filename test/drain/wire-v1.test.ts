@@ -140,7 +140,7 @@ test(
     assert.ok(line.includes(id), line);
     assert.match(
       line,
-      /answered 200 to the post for <b@example\.org>, .* queue delete, or queue release/,
+      /answered 200 to the post for <b@example\.org>, .* --v1-success 200; .* queue delete; if not, queue release/,
     );
     await drain.says(/is down: .*answered 200/);
     await drain.says(/^attention: .* --v1-success 200; else check .* --wire/m);
