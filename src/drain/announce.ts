@@ -28,7 +28,9 @@ export function announce(
     );
   }
   // That the proxy asks for fewer posts is told of all messages together.
-  if (trouble && trouble.of !== 'pace' && undecided.length > 0) {
+  if (trouble?.meaning.maybeSent) {
+    journal.maybeSent(message, attempt, undecided, trouble.meaning);
+  } else if (trouble && trouble.of !== 'pace' && undecided.length > 0) {
     const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
     journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);
   }

@@ -13,7 +13,7 @@ import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { spoolOption, withSpool } from '../spool/with-spool.ts';
-import { connectionOptions, wireOption } from '../wire/connection-options.ts';
+import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
@@ -23,6 +23,7 @@ export const drainOptions = {
   spool: spoolOption,
   once: { type: 'boolean', default: false, describe: 'Send what is due, then end' },
   wire: wireOption,
+  'v1-success': v1SuccessOption,
   'notice-smtp': {
     type: 'string',
     default: '127.0.0.1:25',
@@ -56,7 +57,9 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     await openConnection(argv).close();
     const notices = noticeOptions(argv.noticeSmtp, argv.noticesPerHour);
     const delayWarningsMs = parseDelays(argv.delayWarnings);
+    const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
+    const { poster } = await import('../wire/poster.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
     const run = async () => {
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
@@ -68,10 +71,11 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),
           shrunk: () => journal.spoolLogShrunk(argv.spool),
         });
+        const connection = openConnection(argv);
         const draining = drain({
           spool,
-          connection: openConnection(argv),
-          wire: argv.wire,
+          connection,
+          post: poster(connection, argv.wire, v1Success),
           journal,
           notify,
           notices,
@@ -106,6 +110,14 @@ function showProgress({ queued, sending, sent }: Counters): void {
 
 function parseDelays(text: string): number[] {
   return text === 'none' ? [] : text.split(',').map((each) => parseDuration(each.trim()));
+}
+
+function successStatus(status: number): number {
+  if (Number.isInteger(status) && status >= 200 && status < 300) return status;
+  throw new Failure(
+    exitCodes.usage,
+    `--v1-success takes a status from 200 to 299 and got ${status}`,
+  );
 }
 
 function noticeOptions(server: string, perHour: number): NoticeOptions {

@@ -6,6 +6,7 @@ import { Journal } from '../host/journal.ts';
 import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
+import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import {
   kindsOf,
@@ -146,6 +147,27 @@ export class DrainJournal extends Journal {
       text: `attention: ${nameOf(mail)} is damaged and held, others go on: ${text}. To do: ${fsckRemedy}`,
       priority: priority.error,
       fields: mailFields(mail),
+    });
+  }
+
+  /** The server's answer leaves open whether it sent the message, which is held: a person has to find out. */
+  maybeSent(
+    mail: JournalMail,
+    attempt: number,
+    undecided: readonly string[],
+    { text, remedy }: { text: string; remedy?: string },
+  ): void {
+    this.write('maybe_sent', {
+      text:
+        `attention: ${nameOf(mail)}: attempt ${attempt}: ${text}. It is held for ${addressList(undecided)}, and not ` +
+        `posted again by itself. To do: ${remedy}. Then, if it arrived, queue delete; if not, queue release, which sends it`,
+      priority: priority.error,
+      fields: {
+        ...mailFields(mail),
+        MAIL_RECIPIENT: undecided,
+        MAIL_STATUS: statuses.unknown,
+        MAIL_ATTEMPT: attempt,
+      },
     });
   }
 

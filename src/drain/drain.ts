@@ -4,7 +4,7 @@ import type { DrainJournal } from './drain-journal.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { catchUp } from '../spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed, roomLeft, type Claimed } from '../spool/claim.ts';
-import { readBody } from '../spool/body.ts';
+import { readBody, requireSoundTree } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { record } from '../spool/record.ts';
@@ -14,14 +14,15 @@ import { stats, type Counters } from '../spool/stats.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import type { Connection } from '../wire/connection.ts';
 import { meaningOf, type Meaning } from '../wire/meaning.ts';
-import { poster, type Wire } from '../wire/poster.ts';
+import type { Poster } from '../wire/poster.ts';
 import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { announce } from './announce.ts';
+import { announceDown, type EndpointFailure } from './announce-down.ts';
 import { Courier, type Delivery } from './courier.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { Notices, type NoticeOptions } from './notices.ts';
-import { outcomeOf } from './outcome.ts';
+import { holdOf, outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
 import { watchDamage } from './watch-damage.ts';
 
@@ -29,8 +30,8 @@ export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
   connection: Connection;
-  /** What the proxy speaks. */
-  wire: Wire;
+  /** Posts over the connection. */
+  post: Poster;
   journal: DrainJournal;
   notify: SdNotify;
   notices: NoticeOptions;
@@ -90,7 +91,7 @@ interface Finished {
 }
 
 /** What happened to the endpoint, to be recorded and told. */
-type News = 'post passed' | 'probe passed' | { meaning: Meaning; failures: number; waitMs: number };
+type News = 'post passed' | 'probe passed' | EndpointFailure;
 
 class DrainLoop {
   readonly alarm = new Alarm();
@@ -118,8 +119,8 @@ class DrainLoop {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    const post = poster(options.connection, options.wire);
-    this.#courier = new Courier(post, this.#endpoint, options.stop, this.#giveUp.signal);
+    const { post, stop } = options;
+    this.#courier = new Courier(post, this.#endpoint, stop, this.#giveUp.signal);
     const { spool, journal, notices } = options;
     const done = () => this.alarm.wake();
     this.#notices = new Notices(spool, journal, notices, this.#giveUp.signal, done);
@@ -201,9 +202,11 @@ class DrainLoop {
         const reason = typeof latest === 'object' ? latest.meaning.text : undefined;
         recordDown(spool, reason, now, now + Math.round(downUntil - performance.now()));
       }
-      for (const { message, outcome, damage } of outcomes) {
+      for (const { message, delivery, outcome, damage } of outcomes) {
         record(spool, outcome, now);
-        if (damage !== undefined) setAside(spool, message.seq, damage);
+        const hold = holdOf(delivery, damage);
+        if (damage !== undefined) requireSoundTree(spool, message.seq);
+        if (hold) setAside(spool, message.seq, hold);
       }
       const room = { messages, ...roomLeft(this.#inFlight.values()) };
       return claim(spool, room, now, this.#suspects);
@@ -217,21 +220,13 @@ class DrainLoop {
       announce(journal, message, delivery, outcome, now, downUntil);
       if (damage !== undefined) journal.messageDamaged(message, damage);
     }
+    const [url, everPassed] = [connection.url.href, before.passedAt !== null];
     for (const each of news) {
-      if (typeof each === 'object') this.#announceDown(each, before.passedAt !== null);
+      if (typeof each !== 'object') continue;
+      announceDown(journal, this.#endpoint, each, { url, queued: queued(spool), everPassed });
     }
     if (passed && before.downSince !== null) {
-      journal.endpointUp(connection.url.href, now - before.downSince, queued(spool));
-    }
-  }
-
-  #announceDown({ meaning, failures, waitMs }: Exclude<News, string>, everPassed: boolean): void {
-    const { journal, connection, spool } = this.#options;
-    const { text, remedy } = meaning;
-    const hint = everPassed ? '' : NEVER_PASSED;
-    journal.endpointDown(connection.url.href, text + hint, failures, waitMs, queued(spool));
-    if (remedy !== undefined && this.#endpoint.tellFault(remedy, performance.now())) {
-      journal.operatorFault(text, remedy);
+      journal.endpointUp(url, now - before.downSince, queued(spool));
     }
   }
 
@@ -263,6 +258,7 @@ class DrainLoop {
   async #deliver(message: Claimed, bytes: Iterable<Buffer>, post: PostInFlight): Promise<Delivery> {
     const inProgress = (recipients: readonly string[]) => {
       this.#options.journal.inProgress(message, message.attempts + 1, recipients);
+      this.#news.push('post passed');
       post.end(); // It has its connection to the relay: to ask for it takes up nothing.
       this.alarm.wake();
     };
@@ -349,6 +345,3 @@ function queued(spool: Spool): number {
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
-
-const NEVER_PASSED =
-  ' (no post has ever passed: is GMAIL_PROXY_URL right, and does the proxy run?)';

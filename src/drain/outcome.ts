@@ -3,6 +3,7 @@ import { limits } from '../mail/limits.ts';
 import type { Claimed } from '../spool/claim.ts';
 import { expiresAt, outageExpiresAt } from '../spool/lifetime.ts';
 import type { Outcome } from '../spool/record.ts';
+import type { Hold } from '../spool/set-aside.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { messageBackoffMs } from './backoff.ts';
 import type { Delivery } from './courier.ts';
@@ -30,7 +31,7 @@ export interface ToldOutcome extends Outcome {
  * What a delivery means for the message: for each recipient sent, failed or still pending, and when it
  * is due again. Only a verdict or old age fails a recipient (law 5). Trouble of the message defers it
  * alone; trouble of the endpoint leaves it as it was, due again when the endpoint is back, after the
- * messages that were not tried.
+ * messages that were not tried. What may have been sent is left as it was too, however old, to be held.
  */
 export function outcomeOf(
   message: Claimed,
@@ -39,12 +40,14 @@ export function outcomeOf(
 ): ToldOutcome {
   const given = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
   const text = trouble?.meaning.text ?? '';
+  const maybeSent = trouble?.meaning.maybeSent === true;
   const tooOld = now >= expiresAt(message, outageMs);
   const tooOldForOutage = now >= outageExpiresAt(message, outageMs);
 
   const decided = message.recipients.flatMap(({ position, address }) => {
     const verdict = given.get(address);
     if (verdict) return decide(verdict, tooOld);
+    if (maybeSent) return [];
     if (trouble?.of === 'message')
       return decide({ status: statuses.trouble, reason: text }, tooOld);
     if (trouble?.of === 'endpoint' && tooOldForOutage) {
@@ -69,7 +72,7 @@ export function outcomeOf(
 
   const told = new Set(decided.map(({ address }) => address));
   const addresses = message.recipients.map(({ address }) => address);
-  const blameless = trouble !== undefined && trouble.of !== 'message' ? trouble.of : undefined;
+  const blameless = trouble && trouble.of !== 'message' && !maybeSent ? trouble.of : undefined;
   const deferred = decided.some(({ state }) => state === 'pending');
   const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
   const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
@@ -85,6 +88,13 @@ export function outcomeOf(
     lastStatus: blameless ? UNDECIDED[blameless] : (worst?.status ?? statuses.trouble),
     lastReason: blameless ? text : (worst?.reason ?? text),
   };
+}
+
+/** Why the message is to be held, if it is; `damage` is what is wrong with its bytes in the spool. */
+export function holdOf({ trouble }: Delivery, damage: string | undefined): Hold | undefined {
+  if (damage !== undefined) return { status: statuses.damaged, reason: damage };
+  if (!trouble?.meaning.maybeSent) return undefined;
+  return { status: statuses.unknown, reason: trouble.meaning.text };
 }
 
 /** What is still to be done is told before what failed, and that before what is done. */

@@ -19,6 +19,7 @@ export const messageIds = {
   spool_log_grown: 'a92f0888164df182cc6f9cf843fabde6',
   spool_log_shrunk: '3bb76b515392a5312afd6627a0654748',
   message_damaged: '76b0976badc05dd11753d7bae28d2767',
+  maybe_sent: '9813c29cfc1e12707881b55a331b69e0',
   spool_repaired: '25b7586b09ad78c04780b90a9bd7ec0f',
   proxy_started: '9d895d40a5e059bc6c24a7289191d7cc',
   proxy_stopped: '884e4b51e8578622e4606d24ba46cedb',

@@ -1,12 +1,13 @@
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
-import SMTPConnection, {
-  type SMTPConnectionAuth,
-  type SMTPConnectionSendInfo,
-  type SMTPError,
+import type {
+  SMTPConnectionAuth,
+  SMTPConnectionSendInfo,
+  SMTPError,
 } from 'nodemailer/lib/smtp-connection';
 import { limits } from '../mail/limits.ts';
 import { awakeTimer } from './awake-timer.ts';
+import { SmtpConnection, type SmtpEnvelope } from './smtp-connection.ts';
 
 export interface SmtpClientOptions {
   /** A connection to the server. */
@@ -18,15 +19,6 @@ export interface SmtpClientOptions {
   ca?: string[] | undefined;
   /** What we call ourselves in EHLO; without it the machine's name. */
   name?: string | undefined;
-}
-
-/** The envelope of an SMTP transaction. */
-export interface SmtpEnvelope {
-  from: string;
-  to: string[];
-  /** Octets of the message as SMTP counts them (RFC 1870 4). */
-  size?: number;
-  use8BitMime?: boolean;
 }
 
 /** What came of a transaction. */
@@ -50,7 +42,7 @@ export interface SmtpSent {
 export class SmtpClient {
   /** What the server offers, in capitals (RFC 5321 4.1.1.1). */
   extensions: ReadonlySet<string> = new Set();
-  readonly #connection: SMTPConnection;
+  readonly #connection: SmtpConnection;
   /** Times for the replies to the commands that are on their way. */
   #due: number[] = [];
   #stopTimer = () => {};
@@ -58,7 +50,7 @@ export class SmtpClient {
   #fail: ((error: Error) => void) | undefined;
 
   constructor({ socket, host, security, ca, name }: SmtpClientOptions) {
-    this.#connection = new SMTPConnection({
+    this.#connection = new SmtpConnection({
       connection: socket,
       host,
       secure: security === 'tls',

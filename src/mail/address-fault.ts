@@ -1,9 +1,10 @@
+import { asciiDomain } from './ascii-domain.ts';
 import { limits } from './limits.ts';
 
 /**
  * Says what is wrong with an address, as the reason of a 5.1.3 (RFC 3463 3.2); undefined when a mail
  * system could take it. Wider than RFC 5321's grammar where mail in the wild is: dots anywhere in a
- * local part, UTF-8 (RFC 6531), underscores in domains.
+ * local part, UTF-8 (RFC 6531), underscores in domains (asciiDomain).
  */
 export function addressFault(address: string): string | undefined {
   if (!address.isWellFormed()) return 'the address is not UTF-8';
@@ -13,7 +14,10 @@ export function addressFault(address: string): string | undefined {
   const at = address.lastIndexOf('@');
   if (at < 0) return 'the address has no @';
   if (!LOCAL_PART.test(address.slice(0, at))) return 'the local part of the address is not valid';
-  if (!DOMAIN.test(address.slice(at + 1))) return 'the domain of the address is not valid';
+  const domain = address.slice(at + 1);
+  if (!LITERAL.test(domain) && asciiDomain(domain) === undefined) {
+    return 'the domain of the address is not valid';
+  }
   return undefined;
 }
 
@@ -22,6 +26,4 @@ const ATOMS = String.raw`[^\p{Cc}\p{Z}()<>\[\]:;@\\,"]+`;
 const QUOTED = String.raw`"(?:[^\p{Cc}"\\]|\\[^\p{Cc}])*"`;
 const LOCAL_PART = new RegExp(`^(?:${ATOMS}|${QUOTED})$`, 'u');
 
-const LABEL = String.raw`[\p{L}\p{N}\p{M}_](?:[\p{L}\p{N}\p{M}_-]*[\p{L}\p{N}\p{M}_])?`;
-const LITERAL = String.raw`\[[0-9A-Za-z:.-]+\]`;
-const DOMAIN = new RegExp(String.raw`^(?:${LABEL}(?:\.${LABEL})*\.?|${LITERAL})$`, 'u');
+const LITERAL = /^\[[0-9A-Za-z:.-]+\]$/;

@@ -43,10 +43,11 @@ export const limits = {
   formFields: 100,
   /** The headers of a part of such a form in multipart. */
   partHeadersBytes: 16 * KiB,
-  /** The header section of a message, where the proxy has to read it: HTTP v1 and the sender policy. */
-  headerBytes: 256 * KiB,
-  /** The same where drain rewrites it for an original server; twice what Exim takes (`header_maxsize`). */
-  headerBytesV1: 2 * MiB,
+  /**
+   * The header section of a message where all of it is read: HTTP v1 on either side, and the Mail API. Where
+   * only From is read, that. Twice what Exim takes (`header_maxsize`), so that no mail of Exim meets it.
+   */
+  headerBytes: 2 * MiB,
   /** What an answer of HTTP v1 says, in characters. */
   answerChars: 2000,
   /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */

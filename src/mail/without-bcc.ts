@@ -5,7 +5,8 @@ import { editHeaders, headerSize, parseHeaders } from './headers.ts';
  * Bcc of the rest of another field, this rest is removed too.
  */
 export function withoutBcc(message: Buffer): Buffer {
-  const visible = editHeaders(message, parseHeaders(message), ({ name }) => BLIND.has(name));
+  const blind = parseHeaders(message).fields.filter(({ name }) => BLIND.has(name));
+  const visible = editHeaders(message, blind);
   const bodyAt = headerSize(visible);
   const section = visible.toString('latin1', 0, bodyAt);
   const clean = section.replace(HIDDEN, '');

@@ -6,7 +6,7 @@ import { encodeVerdicts } from '../wire/verdicts.ts';
 import { BackendBusyError } from './backend.ts';
 import { DigestConflict } from './ledger.ts';
 import type { Key } from './keyring.ts';
-import { DeliveryUnavailableError } from './deliverer.ts';
+import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { ticketOf } from './ticket.ts';

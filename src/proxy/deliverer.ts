@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ProxyJournal } from './proxy-journal.ts';
+import { aborted } from '../host/aborted.ts';
 import { withinTime } from '../host/within-time.ts';
-import { addressFault } from '../mail/address-fault.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
@@ -15,22 +15,12 @@ import {
   type Result,
   type Rights,
 } from './backend.ts';
+import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { DigestConflict, type Ledger } from './ledger.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
+import { refusalsOf } from './refusals.ts';
 import type { SenderPolicy } from './sender-policy.ts';
-
-/** Nothing can be sent on now; the whole post is to come again later. */
-export class DeliveryUnavailableError extends Error {
-  override readonly name = 'DeliveryUnavailableError';
-  /** When it is worth trying again; undefined: soon. */
-  readonly retryAfterMs: number | undefined;
-
-  constructor(message: string, retryAfterMs?: number) {
-    super(message);
-    this.retryAfterMs = retryAfterMs;
-  }
-}
 
 export interface DelivererOptions {
   ledger: Ledger;
@@ -101,7 +91,7 @@ export class Deliverer {
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
     const { sender } = envelope;
-    const refusals = this.#refusals(envelope);
+    const refusals = refusalsOf(envelope, this.recipientsMax);
     const recipients = envelope.recipients.filter((recipient) => !refusals.has(recipient));
     const digest = createHash('sha256').update(bytes).digest();
     return withinTime(waitMs, 'no verdict', [], async (timeUp) => {
@@ -168,21 +158,6 @@ export class Deliverer {
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#tasks.values()].map(async ({ over }) => over));
     await this.#outcomes.flush();
-  }
-
-  /** Verdicts that need no backend: invalid addresses, and what is too much for one post. */
-  #refusals({ recipients }: Envelope): Map<string, Verdict> {
-    const refusals = new Map<string, Verdict>();
-    let taken = 0;
-    for (const recipient of recipients) {
-      const fault = addressFault(recipient);
-      const refuse = (status: string, reason: string) =>
-        refusals.set(recipient, { recipient, status, reason });
-      if (fault) refuse(statuses.badRecipient, fault);
-      else if (taken === this.recipientsMax) refuse(statuses.surplus, SURPLUS);
-      else taken += 1;
-    }
-    return refusals;
   }
 
   #tasksOf(id: string, recipients: readonly string[]): Map<string, Task> {
@@ -358,12 +333,6 @@ async function overOrAborted(tasks: Iterable<Task>, timeUp: AbortSignal): Promis
   await Promise.race([Promise.all(over), aborted(timeUp)]);
 }
 
-async function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(undefined), { once: true });
-  });
-}
-
 function lost(recipient: string): never {
   throw new Error(`no verdict on ${recipient}: a defect of the proxy`);
 }
@@ -373,7 +342,6 @@ function key(id: string, recipient: string): string {
 }
 
 const never = new Promise<void>(() => {});
-const SURPLUS = 'too many recipients in one post, post the rest again';
 const BUSY = 'no connection to the relay was free in time';
 const IN_PROGRESS = 'it is still being sent';
 const NOTHING_KNOWN = {

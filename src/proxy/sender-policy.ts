@@ -3,9 +3,9 @@ import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import {
   editHeaders,
+  fieldsNamed,
   headerSize,
-  headerValues,
-  parseHeaders,
+  headerValue,
   type HeaderField,
 } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
@@ -55,7 +55,7 @@ export function senderPolicy(rules: SenderRules, journal: ProxyJournal): SenderP
     }
     const fixed = withSender(delivery, defaultSender);
     // What only SMTP will take for a From is still there.
-    if (authors(fixed.bytes).length > 1) return refuse(delivery, objection);
+    if (authors(fixed.bytes)?.length !== 1) return refuse(delivery, objection);
     journal.senderFixed(delivery.id, delivery.sender, stranger, defaultSender);
     return fixed;
   };
@@ -71,14 +71,15 @@ function objectionTo(delivery: Delivery, rules: SenderRules): Objection | undefi
   const fault = addressFault(sender);
   const allowed = allowedSenders(delivery, rules);
   if (fault === undefined && allowed === undefined) return undefined;
-  if (headerSize(bytes) > limits.headerBytes) {
-    const why = `From cannot be checked in a header section of more than ${limits.headerBytes} bytes`;
+  const from = authors(bytes);
+  if (from === undefined) {
+    const why = `From cannot be checked, since it has more than ${limits.headerBytes} bytes`;
     return { status: statuses.senderRefused, reason: unauthorized(sender, why) };
   }
   if (fault !== undefined) {
     return { status: statuses.badSender, reason: unauthorized(sender, fault), stranger: sender };
   }
-  const stranger = [sender, ...authors(bytes)].find((each) => !isAllowedBy(allowed, each));
+  const stranger = [sender, ...from].find((each) => !isAllowedBy(allowed, each));
   if (stranger === undefined) return undefined;
   return { status: statuses.senderRefused, reason: unauthorized(stranger, STRICT), stranger };
 }
@@ -106,15 +107,36 @@ function isAllowedBy(allowed: AllowedSenders | undefined, address: string): bool
 
 /**
  * Who is in From, or may be read in it elsewhere (`<a@b> <c@d>` is read as the first here): as the message
- * stands, and as smtp sends it, which makes a line end of every bare CR.
+ * stands, and as smtp sends it, which makes a line end of every bare CR. Undefined when From is too large.
  */
-function authors(bytes: Buffer): string[] {
-  const posted = bytes.subarray(0, headerSize(bytes));
-  const asSent = Buffer.from(posted.toString('latin1').replace(/\r\n?/g, '\n'), 'latin1');
-  const values = [posted, asSent].flatMap((section) =>
-    headerValues(section, parseHeaders(section), 'from'),
+function authors(bytes: Buffer): string[] | undefined {
+  const readings = [bytes, headerAsSent(bytes)].map((message) =>
+    fromFields(message)?.map((field) => headerValue(message, field)),
   );
+  if (readings.includes(undefined)) return undefined;
+  const values = [...new Set(readings.flatMap((each) => each ?? []))];
   return [...new Set([...headerAddresses(values), ...values.flatMap(addressLike)])];
+}
+
+/** The fields From, however large the header; undefined when they are too large themselves. */
+function fromFields(message: Buffer): HeaderField[] | undefined {
+  const fields: HeaderField[] = [];
+  let size = 0;
+  for (const field of fieldsNamed(message, 'from')) {
+    size += field.end - field.start;
+    if (size > limits.headerBytes) return undefined;
+    fields.push(field);
+  }
+  return fields;
+}
+
+/** The header section, with a line end in the place of every bare CR. */
+function headerAsSent(message: Buffer): Buffer {
+  const section = Buffer.from(message.subarray(0, headerSize(message)));
+  for (let at = section.indexOf(CR); at >= 0 && at < section.length; at += 1) {
+    if (section[at] === CR && section[at + 1] !== LF) section[at] = LF;
+  }
+  return section;
 }
 
 /** Every word with an @ outside of quotes. */
@@ -129,11 +151,10 @@ function unquoted(word: string): string {
 
 /** The same delivery from another sender, in the envelope and in From. */
 function withSender(delivery: Delivery, sender: string): Delivery {
-  const headers = parseHeaders(delivery.bytes);
-  const from = headers.fields.find(isFrom);
-  const hasReplyTo = headers.fields.some(({ name }) => name === 'reply-to');
-  const replyTo = from && !hasReplyTo ? [asReplyTo(delivery.bytes, from)] : [];
-  const bytes = editHeaders(delivery.bytes, headers, isFrom, [`From: ${sender}`, ...replyTo]);
+  const from = [...fieldsNamed(delivery.bytes, 'from')];
+  const hasReplyTo = fieldsNamed(delivery.bytes, 'reply-to').next().done !== true;
+  const replyTo = from[0] && !hasReplyTo ? [asReplyTo(delivery.bytes, from[0])] : [];
+  const bytes = editHeaders(delivery.bytes, from, [`From: ${sender}`, ...replyTo]);
   return { ...delivery, sender, bytes };
 }
 
@@ -151,9 +172,7 @@ function unauthorized(sender: string, why: string): string {
   return `Unauthorized message sender '${sender}': ${why}`;
 }
 
-function isFrom({ name }: HeaderField): boolean {
-  return name === 'from';
-}
+const [CR, LF] = [0x0d, 0x0a];
 
 /** Up to the end where it is not closed: what cannot fail to match takes no longer for being hostile. */
 const QUOTED = /"(?:[^"\\]|\\.?)*("?)/gs;

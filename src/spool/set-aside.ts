@@ -1,16 +1,17 @@
-import { statuses } from '../mail/enhanced-status.ts';
-import { requireSoundTree } from './body.ts';
 import { remember } from './history.ts';
 import type { Spool } from './spool.ts';
 
+/** Why a message is held though no operator asked for it, and what its last status and reason become. */
+export interface Hold {
+  status: string;
+  reason: string;
+}
+
 /**
- * Holds a message that is damaged and queued, so that it is not claimed again and again; the others go on.
- * Runs inside the caller's transaction. Throws SqliteError when the bytes of others cannot be read either: then the
- * spool is to be repaired, and nobody need be held.
+ * Holds a queued message that is not to be claimed again until an operator has looked at it; the others
+ * go on. Runs inside the caller's transaction.
  */
-export function setAside(spool: Spool, seq: number, reason: string): void {
-  requireSoundTree(spool, seq);
-  const status = statuses.damaged;
+export function setAside(spool: Spool, seq: number, { status, reason }: Hold): void {
   const { changes } = spool
     .sql(
       `UPDATE message SET state = 'held', due_at = NULL, last_status = :status, last_reason = :reason

@@ -12,19 +12,21 @@ import type { Verdict } from './verdicts.ts';
 /**
  * Makes one attempt of HTTP v1 (src/wire/README.md), as `exchange` does. A post of v1 has one recipient,
  * the first whose address can be put into a header; those behind it are surplus, 4.5.3. Where there is
- * none, and for a probe, it is asked whether the server is there.
+ * none, and for a probe, it is asked whether the server is there. `success` is a status by which the server
+ * says that it sent, besides 204; after any other 2xx nobody knows.
  */
 export async function attemptV1(
   connection: Connection,
   post: Post,
   stop: AbortSignal,
+  success: number = SENT,
 ): Promise<Answer> {
   const { recipients } = post.envelope;
   const posted = recipients.find((recipient) => addressFault(recipient) === undefined);
   const answer =
     posted === undefined
       ? await knock(connection, post, stop)
-      : await postOne(connection, post, posted, stop);
+      : await postOne(connection, post, posted, stop, success);
   if (answer.kind !== 'verdict') return answer;
 
   const verdicts = recipients.map((recipient) => {
@@ -44,6 +46,7 @@ async function postOne(
   { bytes, fresh }: Post,
   recipient: string,
   stop: AbortSignal,
+  success: number,
 ): Promise<Said> {
   let message;
   try {
@@ -67,12 +70,18 @@ async function postOne(
   if (response.kind !== 'response') return response;
 
   const { status } = response;
-  if (status === 204) return { kind: 'verdict', status: statuses.sent, reason: 'sent' };
+  if (status === SENT || status === success) {
+    return { kind: 'verdict', status: statuses.sent, reason: 'sent' };
+  }
+  if (status >= 200 && status < 300) return { kind: 'maybe sent', recipient, status };
   const text = firstLine(response.body);
   const refusal = status === 400 && REFUSALS.find(([beginning]) => text.startsWith(beginning));
   if (refusal) return { kind: 'verdict', status: refusal[1], reason: text };
   return { kind: 'http', status, text, retryAfterMs: retryAfterMs(response.headers) };
 }
+
+/** By which a server of v1 says that it sent. */
+export const SENT = 204;
 
 /** Messages that are being posted, by their bytes: each is posted once for every recipient. */
 const prepared = new WeakMap<Iterable<Buffer>, ReturnType<typeof messageV1>>();

@@ -30,6 +30,8 @@ export type Answer =
   | { kind: 'unusable'; signed: boolean; fault: string }
   /** Any other HTTP status; `text` is the beginning of its body when that is plain text. */
   | { kind: 'http'; status: number; text: string; retryAfterMs: number | undefined }
+  /** HTTP v1: a 2xx that is not the one that says sent. This recipient may have been sent. */
+  | { kind: 'maybe sent'; recipient: string; status: number }
   | NoResponse;
 
 /** An answer that is not verdicts. */

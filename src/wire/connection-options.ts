@@ -19,6 +19,14 @@ export const connectionOptions = {
   },
 } as const satisfies Record<string, Options>;
 
+/** The status, besides 204, by which servers of v1 say that they sent. */
+export const v1SuccessOption = {
+  type: 'number',
+  default: 204,
+  describe: 'With --wire v1: what the server answers when it has sent, besides 204',
+  requiresArg: true,
+} as const;
+
 /** The option of what speaks to servers of any age. */
 export const wireOption = {
   choices: ['v1', 'v2'] as const,

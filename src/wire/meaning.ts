@@ -16,6 +16,8 @@ export interface Meaning {
   remedy?: string;
   /** What the server asked for. */
   retryAfterMs?: number | undefined;
+  /** The message may have been sent: only a person can know whether to post it again. */
+  maybeSent?: true;
 }
 
 /** Who has to wait: the whole queue, or this message alone. */
@@ -54,6 +56,17 @@ export function meaningOf(answer: Trouble): Meaning {
             remedy:
               'check that GMAIL_PROXY_URL is the proxy itself and not another web server, a login page or a cache in between',
           };
+    case 'maybe sent':
+      return {
+        text:
+          `the server answered ${answer.status} to the post for <${answer.recipient}>, and not 204: ` +
+          'it may have sent the message or not',
+        messageWhen: 'never',
+        remedy:
+          `if this server answers ${answer.status} when it has sent, set --v1-success ${answer.status}; ` +
+          'else check that GMAIL_PROXY_URL is an appengine-mailer proxy, and --wire what it speaks',
+        maybeSent: true,
+      };
     case 'unreadable':
       return { text: `the message cannot be posted: ${answer.text}`, messageWhen: 'always' };
     case 'http':

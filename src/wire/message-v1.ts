@@ -8,8 +8,8 @@ import { limits } from '../mail/limits.ts';
  * header section is too large.
  */
 export function messageV1(message: Buffer): (recipient: string) => Buffer {
-  if (headerSize(message) > limits.headerBytesV1) {
-    throw new Error(`its header section is larger than ${limits.headerBytesV1} bytes`);
+  if (headerSize(message) > limits.headerBytes) {
+    throw new Error(`its header section is larger than ${limits.headerBytes} bytes`);
   }
   const pieces: Buffer[] = [];
   let kept = 0;

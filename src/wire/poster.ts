@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { limits } from '../mail/limits.ts';
 import { attempt as attemptV2, type Answer, type Attempt, type Post } from './attempt.ts';
-import { attemptV1 } from './attempt-v1.ts';
+import { attemptV1, SENT } from './attempt-v1.ts';
 import type { Connection } from './connection.ts';
 
 /** The versions of the HTTP interface. */
@@ -13,9 +13,14 @@ export type Poster = (post: Post, stop: AbortSignal) => Promise<Answer>;
 /**
  * Posts over a connection by a version of the interface: one attempt, and a second when the proxy finds
  * our clock wrong and tells a time that was not used yet. One that is never content costs no more
- * requests than any other that is down.
+ * requests than any other that is down. `v1Success`: by which status a server of v1 says that it sent,
+ * besides 204.
  */
-export function poster(connection: Connection, wire: Wire): Poster {
+export function poster(connection: Connection, wire: Wire, v1Success: number = SENT): Poster {
+  const attempts: Record<Wire, Attempt> = {
+    v1: async (...post) => attemptV1(...post, v1Success),
+    v2: attemptV2,
+  };
   const attempt = attempts[wire];
   return async (post, stop) => {
     const used = connection.clockOffsetMs;
@@ -37,5 +42,3 @@ export function probe(): Post {
 export function newId(): string {
   return randomBytes(16).toString('hex');
 }
-
-const attempts: Record<Wire, Attempt> = { v1: attemptV1, v2: attemptV2 };

@@ -46,7 +46,7 @@ const pages = new Map(
 /** Options, as they are marked up in a page. */
 function optionsIn(page: string): string[] {
   return [...(pages.get(page)?.matchAll(/^\..*\bFl\b.*$/gm) ?? [])].flatMap(([line]) =>
-    [...line.matchAll(/(?<= )-[a-z-]+|\bFl (?:s\b|s$)/g)].map(([name]) =>
+    [...line.matchAll(/(?<= )-[a-z\d-]+|\bFl (?:s\b|s$)/g)].map(([name]) =>
       name === 'Fl s' ? '-s' : `-${name}`,
     ),
   );

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { pagesOf, spoilPage } from '../support/damage.ts';
+import { statuses } from '../../src/mail/enhanced-status.ts';
 import { setAside } from '../../src/spool/set-aside.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { faultLibrary } from '../support/fault-library.ts';
@@ -118,7 +119,12 @@ for (const [what, place, lost, unsent] of [
 test('law 7: a message that was held as damaged and is found whole by a repair is said to be, and released by an operator', async (t) => {
   const { road, file, ids } = roadWithMail(t);
   const spool = new Spool(road.spool, 'operator');
-  spool.transaction(() => setAside(spool, LARGE + 1, 'a disk that could not be read for a while'));
+  spool.transaction(() =>
+    setAside(spool, LARGE + 1, {
+      status: statuses.damaged,
+      reason: 'a disk that could not be read for a while',
+    }),
+  );
   spool.close();
   spoilPage(file, pagesOf(file, 'counter')[0] ?? 0, 'zeros', random(t));
   const { stdout, stderr } = await road.queue('fsck');

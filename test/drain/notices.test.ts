@@ -72,6 +72,15 @@ test('who sent what failed is told once, with the null sender (law 9), and the m
   assert.equal(smtp.messages.length, 1);
 });
 
+test('a sender with < and > in quotes is told, too', async (t) => {
+  const sender = '"<s> t"@example.com';
+  const { smtp, road, drain } = await stage(t, [{ sender }]);
+  const { code, stderr } = await drain('--once').ended;
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(smtp.said('RCPT'), [`RCPT TO:<${sender}>`]);
+  assert.deepEqual(states(road), ['bounced']);
+});
+
 test('a failure is told while another recipient is still tried', async (t) => {
   const { road, smtp, proxy, drain } = await stage(t, [
     { recipients: ['bad@x.example', 'full@x.example'] },

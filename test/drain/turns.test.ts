@@ -8,6 +8,7 @@ import { SdNotify } from '../../src/host/sd-notify.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { Connection } from '../../src/wire/connection.ts';
+import { poster } from '../../src/wire/poster.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -25,10 +26,11 @@ class CountedDrain {
     options: Pick<DrainOptions, 'spool' | 'once' | 'journal'>,
     { proxy = 'http://127.0.0.1:1/', smtpPort = 1 },
   ) {
+    const connection = new Connection({ url: new URL(proxy), key: Buffer.from('a key') });
     this.ending = drain({
       ...options,
-      connection: new Connection({ url: new URL(proxy), key: Buffer.from('a key') }),
-      wire: 'v2',
+      connection,
+      post: poster(connection, 'v2'),
       notify: new SdNotify({}),
       notices: { server: { host: '127.0.0.1', port: smtpPort }, perHour: 20 },
       delayWarningsMs: [],

@@ -10,7 +10,7 @@ import {
   type Delivery,
   type Result,
 } from '../../src/proxy/backend.ts';
-import { DeliveryUnavailableError } from '../../src/proxy/deliverer.ts';
+import { DeliveryUnavailableError } from '../../src/proxy/delivery-unavailable-error.ts';
 import { DigestConflict } from '../../src/proxy/ledger.ts';
 import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 

@@ -5,7 +5,7 @@ import test from 'node:test';
 import Database from 'better-sqlite3';
 import { openDatabase } from '../../src/host/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backend.ts';
-import { DeliveryUnavailableError } from '../../src/proxy/deliverer.ts';
+import { DeliveryUnavailableError } from '../../src/proxy/delivery-unavailable-error.ts';
 import { keepHouse } from '../../src/proxy/keep-house.ts';
 import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';

@@ -104,6 +104,14 @@ test('the From line of a mailbox is removed, and its address used only without a
   }
 });
 
+test('a header as large as Exim takes is taken (law 5)', async (t) => {
+  const { address, key, controlled } = await LocalProxy.start(t);
+  const references = `References:${' <id@example.com>\n'.repeat(58_000)}`;
+  const msg = `From: me@example.com\nTo: you@example.org\n${references}\nx\n`;
+  assert.equal((await formPost(address, { key, msg })).status, 204);
+  assert.equal(controlled.calls[0]?.bytes.toString(), msg);
+});
+
 test('what is wrong with a form or a mail is 400, in the words of 2012', async (t) => {
   const road = new Road(t);
   const { key } = road;
@@ -111,7 +119,7 @@ test('what is wrong with a form or a mail is 400, in the words of 2012', async (
   const none = Buffer.alloc(0);
   const wrong = "Signature doesn't match";
   const many = 'From: me@example.com\nTo: a@b, c@d\nBcc: e@f\n\nx\n';
-  const header = `X: ${'x'.repeat(300_000)}\n`;
+  const header = `X: ${'x'.repeat(limits.headerBytes)}\n`;
   const cases: [text: string | RegExp, post: Omit<Parameters<typeof formPost>[1], 'key'>][] = [
     ['No message found', { body: '' }],
     ['No message found', { body: 'signature=abc' }],

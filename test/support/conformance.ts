@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
 import type { Backend } from '../../src/proxy/backend.ts';
-import { DeliveryUnavailableError } from '../../src/proxy/deliverer.ts';
+import { DeliveryUnavailableError } from '../../src/proxy/delivery-unavailable-error.ts';
 import { ControlledDeliverer, rowsOf } from './controlled-deliverer.ts';
 import { inCheckout } from './program.ts';
 import { Road } from './road.ts';

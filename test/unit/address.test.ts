@@ -3,6 +3,7 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { addressFault } from '../../src/mail/address-fault.ts';
 import { decodeAddress, encodeAddress } from '../../src/mail/address.ts';
+import { canonicalAddress } from '../../src/mail/canonical-address.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { holds } from '../support/holds.ts';
 
@@ -59,6 +60,21 @@ const good = [
   'a@[192.0.2.1]',
   'a@[IPv6:2001:db8::1]',
   'a@xn--exmple-cua.org',
+  'a@r3---sn-abc.example',
+  'a@UNDER_score.EXÄMPLE.org',
+  'a@straße.example.',
+  // What IDNA 2008 allows besides letters, digits and marks, where its rules of context do.
+  'info@paral·lel.example',
+  'a@͵αβ.example',
+  'a@א׳ב.example',
+  'דואר@צה״ל.example',
+  'a@سنڌي۽.example',
+  'a@سنڌي۾.example',
+  'a@སྐད་ཡིག.example',
+  'پست@می\u200cخواهم.example',
+  'a@क्\u200dष.example',
+  'a@क्\u200cष.example',
+  'test@テスト・テスト.example',
   `${'a'.repeat(64)}@${'b'.repeat(63)}.${'c'.repeat(63)}.example`,
 ];
 for (const address of good) {
@@ -90,6 +106,23 @@ const bad: [address: string, fault: RegExp][] = [
   ['a@example.org>', /domain/],
   ['a@example.org\n', /domain/],
   ['a@[192.0.2.1', /domain/],
+  ['user@例え。example', /domain/],
+  ['user@例え．example', /domain/],
+  ['user@例え｡example', /domain/],
+  ['user@example。', /domain/],
+  ['a@😀.example', /domain/],
+  ['a@👩\u200d💻.example', /domain/],
+  ['a@♥.example', /domain/],
+  ['a@∞.example', /domain/],
+  ['a@a·b.example', /domain/],
+  ['a@ab\u200cc.example', /domain/],
+  ['a@ab\u200dc.example', /domain/],
+  ['a@א״.x・y.example', /domain/],
+  ['a@\u0300a.example', /domain/],
+  ['a@ä\u202eb.example', /domain/],
+  ['a@ä\u0000b.example', /domain/],
+  ['a@xn--ä.example', /domain/],
+  [`a@${'ä'.repeat(60)}.example`, /domain/],
   ['a@[]', /domain/],
   ['a@[a\nb]', /domain/],
   ['a\n@example.org', /local part/],
@@ -105,6 +138,28 @@ for (const [address, fault] of bad) {
     assert.match(addressFault(address) ?? 'nothing', fault);
   });
 }
+
+test('an address is the same in A-labels and in U-labels, in any case; its local part is to the letter', () => {
+  for (const [one, other] of [
+    ['a@Bücher.Example', 'a@xn--bcher-kva.example'],
+    ['a@BU\u0308CHER.example', 'a@xn--bcher-kva.example'],
+    ['a@XN--BCHER-KVA.example', 'a@bücher.example'],
+    ['a@paral·lel.example', 'a@xn--parallel-koa.example'],
+    ['a@[IPv6:2001:DB8::1]', 'a@[ipv6:2001:db8::1]'],
+    ['a@😀.EXAMPLE', 'a@😀.example'],
+    ['root', 'ROOT'],
+  ] as const) {
+    assert.equal(canonicalAddress(one), canonicalAddress(other), one);
+  }
+  for (const [one, other] of [
+    ['A@example.org', 'a@example.org'],
+    ['ü@example.org', 'Ü@example.org'],
+    ['a@straße.example', 'a@strasse.example'],
+    ['a@例え。example', 'a@例え.example'],
+  ] as const) {
+    assert.notEqual(canonicalAddress(one), canonicalAddress(other), one);
+  }
+});
 
 test('an address of 320 octets is taken, however few characters these are', () => {
   const local = 'ü'.repeat((limits.addressBytes - 2) / 2);
@@ -134,7 +189,8 @@ test('no text makes addressFault throw, and no control or line break passes it',
 
 test('an address that nearly fits, at its full length, is refused in no time', () => {
   const startedAt = performance.now();
-  for (const domain of ['a'.repeat(310), 'a.'.repeat(155), 'a-'.repeat(155)]) {
+  const domains = ['a'.repeat(310), 'a.'.repeat(155), 'a-'.repeat(155), 'ä'.repeat(150)];
+  for (const domain of [...domains, 'ä.'.repeat(100), 'ب\u200c'.repeat(60), '・'.repeat(100)]) {
     assert.ok(addressFault(`"x"@${domain}!`));
     assert.ok(addressFault(`${domain}"@b`));
     assert.ok(addressFault(`"${'\\\\'.repeat(150)}@b`));

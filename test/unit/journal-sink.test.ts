@@ -99,6 +99,8 @@ const ofDrain: Calls<DrainJournal> = {
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
   messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text),
+  maybeSent: (journal, text) =>
+    journal.maybeSent(mail(text), 2, [text, 'a@b'], { text, remedy: text }),
   spoolRepaired: (journal, text) => journal.spoolRepaired(text),
   spoolUsable: (journal, text) => journal.spoolUsable(text),
   spoolLogCut: (journal, text) => journal.spoolLogCut(text),

@@ -66,6 +66,14 @@ for (const [name, code] of noWayThere) {
   row(name, network(code, 'connecting'), 'the endpoint', undefined, /cannot be reached/);
 }
 
+row(
+  'a 2xx of v1 that is not 204',
+  { kind: 'maybe sent', recipient: 'a@example.org', status: 202 },
+  'the endpoint',
+  /--v1-success 202; else check that GMAIL_PROXY_URL/,
+  /answered 202 to the post for <a@example\.org>.* may have sent/,
+);
+
 const distrusted = [
   ['a self-signed certificate', 'DEPTH_ZERO_SELF_SIGNED_CERT'],
   ['a private authority', 'SELF_SIGNED_CERT_IN_CHAIN'],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import type { Delivery } from '../../src/drain/courier.ts';
-import { outcomeOf } from '../../src/drain/outcome.ts';
+import { holdOf, outcomeOf } from '../../src/drain/outcome.ts';
 import type { Claimed } from '../../src/spool/claim.ts';
 import { holds } from '../support/holds.ts';
 
@@ -250,4 +250,22 @@ test('only a 5.x.x verdict for that recipient, or old age at a failing attempt, 
     ),
     3000,
   );
+});
+
+test('what may have been sent is held as it is, and neither deferred nor failed, however old (law 5)', () => {
+  const meaning = { text: 'it answered 200', messageWhen: 'never', maybeSent: true } as const;
+  const delivery: Delivery = {
+    ...verdicts(['2.0.0', 'ok']),
+    trouble: { of: 'endpoint', meaning },
+  };
+  for (const age of [MINUTE, 30 * DAY]) {
+    const { verdicts, undecided, charged, warnings } = outcome(delivery, { age, outage: age });
+    assert.deepEqual([verdicts.map(({ state }) => state), charged, warnings], [['sent'], true, 0]);
+    assert.deepEqual(undecided, addresses.slice(1));
+  }
+  assert.deepEqual(holdOf(delivery, undefined), { status: '4.4.2', reason: 'it answered 200' });
+  assert.deepEqual(holdOf(delivery, 'torn'), { status: '4.6.0', reason: 'torn' });
+  for (const of of ['endpoint', 'message', 'nobody'] as const) {
+    assert.equal(holdOf(trouble(of), undefined), undefined);
+  }
 });

@@ -101,7 +101,7 @@ function sending({ drainRuns }: Facts): Explanation {
 
 function held({ history, message }: Facts): Explanation {
   const last = history.findLast(
-    ({ what, status }) => ['hold', 'return', 'kept'].includes(what) || status === statuses.damaged,
+    ({ what, status }) => ['hold', 'return', 'kept'].includes(what) || HELD_BY_DRAIN.has(status),
   );
   const next = 'nothing, until an operator releases, returns, bounces or deletes it';
   if (last?.what === 'kept') {
@@ -119,8 +119,14 @@ function held({ history, message }: Facts): Explanation {
   if (message.lastStatus === statuses.damaged) {
     return { why: `it is damaged: ${message.lastReason}`, next, nextAt: null };
   }
+  if (last?.what === 'postponed') {
+    return { why: `nobody knows whether it was sent: ${last.reason}`, next, nextAt: null };
+  }
   return { why: 'an operator holds it', next, nextAt: null };
 }
+
+/** The statuses of what drain holds by itself. */
+const HELD_BY_DRAIN = new Set<string | null>([statuses.damaged, statuses.unknown]);
 
 function failed({ message, reportOwed }: Facts): Explanation {
   if (reportOwed) {

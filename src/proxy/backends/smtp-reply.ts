@@ -51,12 +51,25 @@ const RELAY = [
   /^\w+ 421 /,
   /** Who we are: log in first, wrong password, too weak, no TLS (RFC 4954 6, RFC 3207 4). */
   /^\w+ (?:530|534|535|538|454) /,
-  /** The same by enhanced status (RFC 4954 6, RFC 5248). */
-  /^\w+ \d+ [45]\.7\.(?:8|9|10|11|12|13|14) /,
+  /** The same by enhanced status (RFC 4954 6, RFC 5248); 5.7.57 is Microsoft's. */
+  /^\w+ \d+ [45]\.7\.(?:8|9|10|11|12|13|14|57) /,
+  /** Microsoft without passwords. The status alone may mean REQUIRETLS (RFC 8689 6). */
+  /^\w+ \d+ 5\.7\.30 .*basic authentication is not supported/i,
+  /**
+   * Microsoft on who we are (its list of NDR codes): a tenant at its limit (232 to 236), an account or address
+   * that is banned or at its limit (501 to 503, 508, 511, 606 to 649), a wrong EHLO (506), a tenant that is
+   * blocked or has not registered its domain (700 to 750). Its 504, 505, 507, 510, 513 and 703 are about
+   * recipients, 509 (DMARC), 512 and 520 about the message.
+   */
+  /^\w+ 5\d\d 5\.7\.(?:23[2-6]|50[12368]|511|60[6-9]|6[1-4]\d|7(?!03)[0-4]\d|750) /,
+  /** Microsoft again: an account that was blocked for spam, or has had its recipients of the day. */
+  /^\w+ 5\d\d 5\.1\.(?:8 .*bad outbound sender|90 .*daily limit)/i,
   /** MAIL out of order: a server that wants something before it, such as AUTH. */
   /^MAIL 503 /,
   /** No mail is taken at present; too much mail for it, such as Gmail's daily limit (RFC 3463 3.4, 3.5). */
   /^\w+ \d+ (?:4\.3\.2|[45]\.4\.5) /,
   /** Google's relay tells its limits and its own refusals with statuses that mean something else. */
   /^\w+ [45]\d\d .*(?:relay (?:sending )?limit exceeded|invalid credentials for relay|mail relay denied)/i,
+  /** Amazon SES and others: the account may not send, or is still in its sandbox, or lacks an identity. */
+  /^\w+ [45]\d\d .*(?:\bsending (?:is |was |has been )?(?:paused|suspended)\b|message rejected: email address is not verified)/i,
 ];

@@ -1,5 +1,6 @@
 import { isAscii } from 'node:buffer';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import {
@@ -119,12 +120,12 @@ function unfitAddresses(
   extensions: ReadonlySet<string>,
 ): Map<string, Result> {
   const faultOf = (address: string) => {
-    // nodemailer refuses an envelope with such an address as a whole.
-    if (/[<>\r\n]/.test(address)) return 'an address with < or > is not sent by SMTP';
+    const fault = addressFault(address);
+    if (fault !== undefined) return fault;
     if (/[\u0080-\uffff]/.test(address) && !extensions.has('SMTPUTF8')) return NO_SMTPUTF8;
     return undefined;
   };
-  const ofSender = faultOf(sender);
+  const ofSender = sender === '' ? undefined : faultOf(sender);
   const unfit = new Map<string, Result>();
   for (const recipient of recipients) {
     const fault = ofSender ?? faultOf(recipient);

@@ -24,9 +24,9 @@ test(
       auth: undefined,
       connectionsMax: 20,
     });
-    const recipients = ['a@example.org', '"b c"@example.org', 'd@example.net'];
+    const recipients = ['a@example.org', '"b c"@example.org', 'd@example.net', '"<e>"@example.org'];
     const told = await sendWith(backend, { recipients, bytes: octets });
-    assert.equal(told.length, 3);
+    assert.equal(told.length, 4);
     for (const line of told) assert.match(line, / 2\.0\.0 250 OK id=/);
     await sendWith(backend, { sender: '', bytes: 'Subject: null\n\n' });
     const [utf8 = ''] = await sendWith(backend, { recipients: ['ü@example.org'] });

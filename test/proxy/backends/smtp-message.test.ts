@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import test from 'node:test';
 import * as fc from 'fast-check';
+import { SmtpClient } from '../../../src/host/smtp-client.ts';
+import { addressFault } from '../../../src/mail/address-fault.ts';
 import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
 import { holds } from '../../support/holds.ts';
 import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
@@ -64,17 +67,41 @@ test('the envelope goes as it came, the null sender too (law 4)', async (t) => {
     'r@[192.0.2.1]',
     'r@[IPv6:2001:db8::1]',
     'r@example.org.',
+    '"<tag>"@example.org',
+    '"a>b"@example.org',
+    '"a> SIZE=1 <\\"\\>"@example.org',
+    String.raw`"back\\slash"@example.org`,
   ];
   await sendWith(backend, { sender: '', recipients, bytes: 'To: other@example.net\n\n' });
-  await sendWith(backend, { sender: '"a b"@example.com' });
+  for (const sender of ['"a b"@example.com', '"<tag>"@example.com', '"a> b<"@example.com']) {
+    await sendWith(backend, { sender });
+  }
+  assert.deepEqual(smtp.said('MAIL'), [
+    'MAIL FROM:<> SIZE=25',
+    'MAIL FROM:<"a b"@example.com> SIZE=3',
+    'MAIL FROM:<"<tag>"@example.com> SIZE=3',
+    'MAIL FROM:<"a> b<"@example.com> SIZE=3',
+  ]);
   assert.deepEqual(
-    smtp.said('MAIL').map((line) => line.split('> ')[0]),
-    ['MAIL FROM:<', 'MAIL FROM:<"a b"@example.com'],
-  );
-  assert.deepEqual(
-    smtp.said('RCPT').slice(0, -1),
+    smtp.said('RCPT').slice(0, recipients.length),
     recipients.map((recipient) => `RCPT TO:<${recipient}>`),
   );
+});
+
+function notB(line: string): string {
+  return line.includes('<b>') ? '550 5.1.1 no such user' : '250 ok';
+}
+
+test('a refusal is that of its recipient, be there < and > in the address (law 5)', async (t) => {
+  const recipients = ['"<a>"@example.org', '"<b>"@example.org', 'c@example.org'];
+  for (const EHLO of ['250-relay.example\n250 PIPELINING', '250 relay.example']) {
+    const smtp = await ScriptedSmtp.start(t, { EHLO, RCPT: notB });
+    assert.deepEqual(await sendWith(smtpBackend(smtp.relay()), { recipients }), [
+      '"<a>"@example.org 2.0.0 250 2.0.0 Ok: queued as 4711',
+      '"<b>"@example.org 5.1.1 550 5.1.1 no such user',
+      'c@example.org 2.0.0 250 2.0.0 Ok: queued as 4711',
+    ]);
+  }
 });
 
 test('8-bit octets are announced where that is offered, and sent anyway where not (law 3)', async (t) => {
@@ -100,6 +127,7 @@ function octets(text: string): string {
 test('SMTPUTF8 is used when an address needs it; where it is not offered, such ones fail alone', async (t) => {
   const smtp = await ScriptedSmtp.start(t);
   const recipients = ['ü@example.org', 'r@example.org', 'r@bücher.example'];
+  const odd = ['\ufeff@example.org', '"<ü>"@example.org'];
   const offered = smtpBackend(smtp.relay());
   assert.equal(
     (await sendWith(offered, { recipients })).filter((line) => / 2\./.test(line)).length,
@@ -107,14 +135,17 @@ test('SMTPUTF8 is used when an address needs it; where it is not offered, such o
   );
   await sendWith(offered, { sender: 'ö@example.com' });
   await sendWith(offered);
+  for (const sender of odd) await sendWith(offered, { sender, recipients: [sender] });
   assert.deepEqual(smtp.said('MAIL'), [
     'MAIL FROM:<s@example.com> SMTPUTF8 SIZE=3',
     octets('MAIL FROM:<ö@example.com> SMTPUTF8 SIZE=3'),
     'MAIL FROM:<s@example.com> SIZE=3',
+    ...odd.map((address) => octets(`MAIL FROM:<${address}> SMTPUTF8 SIZE=3`)),
   ]);
+  const told = smtp.said('RCPT').filter((line) => line !== 'RCPT TO:<r@example.org>');
   assert.deepEqual(
-    smtp.said('RCPT').slice(0, 3),
-    recipients.map((r) => octets(`RCPT TO:<${r}>`)),
+    told,
+    ['ü@example.org', 'r@bücher.example', ...odd].map((r) => octets(`RCPT TO:<${r}>`)),
   );
 
   smtp.script['EHLO'] = '250-relay.example\n250 X-SMTPUTF8';
@@ -128,20 +159,64 @@ test('SMTPUTF8 is used when an address needs it; where it is not offered, such o
   assert.deepEqual(await sendWith(without, { sender: 'ö@example.com' }), [
     `r@example.org ${refused.replace('the', 'sender: the')}`,
   ]);
-  assert.equal(smtp.messages.length, 4, 'with nobody left nothing is sent');
+  assert.equal(smtp.messages.length, 6, 'with nobody left nothing is sent');
 });
 
-test('an address that nodemailer refuses fails alone with 5.1.3', async (t) => {
+test('an address that is not valid fails alone with 5.1.3, and nothing of it is sent', async (t) => {
   const smtp = await ScriptedSmtp.start(t);
   const backend = smtpBackend(smtp.relay());
-  const odd = '"a<b>"@example.org';
-  assert.deepEqual((await sendWith(backend, { recipients: [odd, 'r@example.org'] })).toSorted(), [
-    `${odd} 5.1.3 an address with < or > is not sent by SMTP`,
-    SENT,
-  ]);
-  assert.deepEqual(await sendWith(backend, { sender: odd }), [
-    'r@example.org 5.1.7 sender: an address with < or > is not sent by SMTP',
-  ]);
+  const injections = [
+    'a@example.org\r\nRCPT TO:<evil@example.net>',
+    'a@example.org\n',
+    '"a\0"@example.org',
+    '"a\x01b\x02"@example.org',
+    'a> NOTIFY=NEVER <b@example.org',
+    '<a@example.org>',
+    '"a"> <"b"@example.org',
+    '',
+  ];
+  const told = await sendWith(backend, { recipients: [...injections, 'r@example.org'] });
+  assert.equal(told.filter((line) => / 5\.1\.3 /s.test(line)).length, injections.length);
+  assert.equal(told.at(-1), SENT);
+  assert.deepEqual(smtp.said('RCPT'), ['RCPT TO:<r@example.org>']);
+  const lines = smtp.lines.length;
+  for (const sender of injections.slice(0, -1)) {
+    const [line = ''] = await sendWith(backend, { sender });
+    assert.match(line, /^r@example\.org 5\.1\.7 sender: the /);
+  }
+  assert.equal(smtp.lines.length, lines);
+});
+
+test('whatever is an address goes to the letter, and whatever is none is not written at all', async (t) => {
+  const smtp = await ScriptedSmtp.start(t);
+  const socket = connect(smtp.port, '127.0.0.1');
+  const client = new SmtpClient({ socket, host: '127.0.0.1', security: 'none' });
+  t.after(() => client.close());
+  await client.connect();
+  const odd = ['\r\n', '\n', '\0', '\x01', '\x02', '\x80', '\ufeff', '\u2028', 'ü'];
+  const legal = ['a', '.', '"', '\\', '<', '>', '> SIZE=1', 'RCPT TO:<', '@', ' '];
+  const piece = fc.constantFrom(...odd, ...legal);
+  const text = fc.array(piece, { maxLength: 6 }).map((pieces) => pieces.join(''));
+  const quoted = text.map((each) => `"${each}"`);
+  const address = fc.oneof(text, quoted).map((local) => `${local}@example.org`);
+  await holds(
+    t,
+    fc.asyncProperty(address, async (given) => {
+      const before = smtp.lines.length;
+      const envelope = { from: given, to: [given] };
+      const { ended, stage } = await client.send(envelope, [Buffer.from('x\n')]);
+      if (addressFault(given) !== undefined) {
+        assert.ok(ended instanceof Error);
+        assert.deepEqual([stage, smtp.lines.length], ['envelope', before]);
+        return;
+      }
+      assert.equal(stage, 'whole');
+      const [from = '', to] = smtp.lines.slice(before);
+      assert.equal(from.replace(/ SMTPUTF8$/, ''), octets(`MAIL FROM:<${given}>`));
+      assert.equal(to, octets(`RCPT TO:<${given}>`));
+    }),
+    2000,
+  );
 });
 
 test('a message larger than the relay says it takes fails with 5.3.4, and is not sent', async (t) => {

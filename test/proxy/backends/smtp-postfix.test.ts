@@ -25,8 +25,9 @@ test(
       'nobody@example.org',
       'later@example.org',
       'b@example.org',
+      '"<tag>"@example.org',
     ];
-    const [a = '', nobody = '', later = '', b = ''] = await sendWith(backend, {
+    const [a = '', nobody = '', later = '', b = '', tag = ''] = await sendWith(backend, {
       recipients,
       bytes: octets,
     });
@@ -34,6 +35,7 @@ test(
     assert.match(b, /^b@example\.org 2\.0\.0 250 2\.0\.0 Ok: queued as /);
     assert.match(nobody, /^nobody@example\.org 5\.1\.1 550 5\.1\.1 .*unknown/);
     assert.match(later, /^later@example\.org 4\.2\.1 450 4\.2\.1 .*busy/);
+    assert.match(tag, /^"<tag>"@example\.org 5\.1\.1 550 5\.1\.1 <<tag>@example\.org>: .*unknown/i);
     for (const name of ['a', 'b'] as const) {
       const [mail = Buffer.alloc(0)] = await postfix.mailbox(name, 1);
       assert.match(mail.toString('latin1'), /^Return-Path: <s@example\.com>\n/);

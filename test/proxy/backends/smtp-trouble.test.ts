@@ -71,6 +71,12 @@ for (const [offered, ehlo] of [
       [{ RCPT: '535 5.7.8 who' }, '535 5.7.8 who'],
       [{ RCPT: '550 5.4.5 daily limit' }, '550 5.4.5 daily limit'],
       [{ message: '550 5.4.5 daily limit' }, '550 5.4.5 daily limit'],
+      [
+        { MAIL: '550 5.7.30 Basic authentication is not supported' },
+        '550 5.7.30 Basic authentication is not supported',
+      ],
+      [{ RCPT: '550 5.7.708 traffic not accepted' }, '550 5.7.708 traffic not accepted'],
+      [{ message: '550 5.7.705 tenant' }, '550 5.7.705 tenant'],
       [{ message: '421 4.3.2 bye' }, '421 4.3.2 bye'],
       [{ MAIL: '421 4.7.0 bye' }, '421 4.7.0 bye'],
       [{ RCPT: '421 4.7.0 bye' }, '421 4.7.0 bye'],
@@ -104,6 +110,11 @@ test('a relay that takes one recipient and has trouble of its own with another d
   const { told } = await outcome(t, { RCPT: notA('550 5.4.5 daily limit') });
   assert.deepEqual(told, [
     'a@example.org 4.4.5 550 5.4.5 daily limit',
+    'b@example.org 2.0.0 250 2.0.0 Ok: queued as 4711',
+  ]);
+  const microsoft = await outcome(t, { RCPT: notA('550 5.7.705 tenant has exceeded threshold') });
+  assert.deepEqual(microsoft.told, [
+    'a@example.org 4.7.705 550 5.7.705 tenant has exceeded threshold',
     'b@example.org 2.0.0 250 2.0.0 Ok: queued as 4711',
   ]);
 });
