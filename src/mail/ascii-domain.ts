@@ -1,4 +1,4 @@
-import { idnHostname } from 'idn-hostname';
+import { idnHostname, uts46map } from 'idn-hostname';
 
 /**
  * A domain name as DNS has it, in ASCII and lower case; undefined when it is not one. Labels in ASCII may
@@ -14,8 +14,9 @@ export function asciiDomain(domain: string): string | undefined {
 function asciiLabel(label: string): string | undefined {
   if (ASCII_LABEL.test(label)) return label.toLowerCase();
   try {
-    const ascii = idnHostname(label);
-    return ascii.includes('.') ? undefined : ascii; // U+3002 and its like part labels for it.
+    // What is mapped to nothing cannot be seen; what is mapped to a full stop, as U+3002, makes two labels of one.
+    const mapped = new Set(Array.from(label, (character) => uts46map(character)));
+    return mapped.has('') || mapped.has('.') ? undefined : idnHostname(label);
   } catch {
     return undefined;
   }

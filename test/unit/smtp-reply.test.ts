@@ -135,3 +135,77 @@ test("what may be the message's is the message's", () => {
   ];
   for (const [reply, step] of rows) assert.equal(readReply(reply, step).ofRelay, false, reply);
 });
+
+test("what is the account's trouble at Microsoft or Amazon SES is no message's (law 5)", () => {
+  const banned = 'Access denied, banned sender';
+  const rows: [string, SmtpStep][] = [
+    ['550 5.7.30 Basic authentication is not supported for Client Submission', 'MAIL'],
+    ["550 5.7.232 Your message can't be sent because your trial tenant has …", 'message'],
+    ['550 5.7.233 Your message can’t be sent because your tenant exceeded its daily limit', 'RCPT'],
+    ['550 5.7.236 … from onmicrosoft.com domains', 'message'],
+    ['550 5.7.501 Access denied, spam abuse detected', 'message'],
+    [`550 5.7.502 ${banned}`, 'MAIL'],
+    [`550 5.7.503 ${banned}`, 'RCPT'],
+    ['550 5.7.506 Access Denied, Bad HELO', 'RCPT'],
+    ['550 5.7.508 Access denied, [2001:db8::1] has exceeded permitted limits', 'RCPT'],
+    [`550 5.7.511 ${banned}[192.0.2.1]. To request removal`, 'RCPT'],
+    ['550 5.7.606 Access denied, banned sending IP [192.0.2.1]', 'RCPT'],
+    ['550 5.7.649 Access denied, banned sending IP [192.0.2.1]', 'MAIL'],
+    ['550 5.7.700 Access denied, tenant has exceeded threshold', 'message'],
+    ['550 5.7.705 Access denied, tenant has exceeded threshold', 'message'],
+    ['550 5.7.708 Access denied, traffic not accepted from this IP', 'message'],
+    ['550 5.7.750 Client blocked from sending from unregistered domains', 'message'],
+    ['550 5.1.8 Access denied, bad outbound sender. AS(42004)', 'RCPT'],
+    [
+      "550 5.1.90 Your message can't be sent, you've reached your daily limit for message recipients",
+      'message',
+    ],
+    ["554 5.2.0 the sender's submission quota exceeded", 'message'],
+    ['554 5.2.2 STOREDRV.Submission.Exception:SubmissionQuotaExceededException', 'message'],
+    ['550 5.2.252 Sender throttled due to continuous send as denied errors', 'message'],
+    ['554 Sending paused for this account. For more information, please check', 'message'],
+    ['550 5.0.0 Sending suspended for this account', 'MAIL'],
+    ['554 Message rejected: Sending has been paused', 'message'],
+    ['554 Message rejected: Email address is not verified. The following', 'message'],
+  ];
+  for (const [reply, step] of rows) assert.equal(readReply(reply, step).ofRelay, true, reply);
+});
+
+test("what Microsoft and Amazon SES say of one recipient, sender or message is the message's", () => {
+  const rows: [string, SmtpStep][] = [
+    ['550 5.7.30 REQUIRETLS support required', 'RCPT'],
+    ['550 5.7.23 SPF validation failed', 'message'],
+    ['550 5.7.133 Sender not authenticated for the group', 'RCPT'],
+    ['550 5.7.50 some policy', 'RCPT'],
+    ['550 5.7.504 [a@example.org]: Recipient address rejected: Access denied', 'RCPT'],
+    ['550 5.7.505 Access denied, banned recipient', 'RCPT'],
+    ['550 5.7.507 Access denied, rejected by recipient', 'RCPT'],
+    [
+      '550 5.7.509 Access denied, sending domain example.com does not pass DMARC verification',
+      'message',
+    ],
+    ['550 5.7.510 Access denied, example.org does not accept email over IPv6', 'RCPT'],
+    ['550 5.7.512 Access denied, message must be RFC 5322 section 3.6.2 compliant', 'message'],
+    [
+      '550 5.7.513 Client host [192.0.2.1] blocked by example.org using Customer Block list',
+      'RCPT',
+    ],
+    ['550 5.7.520 Access denied, your organization does not allow external forwarding', 'message'],
+    ['550 5.7.605 not known', 'RCPT'],
+    ['550 5.7.650 not known', 'RCPT'],
+    ['550 5.7.703 messages to a@example.org are blocked by your organization', 'message'],
+    ['550 5.7.7051 no status of this table', 'message'],
+    ['550 5.7.800 Access denied, banned sender', 'message'],
+    ['451 4.7.500 Server busy. Please try again later', 'MAIL'],
+    ['550 5.1.8 who is that', 'MAIL'],
+    ['550 5.1.10 Recipient not found', 'RCPT'],
+    ['554 5.2.252 SendAsDenied; u@example.com not allowed to send as s@example.com', 'message'],
+    ['550 5.2.1 the account of this recipient is suspended', 'RCPT'],
+    ['552 5.2.2 mailbox quota exceeded', 'RCPT'],
+    ['554 Sending paused for configuration set a', 'message'],
+    ['554 Sending paused for the configuration set a', 'message'],
+    ['554 Message rejected: address is on the suppression list', 'message'],
+    ['250 Ok: Sending paused', 'message'],
+  ];
+  for (const [reply, step] of rows) assert.equal(readReply(reply, step).ofRelay, false, reply);
+});

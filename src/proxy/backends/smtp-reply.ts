@@ -64,6 +64,8 @@ const RELAY = [
   /^\w+ 5\d\d 5\.7\.(?:23[2-6]|50[12368]|511|60[6-9]|6[1-4]\d|7(?!03)[0-4]\d|750) /,
   /** Microsoft again: an account that was blocked for spam, or has had its recipients of the day. */
   /^\w+ 5\d\d 5\.1\.(?:8 .*bad outbound sender|90 .*daily limit)/i,
+  /** Microsoft again, with statuses that mean something else: the account has sent, or has erred, too much. */
+  /^\w+ 5\d\d .*(?:submission ?quota ?exceeded|sender throttled due to continuous)/i,
   /** MAIL out of order: a server that wants something before it, such as AUTH. */
   /^MAIL 503 /,
   /** No mail is taken at present; too much mail for it, such as Gmail's daily limit (RFC 3463 3.4, 3.5). */
@@ -71,5 +73,5 @@ const RELAY = [
   /** Google's relay tells its limits and its own refusals with statuses that mean something else. */
   /^\w+ [45]\d\d .*(?:relay (?:sending )?limit exceeded|invalid credentials for relay|mail relay denied)/i,
   /** Amazon SES and others: the account may not send, or is still in its sandbox, or lacks an identity. */
-  /^\w+ [45]\d\d .*(?:\bsending (?:is |was |has been )?(?:paused|suspended)\b|message rejected: email address is not verified)/i,
+  /^\w+ [45]\d\d .*(?:\bsending (?:is |was |has been )?(?:paused|suspended)\b(?! for (?:the )?configuration set)|message rejected: email address is not verified)/i,
 ];
