@@ -26,8 +26,7 @@ const options = {
   },
   timeout: {
     type: 'string',
-    default: '5m',
-    describe: 'How long to wait until the message is delivered',
+    describe: 'How long to wait until it is delivered, such as 90s; else 5m besides the upload',
     requiresArg: true,
   },
   ...connectionOptions,
@@ -54,7 +53,7 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     if (queue && argv.fixSender) {
       throw new Failure(exitCodes.usage, '--fix-sender cannot be queued');
     }
-    const timeoutMs = parseTimeout(timeout);
+    const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
     const input = await readInput();
     // What is large is loaded when it is used: --help needs none of it.
     const [{ composeText }, { headerAddresses }] = await Promise.all([

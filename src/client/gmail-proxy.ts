@@ -6,6 +6,7 @@ import type { Answer, Post, Trouble } from '../wire/attempt.ts';
 import type { Connection } from '../wire/connection.ts';
 import { meaningOf } from '../wire/meaning.ts';
 import { openConnection } from '../wire/open-connection.ts';
+import { postTimeMs } from '../wire/post-time.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { newId, poster, probe, type Poster } from '../wire/poster.ts';
 import type { Verdict } from '../wire/verdicts.ts';
@@ -24,7 +25,7 @@ export interface GmailProxyOptions {
   caFile?: string | undefined;
   /** Allow http: to other machines, where anybody on the way can read the mail. */
   allowInsecure?: boolean | undefined;
-  /** How long to wait for the proxy's verdicts, in milliseconds; 5 minutes when it is not given. */
+  /** How long to wait for the proxy's verdicts, in milliseconds; else 5 minutes besides the upload. */
   timeoutMs?: number | undefined;
 }
 
@@ -69,7 +70,7 @@ export class GmailProxy {
    * MessageSendingFailure.
    */
   async verify(): Promise<true> {
-    const answer = await this.#poster(probe(), AbortSignal.timeout(this.#timeoutMs));
+    const answer = await this.#poster(probe(), AbortSignal.timeout(this.#timeoutMs(0)));
     if (answer.kind !== 'verdicts') throw new MessageSendingFailure([unknown('', answer)]);
     return true;
   }
@@ -83,7 +84,7 @@ export class GmailProxy {
     const { envelope, bytes } = prepare(message, given);
     const { fixSender = false } = this.#options;
     const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
-    const timeUp = AbortSignal.timeout(this.#timeoutMs);
+    const timeUp = AbortSignal.timeout(this.#timeoutMs(bytes.length));
     const once = async (part: Post) => this.#postWhenAllowed(part, timeUp);
     const { verdicts, trouble } = await postUntilSettled(post, once, timeUp);
 
@@ -104,8 +105,8 @@ export class GmailProxy {
     }
   }
 
-  get #timeoutMs(): number {
-    return this.#options.timeoutMs ?? limits.clientTimeoutMs;
+  #timeoutMs(bytes: number): number {
+    return this.#options.timeoutMs ?? limits.clientTimeoutMs + postTimeMs(bytes);
   }
 }
 

@@ -200,7 +200,7 @@ export const limits = {
    */
   answerMs: 45 * SECOND,
   answerV1Ms: 570 * SECOND,
-  /** How long the library, the nodemailer transport and `gmail --timeout` wait for verdicts. */
+  /** How long the library, the nodemailer transport and gmail wait for verdicts besides the upload; `gmail --timeout`. */
   clientTimeoutMs: 5 * MINUTE,
   clientTimeoutMaxMs: 1 * DAY,
   /** How long a client waits at least before it asks again for what is in progress. */
