@@ -164,9 +164,14 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   },
   {
     what: "nodemailer's SMTP client",
-    pattern: /\bnew SMTPConnection\(/,
+    pattern: /^import (?!type\b)[^;]* from 'nodemailer\/lib\/smtp-connection'/m,
+    allowed: ['host/smtp-connection.ts'],
+  },
+  {
+    what: 'our own of it',
+    pattern: /\bnew SmtpConnection\(/,
     allowed: ['host/smtp-client.ts'],
-    handed: /new SMTPConnection\(\{[^}]*?\bconnection: socket,/,
+    handed: /new SmtpConnection\(\{[^}]*?\bconnection: socket,/,
   },
   {
     what: 'a source of tokens that would fetch them by itself',
