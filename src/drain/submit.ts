@@ -1,4 +1,5 @@
 import { connectSocket } from '../host/connect-socket.ts';
+import { pieces } from '../host/pieces.ts';
 import { SmtpClient, type SmtpSent } from '../host/smtp-client.ts';
 import { addressFault } from '../mail/address-fault.ts';
 
@@ -38,7 +39,7 @@ export async function submit(
     giveUp.throwIfAborted();
     client = new SmtpClient({ socket, host, security: 'none' });
     await client.connect();
-    const sent = await client.send({ from: '', to: [to], use8BitMime: true }, [bytes]);
+    const sent = await client.send({ from: '', to: [to], use8BitMime: true }, pieces(bytes));
     if (!client.destroyed) client.quit();
     return submissionOf(sent);
   } catch (error) {

@@ -8,8 +8,8 @@ import {
   type MessageText,
   type StructuredHeader,
 } from 'mailparser';
+import { pieces } from '../../host/pieces.ts';
 import { limits } from '../../mail/limits.ts';
-import { pieces } from './pieces.ts';
 
 /** A part of a message that is no multipart, transfer encoding undone. */
 export interface MimePart {

@@ -1,5 +1,6 @@
 import { isAscii } from 'node:buffer';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { pieces } from '../../host/pieces.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
@@ -10,7 +11,6 @@ import {
   type Delivery,
   type Result,
 } from '../backend.ts';
-import { pieces } from './pieces.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 
