@@ -9,6 +9,7 @@ import { outageMs } from '../spool/endpoint.ts';
 import { expiresAt } from '../spool/lifetime.ts';
 import {
   collectNotice,
+  countNotice,
   dropEmptyNotices,
   dropNotice,
   dueNotices,
@@ -188,25 +189,33 @@ export class Notices {
       this.#wait(handOver.failures, text);
       return;
     }
-    const { host, port } = this.#options.server;
-    if (this.#failures > 0) this.#journal.noticesGoOn(`${host}:${port}`);
-    this.#failures = 0;
-    this.#lookAt = 0;
+    if (kind !== 'invalid') this.#serverIsThere();
     const spool = this.#spool;
     const tries = notice.tries + (kind === 'unanswered' ? limits.noticeUnansweredTries : 1);
     if (kind === 'taken') {
       spool.transaction(() => noticeTold(spool, notice, subjects, now));
       this.#journal.senderTold(notice.sender, subjects);
-    } else if (kind === 'refused' || tries >= limits.noticeTries) {
+    } else if (kind === 'refused' || kind === 'invalid' || tries >= limits.noticeTries) {
       spool.transaction(() => noticeRefused(spool, subjects));
       this.#journal.noticeRefused(notice.sender, subjects, text);
     } else {
       const waitMs = noticeBackoffMs(tries);
-      spool.transaction(() => postponeNotice(spool, notice, now + waitMs, tries));
+      spool.transaction(() => {
+        // Law 9: the sender may have it, so it is one of those of this hour.
+        if (kind === 'unanswered') countNotice(spool, notice.sender, now);
+        postponeNotice(spool, notice, now + waitMs, tries);
+      });
       if (kind === 'unanswered') {
         this.#journal.noticeUnanswered(notice.sender, subjects, text, waitMs);
       }
     }
+  }
+
+  #serverIsThere(): void {
+    const { host, port } = this.#options.server;
+    if (this.#failures > 0) this.#journal.noticesGoOn(`${host}:${port}`);
+    this.#failures = 0;
+    this.#lookAt = 0;
   }
 
   /** The mail server is left alone for a while. What was in flight together has failed once. */

@@ -11,10 +11,11 @@ export interface MailServer {
 
 /**
  * What came of a hand-over: the mail server has the notice; it refuses this one for good, or has not taken
- * it for now; it may have taken it (`unanswered`); or no notice can be handed over at all.
+ * it for now; it may have taken it (`unanswered`); or no notice can be handed over at all. It was not asked
+ * where the address is `invalid`.
  */
 export interface Submission {
-  kind: 'taken' | 'refused' | 'deferred' | 'unanswered' | 'unavailable';
+  kind: 'taken' | 'refused' | 'deferred' | 'unanswered' | 'unavailable' | 'invalid';
   text: string;
 }
 
@@ -30,7 +31,7 @@ export async function submit(
   giveUp: AbortSignal,
 ): Promise<Submission> {
   const fault = addressFault(to);
-  if (fault) return { kind: 'refused', text: fault };
+  if (fault) return { kind: 'invalid', text: fault };
   let client: SmtpClient | undefined;
   const cut = () => client?.cut(new Error('drain is stopping'));
   giveUp.addEventListener('abort', cut);

@@ -127,8 +127,12 @@ export function noticeTold(
     if (kind === 'failure') finish(spool, seq, now);
     remember(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
   }
-  const sender = encodeAddress(notice.sender);
-  spool.sql('INSERT INTO told (sender, at) VALUES (?, ?)').run(sender, now);
+  countNotice(spool, notice.sender, now);
+}
+
+/** The sender was told something, or may have been: it counts for limits.noticesPerHour. */
+export function countNotice(spool: Spool, sender: string, now: number): void {
+  spool.sql('INSERT INTO told (sender, at) VALUES (?, ?)').run(encodeAddress(sender), now);
   spool.sql('DELETE FROM told WHERE at < ?').run(now - limits.noticesHourMs);
 }
 

@@ -302,3 +302,30 @@ test('at most limits.noticesAtOnce reports are handed over at once, and an outag
   assert.ok(waitMs > 0 && waitMs <= limits.noticeFirstMs, String(waitMs));
   assert.equal(owed(spool), many);
 });
+
+test('reports that may have been taken count for --notices-per-hour (law 9)', async (t) => {
+  const spool = freshSpool(t);
+  spool.transaction(() => {
+    for (let each = 0; each < 200; each += 1) {
+      owe(spool, 'failure', { recipient: `r${each}@x.example` });
+    }
+  });
+  const { smtp, tell } = await teller(t, spool, 20, { message: 'lost' });
+  for (let minutes = 0; minutes < 60; minutes += 5) await tell(NOW + minutes * 60_000);
+  assert.equal(smtp.messages.length, 20);
+});
+
+test('an address that no mail server is asked for says nothing of one that is away', async (t) => {
+  const spool = freshSpool(t);
+  let aheadMs = 0;
+  const monotonic = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => monotonic() + aheadMs);
+  const { said, notices, tell } = await teller(t, spool, 20, { greeting: '421 not now' });
+  owe(spool, 'failure');
+  await tell();
+  owe(spool, 'failure', { sender: 'bad@-h-.example' });
+  aheadMs += limits.noticeFirstMs;
+  await tell();
+  assert.deepEqual(said, ['notices_wait', 'notice_refused']);
+  assert.ok(notices.wantedInMs(NOW) > limits.noticeFirstMs, 'the server is left alone for longer');
+});
