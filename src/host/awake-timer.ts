@@ -15,7 +15,7 @@ export function awakeTimer(ms: number, callback: () => void): () => void {
       if (performance.now() - dueAt > limits.asleepMs) start();
       // The sockets are read between timers and immediates.
       else setImmediate(() => setImmediate(() => stopped || callback()));
-    }, ms);
+    }, ms).unref(); // What is waited for keeps the program alive, and not its time limit.
   };
   start();
   return () => {

@@ -16,6 +16,7 @@ import { MailFault, readMail } from './read-mail.ts';
 import type { Deliverer } from './deliverer.ts';
 import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
+import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
 import { ticketOf } from './ticket.ts';
 
@@ -27,7 +28,7 @@ import { ticketOf } from './ticket.ts';
  */
 export async function answerV1(
   headers: IncomingHttpHeaders,
-  body: Buffer,
+  { bytes: body, hold }: RequestBody,
   { keys, deliverer, rate }: Service,
 ): Promise<Reply> {
   try {
@@ -40,7 +41,8 @@ export async function answerV1(
     const { envelope, bytes } = readMail(message, deliverer.recipientsMax);
     // The client gives no id: every post is a message of its own.
     const id = randomBytes(16).toString('hex');
-    const rights = { allowedSenders: key.allowedSenders, fixSender, ticket: ticketOf(headers) };
+    const { allowedSenders } = key;
+    const rights = { allowedSenders, fixSender, hold, ticket: ticketOf(headers) };
     return replyOf(await sendToAll(deliverer, id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FormError) return { status: 400, text: error.message };

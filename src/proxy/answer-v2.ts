@@ -8,6 +8,7 @@ import { DigestConflict } from './ledger.ts';
 import type { Key } from './keyring.ts';
 import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
+import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
 import { ticketOf } from './ticket.ts';
 
@@ -19,22 +20,19 @@ import { ticketOf } from './ticket.ts';
 export async function answerV2(
   headers: IncomingHttpHeaders,
   arrivedAt: number,
-  body: Buffer,
+  body: RequestBody,
   { keys, deliverer, rate }: Service,
 ): Promise<Reply> {
   const header = (name: string) => String(headers[name] ?? '');
   const id = header(signatureHeaders.id);
   const timestamp = header(signatureHeaders.timestamp);
-  const signed = { id, timestamp, body: [body] };
+  const signed = { id, timestamp, body: [body.bytes] };
   const signatures = header(signatureHeaders.signature);
   const key = keys.find((secrets) => verify(secrets, signatures, signed));
   if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
 
-  const ticket = ticketOf(headers);
-  const reply = await answerSigned(id, timestamp, arrivedAt, body, key, ticket, {
-    deliverer,
-    rate,
-  });
+  const request = { id, timestamp, arrivedAt, body, ticket: ticketOf(headers) };
+  const reply = await answerSigned(request, key, { deliverer, rate });
   const answered = {
     id,
     timestamp: String(Math.floor(Date.now() / 1000)),
@@ -51,13 +49,17 @@ export async function answerV2(
   };
 }
 
+interface SignedRequest {
+  id: string;
+  timestamp: string;
+  arrivedAt: number;
+  body: RequestBody;
+  ticket: string | undefined;
+}
+
 async function answerSigned(
-  id: string,
-  timestamp: string,
-  arrivedAt: number,
-  body: Buffer,
+  { id, timestamp, arrivedAt, body, ticket }: SignedRequest,
   { secret, allowedSenders }: Key,
-  ticket: string | undefined,
   { deliverer, rate }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
@@ -71,7 +73,7 @@ async function answerSigned(
     };
   }
   try {
-    const { envelope, fixSender, ask, bytes } = decodeFrame(body);
+    const { envelope, fixSender, ask, bytes } = decodeFrame(body.bytes);
     if (bytes.length > limits.messageBytes) {
       return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
     }
@@ -82,7 +84,7 @@ async function answerSigned(
     if (ask) return verdictsReply(id, await deliverer.ask(id, envelope.recipients));
     const waitMs = rate?.take(secret, performance.now()) ?? 0;
     if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
-    const rights = { allowedSenders, fixSender, ticket };
+    const rights = { allowedSenders, fixSender, hold: body.hold, ticket };
     return verdictsReply(id, await deliverer.send(id, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };

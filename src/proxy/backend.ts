@@ -6,6 +6,8 @@ export interface Rights {
   allowedSenders?: AllowedSenders | undefined;
   /** It asks that a sender who is not allowed be replaced. */
   fixSender?: boolean;
+  /** Counts the memory of the post as held until what it returns is called. */
+  hold?: () => () => void;
   /** App Engine's security ticket of the request that brought the post, for calls of App Engine's APIs. */
   ticket?: string | undefined;
 }

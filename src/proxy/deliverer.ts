@@ -112,15 +112,10 @@ export class Deliverer {
       // The verdicts of a late delivery are told when it is over.
       const toldThere = new Set(recipients.filter((recipient) => tasks.get(recipient)?.late));
       const verdicts = envelope.recipients.map(
-        (recipient) =>
-          refusals.get(recipient) ??
-          this.#hear(id, recipient, tasks.get(recipient) ?? lost(recipient)),
+        (each) => refusals.get(each) ?? this.#hear(id, each, tasks.get(each) ?? lost(each)),
       );
-      this.#tell(
-        id,
-        sender,
-        verdicts.filter(({ recipient }) => !toldThere.has(recipient)),
-      );
+      const told = verdicts.filter(({ recipient }) => !toldThere.has(recipient));
+      this.#tell(id, sender, told);
       return verdicts.map((verdict) => this.#softened(verdict));
     });
   }
@@ -180,6 +175,7 @@ export class Deliverer {
 
   async #run(task: Task, delivery: Delivery, giveUp: AbortSignal): Promise<void> {
     const { id, sender, recipients } = delivery;
+    const release = delivery.hold?.();
     try {
       const verdicts = await this.#deliver(task, delivery, giveUp);
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
@@ -189,6 +185,8 @@ export class Deliverer {
       task.begun = false;
       for (const recipient of recipients) this.#tasks.delete(key(id, recipient));
       throw error;
+    } finally {
+      release?.();
     }
   }
 

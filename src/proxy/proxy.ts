@@ -72,14 +72,11 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     if (stopping) return retryLater('the proxy is stopping');
     const arrivedAt = Date.now();
     try {
-      const body = await bodies.read(request);
-      try {
-        return await (mediaType(request) === v2Type
-          ? answerV2(request.headers, arrivedAt, body.bytes, options)
-          : answerV1(request.headers, body.bytes, options));
-      } finally {
-        body.free();
-      }
+      return await bodies.with(request, async (body) =>
+        mediaType(request) === v2Type
+          ? answerV2(request.headers, arrivedAt, body, options)
+          : answerV1(request.headers, body, options),
+      );
     } catch (error) {
       if (!(error instanceof BodyRefused)) throw error;
       const { status, message } = error;

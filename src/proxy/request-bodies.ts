@@ -14,21 +14,32 @@ export class BodyRefused extends Error {
   }
 }
 
+/** The body of a request, in memory. */
+export interface RequestBody {
+  bytes: Buffer;
+  /** It is needed until what this returns is called. */
+  hold: () => () => void;
+}
+
 /** Reads bodies into memory, within a limit for each and one for all that are held at once. */
 export class RequestBodies {
   #held = 0;
 
   /**
-   * Reads the whole body. Call `free` when it is not needed any more. Rejects with BodyRefused, or
-   * when the client goes away.
+   * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. Rejects with
+   * BodyRefused, when the client goes away, or as `work` does.
    */
-  async read(request: IncomingMessage): Promise<{ bytes: Buffer; free(): void }> {
+  async with<T>(request: IncomingMessage, work: (body: RequestBody) => Promise<T>): Promise<T> {
     let size = 0;
-    const free = () => {
-      this.#held -= size;
-      size = 0;
+    let holders = 0;
+    const hold = () => {
+      holders += 1;
+      return () => {
+        holders -= 1;
+        if (holders === 0) this.#held -= size;
+      };
     };
-    const hold = (bytes: number) => {
+    const take = (bytes: number) => {
       if (size + bytes > BODY_BYTES) {
         throw new BodyRefused(413, `the body is larger than the limit of ${BODY_BYTES} bytes`);
       }
@@ -38,18 +49,18 @@ export class RequestBodies {
       size += bytes;
       this.#held += bytes;
     };
+    const release = hold();
     try {
       // What is only announced is not held: it costs nothing, and would keep others out.
-      if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) hold(BODY_BYTES + 1);
+      if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) take(BODY_BYTES + 1);
       const pieces: Buffer[] = [];
       for await (const piece of request as AsyncIterable<Buffer>) {
-        hold(piece.length);
+        take(piece.length);
         pieces.push(piece);
       }
-      return { bytes: Buffer.concat(pieces, size), free };
-    } catch (error) {
-      free();
-      throw error;
+      return await work({ bytes: Buffer.concat(pieces, size), hold });
+    } finally {
+      release();
     }
   }
 }

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
+import { everyone } from '../support/controlled-deliverer.ts';
 import { formPost } from '../support/form-post.ts';
+import { LocalProxy } from '../support/local-proxy.ts';
 import { Road } from '../support/road.ts';
 import { encodePost, signedPost } from '../support/signed-post.ts';
 import { wirePost } from '../support/wire-post.ts';
@@ -124,4 +126,31 @@ test('garbage instead of HTTP, and headers without end, hinder nobody', async (t
   }
   assert.equal((await signedPost(road.address, { key: road.key })).status, 200);
   assert.doesNotMatch(proxy.stderr, /defect|attention/);
+});
+
+test('a message that is still being sent counts as held after its post was answered (law 13)', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const local = await LocalProxy.start(t);
+  const { key, address, controlled } = local;
+  const relay = new EventEmitter();
+  controlled.answer = async (delivery) => {
+    await once(relay, 'answer');
+    return everyone(delivery, '2.0.0');
+  };
+  const bytes = Buffer.alloc(limits.messageBytes, 'x\n');
+  const fits = Math.floor(limits.requestsBytes / limits.messageBytes);
+  const posts = Array.from({ length: fits }, async (_, id) =>
+    signedPost(address, { key, id: `id-${id}`, bytes }),
+  );
+  while (controlled.calls.length < fits) await new Promise((resolve) => setImmediate(resolve));
+  t.mock.timers.tick(limits.answerMs);
+  for (const post of posts) assert.match(String((await post).body), /"in_progress":true/);
+  assert.equal((await signedPost(address, { key, id: 'more', bytes })).status, 503);
+
+  relay.emit('answer');
+  await controlled.deliverer.settled();
+  const more = signedPost(address, { key, id: 'more', bytes });
+  while (controlled.calls.length === fits) await new Promise((resolve) => setImmediate(resolve));
+  relay.emit('answer');
+  assert.equal((await more).status, 200);
 });
