@@ -11,10 +11,9 @@ import { decodeMultipart } from '../wire/multipart-form.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { verifyV1 } from '../wire/sign-v1.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { BackendBusyError, type Rights } from './backend.ts';
+import { BackendBusyError, BackendUnavailableError, type Rights } from './backend.ts';
 import { MailFault, readMail } from './read-mail.ts';
 import type { Deliverer } from './deliverer.ts';
-import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
@@ -50,7 +49,7 @@ export async function answerV1(
       return { status: deliverer.softBounce ? 500 : 400, text: error.message };
     }
     if (error instanceof BackendBusyError) return { ...retryLater(error.message), status: 500 };
-    if (error instanceof DeliveryUnavailableError) {
+    if (error instanceof BackendUnavailableError) {
       return { ...retryLater(error.message, error.retryAfterMs), status: 500 };
     }
     throw error;
@@ -87,8 +86,7 @@ async function sendToAll(
       const verdicts = await deliverer.send(id, part, bytes, rights, waitMs);
       return { kind: 'verdicts', verdicts };
     } catch (error) {
-      const isLater =
-        error instanceof DeliveryUnavailableError || error instanceof BackendBusyError;
+      const isLater = error instanceof BackendUnavailableError || error instanceof BackendBusyError;
       const isFirst = part.recipients.length === envelope.recipients.length;
       if (isFirst || !isLater) throw error;
       // Others were sent, which the client is to hear.

@@ -3,10 +3,9 @@ import { limits } from '../mail/limits.ts';
 import { decodeFrame, FrameError, messageId } from '../wire/frame.ts';
 import { sign, signatureHeaders, verify } from '../wire/sign.ts';
 import { encodeVerdicts } from '../wire/verdicts.ts';
-import { BackendBusyError } from './backend.ts';
+import { BackendBusyError, BackendUnavailableError } from './backend.ts';
 import { DigestConflict } from './ledger.ts';
 import type { Key } from './keyring.ts';
-import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
@@ -90,7 +89,7 @@ async function answerSigned(
     if (error instanceof FrameError) return { status: 400, text: error.message };
     if (error instanceof DigestConflict) return { status: 409, text: error.message };
     if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
-    if (error instanceof DeliveryUnavailableError) {
+    if (error instanceof BackendUnavailableError) {
       return retryLater(error.message, error.retryAfterMs);
     }
     throw error;

@@ -58,7 +58,7 @@ export class BackendBusyError extends Error {
   override readonly name = 'BackendBusyError';
 }
 
-/** The backend can take nothing at present; nothing of this message was sent. */
+/** Nothing can be sent on at present, whatever the message; nothing of this one was sent. */
 export class BackendUnavailableError extends Error {
   override readonly name = 'BackendUnavailableError';
   /** When it is worth trying again; undefined: soon. */

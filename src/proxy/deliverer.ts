@@ -15,7 +15,6 @@ import {
   type Result,
   type Rights,
 } from './backend.ts';
-import { DeliveryUnavailableError } from './delivery-unavailable-error.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { DigestConflict, type Ledger } from './ledger.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
@@ -81,7 +80,7 @@ export class Deliverer {
   /**
    * The verdicts on the recipients, in their order, after `waitMs` at most: those that are being sent then
    * are in progress. Rejects with DigestConflict, with BackendBusyError when nothing could be begun in time,
-   * and with DeliveryUnavailableError when ledger or backend cannot work.
+   * and with BackendUnavailableError when ledger or backend cannot work.
    */
   async send(
     id: string,
@@ -90,7 +89,6 @@ export class Deliverer {
     rights: Rights = {},
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
-    const { sender } = envelope;
     const refusals = refusalsOf(envelope, this.recipientsMax);
     const recipients = envelope.recipients.filter((recipient) => !refusals.has(recipient));
     const digest = createHash('sha256').update(bytes).digest();
@@ -101,7 +99,7 @@ export class Deliverer {
       }
       const fresh = recipients.filter((recipient) => !tasks.has(recipient));
       if (fresh.length > 0) {
-        const delivery = { ...rights, id, sender, recipients: fresh, bytes };
+        const delivery = { ...rights, ...envelope, id, recipients: fresh, bytes };
         const task = this.#begin(delivery, digest, timeUp);
         for (const recipient of fresh) tasks.set(recipient, task);
       }
@@ -115,14 +113,14 @@ export class Deliverer {
         (each) => refusals.get(each) ?? this.#hear(id, each, tasks.get(each) ?? lost(each)),
       );
       const told = verdicts.filter(({ recipient }) => !toldThere.has(recipient));
-      this.#tell(id, sender, told);
+      this.#tell(id, envelope.sender, told);
       return verdicts.map((verdict) => this.#softened(verdict));
     });
   }
 
   /**
    * The verdicts on recipients of an earlier post, as `send` gives them; nothing is begun. A recipient of
-   * which nothing is known gets 4.4.2. Rejects with DeliveryUnavailableError.
+   * which nothing is known gets 4.4.2. Rejects with BackendUnavailableError.
    */
   async ask(
     id: string,
@@ -167,7 +165,7 @@ export class Deliverer {
   #begin(delivery: Delivery, digest: Buffer, giveUp: AbortSignal): Task {
     const { id, recipients } = delivery;
     const task: Task = { digest, begun: false, over: never, written: false, late: false };
-    for (const recipient of recipients) this.#tasks.set(key(id, recipient), task);
+    recipients.forEach((recipient) => this.#tasks.set(key(id, recipient), task));
     task.over = this.#run(task, delivery, giveUp);
     task.over.catch(() => {}); // Each post that waits handles it; there may be none.
     return task;
@@ -183,7 +181,7 @@ export class Deliverer {
       if (task.late) this.#tell(id, sender, verdicts);
     } catch (error) {
       task.begun = false;
-      for (const recipient of recipients) this.#tasks.delete(key(id, recipient));
+      for (const recipient of recipients) this.#forget(id, recipient, task);
       throw error;
     } finally {
       release?.();
@@ -257,10 +255,15 @@ export class Deliverer {
   #release(id: string, task: Task): void {
     if (!task.written || !task.verdicts) return;
     for (const { recipient, status } of task.verdicts.values()) {
-      const forget = () => this.#tasks.delete(key(id, recipient));
+      const forget = () => this.#forget(id, recipient, task);
       if (statusClass(status) === 'sent' || !task.late) forget();
       else setTimeout(forget, limits.unheardMs).unref();
     }
+  }
+
+  /** A later post of the recipient may have begun another task. */
+  #forget(id: string, recipient: string, task: Task): void {
+    if (this.#tasks.get(key(id, recipient)) === task) this.#tasks.delete(key(id, recipient));
   }
 
   /** The verdict for a client; a recipient whose task is not over is in progress. */
@@ -269,7 +272,7 @@ export class Deliverer {
       task.late = true;
       return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
     }
-    if (task.written) this.#tasks.delete(key(id, recipient));
+    if (task.written) this.#forget(id, recipient, task);
     return task.verdicts.get(recipient) ?? lost(recipient);
   }
 
@@ -314,9 +317,9 @@ export class Deliverer {
     throw new BackendBusyError(BUSY);
   }
 
-  #unavailable({ message, retryAfterMs }: BackendUnavailableError): never {
-    this.#journal.proxyTrouble(message);
-    throw new DeliveryUnavailableError(message, retryAfterMs);
+  #unavailable(error: BackendUnavailableError): never {
+    this.#journal.proxyTrouble(error.message);
+    throw error;
   }
 }
 
@@ -327,8 +330,7 @@ function verdictOf(result: Result): Verdict {
 
 /** Resolves when all tasks are over, or the time is up. Rejects as the first that rejects. */
 async function overOrAborted(tasks: Iterable<Task>, timeUp: AbortSignal): Promise<void> {
-  const over = Array.from(tasks, async (task) => task.over);
-  await Promise.race([Promise.all(over), aborted(timeUp)]);
+  await Promise.race([Promise.all(Array.from(tasks, async ({ over }) => over)), aborted(timeUp)]);
 }
 
 function lost(recipient: string): never {

@@ -10,7 +10,6 @@ import {
   type Delivery,
   type Result,
 } from '../../src/proxy/backend.ts';
-import { DeliveryUnavailableError } from '../../src/proxy/delivery-unavailable-error.ts';
 import { DigestConflict } from '../../src/proxy/ledger.ts';
 import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 
@@ -90,13 +89,36 @@ test('a refusal that came while nobody was waiting is kept until it is heard, fo
     t.mock.timers.tick(limits.answerMs);
     assert.deepEqual(await post, [IN_PROGRESS]);
     answers[times - 1]?.(refused);
-    while (!proxy.journal.some((line) => line.includes('no such user'))) await tick();
+    const told = () => proxy.journal.filter((line) => line.includes('no such user'));
+    while (told().length < times) await tick();
     t.mock.timers.tick(heard ? limits.unheardMs - 1 : limits.unheardMs);
-    const [told = ''] = await proxy.ask('id', [a]);
-    assert.match(told, heard ? /^5\.1\.1 no such user/ : /^4\.4\.2 /);
+    const [verdict = ''] = await proxy.ask('id', [a]);
+    assert.match(verdict, heard ? /^5\.1\.1 no such user/ : /^4\.4\.2 /);
     assert.match((await proxy.ask('id', [a])).join(), /^4\.4\.2 /, 'heard once, or forgotten');
   }
   assert.deepEqual(proxy.rows('unknown'), []);
+});
+
+test('a verdict that is forgotten after 10 minutes leaves a later delivery alone (law 6)', async (t) => {
+  const { proxy, answers, called } = await slow(t);
+  const first = proxy.post('id', [a]);
+  await called(1);
+  t.mock.timers.tick(limits.answerMs);
+  await first;
+  answers[0]?.(refused);
+  while (!proxy.journal.some((line) => line.includes('no such user'))) await tick();
+  assert.match((await proxy.post('id', [a])).join(), /^5\.1\.1 /, 'heard');
+
+  const second = proxy.post('id', [a]);
+  await called(2);
+  t.mock.timers.tick(limits.answerMs);
+  assert.deepEqual(await second, [IN_PROGRESS]);
+  t.mock.timers.tick(limits.unheardMs);
+  const third = proxy.post('id', [a]);
+  await tick();
+  answers[1]?.(sent);
+  assert.deepEqual(await third, [`2.0.0 told ${a}`]);
+  assert.equal(proxy.calls.length, 2, 'it joined the delivery that was under way');
 });
 
 test('what is asked and was never posted is 4.4.2, and nothing is begun or written', async (t) => {
@@ -172,7 +194,7 @@ test('a place is given back when the ledger cannot be written', async (t) => {
       });
     },
   };
-  await assert.rejects(proxy.post('id', [a]), DeliveryUnavailableError);
+  await assert.rejects(proxy.post('id', [a]), BackendUnavailableError);
   assert.equal(released, 1);
 });
 

@@ -5,7 +5,6 @@ import test from 'node:test';
 import Database from 'better-sqlite3';
 import { openDatabase } from '../../src/host/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backend.ts';
-import { DeliveryUnavailableError } from '../../src/proxy/delivery-unavailable-error.ts';
 import { keepHouse } from '../../src/proxy/keep-house.ts';
 import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
@@ -135,7 +134,7 @@ test('a backend that throws, or says nothing of one: 4.4.2, listed, sent at the 
 test('a backend that can take nothing: the post is refused, nothing is listed, all is tried anew (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   proxy.answer = () => Promise.reject(new BackendUnavailableError('relay down'));
-  await assert.rejects(proxy.post('id', [a, b]), DeliveryUnavailableError);
+  await assert.rejects(proxy.post('id', [a, b]), BackendUnavailableError);
   assert.deepEqual(proxy.rows('unknown'), []);
   assert.deepEqual(proxy.rows('recipient'), []);
   proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
@@ -277,7 +276,7 @@ test('what a full disk left as begun does not keep its message from being sent (
     `CREATE TRIGGER full BEFORE DELETE ON recipient BEGIN SELECT raise(ABORT, 'full'); END`,
   );
   proxy.answer = () => Promise.reject(new BackendUnavailableError('away'));
-  await assert.rejects(proxy.post('id', [a]), DeliveryUnavailableError);
+  await assert.rejects(proxy.post('id', [a]), BackendUnavailableError);
   assert.deepEqual(
     proxy.rows('recipient').map(({ state }) => state),
     ['begun'],

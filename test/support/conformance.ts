@@ -3,8 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
-import type { Backend } from '../../src/proxy/backend.ts';
-import { DeliveryUnavailableError } from '../../src/proxy/delivery-unavailable-error.ts';
+import { BackendUnavailableError, type Backend } from '../../src/proxy/backend.ts';
 import { ControlledDeliverer, rowsOf } from './controlled-deliverer.ts';
 import { inCheckout } from './program.ts';
 import { Road } from './road.ts';
@@ -151,7 +150,7 @@ export function conformance(
     async (t) => {
       const { rig, relay, sent, unknown } = await start(t);
       rig.vanish?.();
-      await assert.rejects(relay.post('id', [a]), DeliveryUnavailableError);
+      await assert.rejects(relay.post('id', [a]), BackendUnavailableError);
       assert.deepEqual([sent(), unknown()], [[], []]);
       assert.match(relay.journal.join('\n'), /^attention: no mail is taken: /m);
     },
