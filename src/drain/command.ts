@@ -65,7 +65,9 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
       return withSpool(argv.spool, 'drain', async (spool) => {
         await tellRepaired(argv.spool, journal);
-        const rescued = adoptRescued(spool, spool.now());
+        const rescued = adoptRescued(spool, spool.now(), (file) => {
+          journal.spoolRepaired(`attention: a message that was saved cannot be read: ${file}`);
+        });
         if (rescued > 0) journal.spoolRescued(argv.spool, rescued);
         const unwatch = watchLog(spool.files, {
           grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),

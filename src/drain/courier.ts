@@ -12,6 +12,8 @@ type TroubleOf = 'endpoint' | 'message' | 'pace' | 'nobody';
 /** What came of delivering a message: the verdicts that were given, and what ended it early. */
 export interface Delivery {
   verdicts: Verdict[];
+  /** Whether a post was answered with verdicts. That the proxy answers who asks it shows no more than a probe. */
+  passed?: boolean;
   /** Undefined when every recipient has a verdict. */
   trouble?: { of: TroubleOf; meaning: Meaning };
 }
@@ -45,15 +47,17 @@ export class Courier {
     const { id, sender, size } = message;
     const verdicts: Verdict[] = [];
     let recipients = message.recipients.map(({ address }) => address);
+    let passed = false;
     let startedAt = performance.now();
     const once = async (post: Post) => {
       const answer = await this.#poster(post, post.ask ? this.#stop : this.#giveUp);
-      if (answer.kind === 'verdicts') {
+      if (answer.kind === 'verdicts' && !post.ask) {
+        passed = true;
         // That this very post passed says nothing of those that follow.
         startedAt = performance.now();
         this.#endpoint.postPassed(startedAt);
         const slow = answer.verdicts.filter((verdict) => verdict.inProgress);
-        if (slow.length > 0 && !post.ask) inProgress(slow.map(({ recipient }) => recipient));
+        if (slow.length > 0) inProgress(slow.map(({ recipient }) => recipient));
       }
       return answer;
     };
@@ -63,7 +67,7 @@ export class Courier {
       verdicts.push(...posted.verdicts.filter((verdict) => !verdict.inProgress));
       if (!posted.trouble) {
         const isDecided = posted.verdicts.every((verdict) => !verdict.inProgress);
-        return isDecided ? { verdicts } : { verdicts, trouble: STOPPED };
+        return isDecided ? { verdicts, passed } : { verdicts, passed, trouble: STOPPED };
       }
       const { answer, undecided } = posted.trouble;
       if (answer.kind === 'network') this.#endpoint.narrow();
@@ -71,7 +75,7 @@ export class Courier {
       const of = await this.#troubleOf(answer, meaning, startedAt);
       const again = answer.kind === 'network' && !answer.repeated && tries === 1;
       if (of !== 'message' || !again) {
-        return { verdicts, trouble: { of, meaning } };
+        return { verdicts, passed, trouble: { of, meaning } };
       }
       recipients = undecided;
     }

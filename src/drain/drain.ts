@@ -1,7 +1,5 @@
 import { isUnusable } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
-import type { DrainJournal } from './drain-journal.ts';
-import type { SdNotify } from '../host/sd-notify.ts';
 import { catchUp } from '../spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';
@@ -10,40 +8,20 @@ import { keepHouse } from '../spool/keep-house.ts';
 import { record } from '../spool/record.ts';
 import { setAside } from '../spool/set-aside.ts';
 import type { Spool } from '../spool/spool.ts';
-import { stats, type Counters } from '../spool/stats.ts';
+import { stats } from '../spool/stats.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
-import type { Connection } from '../wire/connection.ts';
 import { meaningOf, type Meaning } from '../wire/meaning.ts';
-import type { Poster } from '../wire/poster.ts';
 import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { announce } from './announce.ts';
 import { announceDown, type EndpointFailure } from './announce-down.ts';
 import { Courier, type Delivery } from './courier.ts';
+import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
-import { Notices, type NoticeOptions } from './notices.ts';
+import { Notices } from './notices.ts';
 import { holdOf, outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
 import { watchDamage } from './watch-damage.ts';
-
-export interface DrainOptions {
-  /** Opened by the holder of the spool's drain lock. */
-  spool: Spool;
-  connection: Connection;
-  /** Posts over the connection. */
-  post: Poster;
-  journal: DrainJournal;
-  notify: SdNotify;
-  notices: NoticeOptions;
-  /** After how much trouble of its own a message's sender is warned, in milliseconds. */
-  delayWarningsMs: readonly number[];
-  /** End when nothing is due, or when the endpoint is down. */
-  once: boolean;
-  /** Finish what is in flight, for limits.stopMs at most, and end. */
-  stop: AbortSignal;
-  /** Called now and then with how things stand. */
-  progress?: ((counters: Counters) => void) | undefined;
-}
 
 /** How a drain ended. */
 export type Ending = 'stopped' | 'empty' | 'unreachable';
@@ -101,6 +79,8 @@ class DrainLoop {
   readonly #courier: Courier;
   readonly #notices: Notices;
   readonly #inFlight = new Map<number, Claimed>();
+  /** Of these, what the proxy has and is asked for: it takes up no bytes, and nobody's place. */
+  readonly #asked = new Set<number>();
   #finished: Finished[] = [];
   /** Met trouble of the endpoint since a post passed: others go first, in case it was theirs after all. */
   readonly #suspects = new Set<number>();
@@ -116,6 +96,8 @@ class DrainLoop {
   #keepHouseAt = 0;
   /** When it may be told again that the proxy asks for fewer posts: monotonic. */
   #slowerTellAt = -Infinity;
+  /** When the proxy first asked for fewer posts since one passed: monotonic. */
+  #slowSince: number | undefined;
 
   constructor(options: DrainOptions) {
     this.#options = options;
@@ -208,8 +190,8 @@ class DrainLoop {
         if (damage !== undefined) requireSoundTree(spool, message.seq);
         if (hold) setAside(spool, message.seq, hold);
       }
-      const room = { messages, ...roomLeft(this.#inFlight.values()) };
-      return claim(spool, room, now, this.#suspects);
+      const posted = [...this.#inFlight.values()].filter(({ seq }) => !this.#asked.has(seq));
+      return claim(spool, { messages, ...roomLeft(posted) }, now, this.#suspects);
     });
     this.#finished = [];
     this.#news = [];
@@ -220,13 +202,16 @@ class DrainLoop {
       announce(journal, message, delivery, outcome, now, downUntil);
       if (damage !== undefined) journal.messageDamaged(message, damage);
     }
-    const [url, everPassed] = [connection.url.href, before.passedAt !== null];
+    const told = { url: connection.url.href, queued: queued(spool) };
     for (const each of news) {
       if (typeof each !== 'object') continue;
-      announceDown(journal, this.#endpoint, each, { url, queued: queued(spool), everPassed });
+      announceDown(journal, this.#endpoint, each, {
+        ...told,
+        everPassed: before.passedAt !== null,
+      });
     }
     if (passed && before.downSince !== null) {
-      journal.endpointUp(url, now - before.downSince, queued(spool));
+      journal.endpointUp(told.url, now - before.downSince, told.queued);
     }
   }
 
@@ -240,8 +225,9 @@ class DrainLoop {
     });
     const delivery = await this.#deliver(message, watched, post);
     this.#inFlight.delete(message.seq);
+    this.#asked.delete(message.seq);
     this.#finished.push({ message, delivery, damage });
-    if (delivery.verdicts.length > 0) {
+    if (delivery.passed) {
       this.#news.push('post passed');
       this.#suspects.clear();
     }
@@ -259,7 +245,8 @@ class DrainLoop {
     const inProgress = (recipients: readonly string[]) => {
       this.#options.journal.inProgress(message, message.attempts + 1, recipients);
       this.#news.push('post passed');
-      post.end(); // It has its connection to the relay: to ask for it takes up nothing.
+      if (this.#asked.size < limits.asked) this.#asked.add(message.seq);
+      post.end();
       this.alarm.wake();
     };
     try {
@@ -270,8 +257,16 @@ class DrainLoop {
     }
   }
 
-  #slowDown({ text, retryAfterMs }: Meaning, post: PostInFlight): void {
+  /** A proxy that lets nothing pass for an hour is down, in whatever words: then an operator is told, and outages count. */
+  #slowDown(meaning: Meaning, post: PostInFlight): void {
+    const { text, retryAfterMs } = meaning;
     const now = performance.now();
+    if (this.#endpoint.passedSince(this.#slowSince ?? Infinity)) this.#slowSince = undefined;
+    this.#slowSince ??= now;
+    if (now - this.#slowSince > limits.slowerMaxMs) {
+      this.#endpointTrouble(meaning, post);
+      return;
+    }
     const limit = post.slowDown(now, retryAfterMs);
     if (now < this.#slowerTellAt) return;
     this.#slowerTellAt = now + limits.slowerRepeatMs;
@@ -312,9 +307,13 @@ class DrainLoop {
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
   }
 
+  get #places(): number {
+    return limits.inFlight - (this.#inFlight.size - this.#asked.size);
+  }
+
   #room(): number {
     if (this.#options.stop.aborted) return 0;
-    return Math.min(this.#endpoint.room(performance.now()), limits.inFlight - this.#inFlight.size);
+    return Math.min(this.#endpoint.room(performance.now()), this.#places);
   }
 
   #sleepMs(): number {
@@ -323,7 +322,7 @@ class DrainLoop {
     const notify = this.#options.notify.wantedInMs();
     if (now < this.#spoolRetryAt) return Math.min(this.#spoolRetryAt - now, notify);
     // Without room in flight, what is due waits for a delivery to end, which wakes the loop.
-    const isFull = this.#options.stop.aborted || this.#inFlight.size >= limits.inFlight;
+    const isFull = this.#options.stop.aborted || this.#places <= 0;
     const claims = !isFull && !this.#tooLarge;
     const housekeeping = this.#keepHouseAt - now;
     return Math.min(

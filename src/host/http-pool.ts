@@ -18,13 +18,13 @@ export class IdleClosedError extends Error {
 }
 
 /**
- * Connections to one server of HTTP, limits.inFlight + 1 at once. (undici's own pool takes no signal for
+ * Connections to one server of HTTP, so many at once. (undici's own pool takes no signal for
  * opening one: a request that waits for its connection cannot be ended, nor told apart from one whose
  * connection broke.)
  */
 export class HttpPool {
   readonly route: Route;
-  readonly #places = new Places(limits.inFlight + 1);
+  readonly #places = new Places(limits.inFlight + limits.asked + 1);
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
   #idle: HttpLine[] = [];

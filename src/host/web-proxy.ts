@@ -29,12 +29,17 @@ export function webProxyFor(url: URL, environment = process.env): URL | undefine
   if (!text || isExcepted(url, variable('no_proxy') ?? '')) return undefined;
   const proxy = URL.parse(text);
   // It is not shown: there may be a password in it.
-  if (!proxy || !/^https?:$/.test(proxy.protocol)) {
+  if (!proxy || !/^https?:$/.test(proxy.protocol) || !hasReadablePassword(proxy)) {
     throw new WebProxySettingError(
-      'https_proxy is not an http(s) URL, such as http://proxy.example.org:3128/',
+      'https_proxy is not an http(s) URL, such as http://proxy.example.org:3128/; a % in its password is written %25',
     );
   }
   return proxy;
+}
+
+/** A % that begins no octet cannot be decoded. */
+function hasReadablePassword({ username, password }: URL): boolean {
+  return !/%(?![0-9a-f]{2})/i.test(username + password);
 }
 
 /** Asks a web proxy for a connection to a host (RFC 9110 9.3.6). Rejects with a WebProxyError. */

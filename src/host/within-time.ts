@@ -9,20 +9,24 @@ export class TimeUpError extends Error {
 
 /**
  * Does work that ends when its signal aborts: when one of `signals` does, with its reason, or after `ms`
- * milliseconds, with a TimeUpError that says `text`, such as `no answer`, and how long that is.
+ * milliseconds, with a TimeUpError that says `text`, such as `no answer`, and how long that is. The time is
+ * one in which the program was awake, unless another timer is given.
  */
 export async function withinTime<T>(
   ms: number,
   text: string,
   signals: readonly AbortSignal[],
   work: (signal: AbortSignal) => Promise<T>,
+  startTimer = awakeTimer,
 ): Promise<T> {
   const controller = new AbortController();
   const late = () => controller.abort(new TimeUpError(`${text} within ${Math.round(ms / 1000)} s`));
-  const stopTimer = awakeTimer(ms, late);
+  const stopTimer = startTimer(ms, late);
   const stop = () => controller.abort(signals.find(({ aborted }) => aborted)?.reason);
-  setMaxListeners(0, ...signals); // As many as there is work at once.
-  for (const signal of signals) signal.addEventListener('abort', stop, { once: true });
+  for (const signal of signals) {
+    setMaxListeners(0, signal); // As many as there is work at once.
+    signal.addEventListener('abort', stop, { once: true });
+  }
   if (signals.some(({ aborted }) => aborted)) stop();
   try {
     return await work(controller.signal);

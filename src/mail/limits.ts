@@ -85,6 +85,8 @@ export const limits = {
   /** Drain: posts and bytes of messages in flight. */
   inFlight: 64,
   inFlightBytes: 64 * MiB,
+  /** Messages that the proxy is still sending when others take their places. */
+  asked: 64,
   /** The share of these bytes that is left for messages behind one that does not fit. */
   passingShare: 0.1,
   /** Messages looked at behind those that are too large for the bytes left. */
@@ -115,6 +117,8 @@ export const limits = {
   jitter: 0.2,
   /** A post that takes longer holds up no other, unless the proxy has asked for fewer posts. */
   slowPostMs: 1 * SECOND,
+  /** How long the proxy may ask for fewer posts while none passes, before it counts as down. */
+  slowerMaxMs: 1 * HOUR,
   /** How often it is told at most that the proxy asks for fewer posts. */
   slowerRepeatMs: 10 * MINUTE,
   /** An operator's fault is told at once and then this often. */
@@ -207,6 +211,8 @@ export const limits = {
   askEveryMs: 1 * SECOND,
   /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
   unheardMs: 10 * MINUTE,
+  /** How long before its answer a post that was not begun gives up waiting for room at the backend. */
+  roomMarginMs: 1 * SECOND,
   /** Retry-After of the proxy when no connection to the relay was free in time. */
   busyRetryAfterMs: 1 * SECOND,
   /** How long a delivery may take before its outcome is unknown: more than RFC 5321 allows for 100 recipients. */

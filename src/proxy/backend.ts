@@ -1,3 +1,4 @@
+import { Places } from '../host/places.ts';
 import type { AllowedSenders } from './allowed-senders.ts';
 
 /** What a message may be sent with besides its envelope, as its post and the client's key say. */
@@ -51,6 +52,22 @@ export interface Backend {
 /** A backend that can always begin. */
 export function unlimited(deliver: Deliver): Backend {
   return { reserve: () => Promise.resolve({ deliver, release() {} }) };
+}
+
+/** A backend that works at `count` deliveries at once. */
+export function limited(count: number, deliver: Deliver): Backend {
+  const places = new Places(count);
+  return {
+    async reserve(giveUp) {
+      await places.enter(giveUp).catch((error: Error) => {
+        throw new BackendBusyError(error.message);
+      });
+      return {
+        deliver: async (delivery) => deliver(delivery).finally(() => places.leave()),
+        release: () => places.leave(),
+      };
+    },
+  };
 }
 
 /** The backend works, and has no room for this delivery yet; nothing was begun. */

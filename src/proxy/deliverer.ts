@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ProxyJournal } from './proxy-journal.ts';
-import { aborted } from '../host/aborted.ts';
+import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
@@ -16,6 +16,7 @@ import {
   type Rights,
 } from './backend.ts';
 import { ledgerFault } from './ledger-fault.ts';
+import { DeliveryTasks, type Task } from './delivery-tasks.ts';
 import { DigestConflict, type Ledger } from './ledger.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { refusalsOf } from './refusals.ts';
@@ -30,21 +31,6 @@ export interface DelivererOptions {
   recipientsMax: number;
   /** Nothing is refused for good: every 5.x.x is given as a 4.x.x. */
   softBounce?: boolean;
-}
-
-/** The delivery of one post, which every post of the same recipients waits for. */
-interface Task {
-  /** SHA-256 of the message. */
-  digest: Buffer;
-  /** Whether the ledger has it as begun; before that it waits for room at the backend. */
-  begun: boolean;
-  /** Resolves when there are verdicts; rejects when nothing was sent. */
-  over: Promise<void>;
-  verdicts?: Map<string, Verdict>;
-  /** Whether the ledger has the verdicts. */
-  written: boolean;
-  /** Whether a client was told that it is in progress. */
-  late: boolean;
 }
 
 /**
@@ -62,8 +48,8 @@ export class Deliverer {
   readonly #backend: Backend;
   readonly #policy: SenderPolicy;
   readonly #journal: ProxyJournal;
-  /** By message id and recipient. */
-  readonly #tasks = new Map<string, Task>();
+  readonly #tasks = new DeliveryTasks();
+  readonly #stopping = new AbortController();
   /** When it may be told again that the backend is busy: monotonic. */
   #busyTellAt = -Infinity;
 
@@ -92,30 +78,32 @@ export class Deliverer {
     const refusals = refusalsOf(envelope, this.recipientsMax);
     const recipients = envelope.recipients.filter((recipient) => !refusals.has(recipient));
     const digest = createHash('sha256').update(bytes).digest();
-    return withinTime(waitMs, 'no verdict', [], async (timeUp) => {
-      const tasks = this.#tasksOf(id, recipients);
+    const work = async (timeUp: AbortSignal) => {
+      const tasks = this.#tasks.of(id, recipients);
       for (const task of tasks.values()) {
         if (!task.digest.equals(digest)) throw new DigestConflict(id);
       }
       const fresh = recipients.filter((recipient) => !tasks.has(recipient));
       if (fresh.length > 0) {
         const delivery = { ...rights, ...envelope, id, recipients: fresh, bytes };
-        const task = this.#begin(delivery, digest, timeUp);
+        const task = this.#begin(delivery, digest, waitMs);
         for (const recipient of fresh) tasks.set(recipient, task);
       }
-      const each = new Set(tasks.values());
-      await overOrAborted(each, timeUp);
-      if ([...each].some((task) => !task.begun && !task.verdicts)) this.#busy();
+      await this.#wait(id, tasks, timeUp);
+      const each = [...tasks.values()];
+      if (each.length > 0 && each.every((task) => !task.begun && !task.verdicts)) this.#busy();
 
-      // The verdicts of a late delivery are told when it is over.
-      const toldThere = new Set(recipients.filter((recipient) => tasks.get(recipient)?.late));
+      const untold = new Set(recipients.filter((recipient) => isUntold(tasks.get(recipient))));
       const verdicts = envelope.recipients.map(
-        (each) => refusals.get(each) ?? this.#hear(id, each, tasks.get(each) ?? lost(each)),
+        (to) => refusals.get(to) ?? this.#hear(id, to, tasks.get(to) ?? lost(to)),
       );
-      const told = verdicts.filter(({ recipient }) => !toldThere.has(recipient));
+      const told = verdicts.filter(
+        ({ recipient }) => refusals.has(recipient) || untold.has(recipient),
+      );
       this.#tell(id, envelope.sender, told);
       return verdicts.map((verdict) => this.#softened(verdict));
-    });
+    };
+    return withinTime(waitMs, 'no verdict', [], work, earlyTimer);
   }
 
   /**
@@ -127,16 +115,27 @@ export class Deliverer {
     recipients: readonly string[],
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
-    return withinTime(waitMs, 'no verdict', [], async (timeUp) => {
-      const tasks = this.#tasksOf(id, recipients);
-      await overOrAborted(new Set(tasks.values()), timeUp).catch(() => {}); // Nothing was sent: unknown here.
+    const work = async (timeUp: AbortSignal) => {
+      const tasks = this.#tasks.of(id, recipients);
+      await this.#wait(id, tasks, timeUp);
       const sent = this.#read(() => this.#ledger.sent(id, recipients));
       return recipients.map((recipient) => {
         const task = tasks.get(recipient);
-        if (task?.begun) return this.#softened(this.#hear(id, recipient, task));
+        if (task) return this.#softened(this.#hear(id, recipient, task));
         return { recipient, ...(sent.get(recipient) ?? NOTHING_KNOWN) };
       });
-    });
+    };
+    return withinTime(waitMs, 'no verdict', [this.#stopping.signal], work, earlyTimer);
+  }
+
+  /** Answers those that ask, since this program stops. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  /** A last try to write down what could not be written; in vain, the next start lists it as unknown. */
+  async flush(): Promise<void> {
+    await this.#outcomes.flush();
   }
 
   /** Resolves when a post could be taken, as far as the ledger is concerned. */
@@ -149,46 +148,49 @@ export class Deliverer {
    * backend: the proxy must not end before it has written down what became of it.
    */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.#tasks.values()].map(async ({ over }) => over));
-    await this.#outcomes.flush();
+    await Promise.allSettled(Array.from(this.#tasks.all, async ({ over }) => over));
   }
 
-  #tasksOf(id: string, recipients: readonly string[]): Map<string, Task> {
-    const tasks = new Map<string, Task>();
-    for (const recipient of recipients) {
-      const task = this.#tasks.get(key(id, recipient));
-      if (task) tasks.set(recipient, task);
+  /** Waits until all tasks are over, or the time is up. Rejects as the first that rejects, which is heard then. */
+  async #wait(id: string, tasks: Map<string, Task>, timeUp: AbortSignal): Promise<void> {
+    const over = Array.from(new Set(tasks.values()), async (task) => task.over);
+    try {
+      await Promise.race([Promise.all(over), untilAborted(timeUp)]);
+    } catch (error) {
+      for (const [recipient, task] of tasks) {
+        if (task.failed) this.#tasks.forget(id, recipient, task);
+      }
+      throw error;
     }
-    return tasks;
   }
 
-  #begin(delivery: Delivery, digest: Buffer, giveUp: AbortSignal): Task {
-    const { id, recipients } = delivery;
-    const task: Task = { digest, begun: false, over: never, written: false, late: false };
-    recipients.forEach((recipient) => this.#tasks.set(key(id, recipient), task));
-    task.over = this.#run(task, delivery, giveUp);
+  #begin(delivery: Delivery, digest: Buffer, waitMs: number): Task {
+    const state = { begun: false, failed: false, written: false, late: false, told: false };
+    const task: Task = { digest, over: never, ...state };
+    this.#tasks.add(delivery.id, delivery.recipients, task);
+    task.over = this.#run(task, delivery, waitMs);
     task.over.catch(() => {}); // Each post that waits handles it; there may be none.
     return task;
   }
 
-  async #run(task: Task, delivery: Delivery, giveUp: AbortSignal): Promise<void> {
+  async #run(task: Task, delivery: Delivery, waitMs: number): Promise<void> {
     const { id, sender, recipients } = delivery;
     const release = delivery.hold?.();
     try {
-      const verdicts = await this.#deliver(task, delivery, giveUp);
+      const verdicts = await this.#deliver(task, delivery, waitMs);
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
       this.#release(id, task);
       if (task.late) this.#tell(id, sender, verdicts);
     } catch (error) {
-      task.begun = false;
-      for (const recipient of recipients) this.#forget(id, recipient, task);
+      task.failed = true;
+      for (const recipient of recipients) this.#tasks.forgetUnlessLate(id, recipient, task);
       throw error;
     } finally {
       release?.();
     }
   }
 
-  async #deliver(task: Task, delivery: Delivery, giveUp: AbortSignal): Promise<Verdict[]> {
+  async #deliver(task: Task, delivery: Delivery, waitMs: number): Promise<Verdict[]> {
     const { id, recipients } = delivery;
     const known = this.#read(() => this.#ledger.sent(id, recipients, task.digest));
     const repeats = [...known].map(([recipient, kept]) => ({ recipient, ...kept }));
@@ -198,14 +200,14 @@ export class Deliverer {
       task.written = true;
       return [...repeats, ...admitted];
     }
-    const place = await this.#reserve(giveUp);
+    const place = await this.#reserve(waitMs);
+    task.begun = true;
     try {
       await this.#ledger.begin(id, task.digest, admitted.recipients, Date.now());
     } catch (error) {
       place.release();
       return this.#ledgerFailed(error as Error);
     }
-    task.begun = true;
     const results = await this.#callBackend(place, admitted);
     await this.#outcomes.write(id, results, () => {
       task.written = true;
@@ -214,9 +216,12 @@ export class Deliverer {
     return [...repeats, ...results.map(verdictOf)];
   }
 
-  async #reserve(giveUp: AbortSignal): Promise<Place> {
+  /** Ends before the post is answered, so that nothing is begun after a 429. */
+  async #reserve(waitMs: number): Promise<Place> {
+    const ms = Math.max(0, waitMs - limits.roomMarginMs);
+    const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
-      return await this.#backend.reserve(giveUp);
+      return await withinTime(ms, 'no room', [], work, earlyTimer);
     } catch (error) {
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();
@@ -231,7 +236,7 @@ export class Deliverer {
       recipients.map((recipient) => ({ recipient, unknown: reason }));
     try {
       const results = await withinTime(limits.deliveryMs, 'no end', [], async (timeUp) =>
-        Promise.race([place.deliver(delivery), aborted(timeUp)]),
+        Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
       );
       if (!results) return unknown('the backend took too long');
       const answered = new Map(results.map((result) => [result.recipient, result]));
@@ -248,32 +253,25 @@ export class Deliverer {
     }
   }
 
-  /**
-   * Leaves a task that is over to the ledger, which knows what was sent. After a late one the other verdicts
-   * are kept for a while: the client may be about to ask for them.
-   */
+  /** Leaves a task that is over to the ledger, which knows what was sent. */
   #release(id: string, task: Task): void {
     if (!task.written || !task.verdicts) return;
     for (const { recipient, status } of task.verdicts.values()) {
-      const forget = () => this.#forget(id, recipient, task);
-      if (statusClass(status) === 'sent' || !task.late) forget();
-      else setTimeout(forget, limits.unheardMs).unref();
+      if (statusClass(status) === 'sent') this.#tasks.forget(id, recipient, task);
+      else this.#tasks.forgetUnlessLate(id, recipient, task);
     }
   }
 
-  /** A later post of the recipient may have begun another task. */
-  #forget(id: string, recipient: string, task: Task): void {
-    if (this.#tasks.get(key(id, recipient)) === task) this.#tasks.delete(key(id, recipient));
-  }
-
-  /** The verdict for a client; a recipient whose task is not over is in progress. */
+  /** The verdict for a client. What is not over is in progress, or still waits for room and is to be posted again. */
   #hear(id: string, recipient: string, task: Task): Verdict {
-    if (!task.verdicts) {
-      task.late = true;
-      return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
+    if (task.verdicts) {
+      task.told = true;
+      if (task.written) this.#tasks.forget(id, recipient, task);
+      return task.verdicts.get(recipient) ?? lost(recipient);
     }
-    if (task.written) this.#forget(id, recipient, task);
-    return task.verdicts.get(recipient) ?? lost(recipient);
+    if (!task.begun) return { recipient, status: statuses.surplus, reason: BUSY };
+    task.late = true;
+    return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
   }
 
   /** Counts verdicts and writes them into the journal, each once. */
@@ -328,17 +326,19 @@ function verdictOf(result: Result): Verdict {
   return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
 }
 
-/** Resolves when all tasks are over, or the time is up. Rejects as the first that rejects. */
-async function overOrAborted(tasks: Iterable<Task>, timeUp: AbortSignal): Promise<void> {
-  await Promise.race([Promise.all(Array.from(tasks, async ({ over }) => over)), aborted(timeUp)]);
+/** The verdicts of a late task are told when it is over, those of others by the first that hears them. */
+function isUntold(task: Task | undefined): boolean {
+  return task !== undefined && !task.late && !task.told;
+}
+
+/** An answer that comes early is right as well: so no time is added after a suspension. */
+function earlyTimer(ms: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, ms).unref();
+  return () => clearTimeout(timer);
 }
 
 function lost(recipient: string): never {
   throw new Error(`no verdict on ${recipient}: a defect of the proxy`);
-}
-
-function key(id: string, recipient: string): string {
-  return `${id} ${recipient}`;
 }
 
 const never = new Promise<void>(() => {});

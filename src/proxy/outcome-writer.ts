@@ -25,11 +25,17 @@ export class OutcomeWriter {
       this.#journal.outcomeUnknown(id, recipients, unknown[0]?.unknown ?? '');
     }
     const settled = results.map(settledOf);
-    const write = async () => {
+    let writing: Promise<void> | undefined;
+    const settle = async () => {
       await this.#ledger.settle(id, settled, Date.now());
       this.#unwritten.delete(write);
       written();
     };
+    // One try at a time: what is unknown is to be listed once.
+    const write = async () =>
+      (writing ??= settle().finally(() => {
+        writing = undefined;
+      }));
     await write().catch((error: Error) => {
       this.#journal.proxyTrouble(`the ledger cannot be written: ${error.message}`);
       this.#unwritten.add(write);

@@ -116,6 +116,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     address,
     async stop() {
       stopping = true;
+      deliverer.stop();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       let timer: NodeJS.Timeout | undefined;
@@ -125,6 +126,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       // A client that went away may have left its message with the backend.
       await Promise.race([closed.then(async () => deliverer.settled()), timeUp]);
       clearTimeout(timer);
+      await deliverer.flush();
       server.closeAllConnections();
     },
   };

@@ -25,7 +25,8 @@ export async function watchLedger(ledger: Ledger, stop: AbortSignal): Promise<Er
       resolve(error);
     };
     stop.addEventListener('abort', () => end());
-    look();
+    if (stop.aborted) end();
+    else look();
   });
 }
 

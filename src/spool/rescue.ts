@@ -70,16 +70,27 @@ export function rescue(spool: Spool): number {
   return written.length;
 }
 
-/** Queues what an earlier drain has saved, each message under its id, and returns how many were not known (law 2). */
-export function adoptRescued(spool: Spool, now: number): number {
+/**
+ * Queues what an earlier drain has saved, each message under its id, and returns how many were not known (law 2).
+ * `unreadable` is told of a file that cannot be read; it is kept under another name, and holds up no mail.
+ */
+export function adoptRescued(
+  spool: Spool,
+  now: number,
+  unreadable: (file: string) => void,
+): number {
   let adopted = 0;
   for (const name of readdirSync(spool.folder)) {
     if (!RESCUED.test(name)) continue;
     const content = readFileSync(join(spool.folder, name));
     const end = content.indexOf('\n');
-    const { id, eximId, isHeld, ...envelope } = JSON.parse(
-      content.toString('utf8', 0, end),
-    ) as Saved;
+    const saved = readSaved(content.toString('utf8', 0, end));
+    if (!saved) {
+      renameSync(join(spool.folder, name), join(spool.folder, `${name}.damaged`));
+      unreadable(join(spool.folder, `${name}.damaged`));
+      continue;
+    }
+    const { id, eximId, isHeld, ...envelope } = saved;
     const bytes = content.subarray(end + 1);
     const digest = createHash('sha256').update(bytes).digest();
     const { already } = store(spool, { eximId, envelope, bytes, digest }, now, id);
@@ -88,6 +99,14 @@ export function adoptRescued(spool: Spool, now: number): number {
     rmSync(join(spool.folder, name));
   }
   return adopted;
+}
+
+function readSaved(line: string): Saved | undefined {
+  try {
+    return JSON.parse(line) as Saved;
+  } catch {
+    return undefined;
+  }
 }
 
 interface Row {

@@ -25,7 +25,7 @@ export function encodeFrame(
 }
 
 /** A v2 body, taken apart; `bytes` is a view into it. */
-export interface Frame extends Required<FrameOptions> {
+export interface Frame {
   envelope: Envelope;
   fixSender: boolean;
   ask: boolean;

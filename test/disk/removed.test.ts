@@ -158,9 +158,9 @@ test('law 2, law 7: what drain saved from a removed log is queued once, under it
   enqueue(spool, handOver({ eximId: 'known-0' }), 1000);
   save(known, 'known-0', false);
   save(id, 'held-0', true);
-  assert.equal(adoptRescued(spool, 2000), 1);
+  assert.equal(adoptRescued(spool, 2000, assert.fail), 1);
   save(id, 'held-0', true); // As if drain had died before it removed the file.
-  assert.equal(adoptRescued(spool, 3000), 0);
+  assert.equal(adoptRescued(spool, 3000, assert.fail), 0);
   const found = readSpool(spool.folder);
   assert.deepEqual(
     found.map((message) => [message.eximId, message.state]),

@@ -186,7 +186,7 @@ test(
 );
 
 test(
-  'drain and proxy may be stopped while a message is in progress: it is sent once (law 7, law 13)',
+  'drain may be stopped while a message is in progress: it is sent once (law 7, law 13)',
   { ...needs('faketime'), timeout: timeLimit(120_000) },
   async (t) => {
     const { road, relay } = await start(t, { dot: 300 });

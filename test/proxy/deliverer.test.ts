@@ -209,10 +209,49 @@ test('a late delivery of which nothing was sent is tried anew when it is posted 
   const asked = proxy.ask('id', [a]);
   await tick();
   relay.emit('error', new BackendUnavailableError('the relay went away'));
-  assert.match((await asked).join(), /^4\.4\.2 /);
+  await assert.rejects(asked, BackendUnavailableError);
   assert.deepEqual([proxy.rows('recipient'), proxy.rows('unknown')], [[], []]);
   proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
   assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`]);
+});
+
+test('trouble of the relay that came while nobody asked is heard by the next ask, once (law 5)', async (t) => {
+  const { proxy, called } = await slow(t);
+  const relay = new EventEmitter();
+  proxy.answer = async () => once(relay, 'never') as Promise<never>;
+  const first = proxy.post('id', [a]);
+  await called(1);
+  t.mock.timers.tick(limits.answerMs);
+  await first;
+  relay.emit('error', new BackendUnavailableError('the relay went away'));
+  while (!proxy.journal.join().includes('the relay went away')) await tick();
+  await tick();
+  await assert.rejects(proxy.ask('id', [a]), BackendUnavailableError);
+  assert.match((await proxy.ask('id', [a])).join(), /^4\.4\.2 /);
+});
+
+test('a post that found no room for one recipient comes again, and joins the delivery to the other (law 13)', async (t) => {
+  const { proxy, answers, called } = await slow(t);
+  const { backend } = proxy;
+  const first = proxy.post('id', [a]);
+  await called(1);
+  proxy.backend = {
+    async reserve(giveUp) {
+      await once(giveUp, 'abort');
+      throw new BackendBusyError('no room');
+    },
+  };
+  const second = proxy.post('id', [a, b]);
+  await tick();
+  t.mock.timers.tick(limits.answerMs - limits.roomMarginMs);
+  await assert.rejects(second, BackendBusyError);
+  t.mock.timers.tick(limits.roomMarginMs);
+  assert.deepEqual(await first, [IN_PROGRESS]);
+  proxy.backend = backend;
+  const third = proxy.post('id', [a, b]);
+  await called(2);
+  for (const answer of answers) answer(sent);
+  assert.deepEqual(await third, [`2.0.0 told ${a}`, `2.0.0 told ${b}`]);
 });
 
 test('a backend that never ends is unknown after 12 h, and listed (law 6)', async (t) => {

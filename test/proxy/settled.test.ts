@@ -38,7 +38,7 @@ test('what could not be written gets a last try when the proxy stops, and is no 
   assert.match(controlled.journal[0] ?? '', /ledger cannot be written: sick$/);
   other.exec('DROP TRIGGER sick');
   other.close();
-  await controlled.deliverer.settled();
+  await controlled.deliverer.flush();
   controlled.restart();
   assert.deepEqual(controlled.rows('unknown'), []);
   assert.deepEqual(await controlled.post('one', ['a@example.org']), ['2.0.0 told a@example.org']);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
+import { limits } from '../../src/mail/limits.ts';
 import { attempt } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { certificate } from '../support/certificate.ts';
@@ -45,6 +46,9 @@ test('many attempts go over one connection, and attempts at once over several', 
   assert.equal(ports.size, 65, 'no post waits behind another');
 });
 
+/** Posts, what is asked for, and a probe. */
+const MOST = limits.inFlight + limits.asked + 1;
+
 test('more attempts at once than there are connections: the others wait, and go over the same', async (t) => {
   const ports = new Set<number | undefined>();
   const held: Received[] = [];
@@ -55,9 +59,9 @@ test('more attempts at once than there are connections: the others wait, and go 
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
   const giveUp = new AbortController();
-  const attempts = Array.from({ length: 70 }, async () => attempt(connection, post, never));
+  const attempts = Array.from({ length: 140 }, async () => attempt(connection, post, never));
   const givenUp = attempt(connection, post, giveUp.signal);
-  await proxy.received(65);
+  await proxy.received(MOST);
   giveUp.abort();
   assert.equal((await givenUp).kind, 'aborted', 'also while it waits');
   proxy.script = (post) => {
@@ -66,7 +70,7 @@ test('more attempts at once than there are connections: the others wait, and go 
   };
   for (const each of held) proxy.accept(each);
   for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
-  assert.deepEqual([proxy.posts.length, ports.size], [70, 65]);
+  assert.deepEqual([proxy.posts.length, ports.size], [140, MOST]);
 });
 
 test('a server that closes each connection after its answer is no trouble', async (t) => {

@@ -27,7 +27,7 @@ test(
     await drain.says(
       /is down: the server of https_proxy cannot be used: no connection within 20 s: 127\.0\.0\.1:\d+ accepts the connection and does not answer CONNECT/,
     );
-    assert.match(drain.stderr, /attention: .*https_proxy.*no_proxy names hosts/);
+    await drain.says(/attention: .*https_proxy.*no_proxy names hosts/);
     assert.equal(connections.length, 1);
     // The attempt was not left behind: the other side sees it closed.
     await gone(connections[0]);

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { connectSocket, type HostPort } from '../../host/connect-socket.ts';
-import { Places } from '../../host/places.ts';
 import { withinTime } from '../../host/within-time.ts';
 import { limits } from '../../mail/limits.ts';
 import { BackendUnavailableError } from '../backend.ts';
@@ -43,7 +42,6 @@ export async function callApi(
   let sent: ClientRequest | undefined;
   try {
     return await withinTime(lateMs, 'no answer', [], async (signal) => {
-      await places.enter(signal);
       signal.addEventListener('abort', () => sent?.destroy());
       try {
         const socket = await connectSocket({ host, port }, signal);
@@ -55,8 +53,6 @@ export async function callApi(
         return readAnswer(decodeFields(answer));
       } catch (error) {
         throw sent && signal.aborted ? signal.reason : error;
-      } finally {
-        places.leave();
       }
     });
   } catch (error) {
@@ -137,8 +133,6 @@ function readError(kind: 'rpc error' | 'application error', value: number | Buff
   if (typeof code !== 'number') throw new Error('its answer is an error without a code');
   return { kind, code, detail: Buffer.isBuffer(detail) ? detail.toString() : '' };
 }
-
-const places = new Places(limits.appengineCalls);
 
 const NOT_THERE = new Set([
   'ENOTFOUND',

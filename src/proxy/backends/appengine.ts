@@ -2,7 +2,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
-import { BackendUnavailableError, unlimited, type Backend, type Delivery } from '../backend.ts';
+import { BackendUnavailableError, limited, type Backend, type Delivery } from '../backend.ts';
 import { callApi, type ApiHost } from './appengine-call.ts';
 import { mailFields, Unsendable } from './appengine-fields.ts';
 import { encodeMailMessage, type MailMessage } from './appengine-message.ts';
@@ -24,7 +24,7 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
     return mailOutcome(await callApi(api, { service: 'mail', method: 'Send', request, ticket }));
   }
 
-  return unlimited(async (delivery) => {
+  return limited(limits.appengineCalls, async (delivery) => {
     const { id, sender, recipients, substitute } = delivery;
     const all = (status: string, reason: string) =>
       recipients.map((recipient) => ({ recipient, status, reason }));

@@ -25,6 +25,8 @@ export interface SmtpSession {
   client: SmtpClient;
   /** Transactions it has had. */
   used: number;
+  /** Whether it has been idle since it was opened: it may have died meanwhile. */
+  wasIdle: boolean;
   /** Closes it when it has been idle for long. */
   idle?: NodeJS.Timeout;
 }
@@ -66,11 +68,17 @@ export class SmtpSessions {
       this.#connections -= 1;
     }
     return new Promise((resolve, reject) => {
-      const waiting = { take: resolve, fail: reject };
       const abort = () => {
         const place = this.#waiting.indexOf(waiting);
         if (place >= 0) this.#waiting.splice(place, 1);
         reject(new BackendBusyError('no connection to the relay was free in time'));
+      };
+      const waiting: Waiting = {
+        take: (session) => {
+          giveUp.removeEventListener('abort', abort);
+          resolve(session);
+        },
+        fail: reject,
       };
       if (giveUp.aborted) return abort(); // It would wait for a signal that has passed.
       giveUp.addEventListener('abort', abort, { once: true });
@@ -109,6 +117,7 @@ export class SmtpSessions {
       waiting.take(session);
       return;
     }
+    session.wasIdle = true;
     session.idle = setTimeout(() => {
       this.#idle = this.#idle.filter((each) => each !== session);
       if (!session.client.destroyed) session.client.quit();
@@ -140,8 +149,10 @@ export class SmtpSessions {
       this.#opening -= 1;
       this.#connections -= 1;
       // A relay that has connections of ours and takes no more is at its limit: they are waited for.
-      if (this.#connections > 0) this.#openAt = performance.now() + limits.smtpReopenMs;
-      else for (const waiting of this.#waiting.splice(0)) waiting.fail(error as Error);
+      if (this.#connections > 0) {
+        this.#openAt = performance.now() + limits.smtpReopenMs;
+        setTimeout(() => this.#openMore(), limits.smtpReopenMs + 1).unref();
+      } else for (const waiting of this.#waiting.splice(0)) waiting.fail(error as Error);
     }
   }
 }
@@ -154,7 +165,7 @@ async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
   try {
     await client.connect();
     if (auth) await client.login(auth);
-    return { client, used: 0 };
+    return { client, used: 0, wasIdle: false };
   } catch (error) {
     client.close();
     throw error;

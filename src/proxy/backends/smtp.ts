@@ -63,7 +63,7 @@ type Outcome = { reset: boolean } & (
 );
 
 async function transact(
-  { client, used }: SmtpSession,
+  { client, used, wasIdle }: SmtpSession,
   { sender, recipients, bytes }: Delivery,
 ): Promise<Outcome> {
   const unfit = unfitAddresses(sender, recipients, client.extensions);
@@ -85,7 +85,7 @@ async function transact(
   const ofRelay = [final, ...refused.values()].find((reply) => reply?.ofRelay);
   if (!final || (ofRelay && !sent)) {
     const isClosed = !final || final.reason.startsWith('421 ');
-    const stale = used > 0 && stage === 'envelope' && isClosed;
+    const stale = (used > 0 || wasIdle) && stage === 'envelope' && isClosed;
     const reason = ofRelay?.reason ?? text;
     return { reset, trouble: stale ? 'stale' : 'unavailable', text: reason };
   }

@@ -1,0 +1,27 @@
+import type { SdNotify } from '../host/sd-notify.ts';
+import type { Spool } from '../spool/spool.ts';
+import type { Counters } from '../spool/stats.ts';
+import type { Connection } from '../wire/connection.ts';
+import type { Poster } from '../wire/poster.ts';
+import type { DrainJournal } from './drain-journal.ts';
+import type { NoticeOptions } from './notices.ts';
+
+/** What a drain works with, and how. */
+export interface DrainOptions {
+  /** Opened by the holder of the spool's drain lock. */
+  spool: Spool;
+  connection: Connection;
+  /** Posts over the connection. */
+  post: Poster;
+  journal: DrainJournal;
+  notify: SdNotify;
+  notices: NoticeOptions;
+  /** After how much trouble of its own a message's sender is warned, in milliseconds. */
+  delayWarningsMs: readonly number[];
+  /** End when nothing is due, or when the endpoint is down. */
+  once: boolean;
+  /** Finish what is in flight, for limits.stopMs at most, and end. */
+  stop: AbortSignal;
+  /** Called now and then with how things stand. */
+  progress?: ((counters: Counters) => void) | undefined;
+}
