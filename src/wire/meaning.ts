@@ -41,7 +41,7 @@ export function meaningOf(answer: Trouble): Meaning {
       };
     case 'slower':
       return {
-        text: `the proxy asks for fewer posts: ${answer.text}`,
+        text: `the proxy asks for fewer posts${answer.text && `: ${answer.text}`}`,
         messageWhen: 'never',
         retryAfterMs: answer.retryAfterMs,
       };

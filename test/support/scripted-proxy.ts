@@ -89,7 +89,10 @@ export class ScriptedProxy {
   /** Answers 429: the client is to post less. */
   slower(post: Received, seconds: number): void {
     const now = Math.floor(Date.now() / 1000);
-    this.signed(post, 429, Buffer.from('no room'), now, { 'retry-after': String(seconds) });
+    this.signed(post, 429, Buffer.from('no room'), now, {
+      'retry-after': String(seconds),
+      'content-type': 'text/plain',
+    });
   }
 
   /** Answers with any status and body, signed. */
