@@ -136,6 +136,7 @@ class DrainLoop {
     if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
       spool.files.requireInPlace();
+      this.#endpoint.heedCalls(endpointRecord(spool).calls, performance.now());
       this.#recordAndClaim();
       this.#notices.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();

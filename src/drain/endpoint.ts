@@ -28,6 +28,8 @@ export class Endpoint {
   #generation = 0;
   readonly #inFlight = new Set<{ startedAt: number }>();
   #postPassedAt = -Infinity;
+  /** As they were last seen; what was called before this drain started is no longer of interest. */
+  #calls: number | undefined;
   #told: { remedy: string; at: number } | undefined;
 
   /** When the probe may go; undefined while the endpoint is up. */
@@ -94,6 +96,18 @@ export class Endpoint {
    */
   probePassed(): void {
     this.#downUntil = undefined;
+  }
+
+  /**
+   * An operator who wants the endpoint asked now adds one to the calls. That ends the wait for the next probe, and
+   * the wait that the proxy asked for.
+   */
+  heedCalls(calls: number, now: number): void {
+    if (this.#calls !== undefined && calls !== this.#calls) {
+      this.#pausedUntil = -Infinity;
+      if (this.#downUntil !== undefined) this.#downUntil = Math.min(this.#downUntil, now);
+    }
+    this.#calls = calls;
   }
 
   /** Whether a post passed after the given time. */

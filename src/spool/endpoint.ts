@@ -10,13 +10,15 @@ export interface EndpointRecord {
   asksAt: number | null;
   /** When a post last passed, for people: milliseconds since 1970; null when none ever did. */
   passedAt: number | null;
+  /** How often an operator wanted drain to ask it at once; see callEndpoint. */
+  calls: number;
 }
 
 /** Reads what the spool remembers of the endpoint. */
 export function endpointRecord(spool: Spool): EndpointRecord {
   const row = spool
     .sql<EndpointRecord>(
-      `SELECT down_since AS downSince, reason, asks_at AS asksAt, passed_at AS passedAt
+      `SELECT down_since AS downSince, reason, asks_at AS asksAt, passed_at AS passedAt, calls
        FROM endpoint`,
     )
     .get();
@@ -61,4 +63,9 @@ export function recordPassed(spool: Spool, now: number): void {
          passed_at = :wall`,
     )
     .run({ outageMs: outageMs(spool, now), wall: Date.now() });
+}
+
+/** Has drain ask the endpoint now, whatever it waits for: an operator says that the cause is gone. */
+export function callEndpoint(spool: Spool): void {
+  spool.sql('UPDATE endpoint SET calls = calls + 1').run();
 }

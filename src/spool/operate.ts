@@ -2,7 +2,7 @@ import { isDamage } from '../host/is-damage.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import { deleteBody, hasBody } from './body.ts';
-import { outageMs } from './endpoint.ts';
+import { callEndpoint, outageMs } from './endpoint.ts';
 import { remember } from './history.ts';
 import { finish } from './record.ts';
 import { returnRuns } from './return-lock.ts';
@@ -44,7 +44,11 @@ export function operateEach(
   force = false,
 ): Operated[] {
   const each = (forget: typeof deleteBody) =>
-    spool.transaction(() => ids.map((id) => operateOn(spool, verb, id, { now, force, forget })));
+    spool.transaction(() => {
+      const operated = ids.map((id) => operateOn(spool, verb, id, { now, force, forget }));
+      if (SENDS.has(verb) && operated.includes('done')) callEndpoint(spool);
+      return operated;
+    });
   try {
     return each(deleteBody);
   } catch (error) {
@@ -175,6 +179,8 @@ function isBeingReturned(spool: Spool, { seq, state }: Subject): boolean {
   return last?.what === 'return' && returnRuns(spool.folder);
 }
 
+/** After these an operator expects the message to be sent now. */
+const SENDS: ReadonlySet<string> = new Set<Verb>(['retry', 'release']);
 const OF_RETURN: ReadonlySet<string> = new Set<Verb | 'returned'>(['return', 'returned']);
 
 function isWaiting(state: MessageState): boolean {

@@ -184,4 +184,7 @@ UPDATE message SET
 UPDATE notice SET due_at = max(0, 2592000000 + min(due_at - written_at, 3600000)) FROM clock;
 UPDATE told SET at = 2592000000;
 `,
+  `
+ALTER TABLE endpoint ADD COLUMN calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0);
+`,
 ];

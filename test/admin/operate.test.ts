@@ -52,6 +52,37 @@ test('retry --all makes due what waits for its backoff', async (t) => {
   await drain.says(/attempt 2: .*> sent \(/, 2);
 });
 
+for (const verb of ['retry', 'release']) {
+  test(`${verb} has drain ask a proxy at once that is down and asked to be left alone for long`, async (t) => {
+    const road = new Road(t);
+    const [waits = ''] = handIn(road.spool, [{}, {}]);
+    const proxy = await ScriptedProxy.start(t, road.key, ({ response }) => {
+      response.writeHead(503, { 'retry-after': '600' });
+      response.end();
+    });
+    if (verb === 'release') assert.equal((await road.queue('hold', waits)).code, 0);
+    const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+    await drain.says(/is down.*503/);
+    proxy.script = (post, proxy) => proxy.accept(post);
+    assert.equal((await road.queue(verb, '--all')).code, 0);
+    await drain.says(/> sent \(/, 2);
+  });
+}
+
+test('retry ends the pause that a proxy asked for with 429', async (t) => {
+  const road = new Road(t);
+  handIn(road.spool, [{}]);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+    post.response.setHeader('retry-after', '600');
+    proxy.signed(post, 429, Buffer.from('slower'));
+  });
+  const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
+  await drain.says(/fewer/);
+  proxy.script = (post, proxy) => proxy.accept(post);
+  assert.equal((await road.queue('retry', '--all')).code, 0);
+  await drain.says(/> sent \(/);
+});
+
 test('what is held is not sent until it is released', async (t) => {
   const road = new Road(t);
   const [held = '', other] = handIn(road.spool, [{}, {}]);

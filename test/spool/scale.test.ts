@@ -21,7 +21,8 @@ test(
       const manyRead = most.read;
       figures(t, what, { read, manyRead, written, manyWritten: most.written });
       // A tree is one page higher for some hundred times the rows; who looks at all reads thousands.
-      assert.ok(most.read <= 2 * read && most.written <= 2 * written, what);
+      // One more page is the clock's, which is written when a millisecond has passed since it was written last.
+      assert.ok(most.read <= 2 * read && most.written <= 2 * written + 1, what);
     }
   },
 );
