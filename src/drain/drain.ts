@@ -20,7 +20,7 @@ import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { Notices } from './notices.ts';
 import { holdOf, outcomeOf } from './outcome.ts';
-import { statusText } from './status-text.ts';
+import { spoolTroubleStatus, statusText } from './status-text.ts';
 import { watchDamage } from './watch-damage.ts';
 
 /** How a drain ended. */
@@ -132,7 +132,7 @@ class DrainLoop {
   /** One round: record what is finished, claim what is due in the same transaction, post it. */
   #turn(): void {
     const { spool, journal, notify, once, stop, progress } = this.#options;
-    const fault = () => `the spool cannot be written, so nothing is sent: ${this.#spoolFault}`;
+    const fault = () => `${spoolTroubleStatus}: ${this.#spoolFault}`;
     if (performance.now() < this.#spoolRetryAt) return notify.working(fault);
     try {
       spool.files.requireInPlace();

@@ -86,7 +86,7 @@ export function rebuildDatabase(
     if (faults.length === 0) return { faults };
     if (earlier === undefined) keepFew(file);
     const { size } = statSync(file);
-    const lacking = spaceFault(dirname(file), -size);
+    const lacking = spaceFault(dirname(file), size);
     if (lacking !== undefined) {
       throw new DatabaseUnusable(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
     }

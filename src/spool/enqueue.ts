@@ -25,7 +25,7 @@ export class SpoolFull extends Error {}
  * the first recipient. Throws SpoolFull or SqliteError, and then nothing is stored.
  */
 export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
-  const fault = spaceFault(spool.folder, spool.spareBytes());
+  const fault = spaceFault(spool.folder);
   if (fault) throw new SpoolFull(fault);
   return store(spool, handOver, now, randomBytes(16).toString('hex'));
 }

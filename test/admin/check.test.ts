@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spoolTroubleStatus } from '../../src/drain/status-text.ts';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -167,7 +168,7 @@ const wrongs: Record<string, Wrong> = {
          head -c 8000000 /dev/zero >${SPOOL}/fill`,
       ),
     faults: 'space drain',
-    text: /only \d\.\d MB free/,
+    text: /only \d+ kB free/,
     todo: /make room/,
   },
   'nothing drains the spool any more': {
@@ -322,6 +323,11 @@ const UNIT_STATES: Record<string, { says: string; text: RegExp; todo: RegExp }> 
     says: 'ActiveState=active\nExecMainStartTimestamp=@1000000000',
     text: /is active, but was started before \/etc\/envdir\/GMAIL_SECRET_KEY was changed/,
     todo: /^systemctl restart appengine-mailer\.service$/,
+  },
+  'cannot write the spool': {
+    says: `ActiveState=active\nExecMainStartTimestamp=@99999999999\nStatusText=${spoolTroubleStatus}: disk is full`,
+    text: /^the spool cannot be written, so nothing is sent: disk is full$/,
+    todo: /^make room on the disk/,
   },
   'lacks its settings': {
     says: 'ActiveState=inactive\nConditionResult=no\nConditionTimestamp=@1000000000',

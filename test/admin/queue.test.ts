@@ -108,6 +108,75 @@ test('filters: by state, sender, recipient and age; without --state only what an
   }
 });
 
+test('a filter takes a domain, addresses within < >, and both cases; --ids prints ids alone', async (t) => {
+  const road = new Road(t);
+  const [web, bounce, other] = handIn(road.spool, [
+    { sender: 'WWW-data@Web.example', recipients: ['a@x.example', 'b@Big.example'] },
+    { sender: '', recipients: ['c@notbig.example'] },
+    { sender: 'root@notweb.example', recipients: ['d@x.example'] },
+  ]);
+  for (const [args, expected] of [
+    [['--sender', '@web.example'], [web]],
+    [
+      ['--recipient', '@X.example'],
+      [web, other],
+    ],
+    [['--recipient', '@big.example'], [web]],
+    [['--sender', '<www-DATA@web.example>'], [web]],
+    [['--sender', '<>'], [bounce]],
+  ] as const) {
+    const { code, stdout } = await road.queue('list', '--ids', ...args);
+    assert.deepEqual([code, stdout.toString()], [0, `${expected.join('\n')}\n`], args.join(' '));
+  }
+});
+
+test('the list ends with a total; a filter that nothing fits says so and exits with 1', async (t) => {
+  const road = new Road(t);
+  const [gone = ''] = handIn(road.spool, [{}]);
+  await road.queue('delete', gone);
+  assert.equal((await road.queue()).stdout.toString(), 'no messages\n');
+  handIn(road.spool, [{ bytes: 'xyz\n' }, { bytes: Buffer.alloc(1_500_000, 'a line\n') }]);
+  assert.match((await road.queue('list')).stdout.toString(), /\n2 messages, 1\.5 MB\n$/);
+  const commands = ['list', 'retry', 'hold', 'release', 'bounce', 'delete', 'return'];
+  for (const command of [...commands, 'list --json', 'list --ids']) {
+    const args = [...command.split(' '), '--recipient', '@none.example'];
+    const { code, stdout, stderr } = await road.queue(...args);
+    assert.deepEqual([code, stdout.toString()], [1, ''], command);
+    assert.match(stderr, /no message fits the filter/);
+  }
+});
+
+test('the commands on messages take filters in place of ids, and refuse both at once', async (t) => {
+  const road = new Road(t);
+  const [web, , old] = handIn(road.spool, [{ sender: 'www@web.example' }, {}]).concat(
+    handIn(road.spool, [{ sender: 'www@web.example' }], { queuedAt: Date.now() - 2 * 3_600_000 }),
+  );
+  const held = async (...args: string[]) =>
+    (await road.messages('--state', 'held', ...args)).map(({ id }) => id);
+  const held1 = await road.queue('hold', '--sender', '@web.example', '--older-than', '1h');
+  assert.deepEqual([held1.code, held1.stdout.toString()], [0, 'hold: 1 done\n']);
+  assert.deepEqual(await held(), [old]);
+  assert.equal(
+    (await road.queue('delete', '--state', 'held')).stdout.toString(),
+    'delete: 1 done\n',
+  );
+  assert.equal(lookInto(road.spool).counters.deleted, 1);
+  const unfit = await road.queue('release', '--sender', '@web.example', '--state', 'queued');
+  assert.deepEqual([unfit.code, unfit.stdout.toString()], [1, 'release: 0 done\n']);
+  assert.match(unfit.stderr, new RegExp(`not in a state to release.*${web} is queued`));
+  for (const args of [
+    [web ?? '', '--all'],
+    ['--all', '--sender', 'x'],
+    [web ?? '', '--sender', 'x'],
+    [],
+  ]) {
+    const { code, stderr } = await road.queue('delete', ...args);
+    assert.equal(code, 64);
+    assert.match(stderr, /say which messages/);
+  }
+  assert.equal(lookInto(road.spool).counters.queued, 2);
+});
+
 test('queue show: fields for people, one JSON object, or the exact bytes however large', async (t) => {
   const road = new Road(t);
   const bytes = Buffer.concat([

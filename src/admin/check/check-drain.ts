@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { runCommand } from '../../host/run-command.ts';
+import { spoolTroubleStatus } from '../../drain/status-text.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { fault, notChecked, ok, type Finding } from './finding.ts';
 
@@ -11,6 +12,14 @@ export function checkDrain(folder: string): Finding {
   if (changed !== undefined) {
     const text = `${UNIT} is active, but was started before ${changed} was changed`;
     return fault('drain', text, `systemctl restart ${UNIT}`);
+  }
+  const met = active ? unit['StatusText'] : undefined;
+  if (met?.startsWith(spoolTroubleStatus)) {
+    return fault(
+      'drain',
+      met,
+      'make room on the disk or see to it (dmesg); drain goes on by itself',
+    );
   }
   const service = unit ? `${UNIT} is ${unit['ActiveState']}` : 'there is no systemd here';
   try {
@@ -33,7 +42,7 @@ const SETTINGS = [
 type Unit = Partial<Record<string, string>>;
 
 function showUnit(): Unit {
-  const names = 'ActiveState,ConditionResult,ConditionTimestamp,ExecMainStartTimestamp';
+  const names = 'ActiveState,ConditionResult,ConditionTimestamp,ExecMainStartTimestamp,StatusText';
   const { stdout } = runCommand('systemctl', 'show', '--timestamp=unix', '-p', names, UNIT);
   const lines = stdout.split('\n').map((line) => line.split(/=(.*)/s, 2));
   return Object.fromEntries(lines) as Unit;

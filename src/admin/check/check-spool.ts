@@ -41,7 +41,7 @@ function durable(spool: Spool): Finding {
 }
 
 function space(spool: Spool): Finding {
-  const lacking = spaceFault(spool.folder, spool.spareBytes());
+  const lacking = spaceFault(spool.folder);
   if (lacking === undefined) return ok('space', 'there is room for more mail');
   return fault('space', lacking, 'make room; Exim keeps the mail until then');
 }

@@ -1,60 +1,61 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
-import { parseDuration, showDuration } from '../../host/duration.ts';
+import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
+import { showBytes } from '../../host/show-bytes.ts';
 import { printable } from '../../mail/printable.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
-import { messageStates, type MessageState, type Spool } from '../../spool/spool.ts';
+import type { Spool } from '../../spool/spool.ts';
 import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { entryJson } from './entry-json.ts';
+import { filterOf, filterOptions, NONE_FITS } from './filter.ts';
 
 const options = {
   spool: spoolOption,
-  json: { type: 'boolean', default: false, describe: 'One JSON object a line' },
-  state: {
-    type: 'string',
-    choices: [...messageStates, 'all'] as const,
-    describe: 'Only this state; else queued, sending, held and failed',
-  },
-  sender: { type: 'string', describe: 'Only from this address', requiresArg: true },
-  recipient: { type: 'string', describe: 'Only to this address', requiresArg: true },
-  'older-than': {
-    type: 'string',
-    describe: 'Only queued longer ago, such as 1h',
-    requiresArg: true,
-  },
+  json: { type: 'boolean', describe: 'One JSON object a line' },
+  ids: { type: 'boolean', describe: 'Only the ids, one a line' },
+  ...filterOptions,
 } as const satisfies Record<string, Options>;
 
 /** `appengine-mailer queue [list]`: the queue, oldest first. */
 export const listCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
   command: ['list', '$0'],
   describe: 'List the queue, oldest first',
-  builder: (yargs) => yargs.options({ ...options, ...environmentOptions({ spool: spoolOption }) }),
+  builder: (yargs) =>
+    yargs
+      .options({ ...options, ...environmentOptions({ spool: spoolOption }) })
+      .conflicts('ids', 'json'),
   handler: async (argv) => {
     const now = Date.now();
-    const filter = {
-      states: states(argv.state),
-      sender: argv.sender,
-      recipient: argv.recipient,
-      queuedBefore: argv.olderThan === undefined ? undefined : now - parseDuration(argv.olderThan),
-    };
+    const filter = filterOf(argv, now);
     await withSpool(argv.spool, 'operator', async (spool) => {
-      const wait = argv.json ? undefined : commonWait(spool);
+      const wait = argv.json || argv.ids ? undefined : commonWait(spool);
       const shown = shownTime(spool, now);
       const text = (message: Listed) =>
-        argv.json ? entryJson(message, shown) : entryText(message, wait, now, shown);
-      for (const message of listMessages(spool, filter, shown.now)) {
+        argv.ids
+          ? message.id
+          : argv.json
+            ? entryJson(message, shown)
+            : entryText(message, wait, now, shown);
+      let [messages, bytes] = [0, 0];
+      for (const message of listMessages(spool, filter ?? {}, shown.now)) {
+        messages += 1;
+        bytes += message.size;
         await print(`${text(message)}\n`);
       }
+      if (filter && messages === 0) throw new Failure(exitCodes.no, NONE_FITS);
+      if (!argv.json && !argv.ids) await print(`${totalText(messages, bytes)}\n`);
     });
   },
 };
 
-function states(state: MessageState | 'all' | undefined): readonly MessageState[] | undefined {
-  return state === undefined ? undefined : state === 'all' ? messageStates : [state];
+function totalText(messages: number, bytes: number): string {
+  if (messages === 0) return 'no messages';
+  return `${messages} ${messages === 1 ? 'message' : 'messages'}, ${showBytes(bytes)}`;
 }
 
 /** What everything that is queued waits for, if it is not its time. */

@@ -2,15 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../mail/limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
-import { findMessages, latestNumber, listMessages } from '../../spool/list.ts';
+import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
 import { operate, operateEach, type Operated, type Verb } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 
 /** What an operator wants done, and to which messages. */
 export interface Operation {
   verb: Verb;
-  /** Ids, or Exim's ids; without any, all messages that the verb is for. */
+  /** Ids, or Exim's ids; without any, the messages that the filter chooses. */
   names: readonly string[];
+  /** Without states, it chooses among those that the verb is for. */
+  filter: Filter;
   force: boolean;
   /** Called before a batch is touched; what it throws ends the operation. With `after` a batch is one message. */
   before?: ((ids: readonly string[]) => Promise<void>) | undefined;
@@ -27,7 +29,7 @@ export type Results = Map<Result, { count: number; ids: string[] }>;
 /** Operates on everything that is not being sent or given to Exim, then on what was, when its outcome is known. */
 export async function operateAll(
   spool: Spool,
-  { verb, names, force, before, after }: Operation,
+  { verb, names, filter, force, before, after }: Operation,
 ): Promise<Results> {
   const results: Results = new Map();
   const end = async (operated: Operated, id: string) => {
@@ -37,7 +39,8 @@ export async function operateAll(
     results.set(result, { count: count + 1, ids });
   };
   const busy: string[] = [];
-  for (const ids of batches(spool, verb, names, after ? 1 : limits.operatorBatch)) {
+  const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
+  for (const ids of batches(chosen, after ? 1 : limits.operatorBatch)) {
     await before?.(ids);
     const batch = operateEach(spool, verb, ids, spool.now(), force);
     for (const [at, id] of ids.entries()) {
@@ -68,15 +71,10 @@ async function whenIdle(spool: Spool, step: () => Operated, deadline: number): P
   }
 }
 
-/** The ids of an operation, in batches of a size. */
-function* batches(
-  spool: Spool,
-  verb: Verb,
-  names: readonly string[],
-  size: number,
-): Generator<string[]> {
+/** Ids in batches of a size. */
+function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
   let batch: string[] = [];
-  for (const id of names.length === 0 ? fitting(spool, verb) : named(spool, names)) {
+  for (const id of ids) {
     batch.push(id);
     if (batch.length < size) continue;
     yield batch;
@@ -85,10 +83,11 @@ function* batches(
   if (batch.length > 0) yield batch;
 }
 
-/** Ids of the messages that the verb is for; what arrives meanwhile is left alone. */
-function* fitting(spool: Spool, verb: Verb): Generator<string> {
-  const filter = { states: STATES[verb], upTo: latestNumber(spool) };
-  for (const { id } of listMessages(spool, filter, spool.now())) yield id;
+/** Ids of the messages that the filter chooses; what arrives meanwhile is left alone. */
+function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {
+  const { states = STATES[verb] } = filter;
+  const chosen = { ...filter, states, upTo: latestNumber(spool) };
+  for (const { id } of listMessages(spool, chosen, spool.now())) yield id;
 }
 
 /** Ids of the messages that an operator named; a name that is none stays, and is reported missing. */
@@ -100,7 +99,7 @@ function named(spool: Spool, names: readonly string[]): string[] {
   return [...new Set(ids)];
 }
 
-/** What --all is for. To bring back what failed, after its sender was told, it must be named. */
+/** What --all is for. To bring back what failed, after its sender was told, its id or state must be named. */
 const STATES: Record<Verb, readonly MessageState[]> = {
   retry: ['queued', 'failed'],
   hold: ['queued', 'sending'],

@@ -9,10 +9,11 @@ import type { Verb } from '../../spool/operate.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
+import { filterOf, filterOptions, NONE_FITS, type FilterArguments } from './filter.ts';
 import { eximOption, giveBack } from './give-back.ts';
 import { operateAll, type Results } from './operate-all.ts';
 
-interface Arguments {
+interface Arguments extends FilterArguments {
   ids: string[];
   all: boolean;
   force?: boolean;
@@ -20,7 +21,7 @@ interface Arguments {
   spool: string;
 }
 
-/** `appengine-mailer queue retry|hold|release|bounce|delete|return ID…|--all`. */
+/** `appengine-mailer queue retry|hold|release|bounce|delete|return ID…|--all`, or with a filter. */
 export const operateCommands: CommandModule<object, Arguments>[] = [
   operateCommand(
     'retry',
@@ -46,26 +47,30 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
           describe: 'Ids of messages, or their Exim ids',
         })
         .option('all', { type: 'boolean', default: false, describe: ALL[verb] })
-        .options(environmentOptions({ spool: spoolOption }))
-        .check(({ ids, all }) => {
-          if ((ids.length === 0) !== all) {
-            throw new Failure(exitCodes.usage, 'name an id, or --all');
-          }
-          return true;
+        .options({ ...filterOptions, ...environmentOptions({ spool: spoolOption }) })
+        .check(({ ids, all, ...filter }) => {
+          const ways = [ids.length > 0, all, filterOf(filter, 0) !== undefined];
+          if (ways.filter((given) => given).length === 1) return true;
+          throw new Failure(
+            exitCodes.usage,
+            'say which messages: name ids, or say --all, or one or more of --sender, --recipient, --older-than and --state',
+          );
         });
       // The same object goes on.
       if (verb === 'retry' || verb === 'release') common.option('force', forceOption);
       if (verb === 'return') common.options(environmentOptions({ exim: eximOption }));
       return common;
     },
-    handler: async ({ ids: names, force = false, exim, spool: folder }) => {
+    handler: async ({ ids: names, all, force = false, exim, spool: folder, ...chosen }) => {
+      const filter = filterOf(chosen, Date.now());
       await withSpool(folder, 'operator', async (spool) => {
-        const operation = { verb, names, force };
+        const operation = { verb, names, filter: filter ?? {}, force };
         const results =
           exim === undefined
             ? await operateAll(spool, operation)
             : await giveBack(spool, exim, (steps) => operateAll(spool, { ...operation, ...steps }));
-        await report(spool, verb, results, names.length === 0);
+        if (filter && results.size === 0) throw new Failure(exitCodes.no, NONE_FITS);
+        await report(spool, verb, results, all);
       });
     },
   };

@@ -1,0 +1,55 @@
+import type { InferredOptionTypes, Options } from 'yargs';
+import { parseDuration } from '../../host/duration.ts';
+import type { Filter } from '../../spool/list.ts';
+import { messageStates } from '../../spool/spool.ts';
+
+/** Options that choose messages by what they are. */
+export const filterOptions = {
+  state: {
+    type: 'string',
+    choices: [...messageStates, 'all'] as const,
+    describe: 'Only this state',
+  },
+  sender: {
+    type: 'string',
+    describe: 'Only from this address, <> or @domain',
+    requiresArg: true,
+  },
+  recipient: {
+    type: 'string',
+    describe: 'Only to this address or @domain',
+    requiresArg: true,
+  },
+  'older-than': {
+    type: 'string',
+    describe: 'Only queued longer ago, such as 1h',
+    requiresArg: true,
+  },
+} as const satisfies Record<string, Options>;
+
+/** The values of these options, as yargs hands them over. */
+export type FilterArguments = Partial<InferredOptionTypes<typeof filterOptions>> & {
+  olderThan?: string | undefined;
+};
+
+/** What the options choose; undefined when none of them is given. Throws Failure 64. */
+export function filterOf(
+  { state, sender, recipient, olderThan }: FilterArguments,
+  wallNow: number,
+): Filter | undefined {
+  if ([state, sender, recipient, olderThan].every((each) => each === undefined)) return undefined;
+  return {
+    states: state === undefined ? undefined : state === 'all' ? messageStates : [state],
+    sender: addressOf(sender),
+    recipient: addressOf(recipient),
+    queuedBefore: olderThan === undefined ? undefined : wallNow - parseDuration(olderThan),
+  };
+}
+
+/** What a command says whose filter nothing fits. */
+export const NONE_FITS = 'no message fits the filter';
+
+/** An address may be within < >, as it is printed; <> is the null sender. */
+function addressOf(text: string | undefined): string | undefined {
+  return text?.replace(/^<(.*)>$/s, '$1');
+}
