@@ -239,9 +239,11 @@ export const limits = {
 
   /** How long a program of the system may take that `exim` and `check` run, such as update-exim4.conf. */
   commandMs: 60 * SECOND,
-  /** `check` complains of a message that waits longer, and of a certificate that is valid for less. */
+  /** `check` complains of a message that waits longer. */
   checkAgeMs: 1 * HOUR,
+  /** And of a certificate that is valid for less than this, and for less than this share of its life: some live for 160 h. */
   checkCertificateMs: 7 * DAY,
+  checkCertificateShare: 0.2,
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,

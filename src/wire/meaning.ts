@@ -79,7 +79,10 @@ export function meaningOf(answer: Trouble): Meaning {
 type Http = Extract<Trouble, { kind: 'http' }>;
 
 function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
-  const said = `the proxy answered ${status}${text === '' ? '' : ` ${JSON.stringify(text)}`}`;
+  const cause = HTTP_CAUSES[status];
+  const said =
+    `the proxy answered ${status}${text === '' ? '' : ` ${JSON.stringify(text)}`}` +
+    (cause === undefined ? '' : ` (${cause})`);
   // In HTTP v1 a wrong key is a 400 like many others.
   const isWrongKey = status === 400 && text.startsWith("Signature doesn't match");
   const remedy = HTTP_REMEDIES[isWrongKey ? 401 : status];
@@ -105,7 +108,7 @@ function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
   if (status === 429) return { text: said, messageWhen: 'never', retryAfterMs };
   if (status === 503) return { text: said, messageWhen: 'posts pass', retryAfterMs };
   if (status >= 500 || OF_ONE_MESSAGE.has(status)) {
-    return { text: said, messageWhen: 'a probe passes', retryAfterMs };
+    return { text: said, messageWhen: 'a probe passes', retryAfterMs, ...ALL_REFUSED[status] };
   }
   return { text: said, messageWhen: 'posts pass', retryAfterMs };
 }
@@ -119,8 +122,24 @@ const HTTP_REMEDIES: Partial<Record<number, string>> = {
   410: 'check GMAIL_PROXY_URL: that server says that the proxy is gone for good',
 };
 
+/** What is behind an answer that its number alone does not tell to everybody. */
+const HTTP_CAUSES: Partial<Record<number, string>> = {
+  413: 'too large for the proxy or the web server before it, as client_max_body_size of nginx says',
+  502: 'a web server answers, and the proxy behind it does not run',
+  504: 'a web server answers, and the proxy behind it does not, or is slower than the web server waits',
+};
+
 /** Bad request, time-out of the upload, conflict of ids, too large. */
 const OF_ONE_MESSAGE = new Set([400, 408, 409, 413]);
+
+/** What to do where such an answer is not about one message, but is given to all. */
+const ALL_REFUSED: Partial<Record<number, { remedy: string }>> = {
+  400: {
+    remedy:
+      'check that GMAIL_PROXY_URL is an appengine-mailer proxy, with https: where its port speaks TLS; a server of 2012 needs --wire v1',
+  },
+  502: { remedy: 'start the proxy on its machine: systemctl status appengine-mailer-proxy' },
+};
 
 type Network = Extract<Trouble, { kind: 'network' }>;
 
@@ -133,6 +152,14 @@ function networkMeaning({ stage, code, text }: Network): Meaning {
       messageWhen: 'never',
       remedy:
         'check the address, user and password in https_proxy, whether that server works and whom it lets through; no_proxy names hosts that need none',
+    };
+  }
+  if (code === 'EAI_AGAIN' || code === 'EAI_FAIL') {
+    return {
+      text: `the proxy's name cannot be looked up: ${said}`,
+      messageWhen: 'never',
+      remedy:
+        'see whether this machine reaches its name server: /etc/resolv.conf, resolvectl status',
     };
   }
   if (code === 'ENOTFOUND') {

@@ -48,9 +48,14 @@ row(
   /host name .* DNS/,
   /name is unknown/,
 );
-const noWayThere = [
+for (const [name, code] of [
   ['a resolver that does not answer', 'EAI_AGAIN'],
   ['a resolver that fails', 'EAI_FAIL'],
+] as const) {
+  const said = /name cannot be looked up: .*EAI_/;
+  row(name, network(code, 'connecting'), 'the endpoint', /name server: \/etc\/resolv\.conf/, said);
+}
+const noWayThere = [
   ['a refused connection', 'ECONNREFUSED'],
   ['a host out of reach', 'EHOSTUNREACH'],
   ['a host that is down', 'EHOSTDOWN'],
@@ -192,17 +197,18 @@ row('HTTP 405', http(405), 'the endpoint', /takes no posts/);
 row('HTTP 407', http(407), 'the endpoint', /https_proxy/);
 row('HTTP 410', http(410), 'the endpoint', /GMAIL_PROXY_URL/);
 row('HTTP 429', http(429), 'the endpoint');
-for (const status of [400, 408, 409, 413]) {
-  row(`HTTP ${status}`, http(status), 'the message when a probe passes');
-}
+const when = 'the message when a probe passes';
+row('HTTP 400', http(400), when, /https: .* --wire v1/);
+for (const status of [408, 409]) row(`HTTP ${status}`, http(status), when);
+row('HTTP 413', http(413), when, undefined, /answered 413 \(too large .*client_max_body_size/);
 for (const status of [402, 406, 411, 414, 415, 418, 422, 425, 426, 431, 451, 499]) {
   row(`HTTP ${status}`, http(status), 'the message when posts pass');
 }
-for (const status of [500, 501, 502, 504, 507, 520, 599, 999]) {
-  row(`HTTP ${status}`, http(status), 'the message when a probe passes');
-}
+for (const status of [500, 501, 507, 520, 599, 999]) row(`HTTP ${status}`, http(status), when);
+row('HTTP 502', http(502), when, /start the proxy/, /502 \(a web server answers/);
+row('HTTP 504', http(504), when, undefined, /504 \(a web server answers/);
 row('HTTP 503', http(503), 'the message when posts pass');
-row('HTML of a load balancer with 502', http(502, ''), 'the message when a probe passes');
+row('HTML of a load balancer with 502', http(502, ''), when, /start the proxy/);
 
 const unsigned: Trouble = { kind: 'unusable', signed: false, fault: 'it is not signed' };
 row('a 200 without our signature', unsigned, 'the endpoint', /GMAIL_PROXY_URL/, /not signed/);

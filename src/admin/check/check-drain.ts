@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { runCommand } from '../../host/run-command.ts';
 import { spoolTroubleStatus } from '../../drain/status-text.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
@@ -23,6 +23,7 @@ export function checkDrain(folder: string): Finding {
   }
   const service = unit ? `${UNIT} is ${unit['ActiveState']}` : 'there is no systemd here';
   try {
+    accessSync(folder, constants.X_OK); // Who may not look finds no lock.
     if (drainRuns(folder)) return ok('drain', active ? service : `a drain is at work (${service})`);
   } catch (error) {
     return notChecked('drain', (error as Error).message);

@@ -85,9 +85,12 @@ async function certificate({ pool }: Connection, stop: AbortSignal): Promise<Fin
     if (!(socket instanceof TLSSocket)) {
       return ok('certificate', 'none is needed for http: on this machine');
     }
-    const leftMs = Date.parse(socket.getPeerCertificate().valid_to) - Date.now();
+    const { valid_from: from, valid_to: to } = socket.getPeerCertificate();
+    const leftMs = Date.parse(to) - Date.now();
     const left = `valid for ${showDuration(leftMs)}`;
-    if (leftMs > limits.checkCertificateMs) return ok('certificate', left);
+    const lifeMs = Date.parse(to) - Date.parse(from);
+    const leastMs = Math.min(limits.checkCertificateMs, lifeMs * limits.checkCertificateShare);
+    if (leftMs > leastMs) return ok('certificate', left);
     return fault('certificate', `only ${left}`, 'have it renewed where the proxy runs');
   } catch (error) {
     return notChecked('certificate', (error as Error).message);

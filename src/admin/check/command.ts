@@ -66,13 +66,13 @@ async function spoolFindings(folder: string): Promise<{ spool: Finding[]; progre
       progress: checkProgress(spool, Date.now()),
     }));
   } catch (error) {
-    const todo =
-      (error as NodeJS.ErrnoException).code === 'EACCES'
-        ? `check as root, or as a member of group ${accountName}`
-        : 'mend that; where there is no spool yet, the service makes it when it starts';
+    const { code, message } = error as NodeJS.ErrnoException;
+    const todo = 'mend that; where there is no spool yet, the service makes it when it starts';
     return {
       spool: [
-        fault('spool', (error as Error).message, todo),
+        code === 'EACCES'
+          ? notChecked('spool', `only root and the group ${accountName} may look`)
+          : fault('spool', message, todo),
         unusable('durable'),
         unusable('space'),
         unusable('log'),
