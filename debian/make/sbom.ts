@@ -18,7 +18,8 @@ interface Component {
 /**
  * The bill of materials of a Debian package: CycloneDX 1.5, in JSON, with the same entry for an npm package
  * as `npm sbom` has. `paths` are keys of package-lock.json, as node_modules/yargs. It is always the same for
- * the same code: `npm sbom`, which older npm has not, adds a random number, the time, and what is not shipped.
+ * the same code. `npm sbom`, which Debian's npm does not have, leaves out packages that are there in two
+ * versions, and adds a random number, the time and what is not shipped.
  */
 export function sbom(debianPackage: string, paths: Iterable<string>): string {
   const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
