@@ -13,7 +13,7 @@ interface Package {
   dev?: boolean;
 }
 
-const { name, version, license, type, engines, allowScripts, dependencies } = read('package.json');
+const { name, version, license, type, engines, dependencies, overrides } = read('package.json');
 const start = [
   // App Engine stops the process that it started: exec leaves no shell in between.
   'APPENGINE_MAILER_BACKEND=${APPENGINE_MAILER_BACKEND:-smtp} exec node dist/bin/appengine-mailer.js',
@@ -43,8 +43,10 @@ write('package.json', {
   type,
   engines,
   scripts: { start },
-  allowScripts,
+  // Compiled there: no prebuilt binary is fetched, since overrides leaves out the program that would do so.
+  allowScripts: { 'better-sqlite3': true, 'unix-dgram': true },
   dependencies,
+  overrides,
 });
 write('package-lock.json', { ...lock, packages: Object.fromEntries(locked) });
 console.log(
