@@ -30,7 +30,9 @@ export interface DeliveryReport extends ReportedMessage {
 
 /** Who reports, and when. */
 export interface Reporter {
+  /** The name of the machine, and the domain of its addresses. */
   host: string;
+  domain: string;
   /** Milliseconds since 1970. */
   now: number;
   /** The same for the same report, in letters and digits: so that a repeat can be told by its Message-ID. */
@@ -94,13 +96,13 @@ export function summaryReport(
   ]);
 }
 
-function headerFields(to: string, subject: string, { host, now, name }: Reporter): string[] {
+function headerFields(to: string, subject: string, { domain, now, name }: Reporter): string[] {
   return [
     `Date: ${date(now)}`,
-    `From: Mail Delivery System <MAILER-DAEMON@${host}>`,
+    `From: Mail Delivery System <MAILER-DAEMON@${domain}>`,
     `To: ${fieldText(to)}`,
     `Subject: ${subject}`,
-    `Message-ID: <${name}@${host}>`,
+    `Message-ID: <${name}@${domain}>`,
     // RFC 3834: nobody answers a report.
     'Auto-Submitted: auto-replied',
     'MIME-Version: 1.0',

@@ -27,6 +27,14 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** The machine has no name that it could be called by at the relay. */
+  nameless(text: string, remedy: string): void {
+    this.write('proxy_nameless', {
+      text: `${text}. To do: ${remedy}`,
+      priority: priority.warning,
+    });
+  }
+
   proxyStopped(address: string): void {
     this.write('proxy_stopped', {
       text: `proxy on ${address} stopped`,

@@ -10,7 +10,7 @@ import { limits } from '../../src/mail/limits.ts';
 import { holds } from '../support/holds.ts';
 
 const AT = Date.UTC(2026, 10, 22, 12);
-const reporter = { host: 'host.example', now: AT, name: 'ab12' };
+const reporter = { host: 'mx.host.example', domain: 'host.example', now: AT, name: 'ab12' };
 const report: DeliveryReport = {
   kind: 'failure',
   to: 'sender@host.example',
@@ -53,7 +53,7 @@ test('a report is one for people, one for programs, and the message (RFC 3464, R
   assert.equal(
     programs?.body,
     [
-      'Reporting-MTA: dns; host.example',
+      'Reporting-MTA: dns; mx.host.example',
       'Original-Envelope-Id: 0123456789abcdef0123456789abcdef',
       'Arrival-Date: Sun, 22 Nov 2026 11:59:00 +0000',
       '',
