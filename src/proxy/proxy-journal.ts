@@ -89,11 +89,20 @@ export class ProxyJournal extends Journal {
     });
   }
 
-  /** The proxy's answer to a post. */
-  verdicts(id: string, sender: string, verdicts: readonly Verdict[]): void {
+  /** The proxy's answer to a post; `repeated` had been sent before, and were not sent again. */
+  verdicts(
+    id: string,
+    sender: string,
+    verdicts: readonly Verdict[],
+    repeated: ReadonlySet<string>,
+  ): void {
     const recipients = verdicts.map(({ recipient, status, reason, inProgress }) => ({
       address: recipient,
-      state: inProgress ? 'in progress' : (statusClass(status) ?? 'deferred'),
+      state: inProgress
+        ? 'in progress'
+        : repeated.has(recipient)
+          ? 'was sent before'
+          : (statusClass(status) ?? 'deferred'),
       status,
       reason,
     }));
