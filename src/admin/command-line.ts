@@ -26,6 +26,8 @@ export async function runCommandLine(
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
     throw error;
   });
+  // A full disk or a closed pipe behind standard error must end no service, and change no exit code.
+  process.stderr.on('error', () => {});
   try {
     loadDefaults(
       `/etc/default/appengine-mailer${program === 'appengine-mailer' && args[0] === 'proxy' ? '-proxy' : ''}`,

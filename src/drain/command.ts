@@ -3,6 +3,7 @@ import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { logIsCut } from '../host/log-is-cut.ts';
+import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../host/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
@@ -55,7 +56,10 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const { openConnection } = await import('../wire/open-connection.ts');
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
-    const notices = noticeOptions(argv.noticeSmtp, argv.noticesPerHour);
+    const notices = {
+      ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
+      names: await machineNames(),
+    };
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
@@ -122,7 +126,7 @@ function successStatus(status: number): number {
   );
 }
 
-function noticeOptions(server: string, perHour: number): NoticeOptions {
+function noticeOptions(server: string, perHour: number): Omit<NoticeOptions, 'names'> {
   const [, host = '', port = ''] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(server) ?? [];
   if (host === '' || Number(port) > 65_535) {
     throw new Failure(exitCodes.usage, `--notice-smtp takes HOST:PORT and got ${server}`);

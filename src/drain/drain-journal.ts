@@ -34,13 +34,16 @@ export class DrainJournal extends Journal {
     const waits = recipients.some(({ state }) => state === 'pending');
     const failed = recipients.some(({ state }) => state === 'failed');
     const next = waits ? `; next try ${showWait(dueAt - now)}` : '';
+    // What it is about: of several values of a field, journalctl -x shows any one.
+    const about = failed ? 'failed' : waits ? 'pending' : 'sent';
+    const statuses = recipients.flatMap(({ state, status }) => (state === about ? [status] : []));
     this.write(failed ? 'failed' : waits ? 'deferred' : 'sent', {
       text: `${nameOf(mail)}: attempt ${attempt}: ${recipientsText(recipients)}${next}`,
-      priority: failed ? priority.error : waits ? priority.warning : priority.info,
+      priority: priority.info,
       fields: {
         ...mailFields(mail),
         MAIL_RECIPIENT: recipients.map(({ address }) => address),
-        MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
+        MAIL_STATUS: [...new Set(statuses)],
         MAIL_ATTEMPT: attempt,
         MAIL_DUE: waits ? new Date(dueAt).toISOString() : undefined,
       },

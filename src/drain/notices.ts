@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { DrainJournal } from './drain-journal.ts';
+import type { MachineNames } from '../host/machine-names.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
 import { headerSize } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
@@ -30,6 +30,8 @@ import { submit, type MailServer, type Submission } from './submit.ts';
 export interface NoticeOptions {
   server: MailServer;
   perHour: number;
+  /** Who reports. */
+  names: MachineNames;
 }
 
 /** A notice that is handed to the mail server. */
@@ -176,7 +178,8 @@ export class Notices {
 
   async #hand(handOver: HandOver, bytes: Buffer): Promise<void> {
     const { sender } = handOver.notice;
-    const submission = await submit(this.#options.server, sender, bytes, this.#giveUp);
+    const { server, names } = this.#options;
+    const submission = await submit(server, names.host, sender, bytes, this.#giveUp);
     this.#inFlight.delete(sender);
     this.#ended.push({ ...handOver, submission });
     this.#done();
@@ -241,7 +244,8 @@ export class Notices {
     const what = JSON.stringify([sender, collected, subjects]);
     const name = createHash('sha256').update(what).digest('hex').slice(0, 32);
     const wallNow = Date.now();
-    const reporter = { host: hostname(), now: wallNow, name };
+    const { host, mail } = this.#options.names;
+    const reporter = { host: host ?? mail, domain: mail, now: wallNow, name };
     const [subject] = subjects;
     if (collected || !subject) return summaryReport(sender, subjects, reporter);
     const triedUntil = wallNow + expiresAt(subject, outageMs(this.#spool, now)) - now;

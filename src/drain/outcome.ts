@@ -1,3 +1,4 @@
+import { recipientsText } from '../host/recipients-text.ts';
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Claimed } from '../spool/claim.ts';
@@ -55,9 +56,11 @@ export function outcomeOf(
     }
     return [];
 
-    function decide({ status, reason }: Omit<Verdict, 'recipient'>, tooOld: boolean) {
+    function decide({ status, reason, remoteMta }: Omit<Verdict, 'recipient'>, tooOld: boolean) {
       const state = STATES[statusClass(status) ?? 'deferred'];
-      if (state !== 'pending' || !tooOld) return { position, address, state, status, reason };
+      if (state !== 'pending' || !tooOld) {
+        return { position, address, state, status, reason, ...(remoteMta && { remoteMta }) };
+      }
       const days = Math.floor((now - message.renewedAt) / DAY_MS);
       const story = `not delivered in ${days} days; the last answer was ${status} ${reason}`;
       return {
@@ -87,7 +90,19 @@ export function outcomeOf(
     dueAt: blameless && !deferred ? now : now + backoffMs,
     lastStatus: blameless ? UNDECIDED[blameless] : (worst?.status ?? statuses.trouble),
     lastReason: blameless ? text : (worst?.reason ?? text),
+    ...storyOf(decided, blameless && text),
   };
+}
+
+/** Who was sent, put off and refused, where not all fared alike; `trouble` is what left the others as they were. */
+function storyOf(
+  decided: ToldOutcome['verdicts'],
+  trouble: string | undefined,
+): Pick<Outcome, 'story'> {
+  const isMixed = new Set(decided.map(({ state, status }) => `${state} ${status}`)).size > 1;
+  if (decided.length === 0 || (!isMixed && trouble === undefined)) return {};
+  const told = recipientsText(decided);
+  return { story: trouble === undefined ? told : `${trouble}; ${told}` };
 }
 
 /** Why the message is to be held, if it is; `damage` is what is wrong with its bytes in the spool. */

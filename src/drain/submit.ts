@@ -21,11 +21,12 @@ export interface Submission {
 
 /**
  * Hands a notice to the local mail server by SMTP, with the null sender (RFC 5321 4.5.5), so that nothing
- * ever answers it. SMTP, because a setuid sendmail cannot run under NoNewPrivileges. `giveUp` ends it at
+ * ever answers it. `name` is what we call ourselves (SmtpClientOptions). SMTP, because a setuid sendmail cannot run under NoNewPrivileges. `giveUp` ends it at
  * once. Never rejects.
  */
 export async function submit(
   { host, port }: MailServer,
+  name: string | undefined,
   to: string,
   bytes: Buffer,
   giveUp: AbortSignal,
@@ -38,7 +39,7 @@ export async function submit(
   try {
     const socket = await connectSocket({ host, port }, giveUp);
     giveUp.throwIfAborted();
-    client = new SmtpClient({ socket, host, security: 'none' });
+    client = new SmtpClient({ socket, host, security: 'none', name });
     await client.connect();
     const sent = await client.send({ from: '', to: [to], use8BitMime: true }, pieces(bytes));
     if (!client.destroyed) client.quit();

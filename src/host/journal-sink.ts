@@ -29,7 +29,7 @@ const stderrSink: Sink = ({ text }) => {
   process.stderr.write(`${text}\n`);
 };
 
-/** Standard error of a service: a prefix tells the priority (sd-daemon(3)). */
+/** Standard error of a service: a prefix tells the priority (sd-daemon(3)), and the unit the facility. */
 const prefixedSink: Sink = ({ priority, text }) => {
   process.stderr.write(`<${priority}>${text}\n`);
 };
@@ -46,6 +46,7 @@ export function encodeEntry({ text, priority, fields }: Entry): Buffer {
     MESSAGE: text,
     PRIORITY: priority,
     SYSLOG_IDENTIFIER: 'appengine-mailer',
+    SYSLOG_FACILITY: MAIL,
     ...fields,
   };
   const pairs = Object.entries(all).flatMap(([name, value]) =>
@@ -62,4 +63,6 @@ function encodeField(name: string, value: string): Buffer {
   return Buffer.concat([Buffer.from(`${name}\n`), length, bytes, LF]);
 }
 
+/** The facility of syslog(3), without its shift: mail.* rules and /var/log/mail.log see it. */
+const MAIL = 2;
 const LF = Buffer.from('\n');

@@ -1,3 +1,4 @@
+import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
 import { journalSink, type Entry, type Sink } from './journal-sink.ts';
 import { messageIds } from './message-ids.ts';
@@ -19,7 +20,8 @@ export abstract class Journal {
   protected write(event: keyof typeof messageIds, { text, priority, fields = {} }: Said): void {
     const all: Entry['fields'] = { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields };
     const entries = Object.entries(all).map(([name, value]) => [name, cleaned(value)]);
-    this.#sink({ text: printable(text), priority, fields: Object.fromEntries(entries) });
+    const line = printable(`${text}${unnamed(text, fields['MAIL_RECIPIENT']) ? FIND : ''}`);
+    this.#sink({ text: line, priority, fields: Object.fromEntries(entries) });
   }
 }
 
@@ -27,3 +29,11 @@ function cleaned(value: Entry['fields'][string]): Entry['fields'][string] {
   if (typeof value === 'string') return printable(value);
   return typeof value === 'object' ? value.map(printable) : value;
 }
+
+/** Whether a recipient is in the fields alone: a line names the first few. */
+function unnamed(text: string, recipients: Entry['fields'][string]): boolean {
+  if (typeof recipients !== 'object' || recipients.length <= limits.namedRecipients) return false;
+  return recipients.some((address) => !text.includes(`<${address}>`));
+}
+
+const FIND = '; to find the others: journalctl MAIL_RECIPIENT=ADDRESS';

@@ -1,5 +1,7 @@
 import { addressList } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
+import { limits } from '../mail/limits.ts';
+import { countOf } from './count-of.ts';
 
 /** A recipient and what was said of it. */
 export interface JournalRecipient {
@@ -9,16 +11,30 @@ export interface JournalRecipient {
   reason: string;
 }
 
-/** Recipients with the same verdict are named together. */
+/**
+ * Recipients with the same verdict are named together, those first that were refused, and then those that wait. It names
+ * limits.namedRecipients verdicts, and as many recipients of each.
+ */
 export function recipientsText(recipients: readonly JournalRecipient[]): string {
   const groups = new Map<string, string[]>();
-  for (const { address, state, status, reason } of recipients) {
+  for (const { address, state, status, reason } of recipients.toSorted(worstFirst)) {
     const word = status === statuses.expired ? 'given up' : (WORDS[state] ?? state);
     const said = `${word} (${status} ${reason})`;
-    groups.set(said, [...(groups.get(said) ?? []), address]);
+    const group = groups.get(said);
+    if (group) group.push(address);
+    else groups.set(said, [address]);
   }
-  return [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`).join('; ');
+  const texts = [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`);
+  const others = [...groups.values()].slice(limits.namedRecipients).flat().length;
+  const more = others > 0 ? [`and ${countOf(others, 'other recipient')}`] : [];
+  return [...texts.slice(0, limits.namedRecipients), ...more].join('; ');
 }
 
 /** What the states of a recipient are called in a sentence. */
 const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
+
+function worstFirst(a: JournalRecipient, b: JournalRecipient): number {
+  return (RANKS[a.state] ?? 2) - (RANKS[b.state] ?? 2);
+}
+
+const RANKS: Partial<Record<string, number>> = { failed: 0, pending: 1, deferred: 1 };

@@ -7,6 +7,7 @@ import type {
 } from 'nodemailer/lib/smtp-connection';
 import { limits } from '../mail/limits.ts';
 import { awakeTimer } from './awake-timer.ts';
+import { addressLiteral } from './machine-names.ts';
 import { SmtpConnection, type SmtpEnvelope } from './smtp-connection.ts';
 
 export interface SmtpClientOptions {
@@ -17,8 +18,8 @@ export interface SmtpClientOptions {
   security: 'starttls' | 'tls' | 'none';
   /** Certificate authorities (PEM) to trust instead of Node's own. */
   ca?: string[] | undefined;
-  /** What we call ourselves in EHLO; without it the machine's name. */
-  name?: string | undefined;
+  /** What we call ourselves in EHLO; undefined: by the address of our end of the connection (RFC 5321 4.1.4). */
+  name: string | undefined;
 }
 
 /** What came of a transaction. */
@@ -62,7 +63,7 @@ export class SmtpClient {
       socketCloseTimeout: 0,
       maxResponseSize: limits.smtpReplyBytes,
       tls: { rejectUnauthorized: true, ...(ca && { ca }) },
-      ...(name && { name }),
+      name: name ?? addressLiteral(socket.localAddress ?? '127.0.0.1'), // It has one, unless it was closed.
       // It tells of commands and replies, as they go and come.
       transactionLog: true,
       logger: { debug: (entry: { tnx?: string }, text: string) => this.#log(entry, text) },

@@ -1,5 +1,6 @@
 import { limits } from './limits.ts';
 import { printable } from './printable.ts';
+import { statusInWords } from './status-in-words.ts';
 
 /** What a report says of a recipient. */
 export interface Reported {
@@ -7,6 +8,8 @@ export interface Reported {
   /** Enhanced status (RFC 3463). */
   status: string;
   reason: string;
+  /** Whose SMTP reply the reason is: a domain name or an address literal; empty when that is not known. */
+  remoteMta?: string;
 }
 
 /** A message of which its sender is told. */
@@ -30,7 +33,9 @@ export interface DeliveryReport extends ReportedMessage {
 
 /** Who reports, and when. */
 export interface Reporter {
+  /** The name of the machine, and the domain of its addresses. */
   host: string;
+  domain: string;
   /** Milliseconds since 1970. */
   now: number;
   /** The same for the same report, in letters and digits: so that a repeat can be told by its Message-ID. */
@@ -45,11 +50,11 @@ export interface Reporter {
 export function deliveryReport(report: DeliveryReport, reporter: Reporter): Buffer {
   const { kind, to, original } = report;
   const parts = [
+    textPart(forPeople(report, reporter)),
     part(
-      ['Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'],
-      forPeople(report, reporter),
+      ['Content-Type: message/delivery-status', encoding('7bit')],
+      forPrograms(report, reporter),
     ),
-    part(['Content-Type: message/delivery-status'], forPrograms(report, reporter)),
     ...(original ? [returned(original)] : []),
   ];
   const boundary = boundaryFor(parts, reporter.name);
@@ -58,6 +63,7 @@ export function deliveryReport(report: DeliveryReport, reporter: Reporter): Buff
     ...headerFields(to, subject, reporter),
     `Content-Type: multipart/report; report-type=delivery-status;`,
     `\tboundary="${boundary}"`,
+    encoding(encodingOf(Buffer.concat(parts))),
   ];
   return Buffer.concat([
     lines([...head, '', 'This is a report in MIME format (RFC 3464).']),
@@ -85,22 +91,17 @@ export function summaryReport(
     ...section('Not delivered, and not tried any more:', list('failure')),
     ...section('Delayed, and still tried; you need not send it again:', list('delay')),
   ];
-  return lines([
-    ...headerFields(to, 'Some of your mail could not be delivered', reporter),
-    'Content-Type: text/plain; charset=utf-8',
-    'Content-Transfer-Encoding: 8bit',
-    '',
-    ...text,
-  ]);
+  const head = headerFields(to, 'Some of your mail could not be delivered', reporter);
+  return Buffer.concat([lines(head), textPart(text)]);
 }
 
-function headerFields(to: string, subject: string, { host, now, name }: Reporter): string[] {
+function headerFields(to: string, subject: string, { domain, now, name }: Reporter): string[] {
   return [
     `Date: ${date(now)}`,
-    `From: Mail Delivery System <MAILER-DAEMON@${host}>`,
+    `From: Mail Delivery System <MAILER-DAEMON@${domain}>`,
     `To: ${fieldText(to)}`,
     `Subject: ${subject}`,
-    `Message-ID: <${name}@${host}>`,
+    `Message-ID: <${name}@${domain}>`,
     // RFC 3834: nobody answers a report.
     'Auto-Submitted: auto-replied',
     'MIME-Version: 1.0',
@@ -113,30 +114,45 @@ function forPeople(
 ): string[] {
   const when = new Date(queuedAt).toUTCString();
   const delayed = [
-    `Your mail of ${when} is still waiting at ${host}: what was answered`,
-    'is below. You need not send it again: it is tried until',
-    `${new Date(triedUntil).toUTCString()}, and if it fails for good you are told.`,
+    `This is the mail server ${host}. Your mail of`,
+    `${when} has not been delivered yet to:`,
   ];
   const failed = [
-    `Your mail of ${when} could not be delivered`,
-    `by ${host}, and it is not tried any more. What was answered is below.`,
+    `This is the mail server ${host}. Your mail of`,
+    `${when} could not be delivered to:`,
   ];
-  const attached = !original
-    ? []
-    : ['', original.whole ? 'Your mail is attached.' : 'The header of your mail is attached.'];
+  const patience = [
+    'You need not send it again. The server goes on trying until',
+    `${new Date(triedUntil).toUTCString()}, and tells you if it fails for good.`,
+  ];
+  const attached = original?.whole
+    ? 'Your mail is attached.'
+    : 'The header of your mail is attached.';
   return [
     ...(kind === 'failure' ? failed : delayed),
     '',
     ...recipients.flatMap(told),
-    ...attached,
     '',
-    `If you ask your administrator, name ${id} (Exim ${eximId}).`,
+    ...(kind === 'failure' ? ['The server does not try again.'] : patience),
+    ...(original ? [attached] : []),
+    'If you need help, send this report to your administrator, who finds your mail as',
+    `${id} (Exim ${eximId}).`,
   ];
 }
 
 /** A recipient for people. */
-function told({ address, status, reason }: Reported): string[] {
-  return [`  ${cut(printable(address))}`, `    ${status} ${cut(printable(reason))}`];
+function told({ address, status, reason, remoteMta }: Reported): string[] {
+  const said = isSmtp(reason) ? reason : `${status} ${reason}`;
+  return [
+    `  ${cut(printable(address))}`,
+    `    ${statusInWords(status)}`,
+    `    ${remoteMta ? `The mail server ${remoteMta} answered` : 'The answer was'}: ${cut(printable(said))}`,
+  ];
+}
+
+/** Whether a reason is the reply of a mail server (RFC 5321 4.2), as it is the whole of one or none of it. */
+function isSmtp(reason: string): boolean {
+  return /^[45]\d\d(?:[ -]|$)/.test(reason);
 }
 
 /** RFC 3464 2: the fields of the message, and then those of each recipient. */
@@ -148,12 +164,13 @@ function forPrograms(
     `Reporting-MTA: dns; ${host}`,
     `Original-Envelope-Id: ${id}`,
     `Arrival-Date: ${date(queuedAt)}`,
-    ...recipients.flatMap(({ address, status, reason }) => [
+    ...recipients.flatMap(({ address, status, reason, remoteMta }) => [
       '',
       `Final-Recipient: ${isAscii(address) ? 'rfc822' : 'utf-8'}; ${fieldText(address)}`,
       `Action: ${kind === 'failure' ? 'failed' : 'delayed'}`,
       `Status: ${status}`,
-      `Diagnostic-Code: x-appengine-mailer; ${status} ${fieldText(reason)}`,
+      ...(remoteMta ? [`Remote-MTA: dns; ${fieldText(remoteMta)}`] : []),
+      `Diagnostic-Code: ${isSmtp(reason) ? 'smtp;' : `x-appengine-mailer; ${status}`} ${fieldText(reason)}`,
       ...(kind === 'delay' ? [`Will-Retry-Until: ${date(triedUntil)}`] : []),
     ]),
   ];
@@ -163,14 +180,14 @@ function forPrograms(
 function returned({ bytes, whole }: { bytes: Buffer; whole: boolean }): Buffer {
   const type = whole ? 'message/rfc822' : 'text/rfc822-headers';
   const fit = fitForSmtp(bytes);
-  if (fit) return part([`Content-Type: ${type}`, `Content-Transfer-Encoding: ${fit}`], bytes);
+  if (fit) return part([`Content-Type: ${type}`, encoding(fit)], bytes);
   // RFC 2046 5.2.1 allows no base64 in message/rfc822.
   const name = whole ? 'message.eml' : 'header.txt';
   return part(
     [
       `Content-Type: application/octet-stream; name=${name}`,
       `Content-Disposition: attachment; filename=${name}`,
-      'Content-Transfer-Encoding: base64',
+      encoding('base64'),
     ],
     bytes.toString('base64').match(/.{1,76}/g) ?? [],
   );
@@ -181,7 +198,21 @@ function fitForSmtp(bytes: Buffer): '7bit' | '8bit' | undefined {
   const text = bytes.toString('latin1');
   if (/\0|\r(?!\n)/.test(text)) return undefined;
   if (text.split('\n').some((line) => line.replace(/\r$/, '').length > 998)) return undefined;
+  return encodingOf(bytes);
+}
+
+/** The encoding of what travels as it is (RFC 2045 6.2). A multipart has that of the widest of its parts (6.4). */
+function encodingOf(bytes: Buffer): '7bit' | '8bit' {
   return bytes.every((octet) => octet < 0x80) ? '7bit' : '8bit';
+}
+
+function encoding(name: '7bit' | '8bit' | 'base64'): string {
+  return `Content-Transfer-Encoding: ${name}`;
+}
+
+function textPart(text: readonly string[]): Buffer {
+  const body = lines(text);
+  return part(['Content-Type: text/plain; charset=utf-8', encoding(encodingOf(body))], body);
 }
 
 function part(head: readonly string[], body: readonly string[] | Buffer): Buffer {

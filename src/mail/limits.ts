@@ -237,6 +237,8 @@ export const limits = {
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 
+  /** How long the fully qualified name of this machine is looked for: `hostname -f` may ask a name server. */
+  hostNameMs: 5 * SECOND,
   /** How long a program of the system may take that `exim` and `check` run, such as update-exim4.conf. */
   commandMs: 60 * SECOND,
   /** `check` complains of a message that waits longer. */

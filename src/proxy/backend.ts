@@ -1,4 +1,5 @@
 import { Places } from '../host/places.ts';
+import type { Verdict } from '../wire/verdicts.ts';
 import type { AllowedSenders } from './allowed-senders.ts';
 
 /** What a message may be sent with besides its envelope, as its post and the client's key say. */
@@ -24,8 +25,7 @@ export interface Delivery extends Rights {
 }
 
 /** What a backend says of one recipient; `unknown` when it may have been sent or not. */
-export type Result =
-  { recipient: string; status: string; reason: string } | { recipient: string; unknown: string };
+export type Result = Omit<Verdict, 'inProgress'> | { recipient: string; unknown: string };
 
 /**
  * Sends a message on and says what became of each recipient, however long the world takes, within the time

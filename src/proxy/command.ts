@@ -17,6 +17,7 @@ import type { Backend } from './backend.ts';
 import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
 import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
+import { relayName } from './backends/relay-name.ts';
 import { smtpBackend } from './backends/smtp.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
@@ -186,7 +187,10 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
 async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
   const { backend } = argv;
   if (backend === 'smtp') {
-    return smtpBackend(smtpRelay(argv, { environment: process.env, folder: '.' }));
+    const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
+    const { name, fault } = await relayName(relay.name);
+    if (fault) journal.nameless(fault.text, fault.todo);
+    return smtpBackend({ ...relay, name });
   }
   const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
   if (stray !== undefined) {

@@ -21,6 +21,7 @@ import { DigestConflict, type Ledger } from './ledger.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { refusalsOf } from './refusals.ts';
 import type { SenderPolicy } from './sender-policy.ts';
+import { VerdictTeller } from './verdict-teller.ts';
 
 export interface DelivererOptions {
   ledger: Ledger;
@@ -41,8 +42,8 @@ export interface DelivererOptions {
 export class Deliverer {
   readonly recipientsMax: number;
   readonly softBounce: boolean;
-  /** Verdicts so far. */
-  readonly given = { sent: 0, deferred: 0, failed: 0 };
+  /** What was told so far. */
+  readonly teller: VerdictTeller;
   readonly #ledger: Ledger;
   readonly #outcomes: OutcomeWriter;
   readonly #backend: Backend;
@@ -61,6 +62,7 @@ export class Deliverer {
     this.#backend = options.backend;
     this.#policy = options.policy;
     this.#journal = options.journal;
+    this.teller = new VerdictTeller(options.journal);
   }
 
   /**
@@ -94,14 +96,15 @@ export class Deliverer {
       if (each.length > 0 && each.every((task) => !task.begun && !task.verdicts)) this.#busy();
 
       const untold = new Set(recipients.filter((recipient) => isUntold(tasks.get(recipient))));
-      const verdicts = envelope.recipients.map(
-        (to) => refusals.get(to) ?? this.#hear(id, to, tasks.get(to) ?? lost(to)),
-      );
+      const verdicts = envelope.recipients
+        .map((to) => refusals.get(to) ?? this.#hear(id, to, tasks.get(to) ?? lost(to)))
+        .map((verdict) => this.#softened(verdict));
       const told = verdicts.filter(
         ({ recipient }) => refusals.has(recipient) || untold.has(recipient),
       );
-      this.#tell(id, envelope.sender, told);
-      return verdicts.map((verdict) => this.#softened(verdict));
+      const repeated = new Set(each.flatMap((task) => [...task.repeated]));
+      this.teller.tell(id, envelope.sender, told, repeated, verdicts);
+      return verdicts;
     };
     return withinTime(waitMs, 'no verdict', [], work, earlyTimer);
   }
@@ -166,7 +169,7 @@ export class Deliverer {
 
   #begin(delivery: Delivery, digest: Buffer, waitMs: number): Task {
     const state = { begun: false, failed: false, written: false, late: false, told: false };
-    const task: Task = { digest, over: never, ...state };
+    const task: Task = { digest, over: never, repeated: new Set(), ...state };
     this.#tasks.add(delivery.id, delivery.recipients, task);
     task.over = this.#run(task, delivery, waitMs);
     task.over.catch(() => {}); // Each post that waits handles it; there may be none.
@@ -180,7 +183,8 @@ export class Deliverer {
       const verdicts = await this.#deliver(task, delivery, waitMs);
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
       this.#release(id, task);
-      if (task.late) this.#tell(id, sender, verdicts);
+      const told = verdicts.map((verdict) => this.#softened(verdict));
+      if (task.late) this.teller.tell(id, sender, told, task.repeated);
     } catch (error) {
       task.failed = true;
       for (const recipient of recipients) this.#tasks.forgetUnlessLate(id, recipient, task);
@@ -194,6 +198,7 @@ export class Deliverer {
     const { id, recipients } = delivery;
     const known = this.#read(() => this.#ledger.sent(id, recipients, task.digest));
     const repeats = [...known].map(([recipient, kept]) => ({ recipient, ...kept }));
+    task.repeated = new Set(known.keys());
     const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
     const admitted = fresh.recipients.length > 0 ? this.#policy(fresh) : [];
     if (Array.isArray(admitted)) {
@@ -272,16 +277,6 @@ export class Deliverer {
     if (!task.begun) return { recipient, status: statuses.surplus, reason: BUSY };
     task.late = true;
     return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
-  }
-
-  /** Counts verdicts and writes them into the journal, each once. */
-  #tell(id: string, sender: string, verdicts: readonly Verdict[]): void {
-    if (verdicts.length === 0) return;
-    const softened = verdicts.map((verdict) => this.#softened(verdict));
-    for (const { status, inProgress } of softened) {
-      if (!inProgress) this.given[statusClass(status) ?? 'deferred'] += 1;
-    }
-    this.#journal.verdicts(id, sender, softened);
   }
 
   /** For a backend that is being set up: the ledger forgets both kinds, so nothing else differs. */

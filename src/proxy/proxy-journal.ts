@@ -27,6 +27,14 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** The machine has no name that it could be called by at the relay. */
+  nameless(text: string, remedy: string): void {
+    this.write('proxy_nameless', {
+      text: `${text}. To do: ${remedy}`,
+      priority: priority.warning,
+    });
+  }
+
   proxyStopped(address: string): void {
     this.write('proxy_stopped', {
       text: `proxy on ${address} stopped`,
@@ -81,11 +89,20 @@ export class ProxyJournal extends Journal {
     });
   }
 
-  /** The proxy's answer to a post. */
-  verdicts(id: string, sender: string, verdicts: readonly Verdict[]): void {
+  /** The proxy's answer to a post; `repeated` had been sent before, and were not sent again. */
+  verdicts(
+    id: string,
+    sender: string,
+    verdicts: readonly Verdict[],
+    repeated: ReadonlySet<string>,
+  ): void {
     const recipients = verdicts.map(({ recipient, status, reason, inProgress }) => ({
       address: recipient,
-      state: inProgress ? 'in progress' : (statusClass(status) ?? 'deferred'),
+      state: inProgress
+        ? 'in progress'
+        : repeated.has(recipient)
+          ? 'was sent before'
+          : (statusClass(status) ?? 'deferred'),
       status,
       reason,
     }));

@@ -6,13 +6,18 @@ import type { Deliverer } from './deliverer.ts';
 /** Tells systemd until stopped that the proxy answers, and what it answered since its start. */
 export async function reportWork(
   address: string,
-  { given }: Deliverer,
+  deliverer: Deliverer,
   notify: SdNotify,
   stop: AbortSignal,
 ): Promise<void> {
-  const status = () =>
-    `listens on ${address}; recipients since the start: ` +
-    `${given.sent} sent, ${given.deferred} deferred, ${given.failed} refused`;
+  const status = () => {
+    const { given, repeated } = deliverer.teller;
+    const before = repeated > 0 ? `, ${repeated} sent before` : '';
+    return (
+      `listens on ${address}; recipients since the start: ` +
+      `${given.sent} sent, ${given.deferred} deferred, ${given.failed} refused${before}`
+    );
+  };
   while (!stop.aborted) {
     notify.working(status);
     const waitMs = Math.min(limits.lookMs, notify.wantedInMs());

@@ -26,7 +26,14 @@ export interface NoticeSubject {
   queuedAt: number;
   renewedAt: number;
   outageMs: number;
-  recipients: { position: number; address: string; status: string; reason: string }[];
+  recipients: {
+    position: number;
+    address: string;
+    status: string;
+    reason: string;
+    /** Whose SMTP reply the reason is; empty when that is not known. */
+    remoteMta: string;
+  }[];
 }
 
 /** The notices that have been due longest, `most` at most. */
@@ -75,11 +82,12 @@ export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
         address: Buffer;
         status: string;
         reason: string;
+        remoteMta: string;
       }
     >(
       `SELECT message.seq, notice.kind, message.id, message.exim_id AS eximId, message.size,
          message.queued_at AS queuedAt, message.renewed_at AS renewedAt,
-         message.outage_ms AS outageMs, position, address, status, reason
+         message.outage_ms AS outageMs, position, address, status, reason, ifnull(remote_mta, '') AS remoteMta
        FROM notice JOIN message ON message.seq = notice.message
          JOIN recipient ON recipient.message = message.seq
        WHERE ${rowsOf(notice)} AND ${IS_TOLD}
@@ -91,12 +99,13 @@ export function noticeSubjects(spool: Spool, notice: Notice): NoticeSubject[] {
     })
     .map(requireWhole);
   const subjects: NoticeSubject[] = [];
-  for (const { position, address, status, reason, ...message } of rows) {
+  for (const { position, address, status, reason, remoteMta, ...message } of rows) {
     const last = subjects.at(-1);
     const same = last?.seq === message.seq && last.kind === message.kind;
     const subject = same ? last : { ...message, recipients: [] };
     if (!same) subjects.push(subject);
-    subject.recipients.push({ position, address: decodeAddress(address), status, reason });
+    const told = { position, address: decodeAddress(address), status, reason, remoteMta };
+    subject.recipients.push(told);
   }
   return subjects;
 }

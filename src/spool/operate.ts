@@ -129,7 +129,7 @@ function bounce(spool: Spool, { seq, state }: Subject, { now }: Circumstances): 
   if (!isWaiting(state)) return 'unfit';
   spool
     .sql(
-      `UPDATE recipient SET state = 'failed', status = :status, reason = :reason
+      `UPDATE recipient SET state = 'failed', status = :status, reason = :reason, remote_mta = NULL
        WHERE message = :seq AND state = 'pending'`,
     )
     .run({ seq, status: statuses.cancelled, reason: CANCELLED });
@@ -208,7 +208,7 @@ function keepFromDrain(spool: Spool, seq: number): void {
 
 function revive(spool: Spool, seq: number, states: ('failed' | 'bounced')[]): void {
   const revived = spool.sql(
-    `UPDATE recipient SET state = 'pending', status = NULL, reason = NULL
+    `UPDATE recipient SET state = 'pending', status = NULL, reason = NULL, remote_mta = NULL
      WHERE message = ? AND state = ?`,
   );
   for (const state of states) revived.run(seq, state);

@@ -11,6 +11,8 @@ export interface Outcome {
     state: Extract<RecipientState, 'pending' | 'sent' | 'failed'>;
     status: string;
     reason: string;
+    /** Whose SMTP reply the reason is. */
+    remoteMta?: string | undefined;
   }[];
   /** Whether the attempt was about this message, and not about the endpoint. */
   charged: boolean;
@@ -21,6 +23,8 @@ export interface Outcome {
   /** What the attempt came to, in one status and sentence. */
   lastStatus: string;
   lastReason: string;
+  /** The same for its history, where its recipients fared differently: who was sent, deferred and refused. */
+  story?: string | undefined;
 }
 
 /**
@@ -28,14 +32,14 @@ export interface Outcome {
  * pending and finished otherwise. Runs inside the caller's transaction.
  */
 export function record(spool: Spool, outcome: Outcome, now: number): void {
-  const { seq, charged, warnings, dueAt, lastStatus, lastReason } = outcome;
-  for (const { position, state, status, reason } of outcome.verdicts) {
+  const { seq, charged, warnings, dueAt, lastStatus, lastReason, story } = outcome;
+  for (const { position, state, status, reason, remoteMta = null } of outcome.verdicts) {
     spool
       .sql(
-        `UPDATE recipient SET state = :state, status = :status, reason = :reason
+        `UPDATE recipient SET state = :state, status = :status, reason = :reason, remote_mta = :remoteMta
          WHERE message = :seq AND position = :position AND state = 'pending'`,
       )
-      .run({ seq, position, state, status, reason });
+      .run({ seq, position, state, status, reason, remoteMta });
   }
   spool
     .sql(
@@ -44,7 +48,7 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
     )
     .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
   const what = charged ? 'attempt' : 'postponed';
-  remember(spool, seq, { what, status: lastStatus, reason: lastReason });
+  remember(spool, seq, { what, status: lastStatus, reason: story ?? lastReason });
   if (finish(spool, seq, now)) return;
   if (warnings > 0) oweWarning(spool, seq, warnings);
   spool

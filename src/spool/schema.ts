@@ -20,7 +20,7 @@
  *   last_status, last_reason   what the last attempt came to, whoever was to blame
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
- * recipient      address as octets; status and reason of its last verdict
+ * recipient      address as octets; status and reason of its last verdict, and remote_mta whose reply that was in SMTP
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
  *                that fails a recipient, or a delay warning. collected: a summary is to tell it
  * told           when senders were told something, as far as it counts for limits.noticesPerHour
@@ -186,5 +186,6 @@ UPDATE told SET at = 2592000000;
 `,
   `
 ALTER TABLE endpoint ADD COLUMN calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0);
+ALTER TABLE recipient ADD COLUMN remote_mta TEXT;
 `,
 ];

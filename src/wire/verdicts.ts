@@ -7,16 +7,19 @@ export interface Verdict {
   /** An enhanced status (RFC 3463): 2.x.x sent, 4.x.x try again, 5.x.x refused for good. */
   status: string;
   reason: string;
+  /** The mail server whose SMTP reply the reason is, where one refused or deferred: a domain name or an address literal. */
+  remoteMta?: string;
   /** The backend is still sending it: the verdict comes later (4.4.0). */
   inProgress?: true;
 }
 
 /** The body of a 200. */
 export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
-  const short = verdicts.map(({ recipient, status, reason, inProgress }) => ({
+  const short = verdicts.map(({ recipient, status, reason, remoteMta, inProgress }) => ({
     recipient,
     status,
     reason: reason.slice(0, limits.reasonChars),
+    ...(remoteMta && { remote_mta: remoteMta }),
     ...(inProgress && { in_progress: true }),
   }));
   return Buffer.from(`${JSON.stringify({ id, verdicts: short })}\n`);
@@ -47,7 +50,7 @@ export function decodeVerdicts(
   const verdicts: Verdict[] = [];
   for (const [position, recipient] of recipients.entries()) {
     const verdict = (given[position] ?? {}) as Record<string, unknown>;
-    const { status, reason } = verdict;
+    const { status, reason, remote_mta: remoteMta } = verdict;
     if (verdict['recipient'] !== recipient)
       return { fault: 'the answer is about other recipients' };
     if (typeof status !== 'string' || !statusClass(status)) {
@@ -63,8 +66,14 @@ export function decodeVerdicts(
       recipient,
       status,
       reason: reason.slice(0, limits.reasonChars),
+      ...(isMta(remoteMta) && { remoteMta }),
       ...(inProgress && { inProgress }),
     });
   }
   return verdicts;
+}
+
+/** A name that is none is no fault of the answer: it is left out. */
+function isMta(name: unknown): name is string {
+  return typeof name === 'string' && /^[\x21-\x7e]{1,255}$/.test(name);
 }

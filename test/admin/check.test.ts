@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spoolTroubleStatus } from '../../src/drain/status-text.ts';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { hostname } from 'node:os';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -17,7 +18,7 @@ const SPOOL = '/var/spool/appengine-mailer';
 const KEY = '/etc/envdir/GMAIL_SECRET_KEY';
 const URL_FILE = '/etc/envdir/GMAIL_PROXY_URL';
 const ALL =
-  'exim pipe spool durable space log drain secret proxy certificate signature clock progress';
+  'exim pipe names spool durable space log drain secret proxy certificate signature clock progress';
 const OPERATOR = ['setpriv', '--reuid=1', '--regid=64990', '--clear-groups', '--'];
 
 interface Found {
@@ -48,6 +49,7 @@ class Host {
     exim.write(KEY, `${road.key}\n`);
     chmodSync(exim.path(KEY), 0o600);
     exim.write(URL_FILE, `http://${road.address}/\n`);
+    exim.write('/etc/hosts', `127.0.0.1 localhost\n127.0.1.1 mx.host.example ${hostname()}\n`);
     await exim.send('me@host.example', ['you@remote.example']);
     if (!withDrain) return new Host(exim, road, proxy, undefined);
     const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), 'drain'];
@@ -137,6 +139,20 @@ const wrongs: Record<string, Wrong> = {
     faults: 'pipe',
     text: /exim-pipe does not run/,
     todo: /Exim keeps the mail/,
+  },
+  'the machine has a short name alone': {
+    drain: true,
+    spoil: ({ exim }) => exim.write('/etc/hosts', `127.0.0.1 localhost ${hostname()}\n`),
+    faults: 'names',
+    text: /no fully qualified name \(see hostname -f\)$/,
+    todo: /^write its name into \/etc\/hosts, as in "127\.0\.1\.1 \S+\.example\.org \S+", then systemctl restart/,
+  },
+  'the mail name is short': {
+    drain: true,
+    spoil: ({ exim }) => exim.write('/etc/mailname', 'host\n'),
+    faults: 'names',
+    text: /^\/etc\/mailname says host, which is not a fully qualified domain name$/,
+    todo: /into \/etc\/mailname, then systemctl restart/,
   },
   'there is no spool': {
     spoil: ({ exim }) => exim.run('sh', '-c', `rm ${SPOOL}/*`),

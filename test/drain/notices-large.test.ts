@@ -18,7 +18,13 @@ test('a mail server that stops reading for a while has the time of a block, not 
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const { signal } = new AbortController();
-  const submission = await submit({ host: '127.0.0.1', port }, 's@host.example', report, signal);
+  const submission = await submit(
+    { host: '127.0.0.1', port },
+    'mx.host.example',
+    's@host.example',
+    report,
+    signal,
+  );
   assert.deepEqual(submission, { kind: 'taken', text: '250 2.0.0 taken' });
 });
 

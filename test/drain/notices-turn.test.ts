@@ -77,11 +77,12 @@ async function teller(
 ): Promise<Teller> {
   const smtp = await ScriptedSmtp.start(t, script);
   const server = { host: '127.0.0.1', port: smtp.port };
+  const names = { host: 'mx.host.example', mail: 'host.example', unusable: undefined };
   const events = new EventEmitter();
   const said: string[] = [];
   const journal = new DrainJournal(({ fields }) => said.push(String(fields['MAIL_EVENT'])));
   const { signal } = new AbortController();
-  const notices = new Notices(spool, journal, { server, perHour }, signal, () => {
+  const notices = new Notices(spool, journal, { server, perHour, names }, signal, () => {
     events.emit('done');
   });
   const tell = async (now = NOW) => {

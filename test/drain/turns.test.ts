@@ -33,7 +33,11 @@ class CountedDrain {
       connection,
       post: poster(connection, 'v2'),
       notify: new SdNotify({}),
-      notices: { server: { host: '127.0.0.1', port: smtpPort }, perHour: 20 },
+      notices: {
+        server: { host: '127.0.0.1', port: smtpPort },
+        perHour: 20,
+        names: { host: 'mx.host.example', mail: 'host.example', unusable: undefined },
+      },
       delayWarningsMs: [],
       stop: this.#stop.signal,
       progress: () => (this.#turns += 1),

@@ -55,7 +55,7 @@ test('after 45 s a post is answered, the delivery goes on, and the next post wai
     ['sent', 'sent'],
   );
   assert.deepEqual(proxy.rows('unknown'), []);
-  assert.deepEqual(proxy.deliverer.given, { sent: 2, deferred: 0, failed: 0 });
+  assert.deepEqual(proxy.deliverer.teller.given, { sent: 2, deferred: 0, failed: 0 });
   assert.equal(proxy.journal.filter((line) => line.includes('sent (2.0.0')).length, 1);
 });
 

@@ -268,7 +268,8 @@ test('law 12: an older spool is brought up to date whatever the wall clock says,
       UPDATE endpoint SET down_since = ${at}, reason = 'down', asks_at = ${at}, outage_ms = 9;
       INSERT INTO notice (message, kind, sender, due_at) SELECT seq, 'failure', x'01', ${at} FROM message WHERE state = 'failed'`);
     old.close();
-    assert.throws(() => new Spool(folder, 'pipe'), /has schema 4 and this program needs \d/);
+    const needs = new RegExp(`has schema 4 and this program needs ${migrations.length}`);
+    assert.throws(() => new Spool(folder, 'pipe'), needs);
 
     const spool = new Spool(folder, 'drain');
     t.after(() => spool.close());

@@ -45,7 +45,7 @@ CREATE TABLE recipient (
   state TEXT NOT NULL DEFAULT 'pending'
     CHECK (state IN ('pending', 'sent', 'failed', 'bounced', 'deleted')),
   status TEXT CHECK (status GLOB '[245].[0-9]*.[0-9]*'),
-  reason TEXT CHECK ((reason IS NULL) = (status IS NULL)),
+  reason TEXT CHECK ((reason IS NULL) = (status IS NULL)), remote_mta TEXT,
   PRIMARY KEY (message, position),
   UNIQUE (message, address),
   CHECK (CASE state

@@ -76,4 +76,6 @@ function configureExim(
   const lines = Object.entries(settings).map(([name, value]) => `${name}='${value}'\n`);
   writeFileSync(join(root, 'etc/exim4/update-exim4.conf.conf'), lines.join(''));
   writeFileSync(join(root, 'etc/mailname'), 'example.org\n');
+  writeFileSync(join(root, 'etc/hostname'), 'host\n');
+  writeFileSync(join(root, 'etc/hosts'), '127.0.0.1 localhost\n127.0.1.1 host.example.org host\n');
 }

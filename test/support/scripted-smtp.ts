@@ -33,9 +33,13 @@ export class ScriptedSmtp {
     this.port = port;
   }
 
-  static async start(t: TestContext, script: SmtpScript = {}): Promise<ScriptedSmtp> {
+  static async start(
+    t: TestContext,
+    script: SmtpScript = {},
+    address = '127.0.0.1',
+  ): Promise<ScriptedSmtp> {
     const server = createServer((socket) => scripted.#serve(socket));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(0, address, resolve));
     const scripted = new ScriptedSmtp(script, (server.address() as AddressInfo).port);
     t.after(() => {
       for (const socket of scripted.sockets) socket.destroy();

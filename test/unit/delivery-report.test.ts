@@ -10,7 +10,7 @@ import { limits } from '../../src/mail/limits.ts';
 import { holds } from '../support/holds.ts';
 
 const AT = Date.UTC(2026, 10, 22, 12);
-const reporter = { host: 'host.example', now: AT, name: 'ab12' };
+const reporter = { host: 'mx.host.example', domain: 'host.example', now: AT, name: 'ab12' };
 const report: DeliveryReport = {
   kind: 'failure',
   to: 'sender@host.example',
@@ -48,12 +48,18 @@ test('a report is one for people, one for programs, and the message (RFC 3464, R
   assert.match(head, /^Message-ID: <ab12@host\.example>\r$/m);
   assert.match(head, /^Date: Sun, 22 Nov 2026 12:00:00 \+0000\r$/m);
   const [people, programs, message] = parts;
-  assert.match(people?.body ?? '', /you@remote\.example\r\n {4}5\.1\.1 no such user/);
-  assert.equal(programs?.head, 'Content-Type: message/delivery-status');
+  assert.match(
+    people?.body ?? '',
+    /you@remote\.example\r\n {4}There is no such address.*\r\n {4}The answer was: 5\.1\.1 no such user\r\n/,
+  );
+  assert.equal(
+    programs?.head,
+    'Content-Type: message/delivery-status\r\nContent-Transfer-Encoding: 7bit',
+  );
   assert.equal(
     programs?.body,
     [
-      'Reporting-MTA: dns; host.example',
+      'Reporting-MTA: dns; mx.host.example',
       'Original-Envelope-Id: 0123456789abcdef0123456789abcdef',
       'Arrival-Date: Sun, 22 Nov 2026 11:59:00 +0000',
       '',
@@ -71,6 +77,45 @@ test('a report is one for people, one for programs, and the message (RFC 3464, R
   );
   assert.match(message?.head ?? '', /^Content-Type: message\/rfc822\r\n.*7bit$/);
   assert.equal(message?.body, 'Subject: x\nTo: you\n\n.\nbody\n');
+});
+
+test('what a mail server said is told as its reply, with its name (RFC 3464 2.3.5, 2.3.6)', () => {
+  const reason = '550 5.1.1 no such user';
+  const recipient = { address: 'you@remote.example', status: '5.1.1', reason };
+  for (const [remoteMta, name, says] of [
+    [
+      'mx.remote.example',
+      /^Remote-MTA: dns; mx\.remote\.example$/m,
+      'The mail server mx.remote.example answered',
+    ],
+    ['[192.0.2.1]', /^Remote-MTA: dns; \[192\.0\.2\.1\]$/m, 'The mail server [192.0.2.1] answered'],
+    // A proxy of before does not name it.
+    ['', /^(?![^]*Remote-MTA)/, 'The answer was'],
+  ] as const) {
+    const recipients = [{ ...recipient, remoteMta }];
+    const { parts } = partsOf(deliveryReport({ ...report, recipients }, reporter));
+    const [people = '', programs = ''] = parts.map(({ body }) => body.replaceAll('\r\n', '\n'));
+    assert.match(programs, /^Diagnostic-Code: smtp; 550 5\.1\.1 no such user$/m);
+    assert.match(programs, name);
+    assert.ok(people.includes(`\n    ${says}: ${reason}\n`), people);
+  }
+});
+
+test('every part has a transfer encoding, and the whole has the widest of theirs (RFC 2045 6.4)', () => {
+  const ascii = { address: 'you@remote.example', status: '5.1.1', reason: 'no such user' };
+  for (const [text, address, widths] of [
+    ['x', ascii.address, ['7bit', '7bit', '7bit', '7bit']],
+    ['ü', ascii.address, ['8bit', '7bit', '7bit', '8bit']],
+    ['x', 'ünï@remote.example', ['8bit', '8bit', '7bit', '7bit']],
+    ['a\0b', ascii.address, ['7bit', '7bit', '7bit', 'base64']],
+  ] as const) {
+    const original = { bytes: Buffer.from(`Subject: x\n\n${text}\n`), whole: true };
+    const recipients = [{ ...ascii, address }];
+    const { head, parts } = partsOf(deliveryReport({ ...report, recipients, original }, reporter));
+    const heads = [head.split('\r\n\r\n')[0] ?? '', ...parts.map((part) => part.head)];
+    const encodings = heads.map((each) => /^Content-Transfer-Encoding: (\S+)$/m.exec(each)?.[1]);
+    assert.deepEqual(encodings, widths);
+  }
 });
 
 test('a delay says until when it is tried', () => {

@@ -12,13 +12,13 @@ test('an entry is KEY=value lines, in the native protocol of the journal', () =>
   const entry: Entry = { text: 'sent', priority: 6, fields: { MAIL_ID: 'ab', MAIL_ATTEMPT: 2 } };
   assert.equal(
     encodeEntry(entry).toString(),
-    'MESSAGE=sent\nPRIORITY=6\nSYSLOG_IDENTIFIER=appengine-mailer\nMAIL_ID=ab\nMAIL_ATTEMPT=2\n',
+    'MESSAGE=sent\nPRIORITY=6\nSYSLOG_IDENTIFIER=appengine-mailer\nSYSLOG_FACILITY=2\nMAIL_ID=ab\nMAIL_ATTEMPT=2\n',
   );
 });
 
 test('a list is its field repeated, and what is undefined is left out', () => {
   const fields = { MAIL_RECIPIENT: ['a@b', 'c=d'], MAIL_DUE: undefined, MAIL_STATUS: [] };
-  const lines = encodeEntry({ text: '', priority: 3, fields }).toString().split('\n').slice(3);
+  const lines = encodeEntry({ text: '', priority: 3, fields }).toString().split('\n').slice(4);
   assert.deepEqual(lines, ['MAIL_RECIPIENT=a@b', 'MAIL_RECIPIENT=c=d', '']);
 });
 
@@ -39,6 +39,7 @@ test('a reader of the protocol gets every value back, whatever is in it', (t) =>
         ['MESSAGE', entry.text],
         ['PRIORITY', '4'],
         ['SYSLOG_IDENTIFIER', 'appengine-mailer'],
+        ['SYSLOG_FACILITY', '2'],
         ...list.map((each) => ['MAIL_X', each]),
       ]);
     }),
@@ -121,9 +122,11 @@ const ofDrain: Calls<DrainJournal> = {
 const ofProxy: Calls<ProxyJournal> = {
   proxyStarted: (journal, text) =>
     journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1, true),
+  nameless: (journal, text) => journal.nameless(text, text),
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
-    journal.verdicts('ab12', text, [{ recipient: text, status: '5.0.0', reason: text }]);
+    const verdicts = [{ recipient: text, status: '5.0.0', reason: text }];
+    journal.verdicts('ab12', text, verdicts, new Set());
   },
   keysInForce: (journal) => journal.keysInForce(2),
   keysTrouble: (journal, text) => journal.keysTrouble(text),
@@ -207,13 +210,41 @@ test('the fields of a message can be asked for: id, Exim id, recipients, statuse
   });
 });
 
-test('a line names ten recipients and counts the rest, the fields have them all', () => {
+test('what journalctl -x explains has the status of what it is about, and no other', () => {
+  const entries: Entry[] = [];
+  const journal = new DrainJournal((entry) => entries.push(entry));
+  const verdicts = {
+    sent: ['sent', '2.0.0'],
+    full: ['pending', '4.2.2'],
+    gone: ['failed', '5.1.1'],
+  } as const;
+  const told = (...names: (keyof typeof verdicts)[]) => {
+    const recipients = names.map((name) => {
+      const [state, status] = verdicts[name];
+      return { address: `${name}@b`, state, status, reason: 'x' };
+    });
+    journal.attempted(mail('s@c'), 1, recipients, 60_000, 0);
+    const { priority, fields } = entries.pop() ?? assert.fail();
+    return [fields['MAIL_EVENT'], fields['MAIL_STATUS'], priority];
+  };
+  // A refusal is everyday business, as it is to Exim and Postfix.
+  assert.deepEqual(told('sent', 'full', 'gone'), ['failed', ['5.1.1'], 6]);
+  assert.deepEqual(told('sent', 'full'), ['deferred', ['4.2.2'], 6]);
+  assert.deepEqual(told('sent'), ['sent', ['2.0.0'], 6]);
+});
+
+test('a line names ten recipients and counts the rest, the fields have them all, and it says how to find one', () => {
   const entries: Entry[] = [];
   const journal = new DrainJournal((entry) => entries.push(entry));
   const recipients = Array.from({ length: 12 }, (_, number) => `r${number}@b`);
   journal.postponed(mail('s@c'), 1, recipients, '4.4.1', 'down', 1000);
-  assert.match(entries[0]?.text ?? '', /<r9@b> and 2 more/);
+  assert.match(
+    entries[0]?.text ?? '',
+    /<r9@b> and 2 more .*; to find the others: journalctl MAIL_RECIPIENT=ADDRESS$/,
+  );
   assert.deepEqual(entries[0]?.fields['MAIL_RECIPIENT'], recipients);
+  journal.postponed(mail('s@c'), 1, recipients.slice(2), '4.4.1', 'down', 1000);
+  assert.doesNotMatch(entries[1]?.text ?? '', /to find/, 'all of ten are named');
 });
 
 /** Every event, as each of its entries is written: the catalog may name only what all of them have. */

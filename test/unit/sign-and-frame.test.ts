@@ -180,10 +180,14 @@ for (const [name, body, fault] of badFrames) {
   });
 }
 
-const verdict = fc.record({
-  status: fc.constantFrom('2.0.0', '4.2.2', '5.1.1', '5.999.999'),
-  reason: fc.string({ unit: 'binary', maxLength: 20 }),
-});
+const verdict = fc.record(
+  {
+    status: fc.constantFrom('2.0.0', '4.2.2', '5.1.1', '5.999.999'),
+    reason: fc.string({ unit: 'binary', maxLength: 20 }),
+    remoteMta: fc.constantFrom('relay.example.org', '[192.0.2.1]'),
+  },
+  { requiredKeys: ['status', 'reason'] },
+);
 
 test('verdicts come out of an answer as they went in', (t) => {
   const given = fc.uniqueArray(fc.tuple(address, verdict), {
@@ -264,6 +268,13 @@ test('a long reason is cut, and so is what is shown of a bad status', () => {
   assert.equal(cut?.reason.length, limits.reasonChars);
   const bad = decodeVerdicts(Buffer.from(answered({ ...good, status: long })), 'one', ['a@b']);
   assert.ok('fault' in bad && bad.fault.length < 150);
+});
+
+test('a name of a mail server that is none is left out, and its verdict counts (law 5)', () => {
+  for (const odd of ['', 'a b', 'a\r\nb', 'ü', 'x'.repeat(256), 7, null, ['a']]) {
+    const body = Buffer.from(answered({ ...good, remote_mta: odd }));
+    assert.deepEqual(decodeVerdicts(body, 'one', ['a@b']), [good]);
+  }
 });
 
 test('fix_sender is in the frame only when it is wanted, and true or false when it is there', () => {

@@ -75,6 +75,18 @@ for (const unit of units) {
   });
 }
 
+for (const unit of units) {
+  test(`${unit}: its lines have the facility mail, and those of a large backlog are all kept`, () => {
+    assert.deepEqual(values(unit, 'SyslogFacility'), ['mail']);
+    const [intervalMs, burst] = [
+      milliseconds(values(unit, 'LogRateLimitIntervalSec')),
+      Number(values(unit, 'LogRateLimitBurst')),
+    ];
+    // Ten times as fast as this project has ever been: a line or two for each message.
+    assert.ok((burst / intervalMs) * 1000 >= 20_000);
+  });
+}
+
 test('both units are hardened alike', () => {
   const [drain, proxy] = units.map((unit) => textOf(unit).split('\nUMask=')[1]);
   assert.equal(drain, proxy);

@@ -8,6 +8,7 @@ import { print } from '../print.ts';
 import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
 import { checkExim } from './check-exim.ts';
+import { checkNames } from './check-names.ts';
 import { checkPipe } from './check-pipe.ts';
 import { checkProgress } from './check-progress.ts';
 import { checkSecret } from './check-secret.ts';
@@ -48,6 +49,7 @@ export const checkCommand: CommandModule<object, Arguments> = {
 async function* findings(argv: Arguments): AsyncGenerator<Finding> {
   yield checkExim();
   yield checkPipe();
+  yield await checkNames();
   const { spool, progress } = await spoolFindings(argv.spool);
   yield* spool;
   yield checkDrain(argv.spool);

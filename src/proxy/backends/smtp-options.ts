@@ -44,7 +44,7 @@ export const smtpOptions = {
   },
   'smtp-name': {
     type: 'string',
-    describe: "What to call ourselves (EHLO); else the machine's name",
+    describe: "What to call ourselves (EHLO); else the machine's full name",
     requiresArg: true,
   },
 } as const satisfies Record<string, Options>;

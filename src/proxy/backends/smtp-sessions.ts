@@ -12,7 +12,7 @@ export interface SmtpRelay {
   security: 'starttls' | 'tls' | 'none';
   /** Certificate authorities (PEM) to trust instead of Node's own. */
   ca: string[] | undefined;
-  /** What we call ourselves in EHLO; without it the machine's name. */
+  /** What we call ourselves in EHLO; undefined: by the address of our end of the connection. */
   name: string | undefined;
   /** How to log in. */
   auth: SMTPConnectionAuth | undefined;

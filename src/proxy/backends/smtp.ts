@@ -1,9 +1,12 @@
 import { isAscii } from 'node:buffer';
+import { isIP } from 'node:net';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { addressLiteral } from '../../host/machine-names.ts';
 import { pieces } from '../../host/pieces.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
+import type { Verdict } from '../../wire/verdicts.ts';
 import {
   BackendBusyError,
   BackendUnavailableError,
@@ -22,6 +25,7 @@ import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.
  */
 export function smtpBackend(relay: SmtpRelay): Backend {
   const sessions = new SmtpSessions(relay);
+  const mta = isIP(relay.host) === 0 ? relay.host : addressLiteral(relay.host);
   const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
   const unavailable = (error: unknown) => {
     if (error instanceof BackendBusyError) throw error;
@@ -30,10 +34,10 @@ export function smtpBackend(relay: SmtpRelay): Backend {
 
   async function deliver(first: SmtpSession, delivery: Delivery): Promise<Result[]> {
     let session = first;
-    let outcome = await transact(session, delivery);
+    let outcome = await transact(session, delivery, mta);
     if ('trouble' in outcome && outcome.trouble === 'stale') {
       session = await sessions.renew(session).catch(unavailable);
-      outcome = await transact(session, delivery);
+      outcome = await transact(session, delivery, mta);
     }
     void sessions.giveBack(session, { reset: outcome.reset });
     if ('results' in outcome) return outcome.results;
@@ -65,6 +69,7 @@ type Outcome = { reset: boolean } & (
 async function transact(
   { client, used, wasIdle }: SmtpSession,
   { sender, recipients, bytes }: Delivery,
+  mta: string,
 ): Promise<Outcome> {
   const unfit = unfitAddresses(sender, recipients, client.extensions);
   const to = recipients.filter((recipient) => !unfit.has(recipient));
@@ -91,16 +96,21 @@ async function transact(
   }
   const results = to.map((recipient) => ({
     recipient,
-    ...verdictOf(refused.get(recipient) ?? final),
+    ...verdictOf(refused.get(recipient) ?? final, mta),
   }));
   return { reset, results: [...unfit.values(), ...results] };
 }
 
 /** What the relay, or nodemailer for it, says of a message that was not taken; undefined when nothing. */
-function finalReply({ code, command, response, message }: SMTPError): SmtpReply | undefined {
+function finalReply({
+  code,
+  command,
+  response,
+  message,
+}: SMTPError): (SmtpReply & { isOurs?: boolean }) | undefined {
   // It knows the largest size that the server announced (RFC 1870).
   if (code === 'EMESSAGE' && !response) {
-    return { status: statuses.tooLarge, reason: message, ofRelay: false };
+    return { status: statuses.tooLarge, reason: message, ofRelay: false, isOurs: true };
   }
   if (!response || (code !== 'EENVELOPE' && code !== 'EMESSAGE')) return undefined;
   return readReply(response, code === 'EMESSAGE' ? 'message' : (STEPS[command ?? ''] ?? 'DATA'));
@@ -108,9 +118,20 @@ function finalReply({ code, command, response, message }: SMTPError): SmtpReply 
 
 const STEPS: Partial<Record<string, SmtpStep>> = { 'MAIL FROM': 'MAIL', 'RCPT TO': 'RCPT' };
 
-/** A relay that refuses one recipient for its own trouble, and takes others, defers that one. */
-function verdictOf({ status, reason, ofRelay }: SmtpReply): { status: string; reason: string } {
-  return { status: ofRelay ? `4${status.slice(1)}` : status, reason };
+/**
+ * A relay that refuses one recipient for its own trouble, and takes others, defers that one. Who said it is told of what
+ * was not sent alone: the ledger does not keep it, and a repeat is answered as the first post was.
+ */
+function verdictOf(
+  { status, reason, ofRelay, isOurs }: SmtpReply & { isOurs?: boolean },
+  mta: string,
+): Omit<Verdict, 'recipient'> {
+  const isSaid = !isOurs && !status.startsWith('2');
+  return {
+    status: ofRelay ? `4${status.slice(1)}` : status,
+    reason,
+    ...(isSaid && { remoteMta: mta }),
+  };
 }
 
 /** Addresses that cannot be sent over this connection: each fails alone, and for a sender all do. */

@@ -1,0 +1,42 @@
+import { statuses, statusClass } from '../mail/enhanced-status.ts';
+import type { Verdict } from '../wire/verdicts.ts';
+import type { ProxyJournal } from './proxy-journal.ts';
+
+/** Counts verdicts and writes them into the journal; its caller sees to it that each is told once. */
+export class VerdictTeller {
+  /** How many recipients fared how so far. */
+  readonly given = { sent: 0, deferred: 0, failed: 0 };
+  /** How many were posted again and had been sent before. */
+  repeated = 0;
+  readonly #journal: ProxyJournal;
+
+  constructor(journal: ProxyJournal) {
+    this.#journal = journal;
+  }
+
+  /**
+   * Tells verdicts that were given together with `all`. `repeated`: whom the ledger knew as sent. Those that were too many
+   * for one post are left out: they are posted again at once, and then there is something to tell of them.
+   */
+  tell(
+    id: string,
+    sender: string,
+    verdicts: readonly Verdict[],
+    repeated: ReadonlySet<string>,
+    all: readonly Verdict[] = verdicts,
+  ): void {
+    const isPaging = all.some((verdict) => !isSurplus(verdict));
+    const told = isPaging ? verdicts.filter((verdict) => !isSurplus(verdict)) : verdicts;
+    if (told.length === 0) return;
+    for (const { recipient, status, inProgress } of told) {
+      if (inProgress) continue;
+      if (repeated.has(recipient)) this.repeated += 1;
+      else this.given[statusClass(status) ?? 'deferred'] += 1;
+    }
+    this.#journal.verdicts(id, sender, told, repeated);
+  }
+}
+
+function isSurplus({ status }: Verdict): boolean {
+  return status === statuses.surplus;
+}
