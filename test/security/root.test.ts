@@ -26,6 +26,7 @@ test(
     const { uid, gid } = account();
     const state = join(road.folder, 'state');
     mkdirSync(state);
+    chmodSync(road.folder, 0o711); // The account passes through it.
     for (const folder of [road.spool, state]) chownSync(folder, uid, gid);
     chmodSync(road.spool, 0o2770);
     chmodSync(state, 0o750);
