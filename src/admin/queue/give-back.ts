@@ -94,7 +94,9 @@ async function giveToExim(spool: Spool, exim: EximRunner, id: string): Promise<R
     if (refusal === undefined && refused.size === 0) {
       return operate(spool, 'returned', id, spool.now());
     }
-    const reasons = [...refused].map(([address, reason]) => `${reason}, for <${address}>`);
+    const reasons = [...refused].map(
+      ([address, reason]) => `<${address.slice(0, limits.quotedChars)}>: ${reason}`,
+    );
     const reason = (refusal?.reason ?? reasons.join('; ')).slice(0, limits.failureChars);
     const taken = refusal ? [] : recipients;
     keep(spool, id, reason, taken);
@@ -152,4 +154,4 @@ function isUnspeakable(address: string): boolean {
   return /[\r\n\0]/.test(address) || encodeAddress(address).length > limits.eximCommandBytes;
 }
 
-const UNSPEAKABLE = 'an address has a line end, which SMTP cannot say, or is too long';
+const UNSPEAKABLE = 'an address that has a line end, or is too long, SMTP cannot say';
