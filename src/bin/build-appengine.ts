@@ -15,9 +15,11 @@ interface Package {
 
 const { name, version, license, type, engines, dependencies, overrides } = read('package.json');
 const start = [
+  // In /tmp anybody may write: root, as which it runs in some containers, keeps its ledger in a folder of its own.
+  'mkdir -p -m 700 "${TMPDIR:-/tmp}/ledger" &&',
   // App Engine stops the process that it started: exec leaves no shell in between.
   'APPENGINE_MAILER_BACKEND=${APPENGINE_MAILER_BACKEND:-smtp} exec node dist/bin/appengine-mailer.js',
-  'proxy --listen 0.0.0.0:$PORT --ledger "${TMPDIR:-/tmp}/ledger.db"',
+  'proxy --listen 0.0.0.0:$PORT --ledger "${TMPDIR:-/tmp}/ledger/ledger.db"',
 ].join(' ');
 const lock = read('package-lock.json');
 const locked = Object.entries(lock['packages'] as Record<string, Package>)

@@ -53,9 +53,10 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
   builder: (yargs) => yargs.options(environmentOptions(drainOptions)),
   handler: async (argv) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
-    const { openConnection } = await import('../wire/open-connection.ts');
-    // What is wrong with the settings is told before what is wrong with the spool.
-    await openConnection(argv).close();
+    const { connectionTo, readDestination } = await import('../wire/open-connection.ts');
+    // What is wrong with the settings is told before what is wrong with the spool, for which root is given up.
+    const destination = readDestination(argv);
+    await connectionTo(destination).close();
     const notices = {
       ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
       names: await machineNames(),
@@ -77,7 +78,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),
           shrunk: () => journal.spoolLogShrunk(argv.spool),
         });
-        const connection = openConnection(argv);
+        const connection = connectionTo(destination);
         const draining = drain({
           spool,
           connection,

@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3';
-import { connect, makeFile } from './open-database.ts';
+import { connect } from './open-database.ts';
 
 /**
  * Takes the lock that the file stands for, or returns undefined when another process has it, and keeps
@@ -8,8 +8,7 @@ import { connect, makeFile } from './open-database.ts';
  * however it dies, so nothing can be left locked.
  */
 export function exclusiveLock(file: string, waitMs = 0): { release(): void } | undefined {
-  makeFile(file);
-  const db = connect(file);
+  const db = connect(file, true);
   try {
     db.pragma(`busy_timeout = ${waitMs}`);
     db.exec('BEGIN EXCLUSIVE');

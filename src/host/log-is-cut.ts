@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import { limits } from '../mail/limits.ts';
-import { connect, ownFile } from './open-database.ts';
+import { connect } from './open-database.ts';
 import { PageFile } from './page-file.ts';
 
 /**
@@ -16,7 +16,6 @@ export function logIsCut(file: string): boolean {
   if (!(log || shared) || (log ?? 0) > limits.logLookBytes) return false;
   let [db, pages]: [Database.Database?, PageFile?] = [];
   try {
-    ownFile(file);
     db = connect(file);
     db.pragma('busy_timeout = 0');
     db.pragma('locking_mode = EXCLUSIVE');

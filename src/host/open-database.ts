@@ -2,7 +2,6 @@ import {
   closeSync,
   constants,
   fchmodSync,
-  fchownSync,
   fstatSync,
   lstatSync,
   openSync,
@@ -13,6 +12,7 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { limits } from '../mail/limits.ts';
+import { giveUpRoot } from './give-up-root.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -47,21 +47,19 @@ export class DatabaseReplacedError extends DatabaseUnusable {
  * project opens one, because better-sqlite3 sets synchronous=NORMAL whenever it opens a file that is
  * in WAL mode already, and then a power cut takes committed transactions with it.
  *
- * A file made here has mode 0660 and the folder's owner and group, even when root makes it.
- * Throws DatabaseUnusable for an unsuitable schema or a link, SqliteError for the rest.
+ * A file made here has mode 0660 and the folder's owner: root becomes that first (giveUpRoot).
+ * Throws DatabaseUnusable for an unsuitable schema or a link, Failure where root cannot be given up, SqliteError for
+ * the rest.
  */
 export function openDatabase(file: string, format: Format): Database.Database {
-  if (format.create) makeFile(file);
-  else ownFile(file);
-  const before = inode(file);
-  const db = connect(file);
+  const { db, found } = open(file, format.create);
   try {
     db.pragma('foreign_keys = ON');
     // Cannot be switched on later; must come before anything is written to a new file.
     if (format.create) db.pragma('auto_vacuum = INCREMENTAL');
     whileBusy(() => db.pragma('journal_mode = WAL'));
     // From now on it is locked against being replaced; before, rebuildDatabase may have done so.
-    if (inode(file) !== before) {
+    if (inode(file) !== found?.ino) {
       throw new DatabaseUnusable(`the ${format.name} ${file} was just replaced: try again`);
     }
     db.pragma('synchronous = FULL');
@@ -75,13 +73,30 @@ export function openDatabase(file: string, format: Format): Database.Database {
 }
 
 /**
- * Opens a file as it is; it must exist. Also serves the lock files, which hold nothing. Throws
- * DatabaseUnusable when this Node.js cannot load SQLite.
+ * Opens a file as it is, or makes an empty one. Also serves the lock files, which hold nothing. Throws
+ * DatabaseUnusable for a link, and when this Node.js cannot load SQLite.
  */
-export function connect(file: string): Database.Database {
+export function connect(file: string, create = false): Database.Database {
+  return open(file, create).db;
+}
+
+/** Everything that works on a file of ours begins here: this gives up root, before it looks at the file. */
+function open(file: string, create: boolean): { db: Database.Database; found: Stats | undefined } {
+  const nativeBinding = loadSqlite(); // From a checkout that only root may be let into.
+  giveUpRoot(dirname(file));
+  const found = create ? makeFile(file) : regularFile(file);
+  const db = new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+  // Who may write to the folder may have written the file, and what its schema says is run (trusted_schema).
+  db.pragma('trusted_schema = OFF');
+  db.pragma('cell_size_check = ON');
+  return { db, found };
+}
+
+function loadSqlite(): string {
   const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
   try {
-    return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+    require(nativeBinding);
+    return nativeBinding;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_DLOPEN_FAILED') throw error;
     const { version, versions } = process;
@@ -93,39 +108,32 @@ export function connect(file: string): Database.Database {
 }
 
 /**
- * Makes an empty file where there is none, 0660 and the folder's owner's, and mends mode and owner
- * where a program died half-way through that. A link, also a hard one, is refused: root must not give
- * away a file of somebody else.
+ * Makes an empty file with mode 0660 where there is none, and sets the mode where a program died half-way through that.
+ * Only for a folder for which root was given up. Throws DatabaseUnusable for a link.
  */
-export function makeFile(file: string): void {
-  const self = process.geteuid?.();
-  const folder = statSync(dirname(file));
-  const fit = (found: Stats) =>
-    (found.mode & 0o777) === 0o660 &&
-    (self !== 0 || (found.uid === folder.uid && found.gid === folder.gid));
-
-  const found = ownFile(file);
+export function makeFile(file: string): Stats {
+  const found = regularFile(file);
+  const isFit = found && ((found.mode & 0o777) === 0o660 || found.uid !== process.geteuid?.());
   // Opening and closing a file drops the locks that SQLite in this process may hold on it.
-  if (found && (fit(found) || (self !== 0 && self !== found.uid))) return;
-
-  const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
-  const fd = openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW, 0o660);
+  if (isFit) return found;
+  const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
   try {
-    const opened = fstatSync(fd);
-    if (!opened.isFile() || opened.nlink !== 1) {
-      throw new DatabaseUnusable(
-        `${file} is not a regular file, or has another name (a hard link)`,
-      );
+    const fd = openSync(file, O_RDWR | O_NOFOLLOW | (found ? 0 : O_CREAT | O_EXCL), 0o660);
+    try {
+      fchmodSync(fd, 0o660);
+      return fstatSync(fd);
+    } finally {
+      closeSync(fd);
     }
-    if (self === 0) fchownSync(fd, folder.uid, folder.gid);
-    fchmodSync(fd, 0o660);
-  } finally {
-    closeSync(fd);
+  } catch (error) {
+    // Another program has made it in this moment.
+    if (!found && (error as NodeJS.ErrnoException).code === 'EEXIST') return makeFile(file);
+    throw error;
   }
 }
 
-/** What has that name, if anything. SQLite would follow a link, and root would change another database. */
-export function ownFile(file: string): Stats | undefined {
+/** What has that name, if anything. SQLite would follow a link into a database of somebody else, and wait for a FIFO. */
+function regularFile(file: string): Stats | undefined {
   const found = lstatSync(file, { throwIfNoEntry: false });
   if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
   return found;

@@ -1,5 +1,7 @@
 import {
   closeSync,
+  constants,
+  fstatSync,
   fsyncSync,
   linkSync,
   openSync,
@@ -14,8 +16,8 @@ import Database from 'better-sqlite3';
 import {
   connect,
   DatabaseUnusable,
+  inode,
   openDatabase,
-  ownFile,
   requireKnown,
   schemaOf,
   type Format,
@@ -92,16 +94,12 @@ export function rebuildDatabase(
     }
 
     removeDatabase(next);
-    const fresh = openDatabase(next, { ...format, create: true });
-    try {
-      fill(fresh, remainsOf(pages, logIsCut, fresh));
+    const source = pages;
+    fillNew(next, format, (fresh) => {
+      fill(fresh, remainsOf(source, logIsCut, fresh));
       const left = inspect(fresh);
       if (left.length > 0) throw new Error(`a defect of the repair: ${left.join('; ')}`);
-      fresh.pragma('wal_checkpoint(TRUNCATE)');
-    } finally {
-      fresh.close();
-    }
-    sync(next);
+    });
     const kept = earlier ?? `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
     if (earlier === undefined) linkSync(file, kept);
     sync(dirname(file));
@@ -117,6 +115,35 @@ export function rebuildDatabase(
     old.close();
     pages?.close(); // Not earlier: that takes the lock away.
     removeDatabase(next);
+  }
+}
+
+/**
+ * Makes a database and fills it; it is on disk when this returns. SQLite opens it by its name, which somebody in the
+ * folder's group may meanwhile give to another file: that is found out by the size of the file that was made here.
+ */
+function fillNew(file: string, format: Format, fill: (fresh: Database.Database) => void): void {
+  const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+  const fd = openSync(file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o660);
+  try {
+    const fresh = openDatabase(file, { ...format, create: true });
+    let bytes;
+    try {
+      fill(fresh);
+      fresh.pragma('wal_checkpoint(TRUNCATE)');
+      const [pages, pageBytes] = ['page_count', 'page_size'].map((name) =>
+        Number(fresh.pragma(name, { simple: true })),
+      );
+      bytes = (pages ?? 0) * (pageBytes ?? 0);
+    } finally {
+      fresh.close();
+    }
+    if (fstatSync(fd).size !== bytes || inode(file) !== fstatSync(fd).ino) {
+      throw new DatabaseUnusable(`${file} was replaced while it was filled: try again`);
+    }
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd); // Not earlier: that takes SQLite's locks away.
   }
 }
 
@@ -167,11 +194,11 @@ function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database)
 }
 
 /**
- * The second name that an earlier repair gave the file before it was cut off. Throws DatabaseUnusable for a
- * link: root must not read or change a file of somebody else.
+ * The second name that an earlier repair gave the file before it was cut off. Throws DatabaseUnusable for any other
+ * second name: it may be a file of somebody else.
  */
 function ofEarlierRepair(file: string): string | undefined {
-  const { ino, nlink } = ownFile(file) ?? { ino: 0, nlink: 1 };
+  const { ino, nlink } = lstatSync(file, { throwIfNoEntry: false }) ?? { ino: 0, nlink: 1 };
   if (nlink === 1) return undefined;
   const earlier = keptOf(file).find((path) => lstatSync(path).ino === ino);
   if (earlier !== undefined && nlink === 2) return earlier;

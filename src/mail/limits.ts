@@ -168,6 +168,12 @@ export const limits = {
   operatorBatch: 200,
   /** How long one run of Exim may take: it takes back a message, or says how it would route some. */
   eximMs: 5 * MINUTE,
+  /** What such a run may say: how it routes the recipients of a hand-over. More ends it. */
+  eximOutputBytes: 16 * MiB,
+  /** What the process that runs Exim is given in one frame: more than a part of a message and what precedes it. */
+  eximFrameBytes: 2 * MiB,
+  /** A command of batch SMTP: Exim reads none that is longer (its smtp_cmd_buffer_size), and cannot say which it was. */
+  eximCommandBytes: 16_000,
 
   /**
    * Opening a connection to any server: name, TCP, web proxy and TLS together. A SYN that is lost is sent

@@ -1,8 +1,9 @@
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { giveUpRoot } from '../host/give-up-root.ts';
 import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
@@ -18,6 +19,7 @@ import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
 import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
 import { relayName } from './backends/relay-name.ts';
+import type { SmtpRelay } from './backends/smtp-sessions.ts';
 import { smtpBackend } from './backends/smtp.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
@@ -119,7 +121,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new ProxyJournal();
-    const backend = await makeBackend(argv, resolve(dir), journal);
+    const relay = relayOf(argv);
+    orFailure(ledgerFile, () => giveUpRoot(dirname(ledgerFile))); // All secrets are read.
+    const backend = await makeBackend(argv, relay, resolve(dir), journal);
     const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
     if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
@@ -184,17 +188,26 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   };
 }
 
-async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
-  const { backend } = argv;
-  if (backend === 'smtp') {
-    const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
-    const { name, fault } = await relayName(relay.name);
-    if (fault) journal.nameless(fault.text, fault.todo);
-    return smtpBackend({ ...relay, name });
-  }
+/** The relay of the smtp backend, with its password. */
+function relayOf(argv: Arguments): SmtpRelay | undefined {
+  if (argv.backend === 'smtp') return smtpRelay(argv, { environment: process.env, folder: '.' });
   const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
   if (stray !== undefined) {
     throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
+  }
+  return undefined;
+}
+
+async function makeBackend(
+  { backend }: Arguments,
+  relay: SmtpRelay | undefined,
+  dir: string,
+  journal: ProxyJournal,
+): Promise<Backend> {
+  if (relay) {
+    const { name, fault } = await relayName(relay.name);
+    if (fault) journal.nameless(fault.text, fault.todo);
+    return smtpBackend({ ...relay, name });
   }
   if (backend === 'discard') return discardBackend;
   if (backend === 'appengine') {

@@ -1,4 +1,5 @@
 import { isDamage } from '../host/is-damage.ts';
+import { encodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import { deleteBody, hasBody } from './body.ts';
@@ -81,11 +82,25 @@ function operateOn(
   return operated;
 }
 
-/** Writes down that Exim did not take a message that was to be returned; it stays held. */
-export function keep(spool: Spool, id: string, reason: string): void {
+/**
+ * Writes down that Exim did not take a message that was to be returned, or only for the recipients in `taken`, who are
+ * others' no more: it stays held for the rest of those that are pending, and there is one.
+ */
+export function keep(
+  spool: Spool,
+  id: string,
+  reason: string,
+  taken: readonly string[] = [],
+): void {
   spool.transaction(() => {
     const message = spool.sql<Subject>('SELECT seq FROM message WHERE id = ?').get(id);
-    if (message) remember(spool, message.seq, { what: 'kept', reason });
+    if (!message) return;
+    const remove = spool.sql(
+      `UPDATE recipient SET state = 'deleted' WHERE message = ? AND address = ? AND state = 'pending'`,
+    );
+    for (const address of taken) remove.run(message.seq, encodeAddress(address));
+    if (taken.length > 0) remember(spool, message.seq, { what: 'returned' });
+    remember(spool, message.seq, { what: 'kept', reason });
   });
 }
 

@@ -91,7 +91,8 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)$/.test(code) || deniedBy(file) === 'EACCES') {
     return new Failure(
       exitCodes.notPermitted,
-      `no permission for the spool ${folder}: ${message}; be root or in its group`,
+      `no permission for the spool ${folder}: ${message}; be root or in its group, ` +
+        "and see that all in it is the folder's owner's, whom root becomes",
     );
   }
   if (code.startsWith('SQLITE_BUSY')) {

@@ -18,6 +18,7 @@ test(
   async (t) => {
     const road = new Road(t);
     const { uid, gid } = account();
+    chmodSync(road.folder, 0o711); // The account passes through it.
     chownSync(road.spool, uid, gid);
     chmodSync(road.spool, 0o2770);
     const operator: Ids = { ...NOBODY, groups: [gid] };

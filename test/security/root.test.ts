@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -18,14 +19,29 @@ import { inCheckout, start } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';
 import { until } from '../support/until.ts';
 
+/** All user and group ids of a process. */
+function usersOf(pid: number): number[] {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const lines = [...status.matchAll(/^(?:Uid|Gid|Groups):\s(.*)$/gm)];
+  return lines.flatMap(([, ids = '']) => ids.split(/\s+/).filter(Boolean).map(Number));
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
+}
+
 test(
-  'what root’s commands make beside spool and ledger is the folder’s owner’s, even when they are killed; the services go on (law 7)',
+  'what root’s commands make beside spool and ledger is the folder’s owner’s, even when they are killed; the services go on (law 7, law 14)',
   needs('root'),
   async (t) => {
     const road = new Road(t);
     const { uid, gid } = account();
     const state = join(road.folder, 'state');
     mkdirSync(state);
+    chmodSync(road.folder, 0o711); // The account passes through it.
     for (const folder of [road.spool, state]) chownSync(folder, uid, gid);
     chmodSync(road.spool, 0o2770);
     chmodSync(state, 0o750);
@@ -80,7 +96,16 @@ test(
       () => existsSync(reads),
       () => returning.stderr,
     );
+    // Exim is run by root, in a process that ends with the one that works on the spool as the account (law 14).
+    const pid = returning.child.pid ?? 0;
+    const [[runner = 0] = [], users = []] = [childrenOf(pid), usersOf(pid)];
+    assert.deepEqual(new Set(users), new Set([uid, gid]));
+    assert.deepEqual(new Set(usersOf(runner)), new Set([0]));
     await returning.stop('SIGKILL');
+    await until(
+      () => !existsSync(`/proc/${runner}`),
+      () => returning.stderr,
+    );
 
     const files = [road.spool, state].flatMap((folder) =>
       readdirSync(folder).map((name) => join(folder, name)),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  chmodSync,
   chownSync,
   linkSync,
   mkdirSync,
@@ -173,7 +174,11 @@ test('a file that is not a database, or not a file, is refused and kept', (t) =>
   assert.throws(() =>
     openDatabase(join(folder, 'other.db'), format('pipe', 'CREATE TABLE message (y)')),
   );
-  assert.throws(() => openDatabase(folder, format('pipe', first)), /is not a regular file/);
+  mkdirSync(join(folder, 'spool.db'));
+  assert.throws(
+    () => openDatabase(join(folder, 'spool.db'), format('pipe', first)),
+    /is not a regular file/,
+  );
 });
 
 for (const access of everyAccess) {
@@ -191,22 +196,26 @@ for (const access of everyAccess) {
   });
 }
 
-test('root gives no file away that has another name', needs('root'), (t) => {
-  const folder = scratch(t);
-  const { uid, gid } = account();
-  const secret = join(folder, 'secret');
-  writeFileSync(secret, '', { mode: 0o600 });
-  const theirs = join(folder, 'theirs');
-  mkdirSync(theirs);
-  chownSync(theirs, uid, gid);
-  const file = join(theirs, 'spool.db');
-  linkSync(secret, file);
-  assert.throws(() => openDatabase(file, format('pipe', first)), /has another name/);
-  const kept = statSync(secret);
-  assert.deepEqual([kept.uid, kept.mode & 0o777, kept.size], [0, 0o600, 0]);
+test(
+  'root makes no file of the folder’s owner out of one of its own that has another name there (law 14)',
+  needs('root'),
+  async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    chmodSync(road.folder, 0o711);
+    chownSync(road.spool, uid, gid);
+    const secret = join(road.folder, 'secret');
+    writeFileSync(secret, '', { mode: 0o600 });
+    const file = join(road.spool, 'spool.db');
+    linkSync(secret, file);
+    const refused = await road.pipe('1abc', bsmtp('', ['r@example.org'], 'x\n'));
+    assert.equal(refused.code, 75);
+    const kept = statSync(secret);
+    assert.deepEqual([kept.uid, kept.mode & 0o777, kept.size], [0, 0o600, 0]);
 
-  rmSync(file);
-  openDatabase(file, format('pipe', first)).close();
-  const made = statSync(file);
-  assert.deepEqual([made.uid, made.gid, made.mode & 0o777], [uid, gid, 0o660]);
-});
+    rmSync(file);
+    assert.equal((await road.pipe('1abc', bsmtp('', ['r@example.org'], 'x\n'))).code, 0);
+    const made = statSync(file);
+    assert.deepEqual([made.uid, made.gid, made.mode & 0o777], [uid, gid, 0o660]);
+  },
+);

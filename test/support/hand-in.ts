@@ -1,5 +1,6 @@
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { Spool } from '../../src/spool/spool.ts';
+import { asOwner } from './as-owner.ts';
 import { handOver } from './hand-over.ts';
 
 /** A message for the spool; what is left out is made up. */
@@ -17,6 +18,15 @@ export function handIn(
   folder: string,
   mails: readonly Mail[],
   { queuedAt, wake = true }: { queuedAt?: number; wake?: boolean } = {},
+): string[] {
+  return asOwner(folder, () => store(folder, mails, queuedAt, wake));
+}
+
+function store(
+  folder: string,
+  mails: readonly Mail[],
+  queuedAt: number | undefined,
+  wake: boolean,
 ): string[] {
   const spool = new Spool(folder, 'pipe');
   const ids = mails.map(({ sender, recipients, bytes }) => {

@@ -2,9 +2,16 @@ import { listMessages, type Listed } from '../../src/spool/list.ts';
 import { shownTime, type ShownTime } from '../../src/spool/shown-time.ts';
 import { messageStates, Spool } from '../../src/spool/spool.ts';
 import { stats, type Stats } from '../../src/spool/stats.ts';
+import { asOwner } from './as-owner.ts';
 
 /** What a spool holds: its stats, whose counters must add up, and all messages, whatever their state. */
-export function lookInto(folder: string): Stats & { messages: Listed[]; shown: ShownTime } {
+export function lookInto(folder: string): Look {
+  return asOwner(folder, () => look(folder));
+}
+
+type Look = Stats & { messages: Listed[]; shown: ShownTime };
+
+function look(folder: string): Look {
   const spool = new Spool(folder, 'operator');
   try {
     const shown = shownTime(spool, Date.now());

@@ -103,7 +103,9 @@ test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clo
   assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
+    'host/failure.ts',
     'host/free-space.ts',
+    'host/give-up-root.ts',
     'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
@@ -194,6 +196,36 @@ test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_
   }
   const careless = [...sources].filter(([, text]) => text.includes('rejectUnauthorized: false'));
   assert.deepEqual(careless, []);
+});
+
+test('only host/give-up-root.ts changes who this process is, and every opening of a file of SQLite begins there (law 14)', () => {
+  const changers = [...sources].filter(([, text]) =>
+    /\bprocess\.(?:set(?:e?[ug]id|groups)|initgroups)\b/.test(text),
+  );
+  assert.deepEqual(
+    changers.map(([path]) => path),
+    ['host/give-up-root.ts'],
+  );
+  const openers = [...sources].filter(([, text]) =>
+    text.replaceAll("new Database(':memory:')", '').includes('new Database('),
+  );
+  assert.deepEqual(
+    openers.map(([path]) => path),
+    ['host/open-database.ts'],
+  );
+  const [, body = ''] =
+    /\nfunction open\([^]*?\{\n([^]*?)\n\}/.exec(sources.get('host/open-database.ts') ?? '') ?? [];
+  assert.match(body, /^.*loadSqlite\(\);.*\n {2}giveUpRoot\(dirname\(file\)\);/);
+  assert.equal((sources.get('host/open-database.ts') ?? '').split('new Database(').length, 2);
+  assert.ok(body.includes('new Database('));
+});
+
+test('what stays root opens no file of SQLite: Exim’s commands, and the process that runs Exim for a return (law 14)', () => {
+  for (const path of ['admin/exim/command.ts', 'admin/queue/run-exim.ts']) {
+    const files = [...closure(path)];
+    const opening = files.filter((file) => /^spool\/|^host\/open-database\.ts$/.test(file));
+    assert.deepEqual(opening, [], path);
+  }
 });
 
 test('no file of src has more than 350 lines', () => {

@@ -7,14 +7,14 @@ import { spoolFile, type Spool } from '../../spool/spool.ts';
 import { accountName } from './account-name.ts';
 import { fault, ok, type Finding } from './finding.ts';
 
-/** Whether the spool takes messages, and keeps them through a power cut. */
+/** Whether the spool keeps messages through a power cut, and has room for more. Throws when it cannot be written. */
 export function checkSpool(spool: Spool): Finding[] {
-  return [writable(spool), durable(spool), space(spool), log(spool)];
+  spool.transaction(() => {}); // Begins to write.
+  return [durable(spool), space(spool), log(spool)];
 }
 
-function writable(spool: Spool): Finding {
-  const { folder } = spool;
-  spool.transaction(() => {}); // Begins to write. Root may where the account may not:
+/** Whether Exim's account may write to the spool. To be asked before the spool is opened, for which root is given up. */
+export function checkWritable(folder: string): Finding {
   const account = process.geteuid?.() === 0 ? findAccount(accountName) : undefined;
   const script = 'for file; do [ -w "$file" ] || { echo "$file"; exit 1; }; done';
   const files = [folder, spoolFile(folder)];

@@ -12,7 +12,7 @@ import { checkNames } from './check-names.ts';
 import { checkPipe } from './check-pipe.ts';
 import { checkProgress } from './check-progress.ts';
 import { checkSecret } from './check-secret.ts';
-import { checkSpool } from './check-spool.ts';
+import { checkSpool, checkWritable } from './check-spool.ts';
 import { fault, findingText, notChecked, type Finding } from './finding.ts';
 
 const options = {
@@ -45,16 +45,16 @@ export const checkCommand: CommandModule<object, Arguments> = {
   },
 };
 
-/** In the order of a message's road; each is told when it is known. */
+/** In the order of a message's road; each is told when it is known. Root is given up for the spool. */
 async function* findings(argv: Arguments): AsyncGenerator<Finding> {
   yield checkExim();
   yield checkPipe();
   yield await checkNames();
+  const { finding: secret, key } = checkSecret();
   const { spool, progress } = await spoolFindings(argv.spool);
   yield* spool;
   yield checkDrain(argv.spool);
-  const { finding, key } = checkSecret();
-  yield finding;
+  yield secret;
   yield* await proxyFindings(argv, key);
   yield progress;
 }
@@ -63,8 +63,9 @@ async function spoolFindings(folder: string): Promise<{ spool: Finding[]; progre
   try {
     // SQLite would only say that it cannot open the file.
     if (existsSync(folder)) accessSync(folder, constants.W_OK);
+    const writable = checkWritable(folder);
     return await withSpool(folder, 'operator', async (spool) => ({
-      spool: checkSpool(spool),
+      spool: [writable, ...checkSpool(spool)],
       progress: checkProgress(spool, Date.now()),
     }));
   } catch (error) {

@@ -46,11 +46,7 @@ const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
     ...failedBody(message),
   }),
   deleted: ({ message, history }) => ({
-    why: history.some(({ what }) => what === 'returned')
-      ? 'an operator returned it to Exim, which has it'
-      : history.some(({ what }) => what === 'delete')
-        ? 'an operator deleted it'
-        : 'it failed and nobody could be told; so it was kept to be looked into, and then deleted',
+    why: deletedBecause(history),
     ...forgotten(message, 'it is forgotten'),
   }),
 };
@@ -140,6 +136,14 @@ function failed({ message, reportOwed }: Facts): Explanation {
       : 'it failed, and the mail server of this host refused the report to its sender';
   const next = 'it is deleted; until then an operator may retry or return it';
   return { why, ...forgotten(message, next, limits.failedBodyMs) };
+}
+
+/** Part of a message may have been returned before the rest was deleted. */
+function deletedBecause(history: readonly HistoryEvent[]): string {
+  const last = history.findLast(({ what }) => what === 'returned' || what === 'delete');
+  if (last?.what === 'returned') return 'an operator returned it to Exim, which has it';
+  if (last?.what === 'delete') return 'an operator deleted it';
+  return 'it failed and nobody could be told; so it was kept to be looked into, and then deleted';
 }
 
 /** A failure may be looked into, and retried, while its body is there. */

@@ -1,8 +1,10 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { giveUpRoot } from '../../host/give-up-root.ts';
 import { tellRepair } from '../../host/repair-report.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { printable } from '../../mail/printable.ts';
@@ -100,6 +102,7 @@ async function printAllButSummary(sentences: readonly string[]): Promise<void> {
 async function withLedgerLock(file: string, action: () => Promise<void>): Promise<void> {
   const lockFile = `${file}.lock`;
   try {
+    giveUpRoot(dirname(file));
     if (!existsSync(lockFile) && !isDatabase(file)) {
       const why = `it is no database, and has no ${lockFile} of a proxy beside it`;
       throw new Failure(exitCodes.usage, `${file} is no ledger: ${why}`);

@@ -1,9 +1,4 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { withoutSecrets } from '../../host/settings.ts';
 import { encodeAddress } from '../../mail/address.ts';
 import { limits } from '../../mail/limits.ts';
 import { writeBsmtp } from '../../mail/write-bsmtp.ts';
@@ -12,6 +7,8 @@ import { findMessages, type Listed } from '../../spool/list.ts';
 import { keep, operate } from '../../spool/operate.ts';
 import { returnLock } from '../../spool/return-lock.ts';
 import type { Spool } from '../../spool/spool.ts';
+import { asEximTakesLines } from './as-exim-takes-lines.ts';
+import type { EximRunner } from './exim-runner.ts';
 import type { Operation, Result } from './operate-all.ts';
 
 /** The option of `queue return` that says where Exim is. */
@@ -29,7 +26,7 @@ export const eximOption = {
  */
 export async function giveBack<T>(
   spool: Spool,
-  exim: string,
+  exim: EximRunner,
   operation: (steps: Required<Pick<Operation, 'before' | 'after'>>) => Promise<T>,
 ): Promise<T> {
   const lock = returnLock(spool.folder);
@@ -47,23 +44,23 @@ export async function giveBack<T>(
 }
 
 /** Asks Exim how it would route these addresses. */
-async function refuseLoop(exim: string, addresses: readonly string[]): Promise<void> {
+async function refuseLoop(exim: EximRunner, addresses: readonly string[]): Promise<void> {
   if (addresses.length === 0) return;
   const lines = addresses.map((address) =>
     Buffer.concat([encodeAddress(address), Buffer.from('\n')]),
   );
-  const { code, stdout, stderr } = await run(exim, ['-bt'], lines);
+  const { code, stdout, stderr } = await exim.run('route', lines);
   if (code === null) {
     throw new Failure(
       exitCodes.busy,
-      `\`${exim} -bt\` was killed: it may hang on the DNS; try again later`,
+      `\`${exim.program} -bt\` was killed: it may hang on the DNS; try again later`,
     );
   }
   // Each answer follows a prompt; whoever gives no prompt has not asked its routers.
   if (!stdout.startsWith('> ')) {
     throw new Failure(
       exitCodes.configuration,
-      `\`${exim} -bt\` does not work: ${stderr || stdout}`,
+      `\`${exim.program} -bt\` does not work: ${stderr || stdout}`,
     );
   }
   for (const answer of stdout.split(/^> /m)) {
@@ -77,33 +74,65 @@ async function refuseLoop(exim: string, addresses: readonly string[]): Promise<v
   }
 }
 
-/** Gives Exim the message for who is pending, and removes it when Exim has it. Else it stays held. */
-async function giveToExim(spool: Spool, exim: string, id: string): Promise<Result> {
+/**
+ * Gives Exim the message for who is pending, but for those whom its syntax refuses: with one of these it takes nothing.
+ * What Exim has is removed here, what it has not stays held.
+ */
+async function giveToExim(spool: Spool, exim: EximRunner, id: string): Promise<Result> {
   const [message] = findMessages(spool, id, spool.now());
   if (!message) return 'missing';
-  const refusal = await refusalOf(spool, exim, message);
-  if (refusal !== undefined) {
-    keep(spool, id, refusal.slice(0, limits.failureChars));
-    return 'kept';
+  const all = pending(message);
+  const refused = new Map(all.filter(isUnspeakable).map((address) => [address, UNSPEAKABLE]));
+  for (;;) {
+    const recipients = all.filter((address) => !refused.has(address));
+    const refusal =
+      recipients.length === 0 ? undefined : await refusalOf(spool, exim, message, recipients);
+    if (refusal?.recipient !== undefined) {
+      refused.set(refusal.recipient, refusal.reason);
+      continue;
+    }
+    if (refusal === undefined && refused.size === 0) {
+      return operate(spool, 'returned', id, spool.now());
+    }
+    const reasons = [...refused].map(
+      ([address, reason]) => `<${address.slice(0, limits.quotedChars)}>: ${reason}`,
+    );
+    const reason = (refusal?.reason ?? reasons.join('; ')).slice(0, limits.failureChars);
+    const taken = refusal ? [] : recipients;
+    keep(spool, id, reason, taken);
+    return taken.length > 0 ? 'part' : 'kept';
   }
-  return operate(spool, 'returned', id, spool.now());
 }
 
-/** Why Exim did not take a message; undefined when Exim has it. */
-async function refusalOf(spool: Spool, exim: string, message: Listed): Promise<string | undefined> {
-  const { seq, size, sender } = message;
-  const recipients = pending(message);
-  if ([sender, ...recipients].some((address) => BREAKS_LINE.test(address))) {
-    return 'an address has a line end, which SMTP cannot say';
-  }
+/** Why Exim has nothing of a message. */
+interface Refusal {
+  reason: string;
+  /** Whose address is all that it refuses. */
+  recipient?: string | undefined;
+}
+
+/** Why Exim did not take a message for these recipients; undefined when it has it. */
+async function refusalOf(
+  spool: Spool,
+  exim: EximRunner,
+  { seq, size, sender }: Listed,
+  recipients: string[],
+): Promise<Refusal | undefined> {
+  if (isUnspeakable(sender)) return { reason: UNSPEAKABLE };
   try {
     // Batch SMTP: Exim takes nothing of a message whose closing dot it does not see.
-    const input = writeBsmtp({ sender, recipients }, readBody(spool, seq, size));
-    const { code, readAll, stdout, stderr } = await run(exim, ['-bS', '-oep'], input);
-    if (code === 0) return readAll ? undefined : 'it ended before it had read the message';
-    return (stdout || stderr).split('\n', 1)[0] || `it ends with ${code ?? 'a signal'}`;
+    const bytes = asEximTakesLines(readBody(spool, seq, size));
+    const input = writeBsmtp({ sender, recipients }, bytes);
+    const { code, readAll, stdout, stderr } = await exim.run('take', input);
+    if (code === 0) {
+      return readAll ? undefined : { reason: 'it ended before it had read the message' };
+    }
+    const reason = (stdout || stderr).split('\n', 1)[0] || `it ends with ${code ?? 'a signal'}`;
+    // MAIL is the first line, and each recipient has one of the next.
+    const line = /^5\d\d [^]*?\nError detected in line (\d+)$/m.exec(stdout)?.[1];
+    return { reason, recipient: recipients[Number(line) - 2] };
   } catch (error) {
-    return (error as Error).message;
+    return { reason: (error as Error).message };
   }
 }
 
@@ -113,45 +142,16 @@ function addressesOf(spool: Spool, ids: readonly string[]): string[] {
   const addresses = messages.flatMap(({ recipients }) =>
     recipients.filter(({ state }) => state !== 'sent').map(({ address }) => address),
   );
-  return [...new Set(addresses)].filter((each) => each !== '' && !BREAKS_LINE.test(each));
+  return [...new Set(addresses)].filter((each) => each !== '' && !isUnspeakable(each));
 }
 
 function pending({ recipients }: Listed): string[] {
   return recipients.filter(({ state }) => state === 'pending').map(({ address }) => address);
 }
 
-/**
- * Runs Exim on the input, of which it may read less. Code is null when it was killed, as it is after
- * limits.eximMs. Throws what the input throws, and Failure 78 when there is no such program.
- */
-async function run(
-  exim: string,
-  args: readonly string[],
-  input: Iterable<Buffer>,
-): Promise<{ code: number | null; readAll: boolean; stdout: string; stderr: string }> {
-  const child = spawn(exim, args, {
-    timeout: limits.eximMs,
-    killSignal: 'SIGKILL',
-    env: withoutSecrets(process.env),
-  });
-  const output = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => (output[name] += text));
-  }
-  const fed = pipeline(Readable.from(input), child.stdin).catch((error: Error) => error);
-  try {
-    const [code] = (await once(child, 'close')) as [number | null];
-    const fault = await fed;
-    // An Exim that stops reading says by its exit code why.
-    if (fault instanceof Error && (fault as NodeJS.ErrnoException).code !== 'EPIPE') throw fault;
-    return { code, readAll: !(fault instanceof Error), ...output };
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'EACCES') throw error;
-    const hint = 'name Exim’s program with --exim or APPENGINE_MAILER_EXIM';
-    throw new Failure(exitCodes.configuration, `cannot run ${exim}: ${message}; ${hint}`);
-  }
+/** What SMTP cannot say to Exim: it has what ends a line there, or what C takes for the end of a text, or is too long. */
+function isUnspeakable(address: string): boolean {
+  return /[\r\n\0]/.test(address) || encodeAddress(address).length > limits.eximCommandBytes;
 }
 
-// What ends a line of SMTP, or what C takes for the end of a text.
-const BREAKS_LINE = /[\r\n\0]/;
+const UNSPEAKABLE = 'an address that has a line end, or is too long, SMTP cannot say';

@@ -20,8 +20,8 @@ export interface Operation {
   after?: ((id: string) => Promise<Result>) | undefined;
 }
 
-/** `kept`: Exim did not take back what was to be returned. */
-export type Result = Operated | 'kept';
+/** `kept`: Exim did not take back what was to be returned; `part`: not for all of its recipients. */
+export type Result = Operated | 'kept' | 'part';
 
 /** How many messages an operation came to each result with, and the ids of the first of them. */
 export type Results = Map<Result, { count: number; ids: string[] }>;

@@ -10,6 +10,7 @@ import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
 import { filterOf, filterOptions, NONE_FITS, type FilterArguments } from './filter.ts';
+import { EximRunner } from './exim-runner.ts';
 import { eximOption, giveBack } from './give-back.ts';
 import { operateAll, type Results } from './operate-all.ts';
 
@@ -61,8 +62,17 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
       if (verb === 'return') common.options(environmentOptions({ exim: eximOption }));
       return common;
     },
-    handler: async ({ ids: names, all, force = false, exim, spool: folder, ...chosen }) => {
+    handler: async ({
+      ids: names,
+      all,
+      force = false,
+      exim: program,
+      spool: folder,
+      ...chosen
+    }) => {
       const filter = filterOf(chosen, Date.now());
+      // Before the spool is opened, for which root is given up.
+      const exim = program === undefined ? undefined : new EximRunner(program);
       await withSpool(folder, 'operator', async (spool) => {
         const operation = { verb, names, filter: filter ?? {}, force };
         const results =
@@ -85,11 +95,13 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
       `${count('busy')} being sent, or given to Exim, for more than ${limits.operatorWaitMs / 1000} s; try again later`,
     );
   }
-  if (count('kept') > 0) {
-    const [id = ''] = results.get('kept')?.ids ?? [];
+  const left = count('kept') > 0 ? [`did not take ${count('kept')}`] : [];
+  if (count('part') > 0) left.push(`refused recipients of ${count('part')}`);
+  if (left.length > 0) {
+    const [id = ''] = (results.get('kept') ?? results.get('part'))?.ids ?? [];
     throw new Failure(
       exitCodes.busy,
-      `Exim did not take ${count('kept')}, which stay here and are held; \`queue explain ${id}\` ` +
+      `Exim ${left.join(', and ')}, which stay here and are held; \`queue explain ${id}\` ` +
         'says why; then return again, or release',
     );
   }
