@@ -121,6 +121,7 @@ const ofDrain: Calls<DrainJournal> = {
 const ofProxy: Calls<ProxyJournal> = {
   proxyStarted: (journal, text) =>
     journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1, true),
+  listensElsewhere: (journal, text) => journal.listensElsewhere([text]),
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     journal.verdicts('ab12', text, [{ recipient: text, status: '5.0.0', reason: text }]);
