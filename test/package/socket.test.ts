@@ -91,7 +91,9 @@ void test(
     await machine.sh(`sed -i s/127.0.0.1:8027/localhost:8028/ ${DEFAULTS}`);
     await machine.sh(`systemctl daemon-reload; systemctl restart ${SOCKET} appengine-mailer-proxy`);
     assert.equal(await take(machine, 8027), 'taken');
-    await machine.until('journalctl -t appengine-mailer | grep "listens on .* and 127.0.0.1:8028"');
+    await machine.until(
+      'journalctl -t appengine-mailer | grep -E "listens on .* and (127.0.0.1|\\[::1\\]):8028"',
+    );
 
     await machine.sh(`systemctl stop appengine-mailer; systemctl stop ${SOCKET}`);
     assert.equal(
@@ -109,7 +111,7 @@ void test(
     const machine = await installedMachine(t);
     const unit = `/usr/lib/systemd/system/${SOCKET}`;
     await machine.sh(
-      `systemctl disable --now ${SOCKET}; rm ${unit}; _DEB_SYSTEMD_HELPER_PURGE=1 deb-systemd-helper purge ${SOCKET}; systemctl daemon-reload;` +
+      `systemctl disable --now ${SOCKET}; rm ${unit}; find /var/lib/systemd -name '${SOCKET}*' -delete; systemctl daemon-reload;` +
         'systemctl restart appengine-mailer-proxy',
     );
     const higher = machine.put(higherVersion(builtPackages().proxy, scratch(t)), 'higher.deb');
