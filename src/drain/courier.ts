@@ -2,7 +2,8 @@ import type { Claimed } from '../spool/claim.ts';
 import type { Answer, Post, Trouble } from '../wire/attempt.ts';
 import { blame, meaningOf, type Meaning, type Passing } from '../wire/meaning.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
-import { probe, type Poster } from '../wire/poster.ts';
+import type { Poster } from '../wire/poster.ts';
+import { probe } from '../wire/probe.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import type { Endpoint } from './endpoint.ts';
 

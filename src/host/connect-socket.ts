@@ -1,5 +1,5 @@
 import dns, { type LookupAddress } from 'node:dns';
-import { connect, isIP, type Socket } from 'node:net';
+import { connect, isIP, type NetConnectOpts, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { limits } from '../mail/limits.ts';
 import { ConnectError } from './connect-error.ts';
@@ -11,11 +11,16 @@ export interface HostPort {
   port: number;
 }
 
+/** A Unix socket, by its path. */
+export interface UnixPath {
+  path: string;
+}
+
 /** Finds all addresses of a name, the best first, at least one. */
 export type Lookup = (host: string) => Promise<LookupAddress[]>;
 
 /**
- * Opens a TCP connection as Happy Eyeballs do (RFC 8305): all addresses of the name are tried, the families
+ * Opens a connection to a Unix socket, or a TCP connection as Happy Eyeballs do (RFC 8305): all addresses of the name are tried, the families
  * by turns. The next attempt begins after limits.attemptDelayMs, or at once when one failed; those before
  * it go on, and the first that connects is taken. Node's own connect gives up each attempt but the last
  * after 250 ms, so that what is far away is never reached. Takes at most limits.connectMs, names
@@ -23,28 +28,30 @@ export type Lookup = (host: string) => Promise<LookupAddress[]>;
  * every address and what became of it.
  */
 export async function connectSocket(
-  { host, port }: HostPort,
+  to: HostPort | UnixPath,
   signal: AbortSignal,
   find: Lookup = findAddresses,
 ): Promise<Socket> {
   return withinTime(limits.connectMs, 'no connection', [signal], async (signal) => {
+    if ('path' in to) return firstToConnect([to], signal);
+    const { host, port } = to;
     const addresses = await unlessAborted(find(host), signal, `looking up the name ${host}`);
-    return firstToConnect(byTurns(addresses), port, signal);
+    const turns = byTurns(addresses);
+    return firstToConnect(
+      turns.map(({ address, family }) => ({ host: address, port, family })),
+      signal,
+    );
   });
 }
 
-async function firstToConnect(
-  addresses: LookupAddress[],
-  port: number,
-  signal: AbortSignal,
-): Promise<Socket> {
-  const attempts = new Map<Socket, LookupAddress>();
+async function firstToConnect(addresses: NetConnectOpts[], signal: AbortSignal): Promise<Socket> {
+  const attempts = new Map<Socket, NetConnectOpts>();
   const failures: { text: string; code: string }[] = [];
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<Socket>((resolve, reject) => {
       const abort = () => {
-        const open = [...attempts.values()].map((each) => `${shown(each, port)} does not answer`);
+        const open = [...attempts.values()].map((each) => `${shown(each)} does not answer`);
         const all = [...failures.map(({ text }) => text), ...open];
         reject(ConnectError.givenUp(signal, all.join('; ')));
       };
@@ -52,7 +59,7 @@ async function firstToConnect(
         clearTimeout(timer);
         const address = addresses.shift();
         if (!address) return;
-        const socket = connect({ host: address.address, port, family: address.family });
+        const socket = connect(address);
         attempts.set(socket, address);
         socket.once('connect', () => {
           attempts.delete(socket);
@@ -122,6 +129,8 @@ function textOf({ message }: Error): string {
   return message.replace(/ - Local \(.*\)$/, '');
 }
 
-function shown({ address, family }: LookupAddress, port: number): string {
-  return family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+function shown(address: NetConnectOpts): string {
+  if ('path' in address) return address.path;
+  const { host, port, family } = address;
+  return family === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }

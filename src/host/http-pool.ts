@@ -3,12 +3,16 @@ import { Client } from 'undici';
 import { limits } from '../mail/limits.ts';
 import { openChannel, type Route } from './open-channel.ts';
 import { Places } from './places.ts';
+import { unixPathOf } from './unix-path.ts';
 
-/** A connection for one request after the other; `reused`: it has had some. */
+/** A connection for one request after the other. */
 export interface HttpLine {
   client: Client;
   socket: Socket;
+  /** It was taken before, and has had requests. */
   reused: boolean;
+  /** The server has shown over it who it is (Greeting). */
+  greeted: boolean;
 }
 
 /** A connection was closed while it was idle: nothing of the request was sent. */
@@ -24,6 +28,8 @@ export class IdleClosedError extends Error {
  */
 export class HttpPool {
   readonly route: Route;
+  /** The server's URL as HTTP has it. */
+  readonly url: URL;
   readonly #places = new Places(limits.inFlight + limits.asked + 1);
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
@@ -31,6 +37,7 @@ export class HttpPool {
 
   constructor(route: Route) {
     this.route = route;
+    this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
 
   /** Aborts when no connection is opened any more: what waits for one is given up. */
@@ -87,7 +94,7 @@ export class HttpPool {
 
   #lineOn(socket: Socket): HttpLine {
     let connects = 0;
-    const client = new Client(this.route.url.origin, {
+    const client = new Client(this.url.origin, {
       // undici connects again by itself when a connection has died.
       connect: (_options, done) => {
         connects += 1;
@@ -104,7 +111,7 @@ export class HttpPool {
       bodyTimeout: 0,
       maxResponseSize: limits.answerBytes,
     });
-    const line = { client, socket, reused: false };
+    const line = { client, socket, reused: false, greeted: false };
     socket.once('close', () => {
       this.#idle = this.#idle.filter((each) => each !== line);
     });

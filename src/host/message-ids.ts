@@ -23,6 +23,7 @@ export const messageIds = {
   spool_repaired: '25b7586b09ad78c04780b90a9bd7ec0f',
   proxy_started: '9d895d40a5e059bc6c24a7289191d7cc',
   proxy_nameless: '1740da233ee75749dcfa2aa3cc2f1777',
+  proxy_listens_elsewhere: '185c655f51a3c5e8ac0385f04a4d8838',
   proxy_stopped: '884e4b51e8578622e4606d24ba46cedb',
   proxy_verdicts: '0362a15832437e82322a74ea7167d9a8',
   proxy_unknown: 'aa80e848491f69c5a2703a184708f32c',

@@ -2,12 +2,13 @@ import type { Socket } from 'node:net';
 import { limits } from '../mail/limits.ts';
 import { connectSocket } from './connect-socket.ts';
 import { secureSocket } from './secure-socket.ts';
+import { unixPathOf } from './unix-path.ts';
 import { connectThrough, hostPort } from './web-proxy.ts';
 import { withinTime } from './within-time.ts';
 
 /** A server of HTTP, and how it is reached. */
 export interface Route {
-  /** http: or https: */
+  /** http:, https:, or http+unix: with the path of a socket. */
   url: URL;
   /** The web proxy between us and it. */
   webProxy?: URL | undefined;
@@ -25,6 +26,8 @@ export async function openChannel(
   signals: readonly AbortSignal[],
 ): Promise<Socket> {
   return withinTime(limits.connectMs, 'no connection', signals, async (signal) => {
+    const path = unixPathOf(url);
+    if (path !== undefined) return connectSocket({ path }, signal);
     const to = hostPort(url);
     const socket = await (webProxy
       ? connectThrough(webProxy, to, signal)

@@ -182,6 +182,8 @@ export const limits = {
   connectMs: 20 * SECOND,
   /** The next address of a name is tried after this time, beside those before it (RFC 8305 5). */
   attemptDelayMs: 250,
+  /** The path of a Unix socket (sun_path of unix(7), without its NUL). */
+  unixPathBytes: 107,
   /** How long a connection is silent before TCP asks whether the other side is still there. */
   keepAliveMs: 60 * SECOND,
   /** One post, connecting included: at least `postBytesPerSecond` besides `postMs`. */

@@ -10,6 +10,7 @@ import { tellRepair } from '../host/repair-report.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { firstLine, readSetting } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
+import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
@@ -26,6 +27,7 @@ import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
+import { addressText, parseListen, unwanted, type Places } from './listen.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
 import { reportWork } from './report-work.ts';
@@ -37,8 +39,7 @@ import { watchLedger } from './watch-ledger.ts';
 export const proxyOptions = {
   listen: {
     type: 'string',
-    default: '127.0.0.1:8025',
-    describe: 'HOST:PORT to listen on',
+    describe: 'HOST:PORT or unix:PATH to listen on; else the sockets of systemd, or 127.0.0.1:8025',
     requiresArg: true,
   },
   backend: {
@@ -116,7 +117,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
-    const { host, port } = parseListen(argv.listen);
+    const places = placesOf(argv.listen);
     if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
@@ -140,13 +141,15 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
     const deliverer = new Deliverer(options);
     const service = { keys, deliverer, rate };
-    const proxy = await startProxy({ ...service, journal, host, port }).catch((error: Error) => {
-      throw new Failure(
-        exitCodes.configuration,
-        `cannot listen on ${argv.listen}: ${error.message}`,
-      );
+    const proxy = await startProxy({ ...service, ...places, journal }).catch((error: Error) => {
+      const { wanted } = places;
+      const where = wanted ? addressText(wanted) : 'the sockets of systemd';
+      throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
     });
-    journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
+    const address = proxy.addresses.join(' and ');
+    journal.proxyStarted(address, argv.backend, ledger, keys.size, argv.softBounce);
+    const held = unwanted(places, proxy.addresses);
+    if (held.length > 0) journal.listensElsewhere(held);
     const watched = watchLedger(ledger, stop).then((fault) => {
       if (fault) journal.ledgerReplaced(fault.message);
       replaced.abort();
@@ -156,13 +159,13 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
       shrunk: () => journal.ledgerLogShrunk(ledgerFile),
     });
-    void reportWork(proxy.address, deliverer, new SdNotify(), stop);
+    void reportWork(address, deliverer, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     unwatchLog();
     ledger.close();
     lock.release();
-    journal.proxyStopped(proxy.address);
+    journal.proxyStopped(address);
     const fault = await watched;
     if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
@@ -220,13 +223,11 @@ async function makeBackend(
   });
 }
 
-function parseListen(text: string): { host: string; port: number } {
-  const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]+)):(?<port>\d{1,5})$/.exec(text);
-  const port = Number(match?.groups?.['port']);
-  if (!match || port > 65_535) {
-    throw new Failure(exitCodes.configuration, `--listen takes HOST:PORT and got ${text}`);
-  }
-  return { host: match.groups?.['v6'] ?? match.groups?.['host'] ?? '', port };
+/** What systemd holds open is listened on in any case: what came there while no proxy ran waits for an answer. */
+function placesOf(text: string | undefined): Places {
+  const handedOver = systemdSockets();
+  const address = text ?? (handedOver.length > 0 ? undefined : '127.0.0.1:8025');
+  return { wanted: address === undefined ? undefined : parseListen(address), handedOver };
 }
 
 function orFailure<T>(file: string, action: () => T): T {

@@ -42,6 +42,16 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** Systemd's socket unit holds addresses that are not the one that was asked for. */
+  listensElsewhere(addresses: readonly string[]): void {
+    this.write('proxy_listens_elsewhere', {
+      text:
+        `attention: systemd holds ${addresses.join(', ')} for the proxy, which therefore listens there besides the ` +
+        'address that --listen names. To do: systemctl daemon-reload, then systemctl restart appengine-mailer-proxy.socket',
+      priority: priority.warning,
+    });
+  }
+
   /** The keys were read again, and these are valid from now on. */
   keysInForce(keys: number): void {
     this.write('proxy_keys', {

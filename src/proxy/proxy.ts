@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
@@ -8,54 +7,56 @@ import { v2Type } from '../wire/frame.ts';
 import { ALLOWED, answerUnparsed } from './answer-unparsed.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2 } from './answer-v2.ts';
+import { listen, type Places } from './listen.ts';
 import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 
-export interface ProxyOptions extends Service {
+export interface ProxyOptions extends Service, Places {
   journal: ProxyJournal;
-  host: string;
-  port: number;
 }
 
 /** A proxy at work. */
 export interface Proxy {
-  /** HOST:PORT that it listens on. */
-  address: string;
+  /** All that it listens on, each HOST:PORT or unix:PATH. */
+  addresses: string[];
   /** Takes nothing more, finishes what it took, its backend too, for limits.stopMs at most. */
   stop(): Promise<void>;
 }
 
-/** Starts the HTTP server (src/wire/README.md). Rejects when it cannot listen. */
+/** Starts the HTTP server (src/wire/README.md), at all places. Rejects when it cannot listen. */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const { deliverer, journal } = options;
   const bodies = new RequestBodies();
   const latest = new WeakMap<Duplex, ServerResponse>();
   let stopping = false;
 
-  const server = createServer(
-    {
-      requestTimeout: 0, // limitTime
-      headersTimeout: limits.headersMs,
-      keepAliveTimeout: limits.proxyIdleMs,
-      connectionsCheckingInterval: limits.connectionsCheckMs,
-    },
-    (request, response) => {
-      const { socket } = request; // It is gone from there when the body is refused.
-      const from = `${socket.remoteAddress}:${socket.remotePort}`;
-      latest.set(socket, response);
-      limitTime(request);
-      answer(request)
-        .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
-        .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
-        .catch((error: Error) => {
-          socket.destroy();
-          defect(error);
-        });
-    },
-  );
-  server.maxConnections = limits.connections;
-  server.on('clientError', (error, socket) => answerUnparsed(error, socket, latest.get(socket)));
+  function makeServer() {
+    const server = createServer(
+      {
+        requestTimeout: 0, // limitTime
+        headersTimeout: limits.headersMs,
+        keepAliveTimeout: limits.proxyIdleMs,
+        connectionsCheckingInterval: limits.connectionsCheckMs,
+      },
+      (request, response) => {
+        const { socket } = request; // It is gone from there when the body is refused.
+        const from = peerOf(socket);
+        latest.set(socket, response);
+        limitTime(request);
+        answer(request)
+          .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
+          .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
+          .catch((error: Error) => {
+            socket.destroy();
+            defect(error);
+          });
+      },
+    );
+    server.maxConnections = limits.connections;
+    server.on('clientError', (error, socket) => answerUnparsed(error, socket, latest.get(socket)));
+    return server;
+  }
 
   function defect(error: Error): Reply {
     journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
@@ -110,15 +111,23 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     response.end(request.method === 'HEAD' ? undefined : body);
   }
 
-  const address = await listen(server, options.host, options.port);
-  server.on('error', (error) => journal.proxyTrouble(`the server fails: ${error.message}`));
+  const listeners = await listen(makeServer, options);
+  const servers = listeners.map(({ server }) => server);
+  for (const server of servers) {
+    server.on('error', (error) => journal.proxyTrouble(`the server fails: ${error.message}`));
+  }
   return {
-    address,
+    addresses: listeners.map(({ address }) => address),
     async stop() {
       stopping = true;
       deliverer.stop();
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      const closed = Promise.all(
+        servers.map(async (server) => {
+          const isClosed = new Promise<void>((resolve) => server.close(() => resolve()));
+          server.closeIdleConnections();
+          return isClosed;
+        }),
+      );
       let timer: NodeJS.Timeout | undefined;
       const timeUp = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, limits.stopMs);
@@ -127,7 +136,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       await Promise.race([closed.then(async () => deliverer.settled()), timeUp]);
       clearTimeout(timer);
       await deliverer.flush();
-      server.closeAllConnections();
+      for (const server of servers) server.closeAllConnections();
     },
   };
 }
@@ -136,9 +145,6 @@ function mediaType(request: IncomingMessage): string | undefined {
   return request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
 }
 
-async function listen(server: Server, host: string, port: number): Promise<string> {
-  server.listen(port, host);
-  await once(server, 'listening');
-  const { address, port: bound, family } = server.address() as AddressInfo;
-  return `${family === 'IPv6' ? `[${address}]` : address}:${bound}`;
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress === undefined ? 'the Unix socket' : `${remoteAddress}:${remotePort}`;
 }

@@ -1,8 +1,16 @@
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
 import type { Connection } from './connection.ts';
-import { exchange, type NoResponse, type ResponseHeaders } from './exchange.ts';
+import {
+  exchange,
+  type Greeting,
+  type NoResponse,
+  type Request,
+  type Response,
+  type ResponseHeaders,
+} from './exchange.ts';
 import { encodeFrame, v2Type, type FrameOptions } from './frame.ts';
+import { probe } from './probe.ts';
 import { sign, signatureHeaders, verify } from './sign.ts';
 import { decodeVerdicts, type Verdict } from './verdicts.ts';
 
@@ -32,6 +40,8 @@ export type Answer =
   | { kind: 'http'; status: number; text: string; retryAfterMs: number | undefined }
   /** HTTP v1: a 2xx that is not the one that says sent. This recipient may have been sent. */
   | { kind: 'maybe sent'; recipient: string; status: number }
+  /** The connection is not to the proxy, as its answer to a probe shows: nothing of the post was sent. */
+  | { kind: 'not greeted'; trouble: Trouble }
   | NoResponse;
 
 /** An answer that is not verdicts. */
@@ -40,51 +50,76 @@ export type Trouble = Exclude<Answer, { kind: 'verdicts' }>;
 /** Makes one attempt of a post by a version of the interface. Never throws, never retries. */
 export type Attempt = (connection: Connection, post: Post, stop: AbortSignal) => Promise<Answer>;
 
-/** Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. */
+/**
+ * Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. Without TLS anybody may have
+ * taken the proxy's address: there a probe greets each connection first, and its answer has to be signed.
+ */
 export async function attempt(
   connection: Connection,
-  { id, envelope, bytes, size, fresh, ...options }: Post,
+  post: Post,
   stop: AbortSignal,
 ): Promise<Answer> {
-  const frame = encodeFrame(envelope, options);
+  let request;
+  try {
+    request = signedRequest(connection, post);
+  } catch (error) {
+    return { kind: 'unreadable', text: (error as Error).message };
+  }
+  const greeting = connection.url.protocol === 'https:' ? undefined : greetingOf(connection);
+  const response = await exchange(connection, { ...request, fresh: post.fresh }, stop, greeting);
+  return response.kind === 'response' ? answerOf(connection, post, response) : response;
+}
+
+function greetingOf(connection: Connection): Greeting<Trouble> {
+  const hello = probe();
+  return {
+    request: () => signedRequest(connection, hello),
+    fault(response) {
+      const answer = answerOf(connection, hello, response);
+      if (answer.kind === 'verdicts') return undefined;
+      const isOfProxy = answer.kind === 'clock' || answer.kind === 'slower';
+      return isOfProxy ? answer : { kind: 'not greeted', trouble: answer };
+    },
+  };
+}
+
+/** The request of a post, signed now. Throws what reading the message's bytes throws. */
+function signedRequest(
+  { key, clockOffsetMs }: Connection,
+  { id, envelope, bytes, size, fixSender, ask }: Post,
+): Request {
+  const frame = encodeFrame(envelope, { fixSender, ask });
   const body = {
     *[Symbol.iterator]() {
       yield frame;
       yield* bytes;
     },
   };
-  const timestamp = String(Math.floor((Date.now() + connection.clockOffsetMs) / 1000));
-  let signature;
-  try {
-    signature = sign(connection.key, { id, timestamp, body });
-  } catch (error) {
-    return { kind: 'unreadable', text: (error as Error).message };
-  }
+  const timestamp = String(Math.floor((Date.now() + clockOffsetMs) / 1000));
   const length = frame.length + size;
-  const response = await exchange(
-    connection,
-    {
-      method: 'POST',
-      headers: {
-        'content-type': v2Type,
-        'content-length': String(length),
-        [signatureHeaders.id]: id,
-        [signatureHeaders.timestamp]: timestamp,
-        [signatureHeaders.signature]: signature,
-      },
-      body,
-      length,
-      fresh,
+  return {
+    method: 'POST',
+    headers: {
+      'content-type': v2Type,
+      'content-length': String(length),
+      [signatureHeaders.id]: id,
+      [signatureHeaders.timestamp]: timestamp,
+      [signatureHeaders.signature]: sign(key, { id, timestamp, body }),
     },
-    stop,
-  );
-  if (response.kind !== 'response') return response;
+    body,
+    length,
+  };
+}
 
-  const { status, headers, body: answer } = response;
-  const serverTime = signedTime(connection, id, headers, answer);
+function answerOf(
+  connection: Connection,
+  { id, envelope }: Post,
+  { status, headers, body }: Response,
+): Answer {
+  const serverTime = signedTime(connection, id, headers, body);
   if (status === 200) {
     if (serverTime === undefined) return { kind: 'unusable', signed: false, fault: UNSIGNED };
-    const verdicts = decodeVerdicts(answer, id, envelope.recipients);
+    const verdicts = decodeVerdicts(body, id, envelope.recipients);
     if (!Array.isArray(verdicts)) return { kind: 'unusable', signed: true, ...verdicts };
     return { kind: 'verdicts', verdicts };
   }
@@ -92,7 +127,7 @@ export async function attempt(
     connection.clockOffsetMs = serverTime - Date.now();
     return { kind: 'clock' };
   }
-  const said = { text: plainText(headers, answer), retryAfterMs: retryAfterMs(headers) };
+  const said = { text: plainText(headers, body), retryAfterMs: retryAfterMs(headers) };
   if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
   return { kind: 'http', status, ...said };
 }

@@ -1,5 +1,6 @@
 import { rootCertificates } from 'node:tls';
 import { HttpPool } from '../host/http-pool.ts';
+import { unixPathFault, unixPathOf } from '../host/unix-path.ts';
 import { webProxyFor } from '../host/web-proxy.ts';
 
 /** Where posts go, and how. */
@@ -16,10 +17,11 @@ export class DestinationError extends Error {}
 
 /**
  * Reads the address of a proxy: https:, or http: to this machine or when `insecure` allows it, since
- * anybody on the way could read the mail. Throws DestinationError.
+ * anybody on the way could read the mail, or http+unix: and the path of a Unix socket. Throws DestinationError.
  */
 export function parseProxyUrl(text: string, insecure: boolean): URL {
   const url = URL.parse(text);
+  if (url?.protocol === 'http+unix:') return requireUnixUrl(url);
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.hostname === '') {
     // It is not shown: there may be a password in it, or it is the key, put into the wrong place.
     throw new DestinationError(
@@ -36,6 +38,23 @@ export function parseProxyUrl(text: string, insecure: boolean): URL {
   }
   url.hash = '';
   return url;
+}
+
+function requireUnixUrl(url: URL): URL {
+  const fault = unixUrlFault(url);
+  if (fault === undefined) return url;
+  throw new DestinationError(
+    `the proxy's URL names no Unix socket: ${fault}; write it as http+unix:/run/appengine-mailer-proxy.sock`,
+  );
+}
+
+function unixUrlFault(url: URL): string | undefined {
+  if (url.host !== '' || url.search !== '' || url.hash !== '') return 'it is more than a path';
+  try {
+    return unixPathFault(unixPathOf(url) ?? '');
+  } catch {
+    return 'a % in the path is written %25'; // It begins no octet, or the octets are not UTF-8.
+  }
 }
 
 /**
@@ -55,7 +74,7 @@ export class Connection {
     this.key = key;
     this.pool = new HttpPool({
       url,
-      webProxy: LOOPBACK.test(url.hostname) ? undefined : webProxyFor(url),
+      webProxy: isHere(url) ? undefined : webProxyFor(url),
       ca: ca === undefined ? undefined : [...rootCertificates, ca],
     });
   }
@@ -69,6 +88,11 @@ export class Connection {
   async close(): Promise<void> {
     await this.pool.close();
   }
+}
+
+/** Whether the proxy is on this machine. */
+function isHere(url: URL): boolean {
+  return unixPathOf(url) !== undefined || LOOPBACK.test(url.hostname);
 }
 
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;

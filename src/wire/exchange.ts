@@ -18,6 +18,15 @@ export interface Request {
   onlyOnce?: boolean;
 }
 
+/**
+ * What goes first over each connection, and has to be answered rightly before anything else does: a request
+ * that may be heard by anybody. `fault` is what an answer other than the right one comes to.
+ */
+export interface Greeting<Fault> {
+  request: () => Pick<Request, 'method' | 'headers' | 'body'>;
+  fault: (response: Response) => Fault | undefined;
+}
+
 /** The answer of an HTTP server, whole. */
 export interface Response {
   kind: 'response';
@@ -28,12 +37,15 @@ export interface Response {
 
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
 
+/** The code of a connection that was closed after its greeting. */
+export const CLOSED_AFTER_GREETING = 'CLOSED_AFTER_GREETING';
+
 /** Why there is no answer. */
 export type NoResponse =
   /**
-   * No complete answer; `code` is that of Node, OpenSSL or undici. `stage` is what went wrong: connecting to
-   * the server, or to the web proxy before it, or the request and its answer. `repeated`: two connections
-   * broke, the second of them new.
+   * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_GREETING. `stage` is what
+   * went wrong: connecting to the server, its greeting included, or to the web proxy before it, or the request
+   * and its answer. `repeated`: two connections broke, the second of them new.
    */
   | {
       kind: 'network';
@@ -51,13 +63,15 @@ export type NoResponse =
  * One HTTP request and its answer, of whatever version of the interface. Never throws, never follows a
  * redirect. Takes at most postTimeMs of what it sends, in all its stages. A used connection that breaks
  * before the answer was most likely dead before: then the request is made once more, over a new one,
- * unless it may be made only once.
+ * unless it may be made only once. With a `greeting` the request is sent only over a connection over which
+ * the server was greeted; where it was not rightly answered, its fault is returned.
  */
-export async function exchange(
+export async function exchange<Fault = never>(
   { pool }: { pool: HttpPool },
   request: Request,
   stop: AbortSignal,
-): Promise<Response | NoResponse> {
+  greeting?: Greeting<Fault>,
+): Promise<Response | NoResponse | Fault> {
   const stops = [stop, pool.closing];
   let unreadable: Error | undefined;
   let stage: 'connecting' | 'request' = 'connecting';
@@ -83,27 +97,26 @@ export async function exchange(
       for (let fresh = request.fresh === true; ; fresh = true) {
         stage = 'connecting';
         const line = await pool.take(fresh, signal);
-        stage = 'request';
         let answer: Response | 'begun' | undefined;
-        try {
-          const sent = { ...request, body, url: pool.route.url };
-          const {
-            statusCode: status,
-            headers,
-            body: bytes,
-          } = await send(line.client, sent, signal);
+        const begun = () => {
           answer = 'begun';
-          answer = {
-            kind: 'response',
-            status,
-            headers,
-            body: Buffer.from(await bytes.arrayBuffer()),
-          };
+        };
+        try {
+          if (greeting && !line.greeted) {
+            const greeted = await send(line.client, pool.url, greeting.request(), signal, begun);
+            const fault = greeting.fault(greeted);
+            if (fault) return fault;
+            [line.greeted, answer] = [true, undefined];
+          }
+          stage = 'request';
+          answer = await send(line.client, pool.url, { ...request, body }, signal, begun);
           return answer;
         } catch (error) {
-          const isStale = error instanceof IdleClosedError || (line.reused && !request.onlyOnce);
+          const wasIdle = error instanceof IdleClosedError;
+          if (wasIdle && line.greeted && !line.reused) throw new ClosedAfterGreetingError();
+          const isStale = wasIdle || (line.reused && !request.onlyOnce);
           if (!isStale || answer || unreadable || signal.aborted) throw error;
-          repeated = !(error instanceof IdleClosedError);
+          repeated = !wasIdle;
         } finally {
           pool.giveBack(line, typeof answer === 'object');
         }
@@ -118,18 +131,35 @@ export async function exchange(
   }
 }
 
+/** One request over a connection; `begun` is called when its answer begins. */
 async function send(
   client: Client,
-  { url, method, headers, body }: Request & { url: URL },
+  url: URL,
+  { method, headers: given, body }: Pick<Request, 'method' | 'headers' | 'body'>,
   signal: AbortSignal,
-) {
-  return client.request({
+  begun: () => void,
+): Promise<Response> {
+  const response = await client.request({
     path: url.pathname + url.search,
     method,
     signal,
-    headers: { 'user-agent': 'appengine-mailer', ...headers },
+    headers: { 'user-agent': 'appengine-mailer', ...given },
     ...(method === 'POST' && { body: Readable.from(body ?? []) }),
   });
+  begun();
+  const { statusCode: status, headers } = response;
+  const bytes = Buffer.from(await response.body.arrayBuffer());
+  return { kind: 'response', status, headers, body: bytes };
+}
+
+/** The server closed a new connection after it had answered the greeting, before the request was sent. */
+class ClosedAfterGreetingError extends Error {
+  override readonly name = 'ClosedAfterGreetingError';
+  readonly code = CLOSED_AFTER_GREETING;
+
+  constructor() {
+    super('the connection was closed after the answer to the probe');
+  }
 }
 
 /** The innermost error says what happened; undici and TLS wrap it. */

@@ -1,4 +1,5 @@
 import type { Trouble } from './attempt.ts';
+import { CLOSED_AFTER_GREETING } from './exchange.ts';
 
 /** Whether, since the attempt began, other messages passed, at least a probe did, or nothing. */
 export type Passing = 'posts' | 'probe' | 'nothing';
@@ -67,6 +68,9 @@ export function meaningOf(answer: Trouble): Meaning {
           'else check that GMAIL_PROXY_URL is an appengine-mailer proxy, and --wire what it speaks',
         maybeSent: true,
       };
+    case 'not greeted':
+      // What is said before a message is sent is never about that message.
+      return { ...meaningOf(answer.trouble), messageWhen: 'never' };
     case 'unreadable':
       return { text: `the message cannot be posted: ${answer.text}`, messageWhen: 'always' };
     case 'http':
@@ -160,6 +164,14 @@ function networkMeaning({ stage, code, text }: Network): Meaning {
       messageWhen: 'never',
       remedy:
         'see whether this machine reaches its name server: /etc/resolv.conf, resolvectl status',
+    };
+  }
+  if (code === CLOSED_AFTER_GREETING) {
+    return {
+      text: `without TLS, mail is posted only over a connection on which the proxy has answered a probe: ${text}`,
+      messageWhen: 'never',
+      remedy:
+        'see whether the proxy is being stopped; else have what is between this host and the proxy keep connections open, or use https:',
     };
   }
   if (code === 'ENOTFOUND') {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { limits } from '../mail/limits.ts';
 import { attempt as attemptV2, type Answer, type Attempt, type Post } from './attempt.ts';
 import { attemptV1, SENT } from './attempt-v1.ts';
@@ -28,17 +27,4 @@ export function poster(connection: Connection, wire: Wire, v1Success: number = S
     const isNew = Math.abs(connection.clockOffsetMs - used) > limits.toleranceMs / 2;
     return answer.kind === 'clock' && isNew ? attempt(connection, post, stop) : answer;
   };
-}
-
-/**
- * A post without recipients: nothing is sent by it. It asks whether the proxy is there, and not whether
- * one of our used connections is.
- */
-export function probe(): Post {
-  return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0, fresh: true };
-}
-
-/** An id for a post that has none from the spool: 128 random bits. */
-export function newId(): string {
-  return randomBytes(16).toString('hex');
 }

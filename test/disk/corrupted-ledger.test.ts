@@ -118,7 +118,10 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
   await running.says(/proxy listens on/);
   const beside = await fsck();
   assert.equal(beside.code, 75);
-  assert.match(beside.stderr, /systemctl stop appengine-mailer-proxy\n$/);
+  assert.match(
+    beside.stderr,
+    /systemctl stop appengine-mailer-proxy\.socket appengine-mailer-proxy\n$/,
+  );
   await running.stop();
   assert.equal((await fsck()).code, 0);
 });

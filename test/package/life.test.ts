@@ -147,7 +147,7 @@ void test(
     await machine.sh(`test -e ${spool}/spool.db`);
 
     await machine.sh('debconf-set-selections', { input: ANSWERS });
-    await machine.sh(`${INSTALL} ${original}; systemctl stop appengine-mailer-proxy`);
+    await machine.sh(`${INSTALL} ${original}; systemctl stop appengine-mailer-proxy.socket`);
     await machine.sh('sendmail you@remote.example', { input: 'Subject: kept\n\nx\n' });
     await machine.until('appengine-mailer queue --json | grep -q queued');
     const said = await machine.sh(`${APT} purge appengine-mailer`);

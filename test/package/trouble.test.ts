@@ -11,7 +11,8 @@ void test(
   needs('machines'),
   async (t) => {
     const machine = await installedMachine(t);
-    await machine.sh('systemctl stop appengine-mailer-proxy');
+    // A connection would start the service alone again.
+    await machine.sh('systemctl stop appengine-mailer-proxy.socket');
     await machine.sh(SEND, MAIL);
     const tried = 'journalctl -t appengine-mailer -o json MAIL_EVENT=endpoint_down | wc -l';
     await machine.until(`test $(${tried}) -ge 4`, 120);

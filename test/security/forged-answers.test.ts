@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { attempt, type Answer, type Post } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
-import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts } from '../../src/wire/verdicts.ts';
-import { rawServer } from '../support/raw-server.ts';
+import { greetedServer, signedAnswer } from '../support/greeted-server.ts';
 import { signedPositions, spoiled } from '../support/spoiled.ts';
 
 const key = Buffer.from('a secret key');
@@ -21,17 +20,7 @@ const verdicts = [
 
 /** An answer as it goes over the wire; `by` is whose key signs it. */
 function answerTo({ id }: Post, given = verdicts, by = key): Buffer {
-  const timestamp = String(Math.floor(Date.now() / 1000));
-  const body = encodeVerdicts(id, given);
-  const head = [
-    'HTTP/1.1 200 OK',
-    'content-type: application/json',
-    `content-length: ${body.length}`,
-    `webhook-id: ${id}`,
-    `webhook-timestamp: ${timestamp}`,
-    `webhook-signature: ${sign(by, { id, timestamp, body: [body] })}`,
-  ];
-  return Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body]);
+  return signedAnswer(by, id, encodeVerdicts(id, given));
 }
 
 /** One attempt at a server that answers as somebody on the way does. */
@@ -48,7 +37,7 @@ test('an answer with a changed byte, anywhere, says nothing else about a recipie
   const whole = answerTo(post);
   const isSigned = signedPositions(whole);
   let answer = whole;
-  const { url } = await rawServer(t, (socket) => socket.end(answer));
+  const { url } = await greetedServer(t, key, (socket) => socket.end(answer));
   for (const { position, how, bytes } of spoiled(whole)) {
     answer = bytes;
     const result = await ask(url, post);
@@ -86,7 +75,7 @@ test('an answer of another key, or to another message or other recipients, says 
     ],
   ];
   for (const [name, answer, asked, fault] of ofOthers) {
-    const { url } = await rawServer(t, (socket) => socket.end(answer));
+    const { url } = await greetedServer(t, key, (socket) => socket.end(answer));
     const result = await ask(url, asked);
     assert.equal(result.kind === 'unusable' && result.fault, fault, name);
   }
@@ -97,7 +86,7 @@ test('a request that comes back as its own answer says nothing, whatever its sta
   const probe: Post = { ...post, envelope: { sender: '', recipients: [] }, bytes: [], size: 0 };
   for (const asked of [post, probe]) {
     for (const status of [200, 204, 401, 409, 413, 503]) {
-      const { url } = await rawServer(t, (socket, request) =>
+      const { url } = await greetedServer(t, key, (socket, request) =>
         socket.end(request.replace(/^[^\r]*/, `HTTP/1.1 ${status} x`), 'latin1'),
       );
       const result = await ask(url, asked);

@@ -1,6 +1,6 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Transform } from 'node:stream';
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls';
 import type { TestContext } from 'node:test';
 
 /** A TCP or TLS port before a server, to be opened and closed while the server stays as it is. */
@@ -23,13 +23,15 @@ export class Forwarder {
     return forwarder;
   }
 
-  /** Resets each connection at the first byte that comes after an answer, as some middle boxes do. */
+  /** Resets, or where it ends TLS closes, each connection at the first byte that comes after an answer, as some middle boxes do. */
   resetReused(): void {
     const answered = new WeakSet<Socket>();
     this.passes = (towards, piece, client) => {
       if (towards === 'client') answered.add(client);
       if (towards === 'client' || !answered.has(client)) return piece;
-      client.resetAndDestroy();
+      // Node cannot reset a connection of TLS.
+      if (client instanceof TLSSocket) client.destroy();
+      else client.resetAndDestroy();
       return Buffer.alloc(0);
     };
   }

@@ -25,7 +25,7 @@ export const SECRET = 'correct-horse-battery-staple-77';
 
 /** The answers of an administrator who installs unattended: host kit and proxy on one machine. */
 export const ANSWERS = `
-appengine-mailer appengine-mailer/proxy-url string http://127.0.0.1:8025/
+appengine-mailer appengine-mailer/proxy-url string http+unix:/run/appengine-mailer-proxy.sock
 appengine-mailer appengine-mailer/secret-key password ${SECRET}
 appengine-mailer appengine-mailer/enable-exim boolean true
 appengine-mailer-proxy appengine-mailer-proxy/secret-keys password ${SECRET}

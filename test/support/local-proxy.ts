@@ -31,7 +31,12 @@ export class LocalProxy {
     const { deliverer } = controlled;
     const key = { secret: Buffer.from('a secret key'), allowedSenders: undefined };
     const keys = new Keyring(() => ({ keys: [key] }));
-    const proxy = await startProxy({ deliverer, keys, journal, host: '127.0.0.1', port: 0 });
+    const proxy = await startProxy({
+      deliverer,
+      keys,
+      journal,
+      wanted: { host: '127.0.0.1', port: 0 },
+    });
     const local = new LocalProxy(controlled, proxy, lines);
     t.after(async () => {
       t.mock.timers.reset(); // With a mocked clock it may wait for ever.
@@ -41,6 +46,6 @@ export class LocalProxy {
   }
 
   get address(): string {
-    return this.proxy.address;
+    return this.proxy.addresses[0] ?? '';
   }
 }

@@ -24,11 +24,14 @@ export type Script = (post: Received, proxy: ScriptedProxy) => void | Promise<vo
 
 /** A proxy that does what the test says, for answers that no sound proxy gives. */
 export class ScriptedProxy {
+  /** All that came but the probe that greets a new connection, which `greet` answers. */
   readonly posts: Received[] = [];
+  greet: Script = (probe, proxy) => proxy.accept(probe);
   readonly key: string;
   script: Script;
   url = '';
   #waiting = new Set<() => void>();
+  readonly #greeted = new WeakSet<Socket>();
 
   private constructor(key: string, script: Script) {
     this.key = key;
@@ -136,6 +139,9 @@ export class ScriptedProxy {
       request,
       response,
     };
+    const isFirst = !this.#greeted.has(request.socket);
+    this.#greeted.add(request.socket);
+    if (isFirst && envelope.recipients.length === 0) return this.greet(post, this);
     this.posts.push(post);
     for (const look of this.#waiting) look();
     await this.script(post, this);

@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test';
 export class Wiretap {
   /** What came over each connection, in their order. */
   readonly connections: Buffer[][] = [];
-  /** How many answers are still to be lost: the connection is cut when one begins. */
+  /** How many answers to posts are still to be lost: the connection is cut when one begins. The first is to its greeting. */
   answersToLose = 0;
   url = '';
 
@@ -27,8 +27,12 @@ export class Wiretap {
         said.push(piece);
         proxy.write(piece);
       });
+      let isGreeted = false;
       proxy.on('data', (piece: Buffer) => {
-        if (tap.answersToLose === 0) return void client.write(piece);
+        if (tap.answersToLose === 0 || !isGreeted) {
+          isGreeted = true;
+          return void client.write(piece);
+        }
         tap.answersToLose -= 1;
         client.destroy();
       });

@@ -123,6 +123,7 @@ const ofProxy: Calls<ProxyJournal> = {
   proxyStarted: (journal, text) =>
     journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1, true),
   nameless: (journal, text) => journal.nameless(text, text),
+  listensElsewhere: (journal, text) => journal.listensElsewhere([text]),
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     const verdicts = [{ recipient: text, status: '5.0.0', reason: text }];

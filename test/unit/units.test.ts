@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
+import { mounted } from '../support/mounted.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
@@ -86,6 +87,69 @@ for (const unit of units) {
     assert.ok((burst / intervalMs) * 1000 >= 20_000);
   });
 }
+test('the units start no program but ours and the shell, which is on every machine', () => {
+  const execs = units.flatMap((unit) =>
+    [...textOf(unit).matchAll(/^Exec\w+=\+?(?<program>\S+)/gm)].map(
+      ({ groups }) => groups?.['program'] ?? '',
+    ),
+  );
+  const strange = execs.filter(
+    (program) => !/^\/usr\/(?:s?bin|lib)\/appengine-mailer/.test(program) && program !== '/bin/sh',
+  );
+  assert.deepEqual(strange, []);
+});
+
+test(
+  'the socket waits for keys as its service does, is of the account, and systemd finds nothing wrong with it',
+  needs('systemd'),
+  async (t) => {
+    const [name, service] = ['appengine-mailer-proxy.socket', 'appengine-mailer-proxy.service'];
+    assert.deepEqual(values(name, 'ConditionPathExists'), values(service, 'ConditionPathExists'));
+    assert.deepEqual(values(name, 'SocketUser'), values(service, 'User'));
+    assert.deepEqual(values(name, 'SocketGroup'), values(service, 'Group'));
+    assert.deepEqual(values(name, 'SocketMode'), ['0660']);
+    const folder = scratch(t);
+    for (const unit of [name, service]) {
+      const text = textOf(unit).replace(/^(Exec\w+)=.*$/gm, '$1=/bin/true');
+      writeFileSync(join(folder, unit), text);
+    }
+    const args = ['verify', '--man=no', join(folder, name)];
+    const { code, stderr } = await run(t, '/usr/bin/systemd-analyze', args);
+    assert.equal(code, 0, stderr);
+    assert.doesNotMatch(stderr, /appengine-mailer-proxy/);
+  },
+);
+
+test(
+  'the socket unit gets the address of /etc/default, where systemd can hold it',
+  needs('root'),
+  async (t) => {
+    const inside = await mounted(t, '/etc/default');
+    const to = scratch(t);
+    const unix = '/run/appengine-mailer-proxy.sock';
+    const cases: [line: string, held: string[] | undefined][] = [
+      ['', undefined],
+      ['APPENGINE_MAILER_LISTEN=127.0.0.1:8025', undefined],
+      ['APPENGINE_MAILER_LISTEN=0.0.0.0:80 # all', [unix, '0.0.0.0:80']],
+      ['APPENGINE_MAILER_LISTEN="[::1]:8025"', [unix, '[::1]:8025']],
+      ['APPENGINE_MAILER_LISTEN=unix:/run/a%b.sock', [unix, '/run/a%%b.sock']],
+      [`APPENGINE_MAILER_LISTEN=unix:${unix}`, [unix]],
+      ['APPENGINE_MAILER_LISTEN=localhost:8025', [unix]],
+      ['APPENGINE_MAILER_LISTEN=127.0.0.1:0', [unix]],
+    ];
+    for (const [line, held] of cases) {
+      const script = 'echo "$0" >/etc/default/appengine-mailer-proxy; exec "$1" "$2"';
+      const generator = fileOf('generators/appengine-mailer-proxy');
+      const { code, stderr } = await run(t, ...inside('sh', '-c', script, line, generator, to));
+      assert.equal(code, 0, stderr);
+      const file = join(to, 'appengine-mailer-proxy.socket.d/address.conf');
+      const text = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+      const lines = held?.map((each) => `ListenStream=${each}\n`).join('');
+      assert.equal(text, lines && `[Socket]\nListenStream=\n${lines}`, line);
+      rmSync(join(to, 'appengine-mailer-proxy.socket.d'), { recursive: true, force: true });
+    }
+  },
+);
 
 test('both units are hardened alike', () => {
   const [drain, proxy] = units.map((unit) => textOf(unit).split('\nUMask=')[1]);

@@ -4,7 +4,7 @@ import test, { type TestContext } from 'node:test';
 import { attempt, type Answer, type Post } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { encodeVerdicts } from '../../src/wire/verdicts.ts';
-import { rawServer } from '../support/raw-server.ts';
+import { greetedServer } from '../support/greeted-server.ts';
 import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
 
 const key = Buffer.from('a secret key');
@@ -265,7 +265,7 @@ test('the caller may give up: before, and while the answer is waited for', async
 test('a request that ends in the middle of the body is not told as a body that cannot be read', async (t) => {
   const stop = new AbortController();
   let broken = 0;
-  const { url } = await rawServer(t, (socket) => {
+  const { url } = await greetedServer(t, key, (socket) => {
     broken += 1;
     if (broken === 1) socket.resetAndDestroy();
     else stop.abort();

@@ -7,7 +7,7 @@ import { clock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
-import { rawServer } from '../support/raw-server.ts';
+import { greetedServer } from '../support/greeted-server.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
@@ -18,9 +18,11 @@ const post = {
   size: 2,
 };
 
+const key = Buffer.from('key');
+
 async function network(t: TestContext, answer: (socket: Socket) => void): Promise<string> {
-  const { url } = await rawServer(t, answer);
-  const connection = new Connection({ url, key: Buffer.from('key') });
+  const { url } = await greetedServer(t, key, answer);
+  const connection = new Connection({ url, key });
   t.after(() => connection.close());
   const result = await attempt(connection, post, new AbortController().signal);
   assert.equal(result.kind, 'network', JSON.stringify(result));
@@ -85,7 +87,7 @@ test(
     const road = new Road(t);
     handIn(road.spool, [{}]);
     const silent = await ScriptedProxy.start(t, road.key, () => {});
-    const dripping = await rawServer(t, (socket) => {
+    const dripping = await greetedServer(t, Buffer.from(road.key), (socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
       const drip = setInterval(() => socket.write('X: y\r\n'), 20);
       socket.on('close', () => clearInterval(drip));

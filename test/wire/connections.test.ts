@@ -73,20 +73,27 @@ test('more attempts at once than there are connections: the others wait, and go 
   assert.deepEqual([proxy.posts.length, ports.size], [140, MOST]);
 });
 
-test('a server that closes each connection after its answer is no trouble', async (t) => {
-  const ports = new Set<number | undefined>();
-  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => {
-    ports.add(post.request.socket.remotePort);
-    post.response.setHeader('connection', 'close');
-    proxy.accept(post);
-  });
-  const connection = new Connection({ url: new URL(proxy.url), key });
-  t.after(() => connection.close());
-  for (let count = 0; count < 5; count += 1) {
-    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
-  }
-  assert.equal(ports.size, 5);
-});
+test(
+  'a server that closes each connection after its answer is no trouble by TLS',
+  needs('openssl'),
+  async (t) => {
+    const ports = new Set<number | undefined>();
+    const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => {
+      ports.add(post.request.socket.remotePort);
+      post.response.setHeader('connection', 'close');
+      proxy.accept(post);
+    });
+    const { key: tlsKey, cert } = await certificate(t, scratch(t));
+    const tls = await Forwarder.open(t, proxy.url, { key: tlsKey, cert });
+    const url = new URL(`https://localhost:${tls.port}/`);
+    const connection = new Connection({ url, key, ca: cert.toString() });
+    t.after(() => connection.close());
+    for (let count = 0; count < 5; count += 1) {
+      assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+    }
+    assert.equal(ports.size, 5);
+  },
+);
 
 test(
   'https_proxy is honoured for other hosts, and TLS goes through it from end to end',

@@ -86,7 +86,7 @@ test(
     handIn(road.spool, [{}]);
     const { url } = await rawServer(t, () => {});
     const drain = road.drain([], { GMAIL_PROXY_URL: url.href, ...clock('+0 x20') });
-    await drain.says(/is down: the post to the proxy failed: no answer within 60 s/);
+    await drain.says(/is down: the proxy cannot be reached: no answer within 60 s/);
     assert.equal((await drain.stop()).code, 0);
   },
 );

@@ -6,7 +6,8 @@ import { attempt, type Answer, type Trouble } from '../../wire/attempt.ts';
 import type { Connection } from '../../wire/connection.ts';
 import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
 import { meaningOf } from '../../wire/meaning.ts';
-import { probe, type Wire } from '../../wire/poster.ts';
+import type { Wire } from '../../wire/poster.ts';
+import { probe } from '../../wire/probe.ts';
 import { fault, notChecked, ok, type Finding } from './finding.ts';
 
 /**

@@ -109,7 +109,8 @@ async function withLedgerLock(file: string, action: () => Promise<void>): Promis
     }
     const lock = exclusiveLock(lockFile);
     if (!lock) {
-      const busy = `a proxy is at work on ${file}: systemctl stop appengine-mailer-proxy`;
+      const stop = 'systemctl stop appengine-mailer-proxy.socket appengine-mailer-proxy';
+      const busy = `a proxy is at work on ${file}: ${stop}`;
       throw new Failure(exitCodes.busy, busy);
     }
     try {
