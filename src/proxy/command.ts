@@ -71,7 +71,7 @@ export const proxyOptions = {
     type: 'string',
     array: true,
     describe:
-      'Address or @domain that may be a sender, again for more; else all may. The null sender (bounces) always may, with any From',
+      'Address or @domain that may be a sender, again for more; else all may. The null sender may with such a From, and in reports with any',
     requiresArg: true,
   },
   'default-sender': {
@@ -142,6 +142,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       );
     });
     journal.proxyStarted(proxy.address, argv.backend, ledger, keys.size, argv.softBounce);
+    for (const fault of keys.faults) journal.keysUnsafe(fault);
     const watched = watchLedger(ledger, stop).then((fault) => {
       if (fault) journal.ledgerReplaced(fault.message);
       replaced.abort();
