@@ -35,9 +35,12 @@ function tooShort(weak: readonly NamedSecret[]): KeyFault {
   const named = weak.slice(0, limits.namedKeys).map(({ called }) => called);
   const more = weak.length - named.length;
   const names = `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-  const text = `shorter than ${limits.keyOctets} octets, so that it can be guessed`;
+  const short = `shorter than ${limits.keyOctets} octets, so that`;
   return {
-    text: weak.length === 1 ? `${names} is ${text}` : `keys are ${text}: ${names}`,
+    text:
+      weak.length === 1
+        ? `${names} is ${short} it can be guessed`
+        : `keys are ${short} they can be guessed: ${names}`,
     todo: 'make another one (openssl rand -base64 32) and exchange it, on the proxy and on the host',
   };
 }
