@@ -2,6 +2,7 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { secretKeyFaults } from '../host/key-faults.ts';
 import { logIsCut } from '../host/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../host/open-database.ts';
@@ -66,6 +67,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const { drain } = await import('./drain.ts');
     const { poster } = await import('../wire/poster.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
+    for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
     const run = async () => {
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
       return withSpool(argv.spool, 'drain', async (spool) => {

@@ -3,6 +3,7 @@ import { showDuration, showWait } from '../host/duration.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
+import type { KeyFault } from '../host/key-faults.ts';
 import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
@@ -126,6 +127,14 @@ export class DrainJournal extends Journal {
     this.write('drain_started', {
       text: `drain of ${folder} to ${url} started; ${countOf(queued, 'message')} queued${again}`,
       priority: priority.info,
+    });
+  }
+
+  /** The key works, and can be guessed or be read by everybody; told at each start. */
+  keyUnsafe({ text, todo }: KeyFault): void {
+    this.write('key_unsafe', {
+      text: `attention: ${text}. To do: ${todo}`,
+      priority: priority.warning,
     });
   }
 

@@ -18,10 +18,13 @@ export interface Sources {
   folder?: string;
 }
 
-/** A setting as it was found: its bytes, and the file that they are from, if any. */
+/** A setting as it was found. */
 export interface Setting {
   bytes: Buffer;
+  /** The file whose content it is; undefined: it is from the environment. */
   file?: string;
+  /** The file of variables that has put it into the environment, such as one of /etc/default. */
+  variables?: string | undefined;
 }
 
 /** Reads a setting as findSetting does; only its bytes. */
@@ -39,7 +42,10 @@ export function findSetting(
   { environment, folder }: Sources,
 ): Setting | undefined {
   const value = environment[name];
-  if (value !== undefined && value !== '') return { bytes: Buffer.from(value) };
+  if (value !== undefined && value !== '') {
+    const isLoaded = environment === process.env;
+    return { bytes: Buffer.from(value), variables: isLoaded ? loaded.get(name) : undefined };
+  }
   const credentials = environment['CREDENTIALS_DIRECTORY'];
   for (const each of [credentials, '/etc/envdir', folder]) {
     if (!each) continue;
@@ -69,8 +75,11 @@ export function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEn
 
 /** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */
 export function loadDefaults(file: string): void {
+  const before = new Set(Object.keys(process.env));
   try {
     process.loadEnvFile(file);
+    const names = Object.keys(process.env).filter((name) => !before.has(name));
+    for (const name of names) loaded.set(name, file);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return;
@@ -87,6 +96,9 @@ function readIfThere(file: string): Buffer | undefined {
     throw new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
   }
 }
+
+/** Which file a variable of the environment was loaded from. */
+const loaded = new Map<string, string>();
 
 const SECRETS: ReadonlySet<string> = new Set<SettingName>([
   'GMAIL_SECRET_KEY',

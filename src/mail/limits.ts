@@ -31,8 +31,9 @@ export const limits = {
   namedRecipients: 10,
   /** Messages that the end of a queue command explains one by one. */
   namedMessages: 10,
-  /** Header fields that it names. */
+  /** Header fields, and keys, that it names. */
   namedHeaders: 20,
+  namedKeys: 20,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
   /** Damaged files that repairs keep beside the new one: the first, and the latest. */
@@ -50,6 +51,8 @@ export const limits = {
   headerBytes: 2 * MiB,
   /** What an answer of HTTP v1 says, in characters. */
   answerChars: 2000,
+  /** A key that is shorter, in octets, is weak: it works, and each start tells of it. */
+  keyOctets: 16,
   /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */
   signatures: 8,
 

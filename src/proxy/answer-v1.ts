@@ -14,6 +14,8 @@ import type { Verdict } from '../wire/verdicts.ts';
 import { BackendBusyError, BackendUnavailableError, type Rights } from './backend.ts';
 import { MailFault, readMail } from './read-mail.ts';
 import type { Deliverer } from './deliverer.ts';
+import type { Key } from './keyring.ts';
+import type { MessageName } from './message-name.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
@@ -30,27 +32,29 @@ export async function answerV1(
   { bytes: body, hold }: RequestBody,
   { keys, deliverer, rate }: Service,
 ): Promise<Reply> {
+  let key: Key | undefined;
+  const by = (reply: Reply): Reply => ({ ...reply, key: key?.name });
   try {
     const { message, signature, fixSender } = readForm(headers, body);
-    const key = keys.find((secrets) => verifyV1(secrets, signature, message));
+    key = keys.find((secrets) => verifyV1(secrets, signature, message));
     if (!key) throw new FormError("Signature doesn't match");
-    const waitMs = rate?.take(key.secret, performance.now()) ?? 0;
-    if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
+    const waitMs = rate?.take(key, performance.now()) ?? 0;
+    if (rate && waitMs > 0) return by(slower(`more than ${rate.perMinute} posts a minute`, waitMs));
 
     const { envelope, bytes } = readMail(message, deliverer.recipientsMax);
     // The client gives no id: every post is a message of its own.
-    const id = randomBytes(16).toString('hex');
+    const name = { key: key.name, id: randomBytes(16).toString('hex') };
     const { allowedSenders } = key;
     const rights = { allowedSenders, fixSender, hold, ticket: ticketOf(headers) };
-    return replyOf(await sendToAll(deliverer, id, envelope, bytes, rights));
+    return by(replyOf(await sendToAll(deliverer, name, envelope, bytes, rights)));
   } catch (error) {
-    if (error instanceof FormError) return { status: 400, text: error.message };
+    if (error instanceof FormError) return by({ status: 400, text: error.message });
     if (error instanceof MailFault) {
-      return { status: deliverer.softBounce ? 500 : 400, text: error.message };
+      return by({ status: deliverer.softBounce ? 500 : 400, text: error.message });
     }
-    if (error instanceof BackendBusyError) return { ...retryLater(error.message), status: 500 };
+    if (error instanceof BackendBusyError) return by({ ...retryLater(error.message), status: 500 });
     if (error instanceof BackendUnavailableError) {
-      return { ...retryLater(error.message, error.retryAfterMs), status: 500 };
+      return by({ ...retryLater(error.message, error.retryAfterMs), status: 500 });
     }
     throw error;
   }
@@ -74,7 +78,7 @@ function readForm(headers: IncomingHttpHeaders, body: Buffer) {
  */
 async function sendToAll(
   deliverer: Deliverer,
-  id: string,
+  message: MessageName,
   envelope: Envelope,
   bytes: Buffer,
   rights: Rights,
@@ -83,7 +87,7 @@ async function sendToAll(
   const once = async ({ envelope: part }: Post): Promise<Answer> => {
     try {
       const waitMs = Math.max(0, ends - performance.now());
-      const verdicts = await deliverer.send(id, part, bytes, rights, waitMs);
+      const verdicts = await deliverer.send(message, part, bytes, rights, waitMs);
       return { kind: 'verdicts', verdicts };
     } catch (error) {
       const isLater = error instanceof BackendUnavailableError || error instanceof BackendBusyError;
@@ -97,7 +101,7 @@ async function sendToAll(
       };
     }
   };
-  const post = { id, envelope, bytes: [bytes], size: bytes.length };
+  const post = { id: message.id, envelope, bytes: [bytes], size: bytes.length };
   const { verdicts } = await postUntilSettled(post, once, AbortSignal.abort());
   return verdicts;
 }

@@ -39,6 +39,7 @@ export async function answerV2(
   };
   return {
     ...reply,
+    key: key.name,
     headers: {
       ...reply.headers,
       [signatureHeaders.id]: answered.id,
@@ -58,7 +59,7 @@ interface SignedRequest {
 
 async function answerSigned(
   { id, timestamp, arrivedAt, body, ticket }: SignedRequest,
-  { secret, allowedSenders }: Key,
+  key: Key,
   { deliverer, rate }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
@@ -80,11 +81,13 @@ async function answerSigned(
       await deliverer.check();
       return verdictsReply(id, []);
     }
-    if (ask) return verdictsReply(id, await deliverer.ask(id, envelope.recipients));
-    const waitMs = rate?.take(secret, performance.now()) ?? 0;
+    const message = { key: key.name, id };
+    if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
+    const waitMs = rate?.take(key, performance.now()) ?? 0;
     if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
+    const { allowedSenders } = key;
     const rights = { allowedSenders, fixSender, hold: body.hold, ticket };
-    return verdictsReply(id, await deliverer.send(id, envelope, bytes, rights));
+    return verdictsReply(id, await deliverer.send(message, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };
     if (error instanceof DigestConflict) return { status: 409, text: error.message };

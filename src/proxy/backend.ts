@@ -1,6 +1,7 @@
 import { Places } from '../host/places.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import type { AllowedSenders } from './allowed-senders.ts';
+import type { MessageName } from './message-name.ts';
 
 /** What a message may be sent with besides its envelope, as its post and the client's key say. */
 export interface Rights {
@@ -15,8 +16,7 @@ export interface Rights {
 }
 
 /** A message for a backend: raw bytes and true envelope, the addresses already found to be valid. */
-export interface Delivery extends Rights {
-  id: string;
+export interface Delivery extends MessageName, Rights {
   sender: string;
   recipients: readonly string[];
   bytes: Buffer;

@@ -75,7 +75,7 @@ export const proxyOptions = {
     type: 'string',
     array: true,
     describe:
-      'Address or @domain that may be a sender, again for more; else all may. The null sender (bounces) always may, with any From',
+      'Address or @domain that may be a sender, again for more; else all may. The null sender may with such a From, and in reports with any',
     requiresArg: true,
   },
   'default-sender': {
@@ -150,6 +150,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     journal.proxyStarted(address, argv.backend, ledger, keys.size, argv.softBounce);
     const held = unwanted(places, proxy.addresses);
     if (held.length > 0) journal.listensElsewhere(held);
+    for (const fault of keys.faults) journal.keysUnsafe(fault);
     const watched = watchLedger(ledger, stop).then((fault) => {
       if (fault) journal.ledgerReplaced(fault.message);
       replaced.abort();

@@ -15,13 +15,17 @@ import {
   type Result,
   type Rights,
 } from './backend.ts';
-import { ledgerFault } from './ledger-fault.ts';
+import { callBackend } from './call-backend.ts';
 import { DeliveryTasks, type Task } from './delivery-tasks.ts';
-import { DigestConflict, type Ledger } from './ledger.ts';
+import { earlyTimer } from './early-timer.ts';
+import { ledgerFault } from './ledger-fault.ts';
+import { DigestConflict, type Kept, type Ledger } from './ledger.ts';
+import type { MessageName } from './message-name.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { refusalsOf } from './refusals.ts';
 import type { SenderPolicy } from './sender-policy.ts';
 import { VerdictTeller } from './verdict-teller.ts';
+import { sentBeforeName } from './sent-before-name.ts';
 
 export interface DelivererOptions {
   ledger: Ledger;
@@ -71,7 +75,7 @@ export class Deliverer {
    * and with BackendUnavailableError when ledger or backend cannot work.
    */
   async send(
-    id: string,
+    message: MessageName,
     envelope: Envelope,
     bytes: Buffer,
     rights: Rights = {},
@@ -81,29 +85,29 @@ export class Deliverer {
     const recipients = envelope.recipients.filter((recipient) => !refusals.has(recipient));
     const digest = createHash('sha256').update(bytes).digest();
     const work = async (timeUp: AbortSignal) => {
-      const tasks = this.#tasks.of(id, recipients);
+      const tasks = this.#tasks.of(message, recipients);
       for (const task of tasks.values()) {
-        if (!task.digest.equals(digest)) throw new DigestConflict(id);
+        if (!task.digest.equals(digest)) throw new DigestConflict(message.id);
       }
       const fresh = recipients.filter((recipient) => !tasks.has(recipient));
       if (fresh.length > 0) {
-        const delivery = { ...rights, ...envelope, id, recipients: fresh, bytes };
+        const delivery = { ...rights, ...envelope, ...message, recipients: fresh, bytes };
         const task = this.#begin(delivery, digest, waitMs);
         for (const recipient of fresh) tasks.set(recipient, task);
       }
-      await this.#wait(id, tasks, timeUp);
+      await this.#wait(message, tasks, timeUp);
       const each = [...tasks.values()];
       if (each.length > 0 && each.every((task) => !task.begun && !task.verdicts)) this.#busy();
 
       const untold = new Set(recipients.filter((recipient) => isUntold(tasks.get(recipient))));
       const verdicts = envelope.recipients
-        .map((to) => refusals.get(to) ?? this.#hear(id, to, tasks.get(to) ?? lost(to)))
+        .map((to) => refusals.get(to) ?? this.#hear(message, to, tasks.get(to) ?? lost(to)))
         .map((verdict) => this.#softened(verdict));
       const told = verdicts.filter(
         ({ recipient }) => refusals.has(recipient) || untold.has(recipient),
       );
       const repeated = new Set(each.flatMap((task) => [...task.repeated]));
-      this.teller.tell(id, envelope.sender, told, repeated, verdicts);
+      this.teller.tell(message, envelope.sender, told, repeated, verdicts);
       return verdicts;
     };
     return withinTime(waitMs, 'no verdict', [], work, earlyTimer);
@@ -114,17 +118,17 @@ export class Deliverer {
    * which nothing is known gets 4.4.2. Rejects with BackendUnavailableError.
    */
   async ask(
-    id: string,
+    message: MessageName,
     recipients: readonly string[],
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
     const work = async (timeUp: AbortSignal) => {
-      const tasks = this.#tasks.of(id, recipients);
-      await this.#wait(id, tasks, timeUp);
-      const sent = this.#read(() => this.#ledger.sent(id, recipients));
+      const tasks = this.#tasks.of(message, recipients);
+      await this.#wait(message, tasks, timeUp);
+      const sent = this.#read(() => this.#ledger.sent(message, recipients));
       return recipients.map((recipient) => {
         const task = tasks.get(recipient);
-        if (task) return this.#softened(this.#hear(id, recipient, task));
+        if (task) return this.#softened(this.#hear(message, recipient, task));
         return { recipient, ...(sent.get(recipient) ?? NOTHING_KNOWN) };
       });
     };
@@ -155,13 +159,13 @@ export class Deliverer {
   }
 
   /** Waits until all tasks are over, or the time is up. Rejects as the first that rejects, which is heard then. */
-  async #wait(id: string, tasks: Map<string, Task>, timeUp: AbortSignal): Promise<void> {
+  async #wait(message: MessageName, tasks: Map<string, Task>, timeUp: AbortSignal): Promise<void> {
     const over = Array.from(new Set(tasks.values()), async (task) => task.over);
     try {
       await Promise.race([Promise.all(over), untilAborted(timeUp)]);
     } catch (error) {
       for (const [recipient, task] of tasks) {
-        if (task.failed) this.#tasks.forget(id, recipient, task);
+        if (task.failed) this.#tasks.forget(message, recipient, task);
       }
       throw error;
     }
@@ -170,24 +174,24 @@ export class Deliverer {
   #begin(delivery: Delivery, digest: Buffer, waitMs: number): Task {
     const state = { begun: false, failed: false, written: false, late: false, told: false };
     const task: Task = { digest, over: never, repeated: new Set(), ...state };
-    this.#tasks.add(delivery.id, delivery.recipients, task);
+    this.#tasks.add(delivery, delivery.recipients, task);
     task.over = this.#run(task, delivery, waitMs);
     task.over.catch(() => {}); // Each post that waits handles it; there may be none.
     return task;
   }
 
   async #run(task: Task, delivery: Delivery, waitMs: number): Promise<void> {
-    const { id, sender, recipients } = delivery;
+    const { sender, recipients } = delivery;
     const release = delivery.hold?.();
     try {
       const verdicts = await this.#deliver(task, delivery, waitMs);
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
-      this.#release(id, task);
+      this.#release(delivery, task);
       const told = verdicts.map((verdict) => this.#softened(verdict));
-      if (task.late) this.teller.tell(id, sender, told, task.repeated);
+      if (task.late) this.teller.tell(delivery, sender, told, task.repeated);
     } catch (error) {
       task.failed = true;
-      for (const recipient of recipients) this.#tasks.forgetUnlessLate(id, recipient, task);
+      for (const recipient of recipients) this.#tasks.forgetUnlessLate(delivery, recipient, task);
       throw error;
     } finally {
       release?.();
@@ -195,8 +199,11 @@ export class Deliverer {
   }
 
   async #deliver(task: Task, delivery: Delivery, waitMs: number): Promise<Verdict[]> {
-    const { id, recipients } = delivery;
-    const known = this.#read(() => this.#ledger.sent(id, recipients, task.digest));
+    const { recipients } = delivery;
+    const known = new Map<string, Kept>([
+      ...(await sentBeforeName(this.#tasks, delivery, task.digest, roomMs(waitMs))),
+      ...this.#read(() => this.#ledger.sent(delivery, recipients, task.digest)),
+    ]);
     const repeats = [...known].map(([recipient, kept]) => ({ recipient, ...kept }));
     task.repeated = new Set(known.keys());
     const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
@@ -208,25 +215,24 @@ export class Deliverer {
     const place = await this.#reserve(waitMs);
     task.begun = true;
     try {
-      await this.#ledger.begin(id, task.digest, admitted.recipients, Date.now());
+      await this.#ledger.begin(delivery, task.digest, admitted.recipients, Date.now());
     } catch (error) {
       place.release();
       return this.#ledgerFailed(error as Error);
     }
     const results = await this.#callBackend(place, admitted);
-    await this.#outcomes.write(id, results, () => {
+    await this.#outcomes.write(delivery, results, () => {
       task.written = true;
-      this.#release(id, task);
+      this.#release(delivery, task);
     });
     return [...repeats, ...results.map(verdictOf)];
   }
 
   /** Ends before the post is answered, so that nothing is begun after a 429. */
   async #reserve(waitMs: number): Promise<Place> {
-    const ms = Math.max(0, waitMs - limits.roomMarginMs);
     const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
-      return await withinTime(ms, 'no room', [], work, earlyTimer);
+      return await withinTime(roomMs(waitMs), 'no room', [], work, earlyTimer);
     } catch (error) {
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();
@@ -234,44 +240,35 @@ export class Deliverer {
     }
   }
 
-  /** Calls the backend; what it does not answer for is unknown. */
+  /** What the backend says, or that nothing was sent, which the ledger then knows. */
   async #callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
-    const { id, recipients } = delivery;
-    const unknown = (reason: string) =>
-      recipients.map((recipient) => ({ recipient, unknown: reason }));
     try {
-      const results = await withinTime(limits.deliveryMs, 'no end', [], async (timeUp) =>
-        Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
-      );
-      if (!results) return unknown('the backend took too long');
-      const answered = new Map(results.map((result) => [result.recipient, result]));
-      return unknown('the backend said nothing of it').map(
-        (missing) => answered.get(missing.recipient) ?? missing,
-      );
+      return await callBackend(place, delivery);
     } catch (error) {
-      if (!(error instanceof BackendUnavailableError)) return unknown((error as Error).message);
+      if (!(error instanceof BackendUnavailableError)) throw error;
+      const { recipients } = delivery;
       const nothingSent = recipients.map((address) => ({ address, kind: 'refused' as const }));
       await this.#ledger
-        .settle(id, nothingSent, Date.now())
+        .settle(delivery, nothingSent, Date.now())
         .catch((fault: Error) => this.#ledgerFailed(fault));
       return this.#unavailable(error);
     }
   }
 
   /** Leaves a task that is over to the ledger, which knows what was sent. */
-  #release(id: string, task: Task): void {
+  #release(message: MessageName, task: Task): void {
     if (!task.written || !task.verdicts) return;
     for (const { recipient, status } of task.verdicts.values()) {
-      if (statusClass(status) === 'sent') this.#tasks.forget(id, recipient, task);
-      else this.#tasks.forgetUnlessLate(id, recipient, task);
+      if (statusClass(status) === 'sent') this.#tasks.forget(message, recipient, task);
+      else this.#tasks.forgetUnlessLate(message, recipient, task);
     }
   }
 
   /** The verdict for a client. What is not over is in progress, or still waits for room and is to be posted again. */
-  #hear(id: string, recipient: string, task: Task): Verdict {
+  #hear(message: MessageName, recipient: string, task: Task): Verdict {
     if (task.verdicts) {
       task.told = true;
-      if (task.written) this.#tasks.forget(id, recipient, task);
+      if (task.written) this.#tasks.forget(message, recipient, task);
       return task.verdicts.get(recipient) ?? lost(recipient);
     }
     if (!task.begun) return { recipient, status: statuses.surplus, reason: BUSY };
@@ -316,6 +313,11 @@ export class Deliverer {
   }
 }
 
+/** How long a delivery may wait for what it needs before it begins. */
+function roomMs(waitMs: number): number {
+  return Math.max(0, waitMs - limits.roomMarginMs);
+}
+
 function verdictOf(result: Result): Verdict {
   if (!('unknown' in result)) return result;
   return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
@@ -324,12 +326,6 @@ function verdictOf(result: Result): Verdict {
 /** The verdicts of a late task are told when it is over, those of others by the first that hears them. */
 function isUntold(task: Task | undefined): boolean {
   return task !== undefined && !task.late && !task.told;
-}
-
-/** An answer that comes early is right as well: so no time is added after a suspension. */
-function earlyTimer(ms: number, callback: () => void): () => void {
-  const timer = setTimeout(callback, ms).unref();
-  return () => clearTimeout(timer);
 }
 
 function lost(recipient: string): never {

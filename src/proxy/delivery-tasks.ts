@@ -1,5 +1,6 @@
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
+import { storedName, type MessageName } from './message-name.ts';
 
 /** The delivery of one post, which every post of the same recipients waits for. */
 export interface Task {
@@ -21,7 +22,7 @@ export interface Task {
   told: boolean;
 }
 
-/** Deliveries that are under way, or over and not heard of, by message id and recipient. */
+/** Deliveries that are under way, or over and not heard of, by message and recipient. */
 export class DeliveryTasks {
   readonly #tasks = new Map<string, Task>();
 
@@ -29,32 +30,33 @@ export class DeliveryTasks {
     return this.#tasks.values();
   }
 
-  of(id: string, recipients: readonly string[]): Map<string, Task> {
+  of(message: MessageName, recipients: readonly string[]): Map<string, Task> {
     const found = new Map<string, Task>();
     for (const recipient of recipients) {
-      const task = this.#tasks.get(key(id, recipient));
+      const task = this.#tasks.get(taskName(message, recipient));
       if (task) found.set(recipient, task);
     }
     return found;
   }
 
-  add(id: string, recipients: readonly string[], task: Task): void {
-    for (const recipient of recipients) this.#tasks.set(key(id, recipient), task);
+  add(message: MessageName, recipients: readonly string[], task: Task): void {
+    for (const recipient of recipients) this.#tasks.set(taskName(message, recipient), task);
   }
 
   /** A later post of the recipient may have begun another task, which stays. */
-  forget(id: string, recipient: string, task: Task): void {
-    if (this.#tasks.get(key(id, recipient)) === task) this.#tasks.delete(key(id, recipient));
+  forget(message: MessageName, recipient: string, task: Task): void {
+    if (this.#tasks.get(taskName(message, recipient)) === task)
+      this.#tasks.delete(taskName(message, recipient));
   }
 
   /** After a late task its end is kept for a while: the client may be about to ask. */
-  forgetUnlessLate(id: string, recipient: string, task: Task): void {
-    const forget = () => this.forget(id, recipient, task);
+  forgetUnlessLate(message: MessageName, recipient: string, task: Task): void {
+    const forget = () => this.forget(message, recipient, task);
     if (task.late) setTimeout(forget, limits.unheardMs).unref();
     else forget();
   }
 }
 
-function key(id: string, recipient: string): string {
-  return `${id} ${recipient}`;
+function taskName(message: MessageName, recipient: string): string {
+  return `${storedName(message)} ${recipient}`;
 }

@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { findSetting, firstLine, lines, type Setting } from '../host/settings.ts';
+import { keyFaults, type KeyFault } from '../host/key-faults.ts';
+import { findSetting, firstLine, type Setting } from '../host/settings.ts';
 import { parseAllowedSenders, type AllowedSenders } from './allowed-senders.ts';
+import { keyLines } from './key-lines.ts';
 
-/** A key, and whom its users may send as; undefined: as the proxy's own rules say. */
+/** A key, whose it is and whom its users may send as. */
 export interface Key {
   secret: Buffer;
+  /** Of the host; keys with the same name are those of one host, while it exchanges them. '': it has none. */
+  name: string;
+  /** Undefined: as the proxy's own rules say. */
   allowedSenders: AllowedSenders | undefined;
 }
 
@@ -14,6 +19,8 @@ export interface Key {
 export interface FoundKeys {
   keys: readonly Key[];
   file?: string | undefined;
+  /** What is wrong with keys that work all the same. */
+  faults: readonly KeyFault[];
 }
 
 /** The keys that are in force, all at once. */
@@ -33,6 +40,10 @@ export class Keyring {
 
   get file(): string | undefined {
     return this.#found.file;
+  }
+
+  get faults(): readonly KeyFault[] {
+    return this.#found.faults;
   }
 
   /** The key whose secret `verify` finds to be the right one. */
@@ -59,8 +70,15 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
   const several =
     keysFile === undefined ? findSetting('GMAIL_SECRET_KEYS', sources) : fileOf(keysFile);
   const found = several ?? findSetting('GMAIL_SECRET_KEY', sources);
-  const keys = several ? parseKeys(several) : found ? singleKey(found.bytes) : [];
-  if (keys.length > 0) return { keys, file: found?.file };
+  const placed = several ? parseKeys(several) : found ? singleKey(found.bytes) : [];
+  if (found && placed.length > 0) {
+    const named = placed.map(({ key, place }) => ({
+      secret: key.secret,
+      called: key.name === '' ? place : `${key.name} (${place})`,
+    }));
+    const faults = keyFaults(named, found);
+    return { keys: placed.map(({ key }) => key), file: found.file, faults };
+  }
   throw new Failure(
     exitCodes.configuration,
     found?.file === undefined
@@ -69,45 +87,55 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
   );
 }
 
+/** A key, and where it is. */
+interface PlacedKey {
+  key: Key;
+  place: string;
+}
+
 /**
- * Reads keys, one a line. Blank lines and those that begin with # are none; `# allow-sender @example.com
- * me@example.org` is the list of senders of the key that follows. Throws Failure 78.
+ * Reads keys, one a line, with what `# name` and `# allow-sender` say of the key that follows. Throws Failure 78.
  */
-export function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): Key[] {
-  if (NOT_TEXT.test(bytes.toString('latin1'))) {
-    throw new Failure(
-      exitCodes.configuration,
-      `the keys are not lines of text: there is a byte order mark or a control character in ${file}`,
-    );
-  }
-  const keys: Key[] = [];
-  let senders: string[] = [];
-  for (const line of lines(bytes)) {
-    const [, list] = ALLOW_SENDER.exec(line.toString()) ?? [];
-    if (list !== undefined) senders.push(list);
-    else if (ALMOST_ALLOW_SENDER.test(line.toString())) {
-      throw new Failure(
-        exitCodes.configuration,
-        `a line of ${file} is almost, and not, # allow-sender ADDRESS: ${line.toString()}`,
-      );
-    } else if (line.length > 0 && line[0] !== HASH) {
+function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] {
+  const placed = new Map<string, PlacedKey>();
+  let [name, senders]: [string, string[]] = ['', []];
+  for (const line of keyLines(bytes, file)) {
+    const place = `line ${line.number} of ${file}`;
+    if (line.kind === 'allow-sender') senders.push(line.value);
+    else if (line.kind === 'name') {
+      if (name !== '') throw wrong(place, 'is a second # name of the same key');
+      if (!KEY_NAME.test(line.value)) throw wrong(place, `has no name: ${KEY_NAME_RULE}`);
+      name = line.value;
+    } else {
       const allowedSenders =
         senders.length > 0 ? parseAllowedSenders(senders.join(' ')) : undefined;
-      keys.push({ secret: line, allowedSenders });
-      senders = [];
+      const key = { secret: line.secret, name, allowedSenders };
+      const text = line.secret.toString('latin1');
+      const other = placed.get(text);
+      if (other && !isDeepStrictEqual(other.key, key)) {
+        throw wrong(place, `has the key of ${other.place} again, with another name or senders`);
+      }
+      if (!other) placed.set(text, { key, place });
+      [name, senders] = ['', []];
     }
   }
-  if (senders.length === 0) return keys;
+  const dangling = senders.length > 0 ? '# allow-sender' : name === '' ? undefined : '# name';
+  if (dangling === undefined) return [...placed.values()];
   throw new Failure(
     exitCodes.configuration,
-    `there is no key after the last # allow-sender of ${file}`,
+    `there is no key after the last ${dangling} of ${file}`,
   );
 }
 
 /** A single key is read as drain reads it: a # is its first character. */
-function singleKey(bytes: Buffer): Key[] {
+function singleKey(bytes: Buffer): PlacedKey[] {
   const secret = firstLine(bytes);
-  return secret.length > 0 ? [{ secret, allowedSenders: undefined }] : [];
+  if (secret.length === 0) return [];
+  return [{ key: { secret, name: '', allowedSenders: undefined }, place: 'GMAIL_SECRET_KEY' }];
+}
+
+function wrong(place: string, why: string): Failure {
+  return new Failure(exitCodes.configuration, `${place} ${why}`);
 }
 
 function fileOf(file: string): Setting {
@@ -118,9 +146,6 @@ function fileOf(file: string): Setting {
   }
 }
 
-/** A key with what no editor shows would not be what its users have. Of any charset, but not UTF-16. */
-const NOT_TEXT = /^\xef\xbb\xbf|[^\P{Cc}\t\r\n\x80-\x9f]/u;
-const ALLOW_SENDER = /^#[ \t]*allow-sender(?![^ \t])(.*)$/;
-/** Taken for a comment, a slip of the pen would let the key send as anybody. */
-const ALMOST_ALLOW_SENDER = /^#[ \t]*allow[-_ ]?(?:ed[-_ ]?)?senders?(?![a-z])/i;
-const HASH = 0x23;
+/** Without a slash, which the ledger puts behind it; a file's name may begin with it. */
+const KEY_NAME = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/;
+const KEY_NAME_RULE = 'it is 1 to 64 of 0-9 A-Z a-z . _ -, and begins with a letter or a digit';

@@ -2,6 +2,7 @@ import { ObservedTime } from '../host/observed-time.ts';
 import { openDatabase, type Database } from '../host/open-database.ts';
 import { OpenFiles } from '../host/open-files.ts';
 import { limits } from '../mail/limits.ts';
+import { storedName, type MessageName } from './message-name.ts';
 
 /** A recipient's verdict as the ledger keeps it. */
 export interface Kept {
@@ -25,7 +26,7 @@ export class DigestConflict extends Error {
 }
 
 /**
- * The proxy's durable memory (law 6): which recipients of which message were begun and sent. Many posts
+ * The proxy's durable memory (law 6): which recipients of which message of which key were begun and sent. Many posts
  * share one transaction and its fsync. A begun one that a crash left behind is listed as unknown when
  * the ledger is opened. `wallNow`, in milliseconds since 1970, is for people who read the list of the unknown; what is
  * old is decided in observed time.
@@ -71,19 +72,25 @@ export class Ledger {
 
   /**
    * The verdicts of those recipients that were sent. Throws DigestConflict when the message is known with
-   * another digest than the given one, or SqliteError.
+   * another digest than the given one, or SqliteError. What was sent under the same id before its key had a
+   * name counts too where the digest is the same: without one it may be the message of another host.
    */
-  sent(id: string, addresses: readonly string[], digest?: Buffer): Map<string, Kept> {
+  sent(message: MessageName, addresses: readonly string[], digest?: Buffer): Map<string, Kept> {
     const { known, find } = this.#statements;
-    const message = known.get(id);
-    if (!message) return new Map();
-    const isOther = digest && !message.digest.equals(digest) && !message.digest.equals(LOST_DIGEST);
-    if (isOther) throw new DigestConflict(id);
+    const own = known.get(storedName(message));
+    const isOther = own && digest && ![digest, LOST_DIGEST].some((each) => own.digest.equals(each));
+    if (isOther) throw new DigestConflict(message.id);
+    const names = own ? [storedName(message)] : [];
+    if (digest && message.key !== '' && known.get(message.id)?.digest.equals(digest)) {
+      names.push(message.id);
+    }
     return new Map(
-      addresses.flatMap((address) => {
-        const kept = find.get(id, address);
-        return kept ? [[address, kept]] : [];
-      }),
+      names.flatMap((name) =>
+        addresses.flatMap((address): [string, Kept][] => {
+          const kept = find.get(name, address);
+          return kept ? [[address, kept]] : [];
+        }),
+      ),
     );
   }
 
@@ -92,7 +99,7 @@ export class Ledger {
    * be written.
    */
   async begin(
-    id: string,
+    message: MessageName,
     digest: Buffer,
     addresses: readonly string[],
     wallNow: number,
@@ -100,24 +107,26 @@ export class Ledger {
     const { seen, begin, doubt } = this.#statements;
     await this.#commit(() => {
       const now = this.now();
-      const message = seen.get({ id, digest, now });
-      if (!message?.digest.equals(digest)) throw new DigestConflict(id);
+      const name = storedName(message);
+      const known = seen.get({ name, id: message.id, digest, now });
+      if (!known?.digest.equals(digest)) throw new DigestConflict(message.id);
       for (const address of addresses) {
-        const isNew = begin.run(id, address).changes > 0;
-        if (isNew && message.doubtful) doubt.run({ id, address, now, wallNow });
+        const isNew = begin.run(name, address).changes > 0;
+        if (isNew && known.doubtful) doubt.run({ name, address, now, wallNow });
       }
     });
   }
 
   /** Commits how the begun recipients ended. */
-  async settle(id: string, settled: readonly Settled[], wallNow: number): Promise<void> {
+  async settle(message: MessageName, settled: readonly Settled[], wallNow: number): Promise<void> {
     const { keep, forget, list } = this.#statements;
+    const name = storedName(message);
     await this.#commit(() => {
       for (const each of settled) {
-        if (each.kind === 'sent') keep.run(each.status, each.reason, id, each.address);
-        else forget.run(id, each.address);
+        if (each.kind === 'sent') keep.run(each.status, each.reason, name, each.address);
+        else forget.run(name, each.address);
         if (each.kind === 'unknown') {
-          list.run({ id, address: each.address, now: this.now(), reason: each.reason, wallNow });
+          list.run({ name, address: each.address, now: this.now(), reason: each.reason, wallNow });
         }
       }
     });
@@ -194,10 +203,12 @@ const LOST_DIGEST = Buffer.alloc(32);
 
 function prepare(db: Database) {
   return {
-    /** Notes the message, and gives the digest that it had first and whether it may have been sent. */
+    /** Notes the message, and gives the digest that it had first and whether it may have been sent, also without a name. */
     seen: db.prepare<unknown[], { digest: Buffer; doubtful: number }>(
       `INSERT INTO message (id, digest, at, doubtful)
-       VALUES (:id, :digest, :now, EXISTS (SELECT 1 FROM gap WHERE :id BETWEEN low AND high))
+       VALUES (:name, :digest, :now,
+         EXISTS (SELECT 1 FROM gap WHERE :name BETWEEN low AND high OR :id BETWEEN low AND high)
+         OR EXISTS (SELECT 1 FROM message WHERE id = :id AND doubtful))
        ON CONFLICT DO UPDATE SET at = excluded.at,
          digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest, doubtful`,
     ),
@@ -213,13 +224,13 @@ function prepare(db: Database) {
     forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
     list: db.prepare(
       `INSERT INTO unknown (message, address, at, reason, listed_at)
-       VALUES (:id, :address, :now, :reason, :wallNow)`,
+       VALUES (:name, :address, :now, :reason, :wallNow)`,
     ),
     /** Lists as unknown what a damaged ledger may have known as sent. */
     doubt: db.prepare(
       `INSERT INTO unknown (message, address, at, reason, listed_at)
-       SELECT :id, :address, :now, 'the ledger was damaged, and may have known that it was sent', :wallNow
-       WHERE NOT EXISTS (SELECT 1 FROM unknown WHERE message = :id AND address = :address)`,
+       SELECT :name, :address, :now, 'the ledger was damaged, and may have known that it was sent', :wallNow
+       WHERE NOT EXISTS (SELECT 1 FROM unknown WHERE message = :name AND address = :address)`,
     ),
     listBegun: db.prepare(
       `INSERT INTO unknown (message, address, at, reason, listed_at)
@@ -242,6 +253,10 @@ function prepare(db: Database) {
 }
 
 /**
+ * A message is named as storedName does it: KEY/ID, or ID for keys without a name, as it was for all keys up to schema 3.
+ * One word and not two columns: so no row of an older ledger has to be written anew, and a damaged one of any schema
+ * can be read.
+ *
  * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros for a digest
  *            from before damage, and then the next post's counts. doubtful: it was posted before the ledger was damaged,
  *            and who is not known as sent may have been
@@ -304,4 +319,6 @@ UPDATE unknown SET listed_at = at, at = 2592000000;
 UPDATE message SET at = 2592000000;
 UPDATE gap SET at = 2592000000;
 `,
+  // Nothing changes; but a program that knows no names of keys would send again what was sent with one.
+  '-- message.id, recipient.message, unknown.message: KEY/ID',
 ];

@@ -3,6 +3,7 @@ import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Result } from './backend.ts';
 import type { Ledger, Settled } from './ledger.ts';
+import type { MessageName } from './message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Writes into the ledger how deliveries ended, again and again where it cannot be written. */
@@ -18,16 +19,20 @@ export class OutcomeWriter {
   }
 
   /** Writes the results down, then calls `written`. Resolves after the first try: the results are true all the same. */
-  async write(id: string, results: readonly Result[], written: () => void): Promise<void> {
+  async write(
+    message: MessageName,
+    results: readonly Result[],
+    written: () => void,
+  ): Promise<void> {
     const unknown = results.flatMap((result) => ('unknown' in result ? [result] : []));
     if (unknown.length > 0) {
       const recipients = unknown.map(({ recipient }) => recipient);
-      this.#journal.outcomeUnknown(id, recipients, unknown[0]?.unknown ?? '');
+      this.#journal.outcomeUnknown(message, recipients, unknown[0]?.unknown ?? '');
     }
     const settled = results.map(settledOf);
     let writing: Promise<void> | undefined;
     const settle = async () => {
-      await this.#ledger.settle(id, settled, Date.now());
+      await this.#ledger.settle(message, settled, Date.now());
       this.#unwritten.delete(write);
       written();
     };

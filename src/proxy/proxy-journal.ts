@@ -1,12 +1,14 @@
 import { countOf } from '../host/count-of.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
+import type { KeyFault } from '../host/key-faults.ts';
 import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { addressList } from '../mail/address-list.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
+import type { MessageName } from './message-name.ts';
 
 /** What the proxy writes into the journal. */
 export class ProxyJournal extends Journal {
@@ -68,40 +70,48 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** A key that works can be guessed, or be read by everybody; told at each start. */
+  keysUnsafe({ text, todo }: KeyFault): void {
+    this.write('proxy_key_unsafe', {
+      text: `attention: ${text}. To do: ${todo}`,
+      priority: priority.warning,
+    });
+  }
+
   /** A sender that is not allowed was replaced, as it was asked for, in the envelope and in From. */
-  senderFixed(id: string, sender: string, stranger: string, defaultSender: string): void {
+  senderFixed(message: MessageName, sender: string, stranger: string, defaultSender: string): void {
     this.write('proxy_sender_fixed', {
       text:
-        `${id} from <${sender}>: '${stranger}' is not an allowed sender; ` +
+        `${nameOf(message)} from <${sender}>: '${stranger}' is not an allowed sender; ` +
         `sent as <${defaultSender}>`,
       priority: priority.notice,
-      fields: { MAIL_ID: id },
+      fields: nameFields(message),
     });
   }
 
   /** Header fields that the backend has no place for. */
-  headersDropped(id: string, names: readonly string[]): void {
+  headersDropped(message: MessageName, names: readonly string[]): void {
     const named = names.slice(0, limits.namedHeaders).join(', ');
     const more = names.length - limits.namedHeaders;
     this.write('proxy_headers_dropped', {
-      text: `${id}: sent without ${named}${more > 0 ? ` and ${more} more` : ''}, which the Mail API does not take`,
+      text: `${nameOf(message)}: sent without ${named}${more > 0 ? ` and ${more} more` : ''}, which the Mail API does not take`,
       priority: priority.info,
-      fields: { MAIL_ID: id },
+      fields: nameFields(message),
     });
   }
 
   /** A message that a backend cannot read, though it may be in order: it waits. */
-  unreadable(id: string, reason: string): void {
+  unreadable(message: MessageName, reason: string): void {
     this.write('proxy_unreadable', {
-      text: `${id}: it waits, since the message cannot be taken apart: ${reason}`,
+      text: `${nameOf(message)}: it waits, since the message cannot be taken apart: ${reason}`,
       priority: priority.warning,
-      fields: { MAIL_ID: id },
+      fields: nameFields(message),
     });
   }
 
   /** The proxy's answer to a post; `repeated` had been sent before, and were not sent again. */
   verdicts(
-    id: string,
+    message: MessageName,
     sender: string,
     verdicts: readonly Verdict[],
     repeated: ReadonlySet<string>,
@@ -117,10 +127,10 @@ export class ProxyJournal extends Journal {
       reason,
     }));
     this.write('proxy_verdicts', {
-      text: `${id} from <${sender}>: ${recipientsText(recipients)}`,
+      text: `${nameOf(message)} from <${sender}>: ${recipientsText(recipients)}`,
       priority: priority.info,
       fields: {
-        MAIL_ID: id,
+        ...nameFields(message),
         MAIL_RECIPIENT: recipients.map(({ address }) => address),
         MAIL_STATUS: [...new Set(recipients.map(({ status }) => status))],
       },
@@ -128,22 +138,29 @@ export class ProxyJournal extends Journal {
   }
 
   /** The backend may have sent it or not; the ledger lists it, and the next post sends it again. */
-  outcomeUnknown(id: string, recipients: readonly string[], reason: string): void {
+  outcomeUnknown(message: MessageName, recipients: readonly string[], reason: string): void {
     this.write('proxy_unknown', {
       text:
-        `${id} to ${addressList(recipients)}: it cannot be known whether this was sent: ` +
+        `${nameOf(message)} to ${addressList(recipients)}: it cannot be known whether this was sent: ` +
         `${reason}; the next post sends it again`,
       priority: priority.warning,
-      fields: { MAIL_ID: id, MAIL_RECIPIENT: recipients },
+      fields: { ...nameFields(message), MAIL_RECIPIENT: recipients },
     });
   }
 
-  /** A request that was not taken. */
-  requestRefused(from: string, id: string | undefined, status: number, reason: string): void {
+  /** A request that was not taken; `key`: the name of the key that it was signed with, if it has one. */
+  requestRefused(
+    from: string,
+    id: string | undefined,
+    status: number,
+    reason: string,
+    key = '',
+  ): void {
+    const by = key === '' ? '' : ` with key ${key}`;
     this.write('proxy_refused', {
-      text: `request from ${from} refused with ${status}: ${reason}`,
+      text: `request from ${from}${by} refused with ${status}: ${reason}`,
       priority: priority.warning,
-      fields: { MAIL_ID: id, MAIL_STATUS: status },
+      fields: { MAIL_ID: id, MAIL_STATUS: status, MAIL_KEY: key === '' ? undefined : key },
     });
   }
 
@@ -211,4 +228,13 @@ export class ProxyJournal extends Journal {
       priority: priority.error,
     });
   }
+}
+
+/** The id, and whose it is where the key says that. */
+function nameOf({ key, id }: MessageName): string {
+  return key === '' ? id : `${id} of ${key}`;
+}
+
+function nameFields({ key, id }: MessageName) {
+  return { MAIL_ID: id, MAIL_KEY: key === '' ? undefined : key };
 }

@@ -91,13 +91,14 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     reply: Reply,
     from: string,
   ): void {
-    const { status, text, headers, close } = reply;
+    const { status, text, headers, close, key } = reply;
     if (status >= 400 && status !== 404) {
       journal.requestRefused(
         from,
         request.headers['webhook-id'] as string | undefined,
         status,
         text,
+        key,
       );
     }
     if (stopping || close) response.setHeader('connection', 'close');

@@ -1,7 +1,8 @@
 import { exitCodes, Failure } from '../host/failure.ts';
+import type { Key } from './keyring.ts';
 
 /**
- * So many posts a minute for each key, and at most so many at once: a bucket of tokens that fills
+ * So many posts a minute for each key, keys of the same name together, and at most so many at once: a bucket of tokens that fills
  * steadily, kept as the time at which it would be full (GCRA). A proxy that starts again has forgotten it.
  */
 export class RateLimit {
@@ -16,12 +17,12 @@ export class RateLimit {
    * Takes a token of the key's, at a time in milliseconds of a clock that does not jump. Returns 0, or
    * after how many milliseconds there will be one.
    */
-  take(secret: Buffer, now: number): number {
-    const name = secret.toString('latin1');
-    const fullAt = Math.max(now, this.#fullAt.get(name) ?? now) + MINUTE_MS / this.perMinute;
+  take({ name, secret }: Pick<Key, 'name' | 'secret'>, now: number): number {
+    const bucket = name === '' ? `key ${secret.toString('latin1')}` : `name ${name}`;
+    const fullAt = Math.max(now, this.#fullAt.get(bucket) ?? now) + MINUTE_MS / this.perMinute;
     const waitMs = fullAt - now - MINUTE_MS;
     if (waitMs >= 1) return waitMs; // Less is but an error of rounding.
-    this.#fullAt.set(name, fullAt);
+    this.#fullAt.set(bucket, fullAt);
     return 0;
   }
 }

@@ -7,6 +7,8 @@ export interface Reply {
   headers?: Record<string, string>;
   /** Close the connection: the rest of the request is not read. */
   close?: boolean;
+  /** The name of the key that the request was signed with, for the journal; undefined for a wrong signature. */
+  key?: string | undefined;
 }
 
 /** 429: nothing was begun, and the client is to make fewer posts. */

@@ -11,6 +11,7 @@ import {
 import { limits } from '../mail/limits.ts';
 import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
 import type { Delivery } from './backend.ts';
+import { isReport } from './is-report.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 
@@ -55,23 +56,26 @@ export function senderPolicy(rules: SenderRules, journal: ProxyJournal): SenderP
     }
     const fixed = withSender(delivery, defaultSender);
     // What only SMTP will take for a From is still there.
-    if (authors(fixed.bytes)?.length !== 1) return refuse(delivery, objection);
-    journal.senderFixed(delivery.id, delivery.sender, stranger, defaultSender);
+    if (authors(readingsOf(fixed.bytes))?.length !== 1) return refuse(delivery, objection);
+    journal.senderFixed(delivery, delivery.sender, stranger, defaultSender);
     return fixed;
   };
 }
 
 /**
- * The envelope sender has to be an address, and it and every address in From have to be allowed. The
- * null sender always is: bounces must get out.
+ * The envelope sender has to be an address, and it and every address in From have to be allowed. The null
+ * sender is allowed with such a From, and for reports with any: bounces must get out, with the name of
+ * whichever program made them.
  */
 function objectionTo(delivery: Delivery, rules: SenderRules): Objection | undefined {
   const { sender, bytes } = delivery;
-  if (sender === '') return undefined;
-  const fault = addressFault(sender);
+  const isNull = sender === '';
+  const fault = isNull ? undefined : addressFault(sender);
   const allowed = allowedSenders(delivery, rules);
   if (fault === undefined && allowed === undefined) return undefined;
-  const from = authors(bytes);
+  const readings = readingsOf(bytes);
+  if (isNull && readings.every(isReport)) return undefined;
+  const from = authors(readings);
   if (from === undefined) {
     const why = `From cannot be checked, since it has more than ${limits.headerBytes} bytes`;
     return { status: statuses.senderRefused, reason: unauthorized(sender, why) };
@@ -79,9 +83,12 @@ function objectionTo(delivery: Delivery, rules: SenderRules): Objection | undefi
   if (fault !== undefined) {
     return { status: statuses.badSender, reason: unauthorized(sender, fault), stranger: sender };
   }
-  const stranger = [sender, ...from].find((each) => !isAllowedBy(allowed, each));
+  const senders = isNull ? from : [sender, ...from];
+  // The null sender with nobody in From is nobody who is allowed.
+  const stranger = senders.length === 0 ? '' : senders.find((each) => !isAllowedBy(allowed, each));
   if (stranger === undefined) return undefined;
-  return { status: statuses.senderRefused, reason: unauthorized(stranger, STRICT), stranger };
+  const why = isNull ? `${STRICT}; ${REPORTS_ALONE}` : STRICT;
+  return { status: statuses.senderRefused, reason: unauthorized(stranger, why), stranger };
 }
 
 function allowedSenders(delivery: Delivery, rules: SenderRules): AllowedSenders | undefined {
@@ -105,16 +112,21 @@ function isAllowedBy(allowed: AllowedSenders | undefined, address: string): bool
   return allowed === undefined || isAllowed(allowed, address);
 }
 
+/** A message as it stands, and as smtp sends its header, which makes a line end of every bare CR. */
+function readingsOf(bytes: Buffer): Buffer[] {
+  return [bytes, headerAsSent(bytes)];
+}
+
 /**
- * Who is in From, or may be read in it elsewhere (`<a@b> <c@d>` is read as the first here): as the message
- * stands, and as smtp sends it, which makes a line end of every bare CR. Undefined when From is too large.
+ * Who is in From in any reading of a message, or may be read in it elsewhere (`<a@b> <c@d>` is read as the first
+ * here). Undefined when From is too large.
  */
-function authors(bytes: Buffer): string[] | undefined {
-  const readings = [bytes, headerAsSent(bytes)].map((message) =>
+function authors(readings: readonly Buffer[]): string[] | undefined {
+  const found = readings.map((message) =>
     fromFields(message)?.map((field) => headerValue(message, field)),
   );
-  if (readings.includes(undefined)) return undefined;
-  const values = [...new Set(readings.flatMap((each) => each ?? []))];
+  if (found.includes(undefined)) return undefined;
+  const values = [...new Set(found.flatMap((each) => each ?? []))];
   return [...new Set([...headerAddresses(values), ...values.flatMap(addressLike)])];
 }
 
@@ -149,13 +161,13 @@ function unquoted(word: string): string {
   return word.replace(QUOTED, (quoted, closed: string) => (closed === '' ? quoted : ''));
 }
 
-/** The same delivery from another sender, in the envelope and in From. */
+/** The same delivery from another sender, in the envelope and in From. The null sender stays: nobody answers it (law 9). */
 function withSender(delivery: Delivery, sender: string): Delivery {
   const from = [...fieldsNamed(delivery.bytes, 'from')];
   const hasReplyTo = fieldsNamed(delivery.bytes, 'reply-to').next().done !== true;
   const replyTo = from[0] && !hasReplyTo ? [asReplyTo(delivery.bytes, from[0])] : [];
   const bytes = editHeaders(delivery.bytes, from, [`From: ${sender}`, ...replyTo]);
-  return { ...delivery, sender, bytes };
+  return { ...delivery, sender: delivery.sender === '' ? '' : sender, bytes };
 }
 
 /** The field's own octets, whatever their charset; but a bare CR may not pass for a line end. */
@@ -179,3 +191,5 @@ const QUOTED = /"(?:[^"\\]|\\.?)*("?)/gs;
 const WORD = new RegExp(`(?:${QUOTED.source}|[^\\s<>,;:()"])+`, 'gs');
 
 const STRICT = 'it is not one of the allowed senders, with which it is compared to the letter';
+const REPORTS_ALONE =
+  'with the null sender, only reports may have another author (multipart/report, Auto-Submitted)';

@@ -1,5 +1,6 @@
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import type { Verdict } from '../wire/verdicts.ts';
+import type { MessageName } from './message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Counts verdicts and writes them into the journal; its caller sees to it that each is told once. */
@@ -19,7 +20,7 @@ export class VerdictTeller {
    * for one post are left out: they are posted again at once, and then there is something to tell of them.
    */
   tell(
-    id: string,
+    message: MessageName,
     sender: string,
     verdicts: readonly Verdict[],
     repeated: ReadonlySet<string>,
@@ -33,7 +34,7 @@ export class VerdictTeller {
       if (repeated.has(recipient)) this.repeated += 1;
       else this.given[statusClass(status) ?? 'deferred'] += 1;
     }
-    this.#journal.verdicts(id, sender, told, repeated);
+    this.#journal.verdicts(message, sender, told, repeated);
   }
 }
 

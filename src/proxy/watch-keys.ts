@@ -5,13 +5,15 @@ import type { Keyring } from './keyring.ts';
 
 /**
  * Reads the keys again on SIGHUP, and when their file changes or is replaced, until stopped. The journal
- * is told when others are in force, and when they cannot be read.
+ * is told when others are in force and what is unsafe about them, and when they cannot be read.
  */
 export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSignal): void {
   const reload = (asked: boolean) => {
     try {
       const changed = keyring.reload();
-      if (changed || asked) journal.keysInForce(keyring.size);
+      if (!changed && !asked) return;
+      journal.keysInForce(keyring.size);
+      for (const fault of keyring.faults) journal.keysUnsafe(fault);
     } catch (error) {
       journal.keysTrouble((error as Error).message);
     }

@@ -16,6 +16,7 @@ import { Road } from '../support/road.ts';
 
 const SPOOL = '/var/spool/appengine-mailer';
 const KEY = '/etc/envdir/GMAIL_SECRET_KEY';
+const DEFAULTS = '/etc/default/appengine-mailer';
 const URL_FILE = '/etc/envdir/GMAIL_PROXY_URL';
 const ALL =
   'exim pipe names spool durable space log drain secret proxy certificate signature clock progress';
@@ -200,6 +201,24 @@ const wrongs: Record<string, Wrong> = {
     text: /has mode 0644 and owner 0: others may read/,
     todo: /chmod 600 .* exchange the key/,
   },
+  'the key can be guessed': {
+    drain: true,
+    spoil: ({ exim }) => exim.write(KEY, 'fifteen octets.\n'),
+    faults: 'secret signature',
+    text: /^GMAIL_SECRET_KEY is shorter than 16 octets, so that it can be guessed$/,
+    todo: /openssl rand -base64 32/,
+  },
+  'the key is in a file of variables, which everybody reads': {
+    drain: true,
+    spoil: ({ exim, road }) => {
+      exim.remove(KEY);
+      exim.write(DEFAULTS, `GMAIL_SECRET_KEY='${road.key}'\n`);
+      chmodSync(exim.path(DEFAULTS), 0o644);
+    },
+    faults: 'secret',
+    text: /^\/etc\/default\/appengine-mailer has mode 0644, so that everybody on this machine can read/,
+    todo: /take the key out of \/etc\/default\/appengine-mailer, .* exchange the key/,
+  },
   'there is no key': {
     drain: true,
     spoil: ({ exim }) => exim.remove(KEY),
@@ -210,7 +229,7 @@ const wrongs: Record<string, Wrong> = {
   },
   'the key is wrong': {
     drain: true,
-    spoil: ({ exim }) => exim.write(KEY, 'another key\n'),
+    spoil: ({ exim }) => exim.write(KEY, 'another key, as long as that\n'),
     faults: 'signature',
     text: /the proxy answered 401/,
     todo: /check that GMAIL_SECRET_KEY is one of the keys of the proxy/,

@@ -23,9 +23,9 @@ async function fullLedger(t: TestContext, choice: { below(end: number): number }
   const ids = Array.from({ length: MESSAGES }, () => hex(choice));
   await Promise.all(
     ids.map(async (id, number) => {
-      await ledger.begin(id, digest, [address(number)], 1000);
+      await ledger.begin({ key: '', id }, digest, [address(number)], 1000);
       const sent = { kind: 'sent', status: '2.0.0', reason: `told ${number}` } as const;
-      await ledger.settle(id, [{ address: address(number), ...sent }], 1000);
+      await ledger.settle({ key: '', id }, [{ address: address(number), ...sent }], 1000);
     }),
   );
   ledger.close();
@@ -51,8 +51,8 @@ for (const damage of damages) {
       const fresh = Array.from({ length: 20 }, () => hex(choice));
       const known = await Promise.all(
         [...ids, ...fresh].map(async (id, number) => {
-          const sent = ledger.sent(id, [address(number)], digest);
-          if (sent.size === 0) await ledger.begin(id, digest, [address(number)], 4000);
+          const sent = ledger.sent({ key: '', id }, [address(number)], digest);
+          if (sent.size === 0) await ledger.begin({ key: '', id }, digest, [address(number)], 4000);
           return sent;
         }),
       );
@@ -85,7 +85,7 @@ test('law 5, law 6: after fsck no digest or time that is spoiled has a message r
   const ledger = new Ledger(file, 3000);
   while (ledger.prune(ledger.now() + 0.9 * limits.historyMs));
   for (const [number, id] of ids.entries()) {
-    assert.ok(ledger.sent(id, [address(number)], digest).has(address(number)), id);
+    assert.ok(ledger.sent({ key: '', id }, [address(number)], digest).has(address(number)), id);
   }
   ledger.close();
 });

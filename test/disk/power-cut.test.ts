@@ -252,9 +252,9 @@ async function remembered(copy: string, ids: readonly string[]) {
   const sent = new Set<string>();
   for (const id of ids) {
     const digest = createHash('sha256').update(bytesOf(id)).digest();
-    const known = ledger.sent(id, [RECIPIENT], digest).get(RECIPIENT);
+    const known = ledger.sent({ key: '', id }, [RECIPIENT], digest).get(RECIPIENT);
     if (known?.status === '2.0.0') sent.add(id);
-    else await ledger.begin(id, digest, [RECIPIENT], Date.now());
+    else await ledger.begin({ key: '', id }, digest, [RECIPIENT], Date.now());
   }
   ledger.close();
 

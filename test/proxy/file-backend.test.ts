@@ -133,7 +133,7 @@ test('deliveries of the same at the same time do not disturb each other (law 3)'
   const folder = scratch(t);
   const backend = await fileBackend(folder);
   const bytes = Buffer.alloc(100_000, 'x\n');
-  const delivery = { id: 'an-id', sender: '', recipients, bytes };
+  const delivery = { key: '', id: 'an-id', sender: '', recipients, bytes };
   await Promise.all(Array.from({ length: 20 }, async () => deliverWith(backend, delivery)));
   const name = nameOf('an-id', recipients);
   assert.deepEqual(readdirSync(folder).toSorted(), [`${name}.eml`, `${name}.json`]);

@@ -8,7 +8,9 @@ test('much that is old is pruned in steps, with time for mail between them, unti
   const proxy = new ControlledDeliverer(t);
   const count = () => proxy.rows('message').length;
   const ids = Array.from({ length: 1200 }, (_, number) => `id-${number}`);
-  await Promise.all(ids.map(async (id) => proxy.ledger.begin(id, Buffer.alloc(32), [], 0)));
+  await Promise.all(
+    ids.map(async (id) => proxy.ledger.begin({ key: '', id }, Buffer.alloc(32), [], 0)),
+  );
   proxy.restart({ after: 31 * 86_400_000 });
   const { ledger } = proxy;
   const lines: string[] = [];

@@ -64,7 +64,11 @@ async function measured(t: TestContext, rows: number): Promise<Pages> {
 async function work(ledger: Ledger, digit: string): Promise<void> {
   const [id, digest] = [digit.repeat(32), Buffer.alloc(32)];
   const address = 'r@example.org';
-  await ledger.begin(id, digest, [address], NOW);
-  await ledger.settle(id, [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }], NOW);
-  assert.equal(ledger.sent(id, [address], digest).get(address)?.status, '2.0.0');
+  await ledger.begin({ key: '', id }, digest, [address], NOW);
+  await ledger.settle(
+    { key: '', id },
+    [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }],
+    NOW,
+  );
+  assert.equal(ledger.sent({ key: '', id }, [address], digest).get(address)?.status, '2.0.0');
 }

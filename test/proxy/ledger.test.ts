@@ -189,7 +189,12 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
   assert.equal(proxy.ledger.prune(posted + 29 * day), false);
   assert.equal(proxy.rows('message').length, 3);
   proxy.restart({ after: 20 * day });
-  await proxy.ledger.begin('repeated', digestOf(proxy, 'repeated'), [a], Date.now());
+  await proxy.ledger.begin(
+    { key: '', id: 'repeated' },
+    digestOf(proxy, 'repeated'),
+    [a],
+    Date.now(),
+  );
   proxy.ledger.prune(posted + 31 * day);
   assert.deepEqual(
     proxy.rows('message').map(({ id }) => id),
@@ -256,7 +261,7 @@ test('pruning many goes in steps, and each says whether there is more', async (t
   const digest = Buffer.alloc(32);
   await Promise.all(
     Array.from({ length: 1200 }, async (_, number) =>
-      proxy.ledger.begin(`id-${number}`, digest, [], 0),
+      proxy.ledger.begin({ key: '', id: `id-${number}` }, digest, [], 0),
     ),
   );
   const later = proxy.ledger.now() + 31 * 86_400_000;
@@ -293,7 +298,9 @@ test('what a full disk left as begun does not keep its message from being sent (
 /** Begins three posts at once, which share a transaction: 'one', the id given, 'three'. */
 async function beginThree({ ledger }: ControlledDeliverer, id: string): Promise<string[]> {
   const digest = Buffer.alloc(32);
-  const begun = ['one', id, 'three'].map(async (each) => ledger.begin(each, digest, [a], 1));
+  const begun = ['one', id, 'three'].map(async (each) =>
+    ledger.begin({ key: '', id: each }, digest, [a], 1),
+  );
   return (await Promise.allSettled(begun)).map(({ status }) => status);
 }
 

@@ -7,7 +7,7 @@ import { holds } from '../support/holds.ts';
 import { Road } from '../support/road.ts';
 import { signedPost } from '../support/signed-post.ts';
 
-const key = Buffer.from('a key');
+const key = { name: '', secret: Buffer.from('a key') };
 
 test('after a pause there are N posts at once, then one each Nth of a minute', () => {
   const rate = new RateLimit(3);
@@ -15,7 +15,7 @@ test('after a pause there are N posts at once, then one each Nth of a minute', (
     [0, 0, 0, 0].map((now) => rate.take(key, now)),
     [0, 0, 0, 20_000],
   );
-  assert.equal(rate.take(Buffer.from('another'), 0), 0);
+  assert.equal(rate.take({ ...key, secret: Buffer.from('another') }, 0), 0);
   assert.equal(rate.take(key, 15_000), 5000);
   assert.equal(rate.take(key, 20_000), 0);
   assert.equal(rate.take(key, 20_000), 20_000);

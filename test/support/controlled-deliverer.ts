@@ -49,14 +49,14 @@ export class ControlledDeliverer {
   }
 
   /** Posts as a client does. */
-  async post(id: string, recipients: string[], bytes = 'x\n'): Promise<string[]> {
+  async post(id: string, recipients: string[], bytes = 'x\n', key = ''): Promise<string[]> {
     const envelope = { sender: '', recipients };
-    return told(await this.deliverer.send(id, envelope, Buffer.from(bytes)));
+    return told(await this.deliverer.send({ key, id }, envelope, Buffer.from(bytes)));
   }
 
   /** Asks what became of a post. */
-  async ask(id: string, recipients: string[]): Promise<string[]> {
-    return told(await this.deliverer.ask(id, recipients));
+  async ask(id: string, recipients: string[], key = ''): Promise<string[]> {
+    return told(await this.deliverer.ask({ key, id }, recipients));
   }
 
   #start(): Deliverer {

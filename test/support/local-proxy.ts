@@ -29,8 +29,8 @@ export class LocalProxy {
       lines.push(text);
     });
     const { deliverer } = controlled;
-    const key = { secret: Buffer.from('a secret key'), allowedSenders: undefined };
-    const keys = new Keyring(() => ({ keys: [key] }));
+    const key = { secret: Buffer.from('a secret key'), name: '', allowedSenders: undefined };
+    const keys = new Keyring(() => ({ keys: [key], faults: [] }));
     const proxy = await startProxy({
       deliverer,
       keys,

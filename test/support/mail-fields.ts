@@ -12,7 +12,7 @@ export async function fieldsOf(
   bytes: Buffer,
   recipients: readonly string[] = ['r@example.org'],
 ): ReturnType<typeof mailFields> {
-  const delivery = { id: 'x', sender: 's@example.com', recipients, bytes };
+  const delivery = { key: '', id: 'x', sender: 's@example.com', recipients, bytes };
   return mailFields(delivery, AbortSignal.timeout(60_000));
 }
 

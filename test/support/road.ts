@@ -36,7 +36,7 @@ export class Road {
   readonly folder: string;
   readonly spool: string;
   readonly delivered: string;
-  readonly key = 'a secret key';
+  readonly key = 'a secret key for this road';
   /** HOST:PORT of the last proxy that was started. */
   address = '127.0.0.1:1';
 

@@ -21,7 +21,7 @@ export interface Sending {
 export async function sendWith(backend: Backend, sending: Sending = {}): Promise<string[]> {
   const { sender = 's@example.com', recipients = ['r@example.org'], bytes = 'x\n' } = sending;
   const { giveUp = new AbortController().signal } = sending;
-  const delivery = { id: 'an-id', sender, recipients, bytes: Buffer.from(bytes) };
+  const delivery = { key: '', id: 'an-id', sender, recipients, bytes: Buffer.from(bytes) };
   try {
     const results = await deliverWith(backend, delivery, giveUp);
     return results.map((result) => {

@@ -97,6 +97,7 @@ const ofDrain: Calls<DrainJournal> = {
   endpointUp: (journal, text) => journal.endpointUp(text, 1000, 7),
   operatorFault: (journal, text) => journal.operatorFault(text, text),
   drainStarted: (journal, text) => journal.drainStarted(text, text, 1, 1),
+  keyUnsafe: (journal, text) => journal.keyUnsafe({ text, todo: text }),
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
   messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text),
@@ -127,15 +128,17 @@ const ofProxy: Calls<ProxyJournal> = {
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     const verdicts = [{ recipient: text, status: '5.0.0', reason: text }];
-    journal.verdicts('ab12', text, verdicts, new Set());
+    journal.verdicts({ key: text, id: 'ab12' }, text, verdicts, new Set());
   },
+  keysUnsafe: (journal, text) => journal.keysUnsafe({ text, todo: text }),
   keysInForce: (journal) => journal.keysInForce(2),
   keysTrouble: (journal, text) => journal.keysTrouble(text),
-  senderFixed: (journal, text) => journal.senderFixed('ab12', text, text, text),
-  headersDropped: (journal, text) => journal.headersDropped('ab12', [text, 'date']),
-  unreadable: (journal, text) => journal.unreadable('ab12', text),
-  outcomeUnknown: (journal, text) => journal.outcomeUnknown('ab12', [text], text),
-  requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text),
+  senderFixed: (journal, text) => journal.senderFixed({ key: '', id: 'ab12' }, text, text, text),
+  headersDropped: (journal, text) =>
+    journal.headersDropped({ key: '', id: 'ab12' }, [text, 'date']),
+  unreadable: (journal, text) => journal.unreadable({ key: '', id: 'ab12' }, text),
+  outcomeUnknown: (journal, text) => journal.outcomeUnknown({ key: '', id: 'ab12' }, [text], text),
+  requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text, text),
   backendBusy: (journal, text) => journal.backendBusy(text),
   notPruned: (journal, text) => journal.notPruned(text),
   ledgerLogCut: (journal, text) => journal.ledgerLogCut(text),

@@ -1,8 +1,9 @@
 import { statSync } from 'node:fs';
-import { findSetting, firstLine } from '../../host/settings.ts';
+import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
+import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
 import { fault, notChecked, ok, type Finding } from './finding.ts';
 
-/** Whether the key is there, and nobody else's to read; and the key, which no finding tells. */
+/** Whether the key is there, nobody else's to read and not to be guessed; and the key, which no finding tells. */
 export function checkSecret(): { finding: Finding; key?: Buffer } {
   let found;
   try {
@@ -19,23 +20,37 @@ export function checkSecret(): { finding: Finding; key?: Buffer } {
     return { finding: fault('secret', 'GMAIL_SECRET_KEY is not set', todo) };
   }
   const key = firstLine(found.bytes);
-  if (key.length > 0) return { finding: privacy(found.file), key };
+  if (key.length > 0) return { finding: safety(key, found), key };
   const todo = `put the key into the first line of ${found.file ?? FILE}`;
   return { finding: fault('secret', 'GMAIL_SECRET_KEY is empty', todo) };
 }
 
-function privacy(file: string | undefined): Finding {
-  if (file === undefined) return ok('secret', 'GMAIL_SECRET_KEY is in the environment');
-  const { mode, uid } = statSync(file);
-  if ((mode & 0o077) === 0 && (uid === 0 || uid === process.geteuid?.())) {
-    return ok('secret', `${file} is there, and only its owner can read it`);
+function safety(key: Buffer, found: Setting): Finding {
+  const faults = [
+    ...keyFaults([{ secret: key, called: 'GMAIL_SECRET_KEY' }], { variables: found.variables }),
+    ...(found.file === undefined ? [] : openness(found.file)),
+  ];
+  if (faults.length > 0) {
+    const [texts, todos] = [faults.map(({ text }) => text), faults.map(({ todo }) => todo)];
+    return fault('secret', texts.join('; '), todos.join('; '));
   }
+  const { file, variables } = found;
+  if (file !== undefined) return ok('secret', `${file} is there, and only its owner can read it`);
+  const where = variables === undefined ? 'the environment' : variables;
+  return ok('secret', `GMAIL_SECRET_KEY is in ${where}`);
+}
+
+/** Root's own file is for root alone, and not for a group. */
+function openness(file: string): KeyFault[] {
+  const { mode, uid } = statSync(file);
+  if ((mode & 0o077) === 0 && (uid === 0 || uid === process.geteuid?.())) return [];
   const shown = (mode & 0o777).toString(8).padStart(4, '0');
-  return fault(
-    'secret',
-    `${file} has mode ${shown} and owner ${uid}: others may read the key`,
-    `chown root: ${file}; chmod 600 ${file}; and exchange the key`,
-  );
+  return [
+    {
+      text: `${file} has mode ${shown} and owner ${uid}: others may read the key`,
+      todo: `chown root: ${file}; chmod 600 ${file}; and exchange the key`,
+    },
+  ];
 }
 
 const FILE = '/etc/envdir/GMAIL_SECRET_KEY';

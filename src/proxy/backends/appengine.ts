@@ -25,7 +25,7 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
   }
 
   return limited(limits.appengineCalls, async (delivery) => {
-    const { id, sender, recipients, substitute } = delivery;
+    const { sender, recipients, substitute } = delivery;
     const all = (status: string, reason: string) =>
       recipients.map((recipient) => ({ recipient, status, reason }));
     const tooLong = AbortSignal.timeout(limits.mimeMs);
@@ -35,14 +35,14 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
     } catch (error) {
       if (error instanceof Unsendable) return all(error.status, error.message);
       const why = tooLong.aborted ? `not within ${limits.mimeMs / 1000} s` : String(error);
-      journal.unreadable(id, why);
+      journal.unreadable(delivery, why);
       return all(statuses.trouble, `the message cannot be taken apart: ${why}`);
     }
     const { message, dropped } = fields;
 
     let outcome = await call(delivery, message);
     if (outcome.kind === 'refused' && outcome.forItsSender && substitute !== undefined) {
-      journal.senderFixed(id, sender, message.sender, substitute);
+      journal.senderFixed(delivery, sender, message.sender, substitute);
       const { replyTo = message.sender } = message;
       outcome = await call(delivery, { ...message, sender: substitute, replyTo });
       if (outcome.kind === 'refused' && outcome.forItsSender) {
@@ -51,7 +51,7 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
       }
     }
     if (outcome.kind === 'sent') {
-      if (dropped.length > 0) journal.headersDropped(id, dropped);
+      if (dropped.length > 0) journal.headersDropped(delivery, dropped);
       return all(statuses.sent, 'taken by the Mail API');
     }
     if (outcome.kind === 'unavailable') {

@@ -10,8 +10,8 @@ import { BackendUnavailableError, unlimited, type Backend, type Delivery } from 
 /**
  * Delivers into a folder: NAME.eml has the message's exact bytes, NAME.json its id and envelope. Each
  * appears whole or not at all, and is on disk when the message counts as sent; the .json comes first,
- * so that an .eml, the delivery, always has its envelope. The name follows from id and recipients:
- * sending again replaces the same files.
+ * so that an .eml, the delivery, always has its envelope. The name follows from key, id and
+ * recipients: sending again replaces the same files, and no host those of another.
  */
 export async function fileBackend(folder: string): Promise<Backend> {
   giveUpRoot(existsSync(folder) ? folder : dirname(folder));
@@ -40,9 +40,9 @@ export async function fileBackend(folder: string): Promise<Backend> {
   });
 }
 
-function fileName({ id, recipients }: Delivery): string {
+function fileName({ key, id, recipients }: Delivery): string {
   const digest = createHash('sha256').update(recipients.toSorted().join('\n')).digest('hex');
-  return `${id}-${digest.slice(0, 8)}`;
+  return `${key === '' ? '' : `${key}.`}${id}-${digest.slice(0, 8)}`;
 }
 
 /**

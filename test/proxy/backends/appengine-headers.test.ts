@@ -102,7 +102,13 @@ test("recipients are the envelope's alone, each where the header shows it (law 4
 });
 
 test('a message without any sender is refused', async () => {
-  const delivery = { id: 'x', sender: '', recipients: ['r@example.org'], bytes: octets('', 'x') };
+  const delivery = {
+    key: '',
+    id: 'x',
+    sender: '',
+    recipients: ['r@example.org'],
+    bytes: octets('', 'x'),
+  };
   await assert.rejects(mailFields(delivery, AbortSignal.timeout(60_000)), (error) => {
     assert.ok(error instanceof Unsendable);
     assert.deepEqual([error.status, error.message], ['5.1.7', 'No sender specified']);

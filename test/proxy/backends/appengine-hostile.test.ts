@@ -64,7 +64,7 @@ test('a message that takes too long is given up, and waits alone (law 5)', async
   const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   const late = AbortSignal.abort();
   t.mock.method(AbortSignal, 'timeout', () => late);
-  const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
+  const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const bytes = nested(900, '--b\n'.repeat(1_000_000));
   const results = await deliverWith(backend, { ...post, bytes });
   assert.deepEqual(results, [
@@ -85,7 +85,7 @@ test('a message that meets a defect of ours waits, and the journal says so (law 
   const journal: string[] = [];
   const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   t.mock.method(TextDecoder.prototype, 'decode', () => assert.fail('oops'));
-  const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
+  const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const results = await deliverWith(backend, { ...post, bytes: octets('', 'Hello') });
   const why = 'the message cannot be taken apart: AssertionError [ERR_ASSERTION]: oops';
   assert.deepEqual(results, [{ recipient: 'r@example.org', status: '4.3.0', reason: why }]);
@@ -94,7 +94,13 @@ test('a message that meets a defect of ours waits, and the journal says so (law 
 
 test('when the time is up in the middle, the work ends', async () => {
   const bytes = nested(900, '--b\n'.repeat(5_000_000));
-  const delivery = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'], bytes };
+  const delivery = {
+    key: '',
+    id: 'x',
+    sender: 's@example.com',
+    recipients: ['r@example.org'],
+    bytes,
+  };
   const timeUp = new AbortController();
   const fields = mailFields(delivery, timeUp.signal);
   setTimeout(() => timeUp.abort(), 100);

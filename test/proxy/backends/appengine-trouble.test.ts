@@ -24,7 +24,12 @@ async function start(t: TestContext, script?: ScriptedApiHost['script']) {
   const journal: string[] = [];
   const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
   const send = async (but: Partial<Delivery> = {}) => {
-    const post = { id: 'an-id', sender: 'bounces@example.com', recipients: ['r@example.org'] };
+    const post = {
+      key: '',
+      id: 'an-id',
+      sender: 'bounces@example.com',
+      recipients: ['r@example.org'],
+    };
     const [result] = await deliverWith(backend, { ...post, bytes: Buffer.from(message), ...but });
     assert.ok(result && 'status' in result);
     return `${result.status} ${result.reason}`;
@@ -149,7 +154,7 @@ test('appengine: away from App Engine the error says so, and charges no mail (la
     { host: 'appengine.googleapis.invalid', port: 10_001 },
     new ProxyJournal(() => {}),
   );
-  const post = { id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
+  const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const sending = deliverWith(backend, { ...post, bytes: Buffer.from(message) });
   await assert.rejects(sending, (error: Error) => {
     assert.match(error.message, /the appengine backend works on App Engine only/);

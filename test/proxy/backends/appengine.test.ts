@@ -92,7 +92,14 @@ for (const [name, { sender, message }] of Object.entries(golden)) {
     const api = await ScriptedApiHost.start(t);
     const backend = appengineBackend(api.host, new ProxyJournal(() => {}));
     const recipients = ['a@example.net', 'b@example.net'];
-    const delivery = { id: 'x', sender, recipients, bytes: Buffer.from(message), ticket: 'tkt' };
+    const delivery = {
+      key: '',
+      id: 'x',
+      sender,
+      recipients,
+      bytes: Buffer.from(message),
+      ticket: 'tkt',
+    };
     const results = await deliverWith(backend, delivery);
     assert.deepEqual(
       results,

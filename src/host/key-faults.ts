@@ -1,0 +1,65 @@
+import { statSync } from 'node:fs';
+import { limits } from '../mail/limits.ts';
+import { findSetting, firstLine, type Setting } from './settings.ts';
+
+/** What is wrong with a key that works all the same; neither has the key in it. */
+export interface KeyFault {
+  text: string;
+  todo: string;
+}
+
+/** A key, and what it may be called where others read it. */
+export interface NamedSecret {
+  secret: Buffer;
+  called: string;
+}
+
+/** Keys that can be guessed, and a file with keys that everybody on this machine can read. */
+export function keyFaults(
+  keys: readonly NamedSecret[],
+  found: Pick<Setting, 'file' | 'variables'>,
+): KeyFault[] {
+  const weak = keys.filter(({ secret }) => secret.length < limits.keyOctets);
+  const file = found.file ?? found.variables;
+  return [...(weak.length > 0 ? [tooShort(weak)] : []), ...(file ? readableByAll(file) : [])];
+}
+
+/** The same of GMAIL_SECRET_KEY, the one key of a host. Throws Failure 78 for a file that cannot be read. */
+export function secretKeyFaults(): KeyFault[] {
+  const found = findSetting('GMAIL_SECRET_KEY', { environment: process.env });
+  if (!found) return [];
+  return keyFaults([{ secret: firstLine(found.bytes), called: 'GMAIL_SECRET_KEY' }], found);
+}
+
+function tooShort(weak: readonly NamedSecret[]): KeyFault {
+  const named = weak.slice(0, limits.namedKeys).map(({ called }) => called);
+  const more = weak.length - named.length;
+  const names = `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  const short = `shorter than ${limits.keyOctets} octets, so that`;
+  return {
+    text:
+      weak.length === 1
+        ? `${names} is ${short} it can be guessed`
+        : `keys are ${short} they can be guessed: ${names}`,
+    todo: 'make another one (openssl rand -base64 32) and exchange it, on the proxy and on the host',
+  };
+}
+
+function readableByAll(file: string): KeyFault[] {
+  const { mode = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {};
+  if ((mode & 0o004) === 0) return [];
+  const shown = (mode & 0o777).toString(8).padStart(4, '0');
+  return [
+    {
+      text: `${file} has mode ${shown}, so that everybody on this machine can read the key`,
+      todo: `${privately(file)}, and exchange the key`,
+    },
+  ];
+}
+
+/** A file of variables is for everybody to read, as all programs need it. */
+export function privately(file: string): string {
+  return file.startsWith('/etc/default/')
+    ? `take the key out of ${file}, put it into a file of its own in /etc/envdir, root 0600`
+    : `chmod 600 ${file}`;
+}

@@ -1,0 +1,26 @@
+import { untilAborted } from '../host/until-aborted.ts';
+import { withinTime } from '../host/within-time.ts';
+import { limits } from '../mail/limits.ts';
+import { BackendUnavailableError, type Delivery, type Place, type Result } from './backend.ts';
+
+/**
+ * Calls the backend, for limits.deliveryMs at most; what it does not answer for is unknown. Rejects with
+ * BackendUnavailableError alone: nothing was sent.
+ */
+export async function callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
+  const unknown = (reason: string) =>
+    delivery.recipients.map((recipient) => ({ recipient, unknown: reason }));
+  try {
+    const results = await withinTime(limits.deliveryMs, 'no end', [], async (timeUp) =>
+      Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
+    );
+    if (!results) return unknown('the backend took too long');
+    const answered = new Map(results.map((result) => [result.recipient, result]));
+    return unknown('the backend said nothing of it').map(
+      (missing) => answered.get(missing.recipient) ?? missing,
+    );
+  } catch (error) {
+    if (error instanceof BackendUnavailableError) throw error;
+    return unknown((error as Error).message);
+  }
+}
