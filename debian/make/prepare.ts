@@ -80,6 +80,7 @@ function bundle(outdir: string): Map<string, string[]> {
     outdir,
     outExtension: { '.js': '.mjs' },
     bundle: true,
+    alias: { yargs: './debian/make/yargs.mjs' },
     platform: 'node',
     format: 'esm',
     target: 'node20',

@@ -1,3 +1,4 @@
+import { cut } from './cut.ts';
 import { limits } from './limits.ts';
 import { printable } from './printable.ts';
 import { statusInWords } from './status-in-words.ts';
@@ -143,10 +144,11 @@ function forPeople(
 /** A recipient for people. */
 function told({ address, status, reason, remoteMta }: Reported): string[] {
   const said = isSmtp(reason) ? reason : `${status} ${reason}`;
+  const [to, why] = [address, said].map((text) => printable(text, limits.failureChars));
   return [
-    `  ${cut(printable(address))}`,
+    `  ${to}`,
     `    ${statusInWords(status)}`,
-    `    ${remoteMta ? `The mail server ${remoteMta} answered` : 'The answer was'}: ${cut(printable(said))}`,
+    `    ${remoteMta ? `The mail server ${remoteMta} answered` : 'The answer was'}: ${why}`,
   ];
 }
 
@@ -238,11 +240,7 @@ function fieldText(text: string): string {
     /[^\x20-\x7e]/gu,
     (character) => `\\x{${(character.codePointAt(0) ?? 0).toString(16).toUpperCase()}}`,
   );
-  return cut(ascii);
-}
-
-function cut(text: string): string {
-  return text.length <= limits.failureChars ? text : `${text.slice(0, limits.failureChars)}...`;
+  return cut(ascii, limits.failureChars);
 }
 
 function isAscii(text: string): boolean {

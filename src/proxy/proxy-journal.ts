@@ -4,7 +4,8 @@ import { Journal } from '../host/journal.ts';
 import type { KeyFault } from '../host/key-faults.ts';
 import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
-import { addressList } from '../mail/address-list.ts';
+import { addressList, addressText } from '../mail/address-list.ts';
+import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
@@ -82,8 +83,8 @@ export class ProxyJournal extends Journal {
   senderFixed(message: MessageName, sender: string, stranger: string, defaultSender: string): void {
     this.write('proxy_sender_fixed', {
       text:
-        `${nameOf(message)} from <${sender}>: '${stranger}' is not an allowed sender; ` +
-        `sent as <${defaultSender}>`,
+        `${nameOf(message)} from ${addressText(sender)}: '${cut(stranger, limits.addressBytes)}' is not an allowed sender; ` +
+        `sent as ${addressText(defaultSender)}`,
       priority: priority.notice,
       fields: nameFields(message),
     });
@@ -127,7 +128,7 @@ export class ProxyJournal extends Journal {
       reason,
     }));
     this.write('proxy_verdicts', {
-      text: `${nameOf(message)} from <${sender}>: ${recipientsText(recipients)}`,
+      text: `${nameOf(message)} from ${addressText(sender)}: ${recipientsText(recipients)}`,
       priority: priority.info,
       fields: {
         ...nameFields(message),
