@@ -237,9 +237,7 @@ test(
     const { code, stdout } = await back('--all');
     assert.deepEqual([code, stdout.toString()], [0, `return: ${messages.length} done\n`]);
     for (const [nth, bytes] of messages.entries()) {
-      const [message] = queueOf(exim).filter((each) =>
-        each.recipients.includes(`r${nth}@a.example`),
-      );
+      const message = queueOf(exim).find((each) => each.recipients.includes(`r${nth}@a.example`));
       const lines = bytes.replaceAll(/\r\n?/g, '\n').replace(/\n?$/, '\n');
       assert.equal(message?.message.toString(), lines, `message ${nth}`);
     }

@@ -105,7 +105,9 @@ test(
     const written = readdirSync(folder.temporary).filter(
       (name) => !/^node-compile|^npm-/.test(name),
     );
-    assert.deepEqual(written.toSorted(), ['ledger.db', 'ledger.db.lock']);
+    assert.deepEqual(written, ['ledger']);
+    const state = readdirSync(join(folder.temporary, 'ledger'));
+    assert.deepEqual(state.toSorted(), ['ledger.db', 'ledger.db.lock']);
 
     const api = await ScriptedApiHost.start(t);
     const opted = { ...api.environment, APPENGINE_MAILER_BACKEND: 'appengine' };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { asEximTakesLines } from '../../src/admin/queue/as-exim-takes-lines.ts';
 
 const text = (parts: readonly string[]) =>
