@@ -4,7 +4,7 @@ import type { CommandModule } from 'yargs';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { limits } from '../../mail/limits.ts';
-import { print } from '../print.ts';
+import { printJson } from '../print.ts';
 import { END, LENGTH_BYTES, OPCODES, type EximAnswer, type EximRequest } from './exim-requests.ts';
 
 /**
@@ -27,7 +27,7 @@ export const runEximCommand: CommandModule<object, { exim: string }> = {
       // Nobody asks again before the answer: what comes first is the end.
       const answer = await Promise.race([run.ended, next.then(() => undefined)]);
       if (answer === undefined) return;
-      await print(`${JSON.stringify(answer)}\n`);
+      await printJson(answer);
     }
   },
 };
