@@ -55,6 +55,7 @@ function bundle(outdir: string): Set<string> {
     outdir,
     outExtension: { '.js': '.mjs' },
     bundle: true,
+    alias: { yargs: './debian/make/yargs.mjs' },
     platform: 'node',
     format: 'esm',
     target: 'node20',
