@@ -5,8 +5,8 @@ import { refuseStrayVariables } from '../host/environment-options.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { parseBoolean } from '../host/parse-boolean.ts';
 import { loadDefaults } from '../host/settings.ts';
+import { stderrLine } from '../host/stderr-line.ts';
 import { version } from '../host/version.ts';
-import { printable } from '../mail/printable.ts';
 import { proxyCommand, proxyOptions } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
 import { checkCommand } from './check/command.ts';
@@ -21,6 +21,11 @@ export async function runCommandLine(
   program: keyof typeof programs,
   args: readonly string[],
 ): Promise<ExitCode> {
+  // Node.js would print the error as it is, over several lines, and exit with 1.
+  process.on('uncaughtException', (error) => {
+    stderrLine(`${program}: ${defectText(error)}`);
+    process.exit(exitCodes.defect);
+  });
   // `appengine-mailer queue | head` ends the reader first.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
@@ -33,7 +38,7 @@ export async function runCommandLine(
     await programs[program](
       yargs([...args])
         .scriptName(program)
-        // yargs looks for a package.json in the working directory.
+        // Bundled, yargs looks for no package.json (debian/make/yargs.mjs).
         .version(version())
         .locale('en'),
     )
@@ -63,10 +68,14 @@ export async function runCommandLine(
       .parseAsync();
     return exitCodes.ok;
   } catch (error) {
-    const text = error instanceof Failure ? error.message : `defect: ${(error as Error).stack}`;
-    process.stderr.write(`${program}: ${printable(text)}\n`);
+    const text = error instanceof Failure ? error.message : defectText(error);
+    stderrLine(`${program}: ${text}`);
     return error instanceof Failure ? error.exitCode : exitCodes.defect;
   }
+}
+
+function defectText(error: unknown): string {
+  return `defect: ${error instanceof Error ? error.stack : String(error)}`;
 }
 
 /** Reads each `--flag=VALUE` as the environment is read: yargs takes every value but `true` for false. */

@@ -5,7 +5,7 @@ import { print } from './print.ts';
 export const completionCommand: CommandModule = {
   command: 'completion',
   describe: 'Print the script for completion in bash',
-  handler: async () => print(SCRIPT),
+  handler: async () => print(SCRIPT.trimEnd().split('\n')),
 };
 
 /**

@@ -1,7 +1,28 @@
 import { once } from 'node:events';
+import { jsonLine } from '../mail/json-line.ts';
+import { printable } from '../mail/printable.ts';
 
-/** Writes to standard output, and waits while its reader is behind. */
-export async function print(output: string | Uint8Array): Promise<void> {
+/** Prints a line, or several: each is one, whatever foreign text is in it. Waits while their reader is behind. */
+export async function print(lines: string | readonly string[]): Promise<void> {
+  await write(
+    [lines]
+      .flat()
+      .map((line) => `${printable(line)}\n`)
+      .join(''),
+  );
+}
+
+/** Prints a value as a line of JSON. */
+export async function printJson(value: object): Promise<void> {
+  await write(`${jsonLine(value)}\n`);
+}
+
+/** Prints bytes as they are, as cat(1) does. */
+export async function printBytes(bytes: Buffer): Promise<void> {
+  await write(bytes);
+}
+
+async function write(output: string | Buffer): Promise<void> {
   if (!process.stdout.write(output)) await once(process.stdout, 'drain');
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { exitCodes, Failure } from '../host/failure.ts';
 import { loadDefaults } from '../host/settings.ts';
+import { stderrLine } from '../host/stderr-line.ts';
 import { defaultSpool } from '../spool/spool.ts';
 import { withSpool } from '../spool/with-spool.ts';
 
@@ -13,7 +14,7 @@ try {
 } catch (error) {
   const exitCode = error instanceof Failure ? error.exitCode : exitCodes.defect;
   if (exitCode !== exitCodes.busy) {
-    console.error(`appengine-mailer: ${(error as Error).message}`);
+    stderrLine(`appengine-mailer: ${(error as Error).message}`);
     process.exitCode = exitCode;
   }
 }

@@ -9,6 +9,7 @@ import { SdNotify } from '../host/sd-notify.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
+import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
@@ -107,7 +108,8 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
 };
 
 function showProgress({ queued, sending, sent }: Counters): void {
-  process.stdout.write(`\r\x1b[K${queued} queued, ${sending} being sent, ${sent} sent so far\r`);
+  const text = printable(`${queued} queued, ${sending} being sent, ${sent} sent so far`);
+  process.stdout.write(`\r\x1b[K${text}\r`);
 }
 
 function parseDelays(text: string): number[] {

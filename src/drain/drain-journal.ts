@@ -5,7 +5,7 @@ import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
-import { addressList } from '../mail/address-list.ts';
+import { addressList, addressText } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import {
@@ -260,7 +260,7 @@ export class DrainJournal extends Journal {
   /** The local mail server has a report or warning for the sender of these messages. */
   senderTold(sender: string, messages: readonly ToldMail[]): void {
     this.write('notice_sent', {
-      text: `<${sender}> was told of ${addressList(toldOf(messages))}: ${kindsOf(messages).join(' and ')}`,
+      text: `${addressText(sender)} was told of ${addressList(toldOf(messages))}: ${kindsOf(messages).join(' and ')}`,
       priority: priority.info,
       fields: toldFields(messages),
     });
@@ -275,7 +275,7 @@ export class DrainJournal extends Journal {
   ): void {
     this.write('notice_unanswered', {
       text:
-        `<${sender}> may have been told of ${addressList(toldOf(messages))}: the mail server of this host got the ` +
+        `${addressText(sender)} may have been told of ${addressList(toldOf(messages))}: the mail server of this host got the ` +
         `whole report and did not answer (${text}); it gets the same report again ${showWait(waitMs)}`,
       priority: priority.warning,
       fields: toldFields(messages),
@@ -290,7 +290,7 @@ export class DrainJournal extends Journal {
     };
     this.write('notice_refused', {
       text:
-        `<${sender}> cannot be told of ${addressList(toldOf(messages))}, since the mail server of this host ` +
+        `${addressText(sender)} cannot be told of ${addressList(toldOf(messages))}, since the mail server of this host ` +
         `does not take the report: ${[text, ...kindsOf(messages).map((kind) => becomes[kind])].join('; ')}`,
       priority: priority.warning,
       fields: toldFields(messages),

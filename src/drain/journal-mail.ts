@@ -1,3 +1,5 @@
+import { addressText } from '../mail/address-list.ts';
+
 /** A message, as the journal names it. */
 export interface JournalMail {
   id: string;
@@ -37,5 +39,5 @@ export function toldFields(messages: readonly ToldMail[]) {
 
 /** A message in a sentence. */
 export function nameOf({ id, eximId, sender }: JournalMail): string {
-  return `${id} (Exim ${eximId}) from <${sender}>`;
+  return `${id} (Exim ${eximId}) from ${addressText(sender)}`;
 }

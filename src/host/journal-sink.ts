@@ -1,4 +1,5 @@
 import { fstatSync } from 'node:fs';
+import { stderrLine } from './stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /** Priorities of syslog(3) that are used here. */
@@ -25,19 +26,12 @@ export function journalSink(environment: NodeJS.ProcessEnv): Sink {
   return environment['JOURNAL_STREAM'] === `${dev}:${ino}` ? nativeSink() : stderrSink;
 }
 
-const stderrSink: Sink = ({ text }) => {
-  process.stderr.write(`${text}\n`);
-};
+const stderrSink: Sink = ({ text }) => stderrLine(text);
 
-/** Standard error of a service: a prefix tells the priority (sd-daemon(3)). */
-const prefixedSink: Sink = ({ priority, text }) => {
-  process.stderr.write(`<${priority}>${text}\n`);
-};
-
-/** Datagrams of systemd's native journal protocol; an entry that it does not take goes to stderr. */
+/** Datagrams of systemd's native journal protocol; an entry that it does not take now goes to stderr. */
 function nativeSink(): Sink {
   const { send } = unixDatagrams('/run/systemd/journal/socket');
-  return (entry) => send(encodeEntry(entry), () => prefixedSink(entry));
+  return (entry) => send(encodeEntry(entry), () => stderrLine(entry.text, `<${entry.priority}>`));
 }
 
 /** KEY=value lines; a value with line breaks has its length before it. */

@@ -1,3 +1,4 @@
+import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
 import { journalSink, type Entry, type Sink } from './journal-sink.ts';
 import { messageIds } from './message-ids.ts';
@@ -7,7 +8,8 @@ type Said = Omit<Entry, 'fields'> & Partial<Pick<Entry, 'fields'>>;
 
 /**
  * The lines that a service writes; its own journal has one method an event. Each is one sentence or two
- * for a person, and fields for `journalctl FIELD=value`; foreign text is made printable here.
+ * for a person, and fields for `journalctl FIELD=value`; here foreign text is made printable, and what is too much
+ * for journald is cut.
  */
 export abstract class Journal {
   readonly #sink: Sink;
@@ -18,12 +20,26 @@ export abstract class Journal {
 
   protected write(event: keyof typeof messageIds, { text, priority, fields = {} }: Said): void {
     const all: Entry['fields'] = { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields };
-    const entries = Object.entries(all).map(([name, value]) => [name, cleaned(value)]);
+    const entries = Object.entries(all).map(([name, value]) => [name, fitting(value)]);
     this.#sink({ text: printable(text), priority, fields: Object.fromEntries(entries) });
   }
 }
 
-function cleaned(value: Entry['fields'][string]): Entry['fields'][string] {
-  if (typeof value === 'string') return printable(value);
-  return typeof value === 'object' ? value.map(printable) : value;
+function fitting(value: Entry['fields'][string]): Entry['fields'][string] {
+  if (typeof value === 'string') return printable(value, limits.journalValueChars);
+  return typeof value === 'object' ? fittingList(value) : value;
+}
+
+/** As many values as one field may have; what is left out is counted by the last. */
+function fittingList(values: readonly string[]): string[] {
+  const kept: string[] = [];
+  let bytes = 0;
+  for (const value of values.slice(0, limits.journalValues)) {
+    const shown = printable(value, limits.journalValueChars);
+    bytes += Buffer.byteLength(shown);
+    if (bytes > limits.journalValuesBytes) break;
+    kept.push(shown);
+  }
+  const more = values.length - kept.length;
+  return more === 0 ? kept : [...kept, `and ${more} more`];
 }

@@ -1,5 +1,6 @@
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
+import { stderrLine } from './stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /**
@@ -29,7 +30,7 @@ export class SdNotify {
     if (!this.#path) return;
     this.#untold = this.#sinceToldMs() < this.#pauseMs();
     if (this.#untold) return;
-    const text = printable(status());
+    const text = printable(status(), limits.statusChars);
     const lines = [
       ...(this.#toldAt === -Infinity ? ['READY=1'] : []),
       ...(text === this.#status ? [] : [`STATUS=${text}`]),
@@ -63,7 +64,7 @@ export class SdNotify {
     if (!this.#path || lines.length === 0) return;
     const socket = unixDatagrams(this.#path);
     socket.send(Buffer.from(lines.join('\n')), ({ message }) => {
-      process.stderr.write(`<4>systemd cannot be told ${lines.join(', ')}: ${message}\n`);
+      stderrLine(`systemd cannot be told ${lines.join(', ')}: ${message}`, '<4>');
     });
     socket.close();
   }

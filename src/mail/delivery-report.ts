@@ -1,3 +1,4 @@
+import { cut } from './cut.ts';
 import { limits } from './limits.ts';
 import { printable } from './printable.ts';
 
@@ -136,7 +137,8 @@ function forPeople(
 
 /** A recipient for people. */
 function told({ address, status, reason }: Reported): string[] {
-  return [`  ${cut(printable(address))}`, `    ${status} ${cut(printable(reason))}`];
+  const [to, why] = [address, reason].map((text) => printable(text, limits.failureChars));
+  return [`  ${to}`, `    ${status} ${why}`];
 }
 
 /** RFC 3464 2: the fields of the message, and then those of each recipient. */
@@ -207,11 +209,7 @@ function fieldText(text: string): string {
     /[^\x20-\x7e]/gu,
     (character) => `\\x{${(character.codePointAt(0) ?? 0).toString(16).toUpperCase()}}`,
   );
-  return cut(ascii);
-}
-
-function cut(text: string): string {
-  return text.length <= limits.failureChars ? text : `${text.slice(0, limits.failureChars)}...`;
+  return cut(ascii, limits.failureChars);
 }
 
 function isAscii(text: string): boolean {

@@ -27,8 +27,25 @@ export const limits = {
   /** What exim-pipe says of a failure, and foreign text quoted in an error, in characters. */
   failureChars: 400,
   quotedChars: 80,
-  /** Recipients that a line of the journal names; its fields have them all. */
+  /**
+   * A line that is printed or written into the journal, in characters: with three octets each, half of what
+   * journald takes for a line of standard error (LineMax).
+   */
+  lineChars: 8000,
+  /** What systemd is told of a service, in characters: it passes over a datagram of more than 4096 octets. */
+  statusChars: 1000,
+  /** One value of a field in the journal, in characters. */
+  journalValueChars: 1000,
+  /**
+   * The values of one field in the journal, and their octets. journald drops an entry that has more than 1024 fields,
+   * and a datagram of more than net.core.wmem_default (208 KiB) is not sent; no entry has more than three long lists.
+   */
+  journalValues: 300,
+  journalValuesBytes: 40 * KiB,
+  /** Recipients that a line of the journal names; its fields have 300. */
   namedRecipients: 10,
+  /** Recipients of a lost message in one sentence of a repair: each fits in a line. */
+  namedLost: 20,
   /** Messages that the end of a queue command explains one by one. */
   namedMessages: 10,
   /** Header fields that it names. */

@@ -56,7 +56,7 @@ function interpret(args: readonly string[], environment: NodeJS.ProcessEnv) {
 
 function sentence(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return printable(text.replace(/\s+/g, ' ')).slice(0, limits.failureChars);
+  return printable(text.replace(/\s+/g, ' '), limits.failureChars);
 }
 
 const EXIM_ID = /^[0-9A-Za-z-]{1,64}$/;

@@ -111,7 +111,7 @@ function replyOf(verdicts: readonly Verdict[]): Reply {
     return `${reason} (${addressList(those.map(({ recipient }) => recipient))})`;
   });
   if (unsent.length < verdicts.length) said.push('sent to the other recipients');
-  const text = printable(said.join('; ')).slice(0, limits.answerChars);
+  const text = printable(said.join('; '), limits.answerChars);
   return { status: deferred ? 500 : 400, text };
 }
 

@@ -3,7 +3,8 @@ import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
-import { addressList } from '../mail/address-list.ts';
+import { addressList, addressText } from '../mail/address-list.ts';
+import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
@@ -54,8 +55,8 @@ export class ProxyJournal extends Journal {
   senderFixed(id: string, sender: string, stranger: string, defaultSender: string): void {
     this.write('proxy_sender_fixed', {
       text:
-        `${id} from <${sender}>: '${stranger}' is not an allowed sender; ` +
-        `sent as <${defaultSender}>`,
+        `${id} from ${addressText(sender)}: '${cut(stranger, limits.addressBytes)}' is not an allowed sender; ` +
+        `sent as ${addressText(defaultSender)}`,
       priority: priority.notice,
       fields: { MAIL_ID: id },
     });
@@ -90,7 +91,7 @@ export class ProxyJournal extends Journal {
       reason,
     }));
     this.write('proxy_verdicts', {
-      text: `${id} from <${sender}>: ${recipientsText(recipients)}`,
+      text: `${id} from ${addressText(sender)}: ${recipientsText(recipients)}`,
       priority: priority.info,
       fields: {
         MAIL_ID: id,

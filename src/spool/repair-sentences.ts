@@ -1,3 +1,6 @@
+import { addressText } from '../mail/address-list.ts';
+import { limits } from '../mail/limits.ts';
+
 /** What was saved of a damaged spool, and what was not. */
 export interface Saved {
   damaged: Damaged[];
@@ -27,17 +30,22 @@ export function repairSentences(
   const all = [
     ...faults,
     ...notes,
-    ...damaged.map(named),
+    ...damaged.flatMap(named),
     ...(unnamed > 0 ? [`lost without a trace but their number: ${unnamed} messages`] : []),
     `the spool ${folder} was damaged and is repaired; ${lost} messages are lost; the damaged file is ${kept}`,
   ];
   return [...new Set(all)];
 }
 
-function named({ id, eximId, sender, recipients, fault }: Damaged): string {
-  const from = sender === undefined ? '' : ` from <${sender}>`;
-  const to =
-    recipients.length === 0 ? '' : ` to ${recipients.map((each) => `<${each}>`).join(', ')}`;
+/** A sentence; of many recipients several, since nothing else names them. */
+function named({ id, eximId, sender, recipients, fault }: Damaged): string[] {
+  const from = sender === undefined ? '' : ` from ${addressText(sender)}`;
   const name = `${id ?? 'of an unknown id'} (Exim's ${eximId ?? 'is unknown'})`;
-  return `lost: message ${name}${from}${to}: ${fault}`;
+  const sentences: string[] = [];
+  for (let at = 0; at === 0 || at < recipients.length; at += limits.namedLost) {
+    const some = recipients.slice(at, at + limits.namedLost).map(addressText);
+    const to = some.length === 0 ? '' : ` to ${some.join(', ')}`;
+    sentences.push(`lost: message ${name}${from}${to}: ${fault}`);
+  }
+  return sentences;
 }

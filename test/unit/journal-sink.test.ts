@@ -160,14 +160,40 @@ function entriesOf(method: string, text: string): Entry[] {
   return entries;
 }
 
+const UNFIT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Cf}\p{Default_Ignorable_Code_Point}]/u;
+
 const hostile = fc
   .array(
     fc.oneof(
-      fc.constantFrom('\n', '\r', '\0', '\x1b[2J', '\x9b', '\u2028', '\u2029', '\u202e', '\udc8a'),
+      fc.constantFrom(
+        '\n',
+        '\r',
+        '\0',
+        '\x1b[2J',
+        '\x9b',
+        '\u2028',
+        '\u2029',
+        '\u202e',
+        '\udc8a',
+        '\u200b',
+        '\ufeff',
+      ),
       fc.string({ unit: 'binary' }),
     ),
   )
   .map((pieces) => pieces.join(''));
+
+/** Of journald: a line of standard error (journald.conf(5)), and the fields of an entry; of Linux: a datagram. */
+const LINE_MAX = 48 * 1024;
+const ENTRY_FIELD_COUNT_MAX = 1024;
+const WMEM_DEFAULT = 212_992 - 32;
+
+const tooMuch: [what: string, text: string][] = [
+  ['150 KB with a priority at every place', '<2>attention: forged '.repeat(7500)],
+  ['150 KB of what is escaped', '\x1b\n<2>'.repeat(30_000)],
+  ['150 KB in characters of three octets', '世'.repeat(50_000)],
+  ['150 KB in characters of four octets', '😀'.repeat(37_500)],
+];
 
 for (const method of calls.keys()) {
   test(`${method} is one line without control characters, whatever it is told`, (t) => {
@@ -178,12 +204,24 @@ for (const method of calls.keys()) {
         assert.ok(entry);
         assert.deepEqual(more, []);
         for (const each of [entry.text, ...Object.values(entry.fields).flat()]) {
-          assert.doesNotMatch(String(each), /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+          assert.doesNotMatch(String(each), UNFIT);
         }
       }),
       100,
     );
   });
+
+  for (const [what, text] of tooMuch) {
+    test(`${method} fits into what journald takes of an entry, and its text into a line: ${what}`, () => {
+      const [entry] = entriesOf(method, text);
+      assert.ok(entry);
+      assert.ok(Buffer.byteLength(entry.text) < LINE_MAX / 2 + 10, `${entry.text.length}`);
+      assert.doesNotMatch(entry.text, UNFIT);
+      const datagram = encodeEntry(entry);
+      assert.ok(datagram.length < WMEM_DEFAULT, `${datagram.length}`);
+      assert.ok(parse(datagram).every(([, value]) => !UNFIT.test(value)));
+    });
+  }
 
   test(`${method} has an event and its catalog id`, () => {
     const { MAIL_EVENT, MESSAGE_ID } = entriesOf(method, 'x')[0]?.fields ?? {};
@@ -205,6 +243,35 @@ test('the fields of a message can be asked for: id, Exim id, recipients, statuse
     MAIL_ATTEMPT: 3,
     MAIL_DUE: '1970-01-01T00:01:00.000Z',
   });
+});
+
+test('no entry has more fields than journald takes, and the last of a list counts what is left out', () => {
+  const entries: Entry[] = [];
+  const drain = new DrainJournal((entry) => entries.push(entry));
+  const proxy = new ProxyJournal((entry) => entries.push(entry));
+  const addresses = Array.from({ length: 10_000 }, (_, number) => `${number}`.padStart(320, 'ü'));
+  const all = addresses.map((address, number) => ({
+    address,
+    recipient: address,
+    state: 'pending',
+    status: `4.${number % 1000}.${number}`,
+    reason: `${address} ${number}`,
+  }));
+  drain.attempted(mail('s@c'), 1, all, 60_000, 0);
+  drain.postponed(mail('s@c'), 1, addresses, '4.4.1', 'down', 1000);
+  drain.senderTold(
+    's@c',
+    addresses.map((each) => ({ ...toldMail(each), id: each, eximId: each })),
+  );
+  proxy.verdicts('ab12', 's@c', all);
+  assert.equal(entries.length, 4);
+  for (const entry of entries) {
+    const datagram = encodeEntry(entry);
+    assert.ok(datagram.length < WMEM_DEFAULT, `${datagram.length}`);
+    assert.ok(parse(datagram).length < ENTRY_FIELD_COUNT_MAX, `${parse(datagram).length}`);
+    const listed = entry.fields['MAIL_RECIPIENT'] as string[];
+    assert.equal(listed.at(-1), `and ${10_000 - (listed.length - 1)} more`);
+  }
 });
 
 test('a line names ten recipients and counts the rest, the fields have them all', () => {

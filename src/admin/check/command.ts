@@ -4,7 +4,7 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
-import { print } from '../print.ts';
+import { print, printJson } from '../print.ts';
 import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
 import { checkExim } from './check-exim.ts';
@@ -32,7 +32,8 @@ export const checkCommand: CommandModule<object, Arguments> = {
   handler: async (argv) => {
     let faults = 0;
     for await (const finding of findings(argv)) {
-      await print(`${argv.json ? JSON.stringify(finding) : findingText(finding)}\n`);
+      if (argv.json) await printJson(finding);
+      else await print(findingText(finding));
       if (finding.ok === false) faults += 1;
     }
     if (faults > 0) {

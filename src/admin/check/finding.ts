@@ -1,5 +1,3 @@
-import { printable } from '../../mail/printable.ts';
-
 /** What one check found. */
 export interface Finding {
   check: string;
@@ -26,5 +24,5 @@ export function notChecked(check: string, why: string): Finding {
 export function findingText({ check, ok, text, todo }: Finding): string {
   const word = ok === null ? '?' : ok ? 'ok' : 'FAULT';
   const doing = todo === null ? '' : `. To do: ${todo}`;
-  return printable(`${word.padEnd(5)} ${check}: ${text.replace(/\.$/, '')}${doing}`);
+  return `${word.padEnd(5)} ${check}: ${text.replace(/\.$/, '')}${doing}`;
 }

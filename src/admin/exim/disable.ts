@@ -36,7 +36,7 @@ export const disableCommand: CommandModule = {
         `Exim still hands mail to the queue, by a configuration that is not of this command: ${text}`,
       );
     }
-    await print('Exim sends mail for other hosts as before. What is in the queue stays there.\n');
+    await print('Exim sends mail for other hosts as before. What is in the queue stays there.');
     await reload();
   },
 };
@@ -48,10 +48,9 @@ async function unsplit(): Promise<void> {
   const trial = new TrialConfig();
   try {
     const difference = unsplitDiff(trial);
-    if (difference !== '') {
-      await print(
-        `${difference}exim4.conf.template is read again: the above is no longer in force.\n`,
-      );
+    if (difference.length > 0) {
+      const note = 'exim4.conf.template is read again: the above is no longer in force.';
+      await print([...difference, note]);
     }
   } finally {
     trial.remove();

@@ -47,15 +47,16 @@ export const enableCommand: CommandModule<object, { 'without-dkim': boolean }> =
       trial.remove();
     }
     putInForce(unsplit);
-    await print('Exim hands mail for other hosts to the queue.\n');
+    await print('Exim hands mail for other hosts to the queue.');
     if (unsplit) await print(SPLIT_NOTE);
     await reload();
   },
 };
 
-const SPLIT_NOTE = `Its configuration is split now: /etc/exim4/exim4.conf.template is no longer read. Make changes in
-/etc/exim4/conf.d. 'appengine-mailer exim disable' undoes this.
-`;
+const SPLIT_NOTE = [
+  'Its configuration is split now: /etc/exim4/exim4.conf.template is no longer read. Make changes in',
+  "/etc/exim4/conf.d. 'appengine-mailer exim disable' undoes this.",
+];
 
 function requireDebian(): void {
   if (!existsSync(exim) || !existsSync(settingsFile(etcExim))) {
@@ -78,7 +79,7 @@ function requireDebian(): void {
 /** Splitting the configuration must not change it. */
 async function requireNoDifference(trial: TrialConfig): Promise<void> {
   const difference = unsplitDiff(trial);
-  if (difference === '') return;
+  if (difference.length === 0) return;
   await print(difference);
   throw refusal(
     'the configuration would have to be split, and /etc/exim4/conf.d says something else than ' +

@@ -6,5 +6,5 @@ export async function reload(): Promise<void> {
   const { code, stderr } = runCommand('invoke-rc.d', 'exim4', 'reload');
   if (code === 0) return;
   const reason = stderr.trim().split('\n').at(-1);
-  await print(`Exim's daemon, if one runs, was not told: ${reason}. Restart it.\n`);
+  await print(`Exim's daemon, if one runs, was not told: ${reason}. Restart it.`);
 }

@@ -13,7 +13,7 @@ export const statusCommand: CommandModule = {
   handler: async () => {
     const { enabled, text } = eximStatus();
     if (!enabled) throw new Failure(exitCodes.no, text);
-    await print(`${text}\n`);
+    await print(text);
   },
 };
 

@@ -4,10 +4,10 @@ import { runCommand } from '../../host/run-command.ts';
 import { setSplitLine, SPLIT, UNSPLIT, type TrialConfig } from './debian-config.ts';
 
 /**
- * What would change if the configuration were split, as a diff; '' when split and unsplit are the same.
+ * What would change if the configuration were split, as the lines of a diff; none when split and unsplit are the same.
  * exim4.conf.localmacros is left out: it is read in both cases. The copy is split afterwards.
  */
-export function unsplitDiff(trial: TrialConfig): string {
+export function unsplitDiff(trial: TrialConfig): string[] {
   const localmacros = join(trial.confdir, 'exim4.conf.localmacros');
   const macros = existsSync(localmacros) ? readFileSync(localmacros) : undefined;
   if (macros) writeFileSync(localmacros, '');
@@ -19,7 +19,8 @@ export function unsplitDiff(trial: TrialConfig): string {
   });
   if (macros) writeFileSync(localmacros, macros);
   const labels = ['--label', 'exim4.conf.template', '--label', 'conf.d'];
-  return runCommand('diff', '-U1', ...labels, `${template}`, `${confd}`).stdout;
+  const { stdout } = runCommand('diff', '-U1', ...labels, `${template}`, `${confd}`);
+  return stdout.split('\n').slice(0, -1);
 }
 
 /** Without the head, which tells where the file is from, and without empty lines. */

@@ -1,11 +1,6 @@
 import type { Listed } from '../../spool/list.ts';
 import type { ShownTime } from '../../spool/shown-time.ts';
 
-/** A message as `queue --json` prints it. */
-export function entryJson(message: Listed, shown: ShownTime): string {
-  return JSON.stringify(entryFields(message, shown));
-}
-
 /** What `queue --json` says of a message: times RFC 3339 in UTC, what is absent is null. */
 export function entryFields(message: Listed, shown: ShownTime): Record<string, unknown> {
   return {

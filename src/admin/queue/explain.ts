@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { printable } from '../../mail/printable.ts';
+import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
@@ -11,7 +11,7 @@ import { owesReport } from '../../spool/notice.ts';
 import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
-import { print } from '../print.ts';
+import { print, printJson } from '../print.ts';
 import { entryFields, time } from './entry-json.ts';
 import { explain, type Facts } from './explanation.ts';
 import { subjectOf } from './subject.ts';
@@ -36,12 +36,16 @@ export const explainCommand: CommandModule<object, Arguments> = {
       const shown = shownTime(spool, Date.now());
       const messages = findMessages(spool, id, shown.now);
       if (messages.length === 0) throw new Failure(exitCodes.no, `no message ${id} in ${folder}`);
-      const texts = messages.map((message) => {
+      for (const [nth, message] of messages.entries()) {
         const facts = factsOf(spool, message, shown);
         const subject = subjectOf(spool, message);
-        return json ? storyJson(facts, subject) : storyText(facts, subject);
-      });
-      await print(`${texts.join(json ? '\n' : '\n\n')}\n`);
+        if (json) {
+          await printJson(storyFields(facts, subject));
+          continue;
+        }
+        if (nth > 0) await print('');
+        await print(storyLines(facts, subject));
+      }
     });
   },
 };
@@ -57,10 +61,10 @@ function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
   };
 }
 
-function storyJson(facts: Facts, subject: string | null): string {
+function storyFields(facts: Facts, subject: string | null): object {
   const { message, history, endpoint, shown } = facts;
   const { why, next, nextAt } = explain(facts);
-  return JSON.stringify({
+  return {
     ...entryFields(message, shown),
     subject,
     history: history.map(({ number, at, what, status, reason }) => ({
@@ -76,18 +80,18 @@ function storyJson(facts: Facts, subject: string | null): string {
     why,
     next,
     next_at: time(shown.wall(nextAt)),
-  });
+  };
 }
 
-function storyText(facts: Facts, subject: string | null): string {
+function storyLines(facts: Facts, subject: string | null): string[] {
   const { message, history, shown } = facts;
   const { why, next, nextAt } = explain(facts);
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
-    `from <${message.sender}>, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
+    `from ${addressText(message.sender)}, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
     ...message.recipients.map(({ address, state, status, reason }) => {
       const said = status === null ? '' : ` (${status} ${reason})`;
-      return `  to <${address}>: ${state}${said}`;
+      return `  to ${addressText(address)}: ${state}${said}`;
     }),
     `${time(message.queuedAt)} taken from Exim`,
     ...historyLines(history),
@@ -97,7 +101,7 @@ function storyText(facts: Facts, subject: string | null): string {
   if (message.expiresAt !== null && history.length > 0) {
     lines.push(`given up: not before ${time(shown.wall(message.expiresAt))}`);
   }
-  return lines.map(printable).join('\n');
+  return lines;
 }
 
 /** One line an event; what happens again and again is one line, too. */

@@ -5,7 +5,6 @@ import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { tellRepair } from '../../host/repair-report.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
-import { printable } from '../../mail/printable.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
 import { rebuildSpool } from '../../spool/rebuild-spool.ts';
@@ -57,8 +56,8 @@ async function look(folder: string): Promise<void> {
     db.exec('BEGIN'); // Damage may end it.
     return inspectSpool(db);
   });
-  for (const fault of new Set(faults)) await print(`${printable(fault)}\n`);
-  if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}\n`);
+  await print([...new Set(faults)]);
+  if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}`);
   throw new Failure(exitCodes.no, `the spool ${folder} is damaged; nothing was changed`);
 }
 
@@ -87,12 +86,12 @@ async function told(file: string, rebuild: () => unknown, nothing: string): Prom
   rebuild();
   const summary = (await tellRepair(file, printAllButSummary)) ?? earlier;
   if (summary !== undefined) throw new Failure(exitCodes.no, summary);
-  await print(`${nothing}\n`);
+  await print(nothing);
 }
 
 /** What has left the process needs to be told no more. */
 async function printAllButSummary(sentences: readonly string[]): Promise<void> {
-  for (const sentence of sentences.slice(0, -1)) await print(`${printable(sentence)}\n`);
+  await print(sentences.slice(0, -1));
   await printed();
 }
 

@@ -1,15 +1,15 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { printable } from '../../mail/printable.ts';
+import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
 import { messageStates, type MessageState, type Spool } from '../../spool/spool.ts';
 import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
-import { print } from '../print.ts';
-import { entryJson } from './entry-json.ts';
+import { print, printJson } from '../print.ts';
+import { entryFields } from './entry-json.ts';
 
 const options = {
   spool: spoolOption,
@@ -44,10 +44,9 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
     await withSpool(argv.spool, 'operator', async (spool) => {
       const wait = argv.json ? undefined : commonWait(spool);
       const shown = shownTime(spool, now);
-      const text = (message: Listed) =>
-        argv.json ? entryJson(message, shown) : entryText(message, wait, now, shown);
       for (const message of listMessages(spool, filter, shown.now)) {
-        await print(`${text(message)}\n`);
+        if (argv.json) await printJson(entryFields(message, shown));
+        else await print(entryLines(message, wait, now, shown));
       }
     });
   },
@@ -64,27 +63,27 @@ function commonWait(spool: Spool): string | undefined {
 }
 
 /** Two lines and one for each recipient, in the manner of mailq. */
-function entryText(
+function entryLines(
   message: Listed,
   wait: string | undefined,
   now: number,
   shown: ShownTime,
-): string {
+): string[] {
   const { id, eximId, state, sender, size, attempts, lastReason } = message;
   const age = showDuration(now - message.queuedAt);
   const due = message.dueAt === null ? '' : `, ${wait ?? dueText(message.dueAt, shown.now)}`;
   const lines = [
     `${id}  ${state}${due}`,
-    `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, from <${printable(sender)}>`,
+    `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, from ${addressText(sender)}`,
     ...message.recipients.map(({ address, state, status, reason }) => {
-      const said = status === null ? '' : ` (${status} ${printable(reason ?? '')})`;
-      return `    <${printable(address)}> ${state}${said}`;
+      const said = status === null ? '' : ` (${status} ${reason ?? ''})`;
+      return `    ${addressText(address)} ${state}${said}`;
     }),
   ];
   if (lastReason !== null && message.recipients.every(({ status }) => status === null)) {
-    lines.push(`    last attempt: ${printable(lastReason)}`);
+    lines.push(`    last attempt: ${lastReason}`);
   }
-  return lines.join('\n');
+  return lines;
 }
 
 function dueText(dueAt: number, now: number): string {

@@ -73,7 +73,7 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
 
 async function report(spool: Spool, verb: Verb, results: Results, all: boolean): Promise<void> {
   const count = (result: string) => results.get(result as 'done')?.count ?? 0;
-  await print(`${verb}: ${count('done')} done\n`);
+  await print(`${verb}: ${count('done')} done`);
   if (count('busy') > 0) {
     throw new Failure(
       exitCodes.busy,

@@ -1,14 +1,14 @@
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { printable } from '../../mail/printable.ts';
+import { addressText } from '../../mail/address-list.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
-import { print } from '../print.ts';
-import { dueTime, entryJson, time } from './entry-json.ts';
+import { print, printBytes, printJson } from '../print.ts';
+import { dueTime, entryFields, time } from './entry-json.ts';
 import { subjectOf } from './subject.ts';
 
 interface Arguments {
@@ -38,13 +38,13 @@ export const showCommand: CommandModule<object, Arguments> = {
       }
       if (argv.raw) {
         await printRaw(spool, messages);
+      } else if (argv.json) {
+        for (const message of messages) await printJson(entryFields(message, shown));
       } else {
-        const texts = messages.map((message) =>
-          argv.json
-            ? entryJson(message, shown)
-            : entryText(message, subjectOf(spool, message), shown),
-        );
-        await print(`${texts.join(argv.json ? '\n' : '\n\n')}\n`);
+        for (const [nth, message] of messages.entries()) {
+          if (nth > 0) await print('');
+          await print(entryLines(message, subjectOf(spool, message), shown));
+        }
       }
     });
   },
@@ -59,16 +59,16 @@ async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void
   if (!hasBody(spool, message.seq)) {
     throw new Failure(exitCodes.no, `message ${message.id} has no body any more`);
   }
-  for (const part of readBody(spool, message.seq, message.size)) await print(part);
+  for (const part of readBody(spool, message.seq, message.size)) await printBytes(part);
 }
 
-function entryText(message: Listed, subject: string | null, shown: ShownTime): string {
+function entryLines(message: Listed, subject: string | null, shown: ShownTime): string[] {
   const { lastStatus, lastReason } = message;
   const fields: [string, string | number | null][] = [
     ['id', message.id],
     ['Exim id', message.eximId],
     ['state', message.state],
-    ['sender', `<${message.sender}>`],
+    ['sender', addressText(message.sender)],
     ['subject', subject],
     ['size', `${message.size} bytes`],
     ['queued at', time(message.queuedAt)],
@@ -78,11 +78,10 @@ function entryText(message: Listed, subject: string | null, shown: ShownTime): s
     ['expires at', time(shown.wall(message.expiresAt))],
     ...message.recipients.map(({ address, state, status, reason }): [string, string] => [
       'recipient',
-      `<${address}> ${state}${status === null ? '' : ` (${status} ${reason})`}`,
+      `${addressText(address)} ${state}${status === null ? '' : ` (${status} ${reason})`}`,
     ]),
   ];
   return fields
     .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${`${name}:`.padEnd(14)}${printable(String(value))}`)
-    .join('\n');
+    .map(([name, value]) => `${`${name}:`.padEnd(14)}${value}`);
 }

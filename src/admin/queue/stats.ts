@@ -2,11 +2,10 @@ import type { CommandModule } from 'yargs';
 import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { printable } from '../../mail/printable.ts';
 import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import { stats, type Stats } from '../../spool/stats.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
-import { print } from '../print.ts';
+import { print, printJson } from '../print.ts';
 import { time } from './entry-json.ts';
 
 interface Arguments {
@@ -36,7 +35,8 @@ export const statsCommand: CommandModule<object, Arguments> = {
       found: stats(spool),
       shown: shownTime(spool, now),
     }));
-    await print(`${argv.json ? statsJson(found, shown) : statsText(found, shown, now)}\n`);
+    if (argv.json) await printJson(statsFields(found, shown));
+    else await print(statsLines(found, shown, now));
     const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
     if (ageMs > maxAgeMs) {
       throw new Failure(exitCodes.no, `the oldest message has waited for ${showDuration(ageMs)}`);
@@ -44,21 +44,21 @@ export const statsCommand: CommandModule<object, Arguments> = {
   },
 };
 
-function statsJson({ counters, oldestQueuedAt, endpoint }: Stats, { wall }: ShownTime): string {
-  return JSON.stringify({
+function statsFields({ counters, oldestQueuedAt, endpoint }: Stats, { wall }: ShownTime): object {
+  return {
     ...counters,
     oldest_queued_at: time(oldestQueuedAt),
     proxy_down_since: time(wall(endpoint.downSince)),
     proxy_reason: endpoint.reason,
     last_passed_at: time(endpoint.passedAt),
-  });
+  };
 }
 
-function statsText(
+function statsLines(
   { counters, oldestQueuedAt, endpoint }: Stats,
   shown: ShownTime,
   now: number,
-): string {
+): string[] {
   const ago = (ms: number | null) => (ms === null ? 'never' : `${showDuration(now - ms)} ago`);
   const { accepted, ...states } = counters;
   const numbers = Object.entries(states).filter(([, messages]) => messages > 0);
@@ -67,6 +67,6 @@ function statsText(
     ...(oldestQueuedAt === null ? [] : [`oldest queued ${ago(oldestQueuedAt)}`]),
     endpoint.downSince === null
       ? `last post that passed: ${ago(endpoint.passedAt)}`
-      : `the proxy is down for ${showDuration(shown.now - endpoint.downSince)}: ${printable(endpoint.reason ?? '')}`,
-  ].join('\n');
+      : `the proxy is down for ${showDuration(shown.now - endpoint.downSince)}: ${endpoint.reason ?? ''}`,
+  ];
 }
