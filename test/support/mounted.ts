@@ -26,7 +26,8 @@ export async function mountedImage(
   return inNamespace(t, 'mount -o loop "$1" "$2"', image, folder);
 }
 
-async function inNamespace(
+/** A namespace of mounts, made by a command line of the shell that may use $1 and $2. */
+export async function inNamespace(
   t: TestContext,
   mount: string,
   what: string,

@@ -8,6 +8,9 @@ export const POSTFIX = ['/opt/postfix', ''].find((root) =>
 /** Where nullmailer is unpacked. */
 export const NULLMAILER = '/opt/nullmailer';
 
+/** systemd’s journal, where Debian has it. */
+export const JOURNALD = '/lib/systemd/systemd-journald';
+
 /** What a machine may lack; the value says where it is seen. */
 const machine = {
   root: () => process.geteuid?.() === 0 || 'it needs root',
@@ -28,6 +31,8 @@ const machine = {
   nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
   python3: () => exists('/usr/bin/python3') || 'it needs python3',
   systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',
+  journald: () =>
+    [JOURNALD, '/usr/bin/systemd-cat', '/etc/machine-id'].every(exists) || 'it needs systemd',
   mandoc: () => exists('/usr/bin/mandoc') || 'it needs mandoc',
   debhelper: () => exists('/usr/bin/dh') || 'it needs debhelper and po-debconf',
   lintian: () => exists('/usr/bin/lintian') || 'it needs lintian',

@@ -44,6 +44,13 @@ test('a busy loop tells at most once a second, and is asked for the rest a secon
   assert.equal(manager.told.length, 2);
 });
 
+test('a status is cut: systemd passes over a datagram of more than 4096 octets, sign of life and all', async (t) => {
+  const manager = new ServiceManager(t, 60_000);
+  new SdNotify(manager.environment).working(() => '世\n'.repeat(75_000));
+  const told = await manager.hears(/^READY=1\nSTATUS=世\\x0a世.*\.\.\.\nWATCHDOG=1$/);
+  assert.ok(Buffer.byteLength(told) <= 4096, `${Buffer.byteLength(told)}`);
+});
+
 test('without a watchdog nothing is wanted of an idle loop', async (t) => {
   const manager = new ServiceManager(t);
   const notify = new SdNotify(manager.environment);
