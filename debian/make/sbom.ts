@@ -4,7 +4,6 @@ import { changelog } from './changelog.ts';
 
 /** An entry of package-lock.json. */
 interface Locked {
-  name?: string;
   version: string;
   integrity: string;
   license: string;
@@ -54,15 +53,15 @@ export function sbom(debianPackage: string, paths: Iterable<string>): string {
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-function npmComponent(path: string, { name, version, integrity, license }: Locked): Component {
-  const known = name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
+function npmComponent(path: string, { version, integrity, license }: Locked): Component {
+  const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
   const [algorithm = '', digest = ''] = integrity.split('-');
   return {
-    'bom-ref': `${known}@${version}`,
+    'bom-ref': `${name}@${version}`,
     type: 'library',
-    name: known,
+    name,
     version,
-    purl: `pkg:npm/${known.replace('@', '%40')}@${version}`,
+    purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
     hashes: [
       {
         alg: algorithm.toUpperCase().replace('SHA', 'SHA-'),

@@ -131,7 +131,7 @@ test('the folder for App Engine has production dependencies, by its lockfile, an
   assert.deepEqual(manifest['dependencies'], readJson(inCheckout('package.json'))['dependencies']);
   assert.equal(manifest['devDependencies'], undefined);
   const lock = readFileSync(join(app, 'package-lock.json'), 'utf8');
-  assert.doesNotMatch(lock, /"dev": true|devDependencies|"resolved"/);
+  assert.doesNotMatch(lock, /"dev": true|devDependencies|"resolved"|prebuild-install/);
   assert.match(lock, /"node_modules\/better-sqlite3": \{\n\s+"version"/);
 
   const yaml = readFileSync(join(app, 'app.yaml'), 'utf8');
