@@ -6,6 +6,7 @@ import test, { type TestContext } from 'node:test';
 import { account } from '../support/account.ts';
 import { formPost } from '../support/form-post.ts';
 import { inCheckout, run, start, type Program } from '../support/program.ts';
+import { registryProxy } from '../support/registry-proxy.ts';
 import { scratch } from '../support/scratch.ts';
 import { ScriptedApiHost } from '../support/scripted-api-host.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
@@ -24,17 +25,23 @@ async function built(t: TestContext, folder = join(scratch(t), 'appengine')): Pr
   return folder;
 }
 
-/** What the platform makes of an uploaded folder: production dependencies by its lockfile, compiled there. */
+/**
+ * What the platform makes of an uploaded folder: production dependencies by its lockfile, compiled there,
+ * and nobody but the registry is asked for anything.
+ */
 async function installed(t: TestContext): Promise<{ app: string; temporary: string }> {
   const app = await built(t);
   writeFileSync(join(app, 'GMAIL_SECRET_KEYS'), `# keys\n${key}\n`);
   writeFileSync(join(app, 'GMAIL_DEFAULT_SENDER'), 'us@example.com\n');
-  const { HOME, npm_config_nodedir } = process.env;
+  const { registry, asked, environment } = await registryProxy(t);
+  const npm_config_nodedir = process.env['npm_config_nodedir'] ?? join(process.execPath, '../..');
   const { code, stderr } = await run(t, 'npm', ['ci', '--omit=dev', '--prefer-offline'], {
     cwd: app,
-    env: { HOME, npm_config_nodedir },
+    env: { ...environment, npm_config_nodedir },
   });
   assert.equal(code, 0, stderr);
+  asked.delete(registry);
+  assert.deepEqual([...asked], []);
   const temporary = join(app, '../temporary');
   mkdirSync(temporary);
   chmodSync(temporary, 0o777);
@@ -122,7 +129,7 @@ test('the folder for App Engine has production dependencies, by its lockfile, an
   assert.deepEqual(manifest['dependencies'], readJson(inCheckout('package.json'))['dependencies']);
   assert.equal(manifest['devDependencies'], undefined);
   const lock = readFileSync(join(app, 'package-lock.json'), 'utf8');
-  assert.doesNotMatch(lock, /"dev": true|devDependencies|"resolved"/);
+  assert.doesNotMatch(lock, /"dev": true|devDependencies|"resolved"|prebuild-install/);
   assert.match(lock, /"node_modules\/better-sqlite3": \{\n\s+"version"/);
 
   const yaml = readFileSync(join(app, 'app.yaml'), 'utf8');

@@ -1,0 +1,66 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+
+/** What Debian hardens its own packages with (dpkg-buildflags, hardening=+all), for any distribution. */
+const COMPILER = '-fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2';
+const LINKER = '-Wl,-z,relro -Wl,-z,now';
+
+/**
+ * Compiles the native module of a package below `nodeModules` with node-gyp, which `npm run` has in PATH.
+ * Install scripts do not run (.npmrc): they would take binaries and Node's headers from web sites. The
+ * result is the same bytes in every folder.
+ */
+export function compileAddon(nodeModules: string, name: string): void {
+  const folder = resolve(nodeModules, name);
+  const args = [
+    'rebuild',
+    '--silent',
+    '--jobs=max',
+    `--directory=${folder}`,
+    `--nodedir=${headersPrefix()}`,
+  ];
+  console.log(`${name} is compiled`);
+  const { status, error, stdout, stderr } = spawnSync('node-gyp', args, {
+    encoding: 'utf8',
+    env: { ...process.env, CFLAGS: COMPILER, CXXFLAGS: COMPILER, LDFLAGS: LINKER },
+  });
+  if (status === 0) return;
+  throw new Error(`node-gyp ${args.join(' ')} failed: ${error?.message ?? stdout + stderr}`);
+}
+
+/** Whether this Node.js loads the native module of a package below `nodeModules`. */
+export function isCompiled(nodeModules: string, name: string): boolean {
+  try {
+    createRequire(import.meta.url)(addonOf(resolve(nodeModules), name));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The file that a native module is compiled to. */
+export function addonOf(nodeModules: string, name: string): string {
+  return join(nodeModules, name, 'build/Release', `${name.replace('-', '_')}.node`);
+}
+
+/** Where Node's own C headers are, in include/node: beside this Node.js, or where npm is told. */
+function headersPrefix(): string {
+  const told = process.env['npm_config_nodedir'];
+  const prefix = told ?? resolve(process.execPath, '../..');
+  const file = join(prefix, 'include/node/node_version.h');
+  const { version, versions } = process;
+  let text = '';
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    // Said below.
+  }
+  if (new RegExp(`^#define NODE_MODULE_VERSION ${versions.modules}$`, 'm').test(text))
+    return prefix;
+  throw new Error(
+    `${file} is not there, or not of Node.js ${version}: install the headers of this Node.js (Debian: ` +
+      'libnode-dev), or set npm_config_nodedir to the folder that has them in include/node',
+  );
+}
