@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { version } from '../../src/host/version.ts';
+import { changelog } from './changelog.ts';
 
 /**
  * Builds the Debian packages of what `prepare` made, with the network cut off where this machine lets us,
@@ -9,8 +10,7 @@ import { version } from '../../src/host/version.ts';
  * that they were built from stays there.
  */
 export function buildPackages(prepared: string, to: string): string[] {
-  const [, packaged] =
-    /^appengine-mailer \((.*?)\)/.exec(readFileSync('debian/changelog', 'utf8')) ?? [];
+  const { version: packaged } = changelog();
   if (packaged !== version()) {
     throw new Error(`package.json has version ${version()}, debian/changelog has ${packaged}`);
   }

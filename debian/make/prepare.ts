@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { version } from '../../src/host/version.ts';
+import { sbom } from './sbom.ts';
 
 /** What runs of the packages that are not bundled: they load, or are, native code. */
 const nativeModules = [
@@ -16,7 +17,10 @@ const nativeModules = [
   'file-uri-to-path/index.js',
 ];
 
-/** Programs that are bundled here; exim-pipe.cjs is of `npm run build`. */
+/** Compiled into unix_dgram.node. */
+const COMPILED_IN = 'node_modules/nan';
+
+/** Programs that are bundled here; exim-pipe.cjs is of `npm run build`, and has native modules only. */
 const entryPoints = {
   'appengine-mailer': 'src/bin/appengine-mailer.ts',
   gmail: 'src/bin/gmail.ts',
@@ -24,21 +28,27 @@ const entryPoints = {
   'html-as-text-worker': 'src/proxy/backends/html-as-text-worker.mjs',
 };
 
+/** The Debian packages, and the programs that each has. */
+const contents = {
+  'appengine-mailer': Object.keys(entryPoints),
+  'appengine-mailer-proxy': ['appengine-mailer', 'html-as-text-worker'],
+};
+
 /**
  * Fills a folder with what the Debian packages ship of our program: `lib` has one file a program and
- * the native modules, `completions` what bash reads. Needs `npm run build` before. Returns the names
- * of the npm packages whose code is in it.
+ * the native modules, `completions` what bash reads, `doc` each package's bill of materials. Needs
+ * `npm run build` before. Returns the npm packages whose code is in each Debian package, by their
+ * paths, as node_modules/yargs.
  */
-export function prepare(folder: string): Set<string> {
+export function prepare(folder: string): Record<keyof typeof contents, Set<string>> {
   rmSync(folder, { recursive: true, force: true });
   const lib = join(folder, 'lib');
-  const packages = bundle(lib);
+  const bundled = bundle(lib);
   cpSync('dist/exim-pipe.cjs', join(lib, 'exim-pipe.cjs'));
-  for (const file of nativeModules) {
-    const from = join('node_modules', file);
-    cpSync(from, join(lib, from));
-    if (from.endsWith('.node')) unlinkNode(join(lib, from));
-    packages.add(packageOf(from) ?? from);
+  const native = nativeModules.map((file) => join('node_modules', file));
+  for (const file of native) {
+    cpSync(file, join(lib, file));
+    if (file.endsWith('.node')) unlinkNode(join(lib, file));
   }
   // For --version.
   writeFileSync(join(lib, 'package.json'), `${JSON.stringify({ version: version() })}\n`);
@@ -46,10 +56,25 @@ export function prepare(folder: string): Set<string> {
   mkdirSync(completions);
   const script = run(process.execPath, [join(lib, 'appengine-mailer.mjs'), 'completion']);
   writeFileSync(join(completions, 'appengine-mailer'), script);
-  return packages;
+
+  const packagesOf = (debianPackage: keyof typeof contents) => {
+    const programs = contents[debianPackage];
+    const files = programs.flatMap((program) => bundled.get(program) ?? []);
+    const packages = new Set([...files, ...native].flatMap((file) => packageOf(file) ?? []));
+    packages.add(COMPILED_IN);
+    const doc = join(folder, 'doc', debianPackage);
+    mkdirSync(doc, { recursive: true });
+    writeFileSync(join(doc, 'sbom.cdx.json'), sbom(debianPackage, packages));
+    return packages;
+  };
+  return {
+    'appengine-mailer': packagesOf('appengine-mailer'),
+    'appengine-mailer-proxy': packagesOf('appengine-mailer-proxy'),
+  };
 }
 
-function bundle(outdir: string): Set<string> {
+/** Bundles the programs; returns the files that are in each. */
+function bundle(outdir: string): Map<string, string[]> {
   const { metafile, outputFiles } = buildSync({
     entryPoints,
     outdir,
@@ -72,8 +97,12 @@ function bundle(outdir: string): Set<string> {
     const program = text.replace(/^#!.*/, '#!/usr/bin/node');
     writeFileSync(path, program, { mode: program.startsWith('#!') ? 0o755 : 0o644 });
   }
-  const used = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
-  return new Set(used.flatMap((file) => packageOf(file) ?? []));
+  return new Map(
+    Object.entries(metafile.outputs).map(([path, { inputs }]) => [
+      basename(path, '.mjs'),
+      Object.keys(inputs),
+    ]),
+  );
 }
 
 /** Debian's Node.js links what is built with it to libnode.so: any Node.js has that code, few by that name. */
@@ -82,8 +111,9 @@ function unlinkNode(addon: string): void {
   if (library) run('patchelf', ['--remove-needed', library, addon]);
 }
 
+/** The folder of the npm package that a file is of, if it is of one. */
 function packageOf(file: string): string | undefined {
-  return /^node_modules\/(?<name>@[^/]+\/[^/]+|[^/]+)/.exec(file)?.groups?.['name'];
+  return /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0];
 }
 
 function run(program: string, args: readonly string[]): string {

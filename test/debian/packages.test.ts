@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import test from 'node:test';
+import Database from 'better-sqlite3';
 import { buildPackages } from '../../debian/make/packages.ts';
 import { prepare } from '../../debian/make/prepare.ts';
+import { LONG, timeLimit } from '../support/figures.ts';
 import { needs } from '../support/needs.ts';
-import { run } from '../support/program.ts';
+import { inCheckout, run } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
 
 const native = [
@@ -43,40 +46,139 @@ const programs: Record<string, string[]> = {
 /** The host kit's .deb, in bytes. */
 const DEB_MAX = 2.5e6;
 
+/** A bill of materials; what is not of npm has no purl. */
+interface Sbom {
+  components: { name: string; version: string; purl?: string }[];
+}
+
+/** What the long form copies of this checkout to build once more. */
+const COPIED = [
+  'debian',
+  'exim',
+  'node_modules',
+  'package.json',
+  'src',
+  'systemd',
+  'tsconfig.json',
+];
+
 test(
-  'the packages have what runs, are small, and lintian finds no fault',
-  needs('debhelper', 'lintian'),
+  'Debian packages',
+  { ...needs('debhelper', 'lintian'), timeout: timeLimit(300_000) },
   async (t) => {
     const work = scratch(t);
     prepare(join(work, 'prepared'));
     const debs = buildPackages(join(work, 'prepared'), join(work, 'deb'));
-    const found = Object.fromEntries(
-      await Promise.all(debs.map(async (deb) => [packageOf(deb), await contents(t, deb)] as const)),
-    );
-    assert.deepEqual(Object.keys(found).toSorted(), Object.keys(programs));
-    for (const [name, files] of Object.entries(found)) {
-      const lib = `./usr/lib/${name}/`;
-      const inLib = files.filter((file) => file.startsWith(lib) && !file.endsWith('/'));
-      assert.deepEqual(inLib.map((file) => file.slice(lib.length)).toSorted(), programs[name]);
-      assert.ok(files.includes(`./usr/lib/systemd/system/${name}.service`));
-      assert.ok(files.includes(`./usr/lib/sysusers.d/${name}.conf`));
-    }
-    for (const deb of debs) assert.ok(statSync(deb).size < DEB_MAX, `${deb} is too large`);
+    const unpacked = (name: string) => join(work, `unpacked-${name}`);
+    for (const deb of debs) execFileSync('dpkg-deb', ['-x', deb, unpacked(packageOf(deb))]);
+    const libOf = (name: string) => join(unpacked(name), 'usr/lib', name);
 
-    const lintian = ['--fail-on', 'error,warning', '--allow-root', ...debs];
-    const { code, stdout, stderr } = await run(t, 'lintian', lintian, { env: { HOME: work } });
-    assert.equal(code, 0, `${stdout.toString()}${stderr}`);
+    await t.test(
+      'the packages have what runs, are small, and lintian finds no fault',
+      async (t) => {
+        assert.deepEqual(debs.map(packageOf).toSorted(), Object.keys(programs));
+        for (const [name, files] of Object.entries(programs)) {
+          assert.deepEqual(filesIn(libOf(name)), files);
+          const lib = join(unpacked(name), 'usr/lib');
+          assert.ok(existsSync(join(lib, `systemd/system/${name}.service`)));
+          assert.ok(existsSync(join(lib, `sysusers.d/${name}.conf`)));
+        }
+        for (const deb of debs) assert.ok(statSync(deb).size < DEB_MAX, `${deb} is too large`);
+
+        const lintian = ['--fail-on', 'error,warning', '--allow-root', ...debs];
+        const { code, stdout, stderr } = await run(t, 'lintian', lintian, { env: { HOME: work } });
+        assert.equal(code, 0, `${stdout.toString()}${stderr}`);
+      },
+    );
+
+    await t.test('native modules are hardened and stripped', () => {
+      for (const name of Object.keys(programs)) {
+        const addons = filesIn(libOf(name)).filter((file) => file.endsWith('.node'));
+        assert.equal(addons.length, 2);
+        for (const addon of addons) {
+          const elf = execFileSync('readelf', ['-dlSW', '--dyn-syms', join(libOf(name), addon)], {
+            encoding: 'utf8',
+          });
+          assert.match(elf, /\(FLAGS\) .*\bBIND_NOW\b/, addon);
+          assert.match(elf, /^ {2}GNU_RELRO /m, addon);
+          assert.match(elf, /^ {2}GNU_STACK .* RW /m, addon);
+          assert.match(elf, /\b__stack_chk_fail\b/, addon);
+          assert.doesNotMatch(elf, /\.symtab|\.debug_|RPATH|RUNPATH/, addon);
+          // unix-dgram calls nothing that has a checked form.
+          if (addon.includes('sqlite')) assert.match(elf, /\b__memcpy_chk\b/, addon);
+        }
+      }
+    });
+
+    await t.test('the bill of materials names what is in the package, and nothing else', () => {
+      for (const name of Object.keys(programs)) {
+        const file = join(unpacked(name), 'usr/share/doc', name, 'sbom.cdx.json');
+        const { components } = JSON.parse(readFileSync(file, 'utf8')) as Sbom;
+        const npm = components.filter(({ purl }) => purl !== undefined);
+        const others = components.filter(({ purl }) => purl === undefined);
+        assert.deepEqual(
+          others.map(({ name }) => name),
+          ['sqlite'],
+        );
+        const sqlite = new Database(':memory:').prepare('SELECT sqlite_version()').pluck().get();
+        assert.equal(others[0]?.version, sqlite);
+        // nan is compiled into unix_dgram.node, and leaves no trace there.
+        const shipped = new Set([...npmPackagesIn(libOf(name)), 'nan']);
+        assert.deepEqual(new Set(npm.map(({ name }) => name)), shipped);
+      }
+    });
+
+    // In the long form native modules are compiled anew, in another checkout.
+    await t.test(
+      'built again, elsewhere and by somebody else, they are the same bytes',
+      async (t) => {
+        const again = scratch(t);
+        if (LONG) {
+          for (const part of COPIED) {
+            cpSync(inCheckout(part), join(again, part), {
+              recursive: true,
+              verbatimSymlinks: true,
+            });
+          }
+          for (const name of ['better-sqlite3', 'unix-dgram']) {
+            rmSync(join(again, 'node_modules', name, 'build'), { recursive: true });
+          }
+        }
+        const script = `umask 077; ${LONG ? 'npm run build && ' : ''}npx tsx debian/make/main.ts "$0"`;
+        const { HOME, npm_config_nodedir } = process.env;
+        const { code, stderr } = await run(t, 'sh', ['-c', script, join(again, 'elsewhere')], {
+          cwd: LONG ? again : inCheckout('.'),
+          env: { HOME, npm_config_nodedir, TZ: 'Pacific/Kiritimati', LC_ALL: 'C.UTF-8' },
+        });
+        assert.equal(code, 0, stderr);
+        for (const deb of debs) {
+          const other = readFileSync(join(again, 'elsewhere/deb', basename(deb)));
+          assert.ok(readFileSync(deb).equals(other), basename(deb));
+        }
+      },
+    );
   },
 );
+
+/** The npm packages whose files are in a folder, or in the bundles there: esbuild names each file. */
+function npmPackagesIn(folder: string): string[] {
+  const files = filesIn(folder);
+  const bundled = files
+    .filter((file) => /\.[cm]js$/.test(file))
+    .flatMap(
+      (file) => readFileSync(join(folder, file), 'utf8').match(/^ *\/\/ node_modules\/.*/gm) ?? [],
+    );
+  return [...files, ...bundled].flatMap(
+    (file) => /^.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? [],
+  );
+}
 
 function packageOf(deb: string): string {
   return basename(deb).replace(/_.*/, '');
 }
 
-async function contents(t: TestContext, deb: string): Promise<string[]> {
-  const { code, stdout, stderr } = await run(t, 'dpkg-deb', ['--contents', deb]);
-  assert.equal(code, 0, stderr);
-  // Mode, owner, size, day, time, name, and where a link leads.
-  const lines = stdout.toString().trim().split('\n');
-  return lines.map((line) => line.split(/\s+/)[5] ?? '');
+/** The files below a folder, sorted. */
+function filesIn(folder: string): string[] {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  return names.filter((name) => !statSync(join(folder, name)).isDirectory()).toSorted();
 }
