@@ -56,6 +56,7 @@ const COPIED = [
   'debian',
   'exim',
   'node_modules',
+  'package-lock.json',
   'package.json',
   'src',
   'systemd',
