@@ -65,10 +65,6 @@ async function work(ledger: Ledger, digit: string): Promise<void> {
   const [message, digest] = [{ key: 'web1', id: digit.repeat(32) }, Buffer.alloc(32)];
   const address = 'r@example.org';
   await ledger.begin(message, digest, [address], NOW);
-  await ledger.settle(
-    message,
-    [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }],
-    NOW,
-  );
+  await ledger.settle(message, [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }], NOW);
   assert.equal(ledger.sent(message, [address], digest).get(address)?.status, '2.0.0');
 }
