@@ -131,11 +131,10 @@ test(
     await exim.send('me@remote.example', ['bin@host.example']);
     await exim.start('env', ['exim4', '-q'], { env: clock('+25h'), input: '' }).ended;
     const reports = exim.spooled();
-    const subjects = reports.map(({ bytes }) => /^Subject: (.*)$/m.exec(String(bytes))?.[1]);
-    assert.deepEqual(
-      subjects.toSorted().map((each) => each?.split(':')[0]),
-      ['Mail delivery failed', 'Warning'],
+    const subjects = reports.map(
+      ({ bytes }) => /^Subject: ([^:\n]*)/m.exec(String(bytes))?.[1] ?? 'no subject',
     );
+    assert.deepEqual(subjects.toSorted(), ['Mail delivery failed', 'Warning']);
 
     const road = new Road(t);
     const file = join(road.folder, 'keys');
