@@ -117,14 +117,14 @@ void test(
     assert.equal((await machine.try(`test -e ${ENVDIR}/GMAIL_PROXY_URL`)).code, 1);
 
     await machine.sh(`chmod 644 ${ENVDIR}/GMAIL_SECRET_KEY`);
-    const types = `#!/bin/sh\nsed -i 's/secret-key=.*/secret-key="typed"/' "$1"\n`;
+    const types = `#!/bin/sh\nsed -i 's/secret-key=.*/secret-key="typed by somebody"/' "$1"\n`;
     machine.write('/usr/local/bin/types', types, 0o755);
     // script(1) makes the terminal that debconf wants.
     const ask =
       'DEBIAN_FRONTEND=editor VISUAL=types EDITOR=types dpkg-reconfigure appengine-mailer';
     await machine.sh(`script -qec '${ask}' /dev/null`);
     const key = `${ENVDIR}/GMAIL_SECRET_KEY`;
-    assert.equal(await machine.sh(`stat -c %a ${key}; cat ${key}`), '600\ntyped\n');
+    assert.equal(await machine.sh(`stat -c %a ${key}; cat ${key}`), '600\ntyped by somebody\n');
   },
 );
 

@@ -60,15 +60,11 @@ async function measured(t: TestContext, rows: number): Promise<Pages> {
   return pages;
 }
 
-/** What a post does, and its repeat. */
+/** What a post with a named key does, and its repeat. */
 async function work(ledger: Ledger, digit: string): Promise<void> {
-  const [id, digest] = [digit.repeat(32), Buffer.alloc(32)];
+  const [message, digest] = [{ key: 'web1', id: digit.repeat(32) }, Buffer.alloc(32)];
   const address = 'r@example.org';
-  await ledger.begin({ key: '', id }, digest, [address], NOW);
-  await ledger.settle(
-    { key: '', id },
-    [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }],
-    NOW,
-  );
-  assert.equal(ledger.sent({ key: '', id }, [address], digest).get(address)?.status, '2.0.0');
+  await ledger.begin(message, digest, [address], NOW);
+  await ledger.settle(message, [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }], NOW);
+  assert.equal(ledger.sent(message, [address], digest).get(address)?.status, '2.0.0');
 }

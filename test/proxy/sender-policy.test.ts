@@ -26,7 +26,7 @@ async function verdict(
 
 const STRICT = 'it is not one of the allowed senders, with which it is compared to the letter';
 
-test('only senders that are allowed, in envelope and From, may send; the null sender always may', async (t) => {
+test('only senders that are allowed, in envelope and From, may send', async (t) => {
   const road = new Road(t);
   const senders = [
     '@example.com',
@@ -43,7 +43,7 @@ test('only senders that are allowed, in envelope and From, may send; the null se
     ['a@example.com', '"a b"@example.com'],
     ['a@xn--bcher-kva.example', 'a@Bücher.example'],
     ['a@paral·lel.example', 'a@paral·lel.example'],
-    ['', 'stranger@example.net'],
+    ['', 'a@example.com'],
   ];
   for (const [sender, from] of allowed) {
     assert.match(await verdict(road, sender, mail(from)), /^2\.0\.0 /, `${sender}, ${from}`);

@@ -5,7 +5,9 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { readKeys } from '../../src/proxy/keyring.ts';
 import { holds } from '../support/holds.ts';
-import { appengineMailer } from '../support/program.ts';
+import { DebianExim } from '../support/debian-exim.ts';
+import { needs } from '../support/needs.ts';
+import { appengineMailer, inCheckout } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
@@ -231,3 +233,27 @@ test('law 10: a key that can be guessed, or that everybody can read, is told at 
   );
   assert.doesNotMatch((await drain(key)).stderr, /attention/);
 });
+
+test(
+  'law 10: a key in /etc/default, which everybody can read, is told at each start, with the file',
+  needs('root', 'exim4'),
+  async (t) => {
+    const machine = await DebianExim.make(t);
+    const starts = (name: string, ...args: string[]) => {
+      const file = `/etc/default/appengine-mailer${name}`;
+      machine.write(file, `GMAIL_SECRET_KEY='${KEY}'\nGMAIL_PROXY_URL=http://127.0.0.1:1/\n`);
+      chmodSync(machine.path(file), 0o644);
+      const program = inCheckout('dist/bin/appengine-mailer.js');
+      return machine.start('env', ['-C', '/tmp', process.execPath, program, ...args]);
+    };
+    const discard = ['--backend', 'discard', '--ledger', join(scratch(t), 'ledger.db')];
+    const proxy = starts('-proxy', 'proxy', '--listen', '127.0.0.1:0', ...discard);
+    await proxy.says(
+      /attention: \/etc\/default\/appengine-mailer-proxy has mode 0644, .* To do: take the key out of/,
+    );
+    const drain = starts('', 'drain');
+    await drain.says(
+      /attention: \/etc\/default\/appengine-mailer has mode 0644, .* exchange the key/,
+    );
+  },
+);

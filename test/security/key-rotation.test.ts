@@ -12,13 +12,13 @@ import { signedPost } from '../support/signed-post.ts';
 test('keys are exchanged under load, on the proxy and on the host: no mail fails, waits or is charged', async (t) => {
   const road = new Road(t);
   const keys = join(road.folder, 'keys');
-  writeFileSync(keys, 'old key\n');
+  writeFileSync(keys, 'the old key of web1\n');
   const proxy = await road.proxy(['--keys-file', keys]);
   // As systemd hands the key over: drain reads it when it starts.
   const credentials = join(road.folder, 'credentials');
   mkdirSync(credentials);
   const drainWith = (key: string) => {
-    writeFileSync(join(credentials, 'GMAIL_SECRET_KEY'), `${key}\n`);
+    writeFileSync(join(credentials, 'GMAIL_SECRET_KEY'), `${key}\n`, { mode: 0o600 });
     return road.drain([], { GMAIL_SECRET_KEY: '', CREDENTIALS_DIRECTORY: credentials });
   };
 
@@ -30,15 +30,15 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
       await sleep(10);
     }
   })();
-  const before = drainWith('old key');
+  const before = drainWith('the old key of web1');
   await sendsMore(before);
-  writeFileSync(keys, 'old key\nnew key\n');
+  writeFileSync(keys, 'the old key of web1\nthe new key of web1\n');
   await proxy.says(/read again: 2 keys in force/);
   await sendsMore(before);
   await before.stop();
-  const drain = drainWith('new key');
+  const drain = drainWith('the new key of web1');
   await sendsMore(drain);
-  writeFileSync(keys, 'new key\n');
+  writeFileSync(keys, 'the new key of web1\n');
   await proxy.says(/read again: 1 key in force/);
   await sendsMore(drain);
   enough.abort();
@@ -47,7 +47,7 @@ test('keys are exchanged under load, on the proxy and on the host: no mail fails
   assert.equal((await drain.stop()).code, 0);
 
   assert.doesNotMatch(proxy.stderr, /refused with/);
-  const old = await signedPost(road.address, { key: 'old key' });
+  const old = await signedPost(road.address, { key: 'the old key of web1' });
   assert.equal(old.status, 401, 'it is out');
   for (const { state, attempts } of lookInto(road.spool).messages) {
     assert.deepEqual([state, attempts], ['sent', 1]);

@@ -35,6 +35,9 @@ const machine = {
     [JOURNALD, '/usr/bin/systemd-cat', '/etc/machine-id'].every(exists) || 'it needs systemd',
   mandoc: () => exists('/usr/bin/mandoc') || 'it needs mandoc',
   debhelper: () => exists('/usr/bin/dh') || 'it needs debhelper and po-debconf',
+  debconf: () =>
+    ['/usr/share/debconf/frontend', '/usr/bin/script'].every(exists) ||
+    'it needs debconf and script (Debian: bsdutils)',
   lintian: () => exists('/usr/bin/lintian') || 'it needs lintian',
   curl: () => exists('/usr/bin/curl') || 'it needs curl',
   machines: () =>

@@ -375,3 +375,24 @@ test('the catalog names no field that an entry of its event may lack', () => {
     }
   }
 });
+
+test('what is about a key with a name has it as a field; without a name there is no such field', () => {
+  const entries: Entry[] = [];
+  const journal = new ProxyJournal((entry) => entries.push(entry));
+  for (const key of ['web1', '']) {
+    const message = { key, id: 'ab12' };
+    journal.verdicts(message, 's@c', [{ recipient: 'a@b', status: '2.0.0', reason: 'x' }]);
+    journal.outcomeUnknown(message, ['a@b'], 'x');
+    journal.senderFixed(message, 's@c', 'x', 'y');
+    journal.headersDropped(message, ['date']);
+    journal.unreadable(message, 'x');
+    journal.requestRefused('127.0.0.1:1', 'ab12', 429, 'x', key);
+  }
+  assert.deepEqual(
+    entries.map(({ fields }) => fields['MAIL_KEY']),
+    [...Array<string>(6).fill('web1'), ...Array<undefined>(6).fill(undefined)],
+  );
+  for (const { text, fields } of entries) {
+    assert.equal(text.includes('web1'), fields['MAIL_KEY'] === 'web1', text);
+  }
+});
