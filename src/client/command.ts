@@ -1,6 +1,7 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
+import { CollectedBytes } from '../host/collected-bytes.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
@@ -116,17 +117,15 @@ async function refusals(action: () => Promise<void>): Promise<void> {
 }
 
 async function readInput(): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  let size = 0;
+  const input = new CollectedBytes();
   for await (const piece of process.stdin as AsyncIterable<Buffer>) {
-    pieces.push(piece);
-    size += piece.length;
-    if (size > limits.messageBytes) {
+    input.add(piece);
+    if (input.size > limits.messageBytes) {
       throw new Failure(
         exitCodes.refused,
         `the message is larger than the limit of ${limits.messageBytes} bytes`,
       );
     }
   }
-  return Buffer.concat(pieces);
+  return input.whole();
 }

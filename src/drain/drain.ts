@@ -9,6 +9,7 @@ import { record } from '../spool/record.ts';
 import { setAside } from '../spool/set-aside.ts';
 import type { Spool } from '../spool/spool.ts';
 import { stats } from '../spool/stats.ts';
+import { spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { meaningOf, type Meaning } from '../wire/meaning.ts';
 import { Alarm } from './alarm.ts';
@@ -20,7 +21,7 @@ import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { Notices } from './notices.ts';
 import { holdOf, outcomeOf } from './outcome.ts';
-import { spoolTroubleStatus, statusText } from './status-text.ts';
+import { statusText } from './status-text.ts';
 import { watchDamage } from './watch-damage.ts';
 
 /** How a drain ended. */

@@ -20,6 +20,3 @@ export function statusText({ counters, endpoint }: Stats, now: number, wallNow: 
   if (passedAt === null) return `${depth}; no post has passed yet`;
   return `${depth}; the last post passed ${showDuration(wallNow - passedAt)} ago`;
 }
-
-/** How that line begins while the spool cannot be written. */
-export const spoolTroubleStatus = 'the spool cannot be written, so nothing is sent';

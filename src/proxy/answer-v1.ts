@@ -36,7 +36,13 @@ export async function answerV1(
   const by = (reply: Reply): Reply => ({ ...reply, key: key?.name });
   try {
     const { message, signature, fixSender } = readForm(headers, body);
-    key = keys.find((secrets) => verifyV1(secrets, signature, message));
+    const found = keys.keys;
+    const secret = await verifyV1(
+      found.map((each) => each.secret),
+      signature,
+      message,
+    );
+    key = found.find((each) => each.secret === secret);
     if (!key) throw new FormError("Signature doesn't match");
     const waitMs = rate?.take(key, performance.now()) ?? 0;
     if (rate && waitMs > 0) return by(slower(`more than ${rate.perMinute} posts a minute`, waitMs));

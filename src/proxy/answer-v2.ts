@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { limits } from '../mail/limits.ts';
 import { decodeFrame, FrameError, messageId } from '../wire/frame.ts';
-import { sign, signatureHeaders, verify } from '../wire/sign.ts';
+import { sign, signatureHeaders } from '../wire/sign.ts';
 import { encodeVerdicts } from '../wire/verdicts.ts';
 import { BackendBusyError, BackendUnavailableError } from './backend.ts';
 import { DigestConflict } from './ledger.ts';
@@ -9,6 +9,7 @@ import type { Key } from './keyring.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
+import type { SignatureCheck } from './signature-check.ts';
 import { ticketOf } from './ticket.ts';
 
 /**
@@ -18,17 +19,13 @@ import { ticketOf } from './ticket.ts';
  */
 export async function answerV2(
   headers: IncomingHttpHeaders,
+  { id, timestamp, find }: SignatureCheck,
   arrivedAt: number,
   body: RequestBody,
-  { keys, deliverer, rate }: Service,
+  { deliverer, rate }: Service,
 ): Promise<Reply> {
-  const header = (name: string) => String(headers[name] ?? '');
-  const id = header(signatureHeaders.id);
-  const timestamp = header(signatureHeaders.timestamp);
-  const signed = { id, timestamp, body: [body.bytes] };
-  const signatures = header(signatureHeaders.signature);
-  const key = keys.find((secrets) => verify(secrets, signatures, signed));
-  if (!key) return { status: 401, text: "the signature is of none of the proxy's keys" };
+  const key = find();
+  if (!key) return WRONG_SIGNATURE;
 
   const request = { id, timestamp, arrivedAt, body, ticket: ticketOf(headers) };
   const reply = await answerSigned(request, key, { deliverer, rate });
@@ -48,6 +45,12 @@ export async function answerV2(
     },
   };
 }
+
+/** The answer to a signature that no key of the proxy's made. */
+export const WRONG_SIGNATURE: Reply = {
+  status: 401,
+  text: "the signature is of none of the proxy's keys",
+};
 
 interface SignedRequest {
   id: string;

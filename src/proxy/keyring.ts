@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { keyFaults, type KeyFault } from '../host/key-faults.ts';
 import { findSetting, firstLine, type Setting } from '../host/settings.ts';
+import { keyHint } from '../wire/sign.ts';
 import { parseAllowedSenders, type AllowedSenders } from './allowed-senders.ts';
 import { keyLines } from './key-lines.ts';
 
@@ -27,6 +28,7 @@ export interface FoundKeys {
 export class Keyring {
   readonly #read: () => FoundKeys;
   #found: FoundKeys;
+  #hints: Map<Key, string> | undefined;
 
   /** `read` is called now and at each reload; what it throws now is thrown. */
   constructor(read: () => FoundKeys) {
@@ -46,17 +48,22 @@ export class Keyring {
     return this.#found.faults;
   }
 
-  /** The key whose secret `verify` finds to be the right one. */
-  find(verify: (secrets: readonly Buffer[]) => Buffer | undefined): Key | undefined {
-    const { keys } = this.#found;
-    const secret = verify(keys.map((key) => key.secret));
-    return keys.find((key) => key.secret === secret);
+  get keys(): readonly Key[] {
+    return this.#found.keys;
+  }
+
+  /** The keys that a client hints at (keyHint): all of them where it does not. */
+  hinted(hint: string | readonly string[] | undefined): readonly Key[] {
+    if (hint === undefined) return this.#found.keys;
+    this.#hints ??= new Map(this.#found.keys.map((key) => [key, keyHint(key.secret)]));
+    return this.#found.keys.filter((key) => this.#hints?.get(key) === hint);
   }
 
   /** Reads the keys again, and says whether they are others now. What it throws leaves the old ones. */
   reload(): boolean {
     const before = this.#found;
     this.#found = this.#read();
+    this.#hints = undefined;
     return !isDeepStrictEqual(before.keys, this.#found.keys);
   }
 }

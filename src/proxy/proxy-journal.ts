@@ -165,6 +165,14 @@ export class ProxyJournal extends Journal {
     });
   }
 
+  /** Requests without a key of the proxy's that no line of their own was written about. */
+  strangersLeftOut(count: number): void {
+    this.write('proxy_strangers', {
+      text: `${countOf(count, 'more request')} without a key of this proxy refused within ${limits.strangerLinesMs / 1000} s`,
+      priority: priority.warning,
+    });
+  }
+
   /** Posts were told to come later, since nothing could be begun with them in time. */
   backendBusy(text: string): void {
     this.write('proxy_busy', {

@@ -1,16 +1,18 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
 import { v2Type } from '../wire/frame.ts';
 import { ALLOWED, answerUnparsed } from './answer-unparsed.ts';
 import { answerV1 } from './answer-v1.ts';
-import { answerV2 } from './answer-v2.ts';
+import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
+import { clientAddress } from './client-address.ts';
 import { listen, type Places } from './listen.ts';
 import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
+import { SignatureChecks } from './signature-check.ts';
+import { StrangerLines } from './stranger-lines.ts';
 
 export interface ProxyOptions extends Service, Places {
   journal: ProxyJournal;
@@ -28,6 +30,8 @@ export interface Proxy {
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const { deliverer, journal } = options;
   const bodies = new RequestBodies();
+  const checks = new SignatureChecks(options.keys);
+  const strangers = new StrangerLines((count) => journal.strangersLeftOut(count));
   const latest = new WeakMap<Duplex, ServerResponse>();
   let stopping = false;
 
@@ -41,7 +45,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       },
       (request, response) => {
         const { socket } = request; // It is gone from there when the body is refused.
-        const from = peerOf(socket);
+        const from = clientAddress(request);
         latest.set(socket, response);
         limitTime(request);
         answer(request)
@@ -72,16 +76,21 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     }
     if (stopping) return retryLater('the proxy is stopping');
     const arrivedAt = Date.now();
+    const isV2 = mediaType(request) === v2Type;
+    const check = isV2 ? checks.begin(request.headers) : undefined;
+    if (isV2 && !check) return WRONG_SIGNATURE; // Node reads the body and drops it.
     try {
-      return await bodies.with(request, async (body) =>
-        mediaType(request) === v2Type
-          ? answerV2(request.headers, arrivedAt, body, options)
+      return await bodies.with(request, check?.watch ?? ignore, async (body) =>
+        check
+          ? answerV2(request.headers, check, arrivedAt, body, options)
           : answerV1(request.headers, body, options),
       );
     } catch (error) {
       if (!(error instanceof BodyRefused)) throw error;
       const { status, message } = error;
       return { ...(status === 503 ? retryLater(message) : { status, text: message }), close: true };
+    } finally {
+      check?.end();
     }
   }
 
@@ -92,7 +101,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     from: string,
   ): void {
     const { status, text, headers, close, key } = reply;
-    if (status >= 400 && status !== 404) {
+    if (status >= 400 && status !== 404 && (key !== undefined || strangers.take())) {
       journal.requestRefused(
         from,
         request.headers['webhook-id'] as string | undefined,
@@ -137,6 +146,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       await Promise.race([closed.then(async () => deliverer.settled()), timeUp]);
       clearTimeout(timer);
       await deliverer.flush();
+      strangers.end();
       for (const server of servers) server.closeAllConnections();
     },
   };
@@ -146,6 +156,4 @@ function mediaType(request: IncomingMessage): string | undefined {
   return request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
 }
 
-function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return remoteAddress === undefined ? 'the Unix socket' : `${remoteAddress}:${remotePort}`;
-}
+function ignore(): void {}

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { awakeTimer } from '../host/awake-timer.ts';
+import { CollectedBytes } from '../host/collected-bytes.ts';
 import { limits } from '../mail/limits.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 
@@ -26,43 +27,46 @@ export class RequestBodies {
   #held = 0;
 
   /**
-   * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. Rejects with
-   * BodyRefused, when the client goes away, or as `work` does.
+   * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece,
+   * and how many bytes have arrived with it; it may refuse the body. Rejects with BodyRefused, when the client goes
+   * away, or as `work` does.
    */
-  async with<T>(request: IncomingMessage, work: (body: RequestBody) => Promise<T>): Promise<T> {
-    let size = 0;
+  async with<T>(
+    request: IncomingMessage,
+    watch: (piece: Buffer, size: number) => void,
+    work: (body: RequestBody) => Promise<T>,
+  ): Promise<T> {
+    const body = new CollectedBytes();
     let holders = 0;
     const hold = () => {
       holders += 1;
       return () => {
         holders -= 1;
-        if (holders === 0) this.#held -= size;
+        if (holders === 0) this.#held -= body.held;
       };
-    };
-    const take = (bytes: number) => {
-      if (size + bytes > BODY_BYTES) {
-        throw new BodyRefused(413, `the body is larger than the limit of ${BODY_BYTES} bytes`);
-      }
-      if (this.#held + bytes > limits.requestsBytes) {
-        throw new BodyRefused(503, 'too much mail at once');
-      }
-      size += bytes;
-      this.#held += bytes;
     };
     const release = hold();
     try {
       // What is only announced is not held: it costs nothing, and would keep others out.
-      if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) take(BODY_BYTES + 1);
-      const pieces: Buffer[] = [];
+      requireSize(Number(request.headers['content-length'] ?? 0));
       for await (const piece of request as AsyncIterable<Buffer>) {
-        take(piece.length);
-        pieces.push(piece);
+        requireSize(body.size + piece.length);
+        const before = body.held;
+        body.add(piece);
+        this.#held += body.held - before;
+        if (this.#held > limits.requestsBytes) throw new BodyRefused(503, 'too much mail at once');
+        watch(piece, body.size);
       }
-      return await work({ bytes: Buffer.concat(pieces, size), hold });
+      return await work({ bytes: body.whole(), hold });
     } finally {
       release();
     }
   }
+}
+
+function requireSize(size: number): void {
+  if (size <= BODY_BYTES) return;
+  throw new BodyRefused(413, `the body is larger than the limit of ${BODY_BYTES} bytes`);
 }
 
 /**

@@ -17,6 +17,9 @@ export class SpoolDamaged extends Failure {
   }
 }
 
+/** How drain's line in `systemctl status` begins while the spool cannot be written. */
+export const spoolTroubleStatus = 'the spool cannot be written, so nothing is sent';
+
 /** The option that all commands on a spool share. */
 export const spoolOption = {
   type: 'string',

@@ -11,7 +11,7 @@ import {
 } from './exchange.ts';
 import { encodeFrame, v2Type, type FrameOptions } from './frame.ts';
 import { probe } from './probe.ts';
-import { sign, signatureHeaders, verify } from './sign.ts';
+import { keyHint, sign, signatureHeaders, verify } from './sign.ts';
 import { decodeVerdicts, type Verdict } from './verdicts.ts';
 
 /** A message to post: `id` is the same in every attempt. No recipients: a probe. */
@@ -105,6 +105,7 @@ function signedRequest(
       [signatureHeaders.id]: id,
       [signatureHeaders.timestamp]: timestamp,
       [signatureHeaders.signature]: sign(key, { id, timestamp, body }),
+      [signatureHeaders.keyHint]: keyHint(key),
     },
     body,
     length,

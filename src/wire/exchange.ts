@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Client } from 'undici';
+import { CollectedBytes } from '../host/collected-bytes.ts';
 import { IdleClosedError, type HttpPool } from '../host/http-pool.ts';
 import { WebProxyError } from '../host/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
@@ -148,8 +149,9 @@ async function send(
   });
   begun();
   const { statusCode: status, headers } = response;
-  const bytes = Buffer.from(await response.body.arrayBuffer());
-  return { kind: 'response', status, headers, body: bytes };
+  const answer = new CollectedBytes();
+  for await (const piece of response.body as AsyncIterable<Buffer>) answer.add(piece);
+  return { kind: 'response', status, headers, body: answer.whole() };
 }
 
 /** The server closed a new connection after it had answered the greeting, before the request was sent. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spoolTroubleStatus } from '../../src/drain/status-text.ts';
+import { spoolTroubleStatus } from '../../src/spool/with-spool.ts';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { hostname } from 'node:os';

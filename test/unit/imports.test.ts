@@ -109,6 +109,7 @@ test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clo
     'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
+    'host/show-bytes.ts',
   ]);
   const modules = files.flatMap((file) =>
     importsOf(file).flatMap(({ module, typeOnly }) => (module && !typeOnly ? [module] : [])),

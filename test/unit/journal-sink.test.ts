@@ -139,6 +139,7 @@ const ofProxy: Calls<ProxyJournal> = {
   unreadable: (journal, text) => journal.unreadable({ key: '', id: 'ab12' }, text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown({ key: '', id: 'ab12' }, [text], text),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text, text),
+  strangersLeftOut: (journal) => journal.strangersLeftOut(2),
   backendBusy: (journal, text) => journal.backendBusy(text),
   notPruned: (journal, text) => journal.notPruned(text),
   ledgerLogCut: (journal, text) => journal.ledgerLogCut(text),

@@ -162,7 +162,7 @@ const badFrames: [name: string, body: Buffer, fault: RegExp][] = [
   ['an empty line', Buffer.from('\n'), /not JSON in UTF-8/],
   ['half of the JSON', Buffer.from('{"sender":\n'), /not JSON in UTF-8/],
   ['JSON that is not UTF-8', Buffer.from('{"sender":"\xfc"}\n', 'latin1'), /not JSON in UTF-8/],
-  ['very deep JSON', Buffer.from(`${'['.repeat(1e6)}\n`), /not JSON in UTF-8/],
+  ['very deep JSON', Buffer.from(`${'['.repeat(1e6)}\n`), /not an envelope/],
   ['null', framed(null), /"sender"/],
   ['no sender', framed({ recipients: [] }), /"sender" is not a string/],
   ['no recipients', framed({ sender: '' }), /"recipients" is not a list/],

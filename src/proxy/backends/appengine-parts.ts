@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
+import { setImmediate } from 'node:timers/promises';
 import libmime from 'libmime';
 import {
   MailParser,
@@ -10,6 +11,7 @@ import {
 } from 'mailparser';
 import { pieces } from '../../host/pieces.ts';
 import { limits } from '../../mail/limits.ts';
+import { inLf } from './in-lf.ts';
 
 /** A part of a message that is no multipart, transfer encoding undone. */
 export interface MimePart {
@@ -61,7 +63,7 @@ export async function parseMime(
     }
   };
   try {
-    const source = Readable.from(pieces(message));
+    const source = Readable.from(piecesInTurn(message));
     await Promise.all([pipeline(source, parser, { signal: giveUp }), collect()]);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
@@ -78,6 +80,14 @@ export async function parseMime(
     );
   }
   return { subject: parser.subject ?? '', parts };
+}
+
+/** Others have their turn after each piece, and so have the timers that end what takes too long. */
+async function* piecesInTurn(message: Buffer): AsyncGenerator<Buffer> {
+  for (const piece of pieces(message)) {
+    yield piece;
+    await setImmediate();
+  }
 }
 
 function tooMuch(said: string): string {
@@ -163,7 +173,7 @@ export async function textOf({
   const decoded = isNamed
     ? await text(Readable.from(pieces(content)).pipe(decoder))
     : utf8(content);
-  return (decoded ?? (await textOf({ charset: 'windows-1252', content }))).replace(/\r\n?/g, '\n');
+  return inLf(decoded ?? (await textOf({ charset: 'windows-1252', content })));
 }
 
 const UNICODE = /^(?:us)?ascii$|^ansix3|^utf8$/i;
