@@ -98,7 +98,8 @@ test('trouble while it is asked leaves those undecided that were in progress', a
   const { proxy } = await start(t, first(inProgress, trouble));
   await assert.rejects(proxy.sendMail(message), {
     permanent: false,
-    message: /^not sent to <a@example\.org>, <b@example\.org>: the proxy answered 502$/,
+    message:
+      /^not sent to <a@example\.org>, <b@example\.org>: the proxy answered 502 \(a web server/,
   });
 });
 

@@ -89,7 +89,7 @@ test('with the null sender, its own From and every report still pass, unchanged 
   ].map((header) => `${header}\nbody\n`);
   for (const bytes of passes) assert.match(await says(bytes), /^2\.0\.0 /, bytes);
 
-  const reporter = { host: 'other.example', now: 0, name: 'a1' };
+  const reporter = { host: 'other.example', domain: 'other.example', now: 0, name: 'a1' };
   const recipients = [{ address: 'r@example.org', status: '5.1.1', reason: 'no' }];
   const about = { id: 'ab', eximId: '1a', queuedAt: 0, recipients };
   const reports = [

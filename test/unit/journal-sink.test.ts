@@ -382,7 +382,8 @@ test('what is about a key with a name has it as a field; without a name there is
   const journal = new ProxyJournal((entry) => entries.push(entry));
   for (const key of ['web1', '']) {
     const message = { key, id: 'ab12' };
-    journal.verdicts(message, 's@c', [{ recipient: 'a@b', status: '2.0.0', reason: 'x' }]);
+    const verdict = { recipient: 'a@b', status: '2.0.0', reason: 'x' };
+    journal.verdicts(message, 's@c', [verdict], new Set());
     journal.outcomeUnknown(message, ['a@b'], 'x');
     journal.senderFixed(message, 's@c', 'x', 'y');
     journal.headersDropped(message, ['date']);
