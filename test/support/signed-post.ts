@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { request, type Agent, type IncomingHttpHeaders } from 'node:http';
 import { encodeFrame, v2Type } from '../../src/wire/frame.ts';
-import { sign, verify } from '../../src/wire/sign.ts';
+import { keyHint, sign, verify } from '../../src/wire/sign.ts';
 
 /** A post of HTTP v2; what is left out is made up. */
 export interface SignedPost {
@@ -39,6 +39,7 @@ export function encodePost(post: SignedPost): { headers: Record<string, string>;
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': sign(Buffer.from(key), { id, timestamp, body: [body] }),
+    'appengine-mailer-key-hint': keyHint(Buffer.from(key)),
     ...post.headers,
   };
   const given = Object.entries(headers).filter((header) => header[1] !== undefined);
