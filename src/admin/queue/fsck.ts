@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, openSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
@@ -77,7 +77,11 @@ async function repair(folder: string, untold: boolean): Promise<void> {
 }
 
 async function repairLedger(file: string): Promise<void> {
-  if (!existsSync(file)) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
+  const found = lstatSync(file, { throwIfNoEntry: false });
+  if (!found) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
+  if (!found.isFile()) {
+    throw new Failure(exitCodes.spool, `the ledger ${file} is not a regular file`);
+  }
   await withLedgerLock(file, async () =>
     told(file, () => rebuildLedger(file, Date.now()), `nothing is wrong with the ledger ${file}`),
   );
