@@ -11,8 +11,8 @@ import { exitCodes, Failure } from './failure.ts';
  * system's error where there is no folder.
  */
 export function giveUpRoot(folder: string): void {
-  if (process.geteuid?.() !== 0) return;
   const { uid, gid } = statSync(folder);
+  if (process.geteuid?.() !== 0) return;
   if (uid === 0) requireUnchangeable(folder);
   else become(uid, gid, folder);
 }
