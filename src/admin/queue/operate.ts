@@ -12,12 +12,14 @@ import { print } from '../print.ts';
 import { EximRunner } from './exim-runner.ts';
 import { eximOption, giveBack } from './give-back.ts';
 import { operateAll, type Results } from './operate-all.ts';
+import { serveExim } from './serve-exim.ts';
 
 interface Arguments {
   ids: string[];
   all: boolean;
   force?: boolean;
   exim?: string;
+  byOwner?: boolean;
   spool: string;
 }
 
@@ -56,11 +58,13 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
         });
       // The same object goes on.
       if (verb === 'retry' || verb === 'release') common.option('force', forceOption);
-      if (verb === 'return') common.options(environmentOptions({ exim: eximOption }));
+      if (verb === 'return') {
+        common.options(environmentOptions({ exim: eximOption })).option('by-owner', byOwnerOption);
+      }
       return common;
     },
-    handler: async ({ ids: names, force = false, exim: program, spool: folder }) => {
-      // Before the spool is opened, for which root is given up.
+    handler: async ({ ids: names, force = false, exim: program, byOwner, spool: folder }) => {
+      if (program !== undefined && byOwner !== true) await serveExim(program, folder);
       const exim = program === undefined ? undefined : new EximRunner(program);
       await withSpool(folder, 'operator', async (spool) => {
         const operation = { verb, names, force };
@@ -120,6 +124,9 @@ function stateOf(spool: Spool, id: string): string {
   const failed = state === 'failed' || state === 'bounced';
   return `${id} is ${state}${failed && !hasBody(spool, seq) ? ' and has no body any more' : ''}`;
 }
+
+/** What serveExim adds. */
+const byOwnerOption = { type: 'boolean', hidden: true } as const;
 
 const forceOption = {
   type: 'boolean',
