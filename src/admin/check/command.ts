@@ -5,6 +5,7 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { ownerToBecome } from '../../host/give-up-root.ts';
 import { runCommandWith } from '../../host/run-command.ts';
+import { withoutSecrets } from '../../host/settings.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
 import { print } from '../print.ts';
@@ -83,7 +84,11 @@ async function spoolFindingsAsOwner(folder: string): Promise<SpoolFindings> {
   }
   if (!owner) return spoolFindings(folder);
   const args = [process.argv[1] ?? '', 'check', '--part', 'spool', '--spool', resolve(folder)];
-  const { code, stdout, stderr } = runCommandWith({ account: owner }, process.execPath, ...args);
+  const { code, stdout, stderr } = runCommandWith(
+    { account: owner, env: withoutSecrets(process.env) },
+    process.execPath,
+    ...args,
+  );
   if (code !== 0) {
     const error = new Error(stderr.trim());
     return { ...withoutSpool(error), drain: notChecked('drain', error.message) };
