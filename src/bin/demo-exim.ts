@@ -35,6 +35,11 @@ export class DemoExim {
       return Number(stdout.split(':')[2]);
     });
     if (!uid || !gid) return `there is no user and group ${user}`;
+    // Root works on the spool as its owner.
+    const program = join(checkout, 'dist/bin/appengine-mailer.js');
+    const reads = spawnSync('cat', [program], { uid, gid, stdio: 'ignore' });
+    if (reads.status !== 0)
+      return `${user}, as whom Exim would run it, is not let into ${checkout}`;
 
     chmodSync(folder, 0o755);
     const own = join(folder, 'exim');

@@ -8,6 +8,7 @@ import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../host/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
+import { withSettings } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
@@ -15,7 +16,7 @@ import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
-import { spoolOption, withSpool } from '../spool/with-spool.ts';
+import { becomeOwner, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
 import { tellReplaced } from './tell-replaced.ts';
@@ -55,10 +56,10 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
   builder: (yargs) => yargs.options(environmentOptions(drainOptions)),
   handler: async (argv) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
-    const { connectionTo, readDestination } = await import('../wire/open-connection.ts');
-    // What is wrong with the settings is told before what is wrong with the spool, for which root is given up.
-    const destination = readDestination(argv);
-    await connectionTo(destination).close();
+    const { openConnection } = await import('../wire/open-connection.ts');
+    // What is wrong with the settings is told before what is wrong with the spool.
+    await openConnection(argv).close();
+    await becomeOwner(argv.spool, withSettings(['GMAIL_SECRET_KEY']));
     const notices = {
       ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
       names: await machineNames(),
@@ -81,7 +82,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),
           shrunk: () => journal.spoolLogShrunk(argv.spool),
         });
-        const connection = connectionTo(destination);
+        const connection = openConnection(argv);
         const draining = drain({
           spool,
           connection,

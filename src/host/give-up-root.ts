@@ -1,40 +1,66 @@
-import { accessSync, constants, lstatSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { lstatSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
 
 /**
- * Makes root the owner of the folder, with the folder's group and no other, for good (law 14). It comes before anything
- * in the folder is opened: whoever may write there decides, by links and by the journals that SQLite plays back,
- * which files of the system are written or removed. Root stays root for a folder that only root can change.
+ * Has root become the folder's owner, in the folder's group alone, before anything in the folder is opened (law 14):
+ * whoever may write there decides, by links and by the journals that SQLite plays back, which files of the system are
+ * written or removed. The program is run again as the owner, and this process only waits for it and ends as it does:
+ * Debian's Node.js cannot change its user, as its libuv may have io_uring do files with the rights that it began with.
+ * To be called before anything else is done. Returns when there is nothing to give up.
  *
- * Throws Failure 77 for a folder of root's that others can change, and where root cannot become the owner; the file
- * system's error where there is no folder.
+ * Throws Failure 77 for a folder of root's that others can change; the file system's error where there is no folder.
  */
-export function giveUpRoot(folder: string): void {
-  if (process.geteuid?.() !== 0) return;
-  const { uid, gid } = statSync(folder);
-  if (uid === 0) requireUnchangeable(folder);
-  else become(uid, gid, folder);
+export async function giveUpRoot(folder: string, environment: NodeJS.ProcessEnv): Promise<void> {
+  const owner = ownerToBecome(folder);
+  if (!owner) return;
+  const { spawn } = await import('node:child_process');
+  const [file, args] = asOwner(owner, process.argv.slice(1));
+  await endWith(spawn(file, args, { env: environment, stdio: 'inherit' }));
 }
 
-function become(uid: number, gid: number, folder: string): void {
-  try {
-    process.setgroups?.([]);
-    process.setgid?.(gid);
-    process.setuid?.(uid);
-  } catch (error) {
-    throw refusal(`root cannot become its owner, uid ${uid}: ${(error as Error).message}`, folder);
-  }
-  const users = [process.getuid?.(), process.geteuid?.()];
-  const groups = [process.getgid?.(), process.getegid?.(), ...(process.getgroups?.() ?? [])];
-  if (!users.every((each) => each === uid) || !groups.every((each) => each === gid)) {
-    throw refusal(`root is still ${users.join()} with the groups ${groups.join()}`, folder);
-  }
-  try {
-    accessSync(folder, constants.X_OK);
-  } catch (error) {
-    throw refusal(`its owner, uid ${uid}, is not let into it: ${(error as Error).message}`, folder);
-  }
+/** Throws Failure 77 while this process is root and anybody else can write to the folder. */
+export function requireRootGivenUp(folder: string): void {
+  const owner = ownerToBecome(folder);
+  if (owner) throw refusal(`it belongs to uid ${owner.uid}`, folder);
+}
+
+/** Who owns a folder. */
+export interface Owner {
+  uid: number;
+  gid: number;
+}
+
+/** Whom root has to become for a folder; undefined where this is not root, or nobody but root can change the folder. */
+export function ownerToBecome(folder: string): Owner | undefined {
+  const { uid, gid } = statSync(folder);
+  if (process.geteuid?.() !== 0) return undefined;
+  if (uid !== 0) return { uid, gid };
+  requireUnchangeable(folder);
+  return undefined;
+}
+
+/** The command that runs a script of Node.js, with its arguments, as an owner; it is killed when this process is. */
+export function asOwner(owner: Owner | undefined, script: readonly string[]): [string, string[]] {
+  const ids = owner ? [`--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--clear-groups'] : [];
+  return ['setpriv', [...ids, '--pdeathsig=KILL', '--', process.execPath, ...script]];
+}
+
+/** What endWith needs of a child process: exim-pipe loads its type alone. */
+type Child = ReturnType<(typeof import('node:child_process'))['spawn']>;
+
+/** Waits for a child process, passes signals on to it, and ends as it ended. */
+export async function endWith(child: Child): Promise<never> {
+  // A terminal sends SIGINT to both.
+  process.on('SIGINT', () => {});
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
+    (resolve, reject) => {
+      child.on('error', reject).on('close', (...ending) => resolve(ending));
+    },
+  );
+  process.exit(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
 }
 
 /** Neither the folder nor its place may be exchanged for another while root works there. */

@@ -12,7 +12,7 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { limits } from '../mail/limits.ts';
-import { giveUpRoot } from './give-up-root.ts';
+import { requireRootGivenUp } from './give-up-root.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -47,9 +47,9 @@ export class DatabaseReplacedError extends DatabaseUnusable {
  * project opens one, because better-sqlite3 sets synchronous=NORMAL whenever it opens a file that is
  * in WAL mode already, and then a power cut takes committed transactions with it.
  *
- * A file made here has mode 0660 and the folder's owner: root becomes that first (giveUpRoot).
- * Throws DatabaseUnusable for an unsuitable schema or a link, Failure where root cannot be given up, SqliteError for
- * the rest.
+ * A file made here has mode 0660 and the folder's owner, which root became before (giveUpRoot).
+ * Throws DatabaseUnusable for an unsuitable schema or a link, Failure where root was not given up, SqliteError for the
+ * rest.
  */
 export function openDatabase(file: string, format: Format): Database.Database {
   const { db, found } = open(file, format.create);
@@ -80,23 +80,21 @@ export function connect(file: string, create = false): Database.Database {
   return open(file, create).db;
 }
 
-/** Everything that works on a file of ours begins here: this gives up root, before it looks at the file. */
+/** Everything that works on a file of ours begins here: root was given up before. */
 function open(file: string, create: boolean): { db: Database.Database; found: Stats | undefined } {
-  const nativeBinding = loadSqlite(); // From a checkout that only root may be let into.
-  giveUpRoot(dirname(file));
+  requireRootGivenUp(dirname(file));
   const found = create ? makeFile(file) : regularFile(file);
-  const db = new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+  const db = load(file);
   // Who may write to the folder may have written the file, and what its schema says is run (trusted_schema).
   db.pragma('trusted_schema = OFF');
   db.pragma('cell_size_check = ON');
   return { db, found };
 }
 
-function loadSqlite(): string {
+function load(file: string): Database.Database {
   const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
   try {
-    require(nativeBinding);
-    return nativeBinding;
+    return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_DLOPEN_FAILED') throw error;
     const { version, versions } = process;

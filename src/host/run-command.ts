@@ -27,9 +27,13 @@ export function runCommand(file: string, ...args: string[]): CommandResult {
   return runCommandWith({}, file, ...args);
 }
 
-/** The same with standard input, and as another account. */
+/** The same with standard input, as another account, and with an environment of ours. */
 export function runCommandWith(
-  { input = '', account }: { input?: string; account?: Account | undefined },
+  {
+    input = '',
+    account,
+    env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+  }: { input?: string; account?: Account | undefined; env?: NodeJS.ProcessEnv },
   file: string,
   ...args: string[]
 ): CommandResult {
@@ -38,7 +42,7 @@ export function runCommandWith(
     timeout: limits.commandMs,
     killSignal: 'SIGKILL', // exim-pipe and its launcher do not hear SIGTERM.
     input,
-    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+    env,
     cwd: '/',
     ...account,
   });

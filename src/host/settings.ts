@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
@@ -71,6 +72,18 @@ export function lines(bytes: Buffer): Buffer[] {
 /** The environment for a program that we start, which no secret concerns. */
 export function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([name]) => !SECRETS.has(name)));
+}
+
+/** The environment for this program when it runs again as an account that may not read these settings where they are. */
+export function withSettings(names: readonly SettingName[]): NodeJS.ProcessEnv {
+  const found = names.flatMap((name) => {
+    const bytes = readSetting(name, { environment: process.env });
+    if (bytes && !isUtf8(bytes)) {
+      throw new Failure(exitCodes.configuration, `${name} is not UTF-8: start this as the account`);
+    }
+    return bytes ? [[name, bytes.toString()]] : [];
+  });
+  return { ...process.env, ...(Object.fromEntries(found) as Record<string, string>) };
 }
 
 /** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { giveUpRoot } from '../host/give-up-root.ts';
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
@@ -14,13 +15,14 @@ import { readInput } from './read-input.ts';
  * committed with synchronous=FULL (law 1), 75 for everything else, so that Exim keeps the message and
  * hands it over again. The whole program starts anew for each message: it imports little.
  */
-export function eximPipe(
+export async function eximPipe(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
   input: number,
-): { exitCode: 0 | 75; line: string } {
+): Promise<{ exitCode: 0 | 75; line: string }> {
   try {
     const { eximId, folder, bytesMax } = interpret(args, environment);
+    if (process.geteuid?.() === 0) await giveUpRoot(folder, environment);
     const reader = new BsmtpReader(bytesMax);
     for (const chunk of readInput(input)) reader.push(chunk);
     const message = reader.end();

@@ -8,7 +8,7 @@ import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
 import { SdNotify } from '../host/sd-notify.ts';
-import { firstLine, readSetting } from '../host/settings.ts';
+import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
@@ -20,7 +20,6 @@ import { discardBackend } from './backends/discard.ts';
 import { fileBackend } from './backends/file.ts';
 import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
 import { relayName } from './backends/relay-name.ts';
-import type { SmtpRelay } from './backends/smtp-sessions.ts';
 import { smtpBackend } from './backends/smtp.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
@@ -114,6 +113,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
+    await becomeOwner(ledgerFile);
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
@@ -122,9 +122,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new ProxyJournal();
-    const relay = relayOf(argv);
-    orFailure(ledgerFile, () => giveUpRoot(dirname(ledgerFile))); // All secrets are read.
-    const backend = await makeBackend(argv, relay, resolve(dir), journal);
+    const backend = await makeBackend(argv, resolve(dir), journal);
     const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
     if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
@@ -172,6 +170,26 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   },
 };
 
+/** See giveUpRoot: only root may read the secrets. */
+async function becomeOwner(ledgerFile: string): Promise<void> {
+  try {
+    await giveUpRoot(dirname(ledgerFile), withSettings(SECRETS));
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw new Failure(
+      exitCodes.configuration,
+      `cannot use ${ledgerFile}: ${(error as Error).message}`,
+    );
+  }
+}
+
+const SECRETS: readonly SettingName[] = [
+  'GMAIL_SECRET_KEYS',
+  'GMAIL_SECRET_KEY',
+  'APPENGINE_SMTP_PASSWORD',
+  'APPENGINE_SMTP_OAUTH',
+];
+
 function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
   const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
   const address = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
@@ -192,26 +210,17 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   };
 }
 
-/** The relay of the smtp backend, with its password. */
-function relayOf(argv: Arguments): SmtpRelay | undefined {
-  if (argv.backend === 'smtp') return smtpRelay(argv, { environment: process.env, folder: '.' });
-  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
-  if (stray !== undefined) {
-    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
-  }
-  return undefined;
-}
-
-async function makeBackend(
-  { backend }: Arguments,
-  relay: SmtpRelay | undefined,
-  dir: string,
-  journal: ProxyJournal,
-): Promise<Backend> {
-  if (relay) {
+async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
+  const { backend } = argv;
+  if (backend === 'smtp') {
+    const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
     const { name, fault } = await relayName(relay.name);
     if (fault) journal.nameless(fault.text, fault.todo);
     return smtpBackend({ ...relay, name });
+  }
+  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
+  if (stray !== undefined) {
+    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
   }
   if (backend === 'discard') return discardBackend;
   if (backend === 'appengine') {

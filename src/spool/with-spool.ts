@@ -1,8 +1,10 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
+import { giveUpRoot } from '../host/give-up-root.ts';
 import { isDamage } from '../host/is-damage.ts';
 import { DatabaseUnusable } from '../host/open-database.ts';
+import { withoutSecrets } from '../host/settings.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
@@ -38,6 +40,7 @@ export async function withSpool<T>(
   access: Access,
   command: (spool: Spool) => Promise<T>,
 ): Promise<T> {
+  await becomeOwner(folder);
   const open = async () => {
     const spool = new Spool(folder, access);
     try {
@@ -51,6 +54,18 @@ export async function withSpool<T>(
   }
   try {
     return await open();
+  } catch (error) {
+    throw error instanceof Error ? failureOf(error, folder) : error;
+  }
+}
+
+/** See giveUpRoot, which comes before anything else is done for a command. Throws Failure. */
+export async function becomeOwner(
+  folder: string,
+  environment = withoutSecrets(process.env),
+): Promise<void> {
+  try {
+    await giveUpRoot(folder, environment);
   } catch (error) {
     throw error instanceof Error ? failureOf(error, folder) : error;
   }

@@ -1,7 +1,7 @@
 import { exitCodes, Failure } from '../host/failure.ts';
 import { readCertificates } from '../host/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
-import { Connection, parseProxyUrl, type Destination } from './connection.ts';
+import { Connection, parseProxyUrl } from './connection.ts';
 
 /** What is told of the proxy; the settings have the rest. */
 export interface ProxyOptions {
@@ -17,29 +17,14 @@ export interface ProxyOptions {
 
 /** Makes the connection to the proxy; nothing is sent yet. Throws Failure 78 when it is not configured. */
 export function openConnection(options: ProxyOptions): Connection {
-  return connectionTo(readDestination(options));
-}
-
-/** Reads all that openConnection reads, some of which perhaps only root may. Throws Failure 78. */
-export function readDestination(options: ProxyOptions): Destination {
   const urlText = options.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL'));
   const key = firstLine(Buffer.from(options.secretKey ?? required('GMAIL_SECRET_KEY')));
   if (key.length === 0) throw new Failure(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
-  return orFailure(() => {
+  try {
     const url = parseProxyUrl(urlText.toString(), options.allowInsecure ?? false);
     const { caFile } = options;
-    return { url, key, ca: caFile === undefined ? undefined : readCertificates(caFile) };
-  });
-}
-
-/** The connection to a destination; nothing is sent yet. Throws Failure 78 for a web proxy that cannot be used. */
-export function connectionTo(destination: Destination): Connection {
-  return orFailure(() => new Connection(destination));
-}
-
-function orFailure<T>(action: () => T): T {
-  try {
-    return action();
+    const ca = caFile === undefined ? undefined : readCertificates(caFile);
+    return new Connection({ url, key, ca });
   } catch (error) {
     throw new Failure(exitCodes.configuration, (error as Error).message);
   }

@@ -5,6 +5,7 @@ import { ANSWERS, INSTALL, installedMachine } from '../support/installed-machine
 import { MailStream } from '../support/mail-stream.ts';
 import { needs } from '../support/needs.ts';
 import { scratch } from '../support/scratch.ts';
+import { superJournal } from '../support/super-journal.ts';
 
 // Each is done to a machine under five messages a second; at the end no message is lost, doubled or
 // bounced. While the package is away, mail waits in Exim's queue for a smarthost that nobody answers at.
@@ -155,6 +156,35 @@ void test(
     await machine.sh(`test -e ${spool}/spool.db`);
   },
 );
+
+void test(
+  'law 14: installing again, removing and purging remove no file of root’s that a journal beside the spool names',
+  needs('machines'),
+  async (t) => {
+    const machine = await installedMachine(t);
+    const { host } = builtPackages();
+    const original = machine.put(host);
+    const spool = '/var/spool/appengine-mailer';
+    const steps = [
+      `${INSTALL} --reinstall ${original}`,
+      `${APT} remove appengine-mailer`,
+      `${APT} purge appengine-mailer appengine-mailer-proxy`,
+    ];
+    await machine.sh('touch /etc/victim; chmod 600 /etc/victim');
+    for (const step of steps) {
+      await machine.sh('systemctl stop appengine-mailer || true');
+      const journal = superJournal(machine.read(`${spool}/spool.db`), '/etc/victim');
+      await machine.sh(`${MEMBER} sh -c 'umask 0; cat >${spool}/spool.db-journal'`, {
+        input: journal,
+      });
+      await machine.try(step);
+      await machine.sh('test -e /etc/victim');
+    }
+  },
+);
+
+/** Somebody in the group, who has no other right. */
+const MEMBER = 'setpriv --reuid=12345 --regid=appengine-mailer --clear-groups';
 
 /** What prerm leaves when it found the spool empty. */
 const LOOK = '/var/lib/appengine-mailer/spool-is-empty';

@@ -18,8 +18,8 @@ export function plantJournal(member: Member, file: string, victim: string, isLoc
   write(member, `${file}-journal`, superJournal(readFileSync(file), victim));
 }
 
-/** The rollback journal of SQLite's file format, section 3, without a page in it; pager.c, writeSuperJournal(). */
-function superJournal(database: Buffer, victim: string): Buffer {
+/** A rollback journal (SQLite's file format, section 3) without a page in it; pager.c, writeSuperJournal(). */
+export function superJournal(database: Buffer, victim: string): Buffer {
   const pageBytes = database.readUInt16BE(16);
   const header = Buffer.alloc(SECTOR_BYTES);
   MAGIC.copy(header);

@@ -1,7 +1,11 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { ownerToBecome } from '../../host/give-up-root.ts';
+import { runCommandWith } from '../../host/run-command.ts';
+import { withoutSecrets } from '../../host/settings.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
 import { print, printJson } from '../print.ts';
@@ -21,16 +25,19 @@ const options = {
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
+const part = { type: 'string', choices: ['spool'], hidden: true } as const;
+
 const json = { type: 'boolean', default: false, describe: 'One JSON object a line' } as const;
 
-type Arguments = InferredOptionTypes<typeof options & { json: typeof json }>;
+type Arguments = InferredOptionTypes<typeof options & { json: typeof json; part: typeof part }>;
 
 /** `appengine-mailer check`: everything between sendmail and the proxy's answer; exits with 1 for a fault. */
 export const checkCommand: CommandModule<object, Arguments> = {
   command: 'check',
   describe: 'Check everything between sendmail and the proxy, and say what to do',
-  builder: (yargs) => yargs.options({ ...environmentOptions(options), json }),
+  builder: (yargs) => yargs.options({ ...environmentOptions(options), json, part }),
   handler: async (argv) => {
+    if (argv.part === 'spool') return printJson(await spoolFindings(argv.spool));
     let faults = 0;
     for await (const finding of findings(argv)) {
       if (argv.json) await printJson(finding);
@@ -46,44 +53,81 @@ export const checkCommand: CommandModule<object, Arguments> = {
   },
 };
 
-/** In the order of a message's road; each is told when it is known. Root is given up for the spool. */
+/** In the order of a message's road; each is told when it is known. */
 async function* findings(argv: Arguments): AsyncGenerator<Finding> {
   yield checkExim();
   yield checkPipe();
   yield await checkNames();
-  const { finding: secret, key } = checkSecret();
-  const { spool, progress } = await spoolFindings(argv.spool);
+  const { spool, drain, progress } = await spoolFindingsAsOwner(argv.spool);
   yield* spool;
-  yield checkDrain(argv.spool);
-  yield secret;
+  yield drain;
+  const { finding, key } = checkSecret();
+  yield finding;
   yield* await proxyFindings(argv, key);
   yield progress;
 }
 
-async function spoolFindings(folder: string): Promise<{ spool: Finding[]; progress: Finding }> {
+/** What is found in the spool's folder. */
+interface SpoolFindings {
+  spool: Finding[];
+  drain: Finding;
+  progress: Finding;
+}
+
+/** Has the owner of the folder look into it, where this is root (law 14); what only root can see, root looks at. */
+async function spoolFindingsAsOwner(folder: string): Promise<SpoolFindings> {
+  let owner;
+  try {
+    owner = existsSync(folder) ? ownerToBecome(folder) : undefined;
+  } catch (error) {
+    return {
+      ...withoutSpool(error as Error),
+      drain: notChecked('drain', (error as Error).message),
+    };
+  }
+  if (!owner) return spoolFindings(folder);
+  const args = [process.argv[1] ?? '', 'check', '--part', 'spool', '--spool', resolve(folder)];
+  const { code, stdout, stderr } = runCommandWith(
+    { account: owner, env: withoutSecrets(process.env) },
+    process.execPath,
+    ...args,
+  );
+  if (code !== 0) {
+    const error = new Error(stderr.trim());
+    return { ...withoutSpool(error), drain: notChecked('drain', error.message) };
+  }
+  const found = JSON.parse(stdout) as SpoolFindings;
+  const [first, ...others] = found.spool;
+  return { ...found, spool: first?.ok ? [checkWritable(folder), ...others] : found.spool };
+}
+
+async function spoolFindings(folder: string): Promise<SpoolFindings> {
+  const drain = checkDrain(folder);
   try {
     // SQLite would only say that it cannot open the file.
     if (existsSync(folder)) accessSync(folder, constants.W_OK);
     const writable = checkWritable(folder);
     return await withSpool(folder, 'operator', async (spool) => ({
       spool: [writable, ...checkSpool(spool)],
+      drain,
       progress: checkProgress(spool, Date.now()),
     }));
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const todo = 'mend that; where there is no spool yet, the service makes it when it starts';
-    return {
-      spool: [
-        code === 'EACCES'
-          ? notChecked('spool', `only root and the group ${accountName} may look`)
-          : fault('spool', message, todo),
-        unusable('durable'),
-        unusable('space'),
-        unusable('log'),
-      ],
-      progress: unusable('progress'),
-    };
+    return { ...withoutSpool(error as NodeJS.ErrnoException), drain };
   }
+}
+
+function withoutSpool(error: NodeJS.ErrnoException): Omit<SpoolFindings, 'drain'> {
+  const todo = 'mend that; where there is no spool yet, the service makes it when it starts';
+  const spool =
+    error.code === 'EACCES'
+      ? notChecked('spool', `only root and the group ${accountName} may look`)
+      : fault('spool', error.message, todo);
+  const others = ['durable', 'space', 'log'].map(unusable);
+  return {
+    spool: [spool, ...others],
+    progress: unusable('progress'),
+  };
 }
 
 function unusable(check: string): Finding {

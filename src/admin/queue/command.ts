@@ -3,7 +3,6 @@ import { explainCommand } from './explain.ts';
 import { fsckCommand } from './fsck.ts';
 import { listCommand } from './list.ts';
 import { operateCommands } from './operate.ts';
-import { runEximCommand } from './run-exim.ts';
 import { showCommand } from './show.ts';
 import { statsCommand } from './stats.ts';
 
@@ -19,7 +18,6 @@ export const queueCommand: CommandModule = {
       .command(explainCommand)
       .command(statsCommand)
       .command(fsckCommand)
-      .command(runEximCommand)
       .demandCommand(0, 1);
   },
   handler: () => {},

@@ -1,9 +1,4 @@
-import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
-import { exitCodes, Failure } from '../../host/failure.ts';
-import { withoutSecrets } from '../../host/settings.ts';
+import { Socket } from 'node:net';
 import {
   END,
   framesOf,
@@ -13,28 +8,25 @@ import {
   type EximRequest,
   type EximRun,
 } from './exim-requests.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
+import { createInterface } from 'node:readline';
+import { once } from 'node:events';
 
 /**
- * Runs Exim by a process of its own (`run-exim`), which stays root when this one, which opens the spool, gives that
- * up (law 14). It ends with this process.
+ * Has Exim run by the process that started this one (`serveExim`): it may be root, which this one, which works on the
+ * spool, is not (law 14).
  */
 export class EximRunner {
   readonly program: string;
-  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #socket: Socket;
   readonly #answers: AsyncIterator<string>;
-  readonly #ended: Promise<unknown>;
 
-  /** Starts the process; Exim itself is run when it is asked. */
+  /** The program is the other process's choice. */
   constructor(program: string) {
     this.program = program;
-    const args = [process.argv[1] ?? '', 'queue', 'run-exim', `--exim=${program}`];
-    this.#process = spawn(process.execPath, args, {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: withoutSecrets(process.env),
-    });
-    this.#process.stdin.on('error', () => {}); // Then it has ended, and gives no answer.
-    this.#ended = once(this.#process, 'close').catch(() => {});
-    this.#answers = createInterface(this.#process.stdout)[Symbol.asyncIterator]();
+    this.#socket = new Socket({ fd: EXIM_FD });
+    this.#socket.on('error', () => {}); // Then there is no answer.
+    this.#answers = createInterface(this.#socket)[Symbol.asyncIterator]();
   }
 
   /** Runs Exim on the input. Throws what the input throws, and Failure 78 when there is no such program. */
@@ -55,15 +47,13 @@ export class EximRunner {
     );
   }
 
-  async end(): Promise<void> {
-    this.#process.stdin.end();
-    await this.#ended;
+  end(): void {
+    this.#socket.destroy();
   }
 
   async #write(bytes: Buffer): Promise<void> {
-    const { stdin } = this.#process;
-    if (stdin.write(bytes) || stdin.destroyed) return;
-    await Promise.race([once(stdin, 'drain').catch(() => {}), this.#ended]);
+    if (this.#socket.destroyed || this.#socket.write(bytes)) return;
+    await once(this.#socket, 'drain').catch(() => {});
   }
 
   /** Ends the input. */
@@ -71,6 +61,18 @@ export class EximRunner {
     await this.#write(lengthField(END));
     const { value, done } = await this.#answers.next();
     if (!done) return JSON.parse(value) as EximAnswer;
-    throw new Error('the process that runs Exim has ended');
+    throw new EximRunnerEndedError();
   }
 }
+
+/** Nobody can say whether Exim has what it was given. */
+export class EximRunnerEndedError extends Failure {
+  override readonly name = 'EximRunnerEndedError';
+
+  constructor() {
+    super(exitCodes.busy, 'the process that runs Exim has ended; see the log of Exim');
+  }
+}
+
+/** The descriptor by which both processes speak. */
+export const EXIM_FD = 3;

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, openSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
@@ -6,12 +6,13 @@ import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { giveUpRoot } from '../../host/give-up-root.ts';
 import { tellRepair } from '../../host/repair-report.ts';
+import { withoutSecrets } from '../../host/settings.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
 import { rebuildSpool } from '../../spool/rebuild-spool.ts';
 import { spoolFile } from '../../spool/spool.ts';
-import { spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
+import { becomeOwner, spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
 import { print, printed } from '../print.ts';
 
 interface Arguments {
@@ -64,6 +65,7 @@ async function look(folder: string): Promise<void> {
 }
 
 async function repair(folder: string, untold: boolean): Promise<void> {
+  await becomeOwner(folder);
   // The lock's file is for drain to make.
   if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
   stopSignal(); // Once a new file is in place, whoever stops it is still told what is lost.
@@ -76,7 +78,12 @@ async function repair(folder: string, untold: boolean): Promise<void> {
 }
 
 async function repairLedger(file: string): Promise<void> {
-  if (!existsSync(file)) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
+  const found = lstatSync(file, { throwIfNoEntry: false });
+  if (!found) throw new Failure(exitCodes.spool, `there is no ledger ${file}`);
+  if (!found.isFile()) {
+    throw new Failure(exitCodes.spool, `the ledger ${file} is not a regular file`);
+  }
+  await giveUpRoot(dirname(file), withoutSecrets(process.env));
   await withLedgerLock(file, async () =>
     told(file, () => rebuildLedger(file, Date.now()), `nothing is wrong with the ledger ${file}`),
   );
@@ -101,7 +108,6 @@ async function printAllButSummary(sentences: readonly string[]): Promise<void> {
 async function withLedgerLock(file: string, action: () => Promise<void>): Promise<void> {
   const lockFile = `${file}.lock`;
   try {
-    giveUpRoot(dirname(file));
     if (!existsSync(lockFile) && !isDatabase(file)) {
       const why = `it is no database, and has no ${lockFile} of a proxy beside it`;
       throw new Failure(exitCodes.usage, `${file} is no ledger: ${why}`);

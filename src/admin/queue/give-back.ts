@@ -8,7 +8,7 @@ import { keep, operate } from '../../spool/operate.ts';
 import { returnLock } from '../../spool/return-lock.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { asEximTakesLines } from './as-exim-takes-lines.ts';
-import type { EximRunner } from './exim-runner.ts';
+import { EximRunnerEndedError, type EximRunner } from './exim-runner.ts';
 import type { Operation, Result } from './operate-all.ts';
 
 /** The option of `queue return` that says where Exim is. */
@@ -132,6 +132,7 @@ async function refusalOf(
     const line = /^5\d\d [^]*?\nError detected in line (\d+)$/m.exec(stdout)?.[1];
     return { reason, recipient: recipients[Number(line) - 2] };
   } catch (error) {
+    if (error instanceof EximRunnerEndedError) throw error;
     return { reason: (error as Error).message };
   }
 }

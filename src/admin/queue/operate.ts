@@ -13,12 +13,14 @@ import { filterOf, filterOptions, NONE_FITS, type FilterArguments } from './filt
 import { EximRunner } from './exim-runner.ts';
 import { eximOption, giveBack } from './give-back.ts';
 import { operateAll, type Results } from './operate-all.ts';
+import { serveExim } from './serve-exim.ts';
 
 interface Arguments extends FilterArguments {
   ids: string[];
   all: boolean;
   force?: boolean;
   exim?: string;
+  byOwner?: boolean;
   spool: string;
 }
 
@@ -59,7 +61,9 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
         });
       // The same object goes on.
       if (verb === 'retry' || verb === 'release') common.option('force', forceOption);
-      if (verb === 'return') common.options(environmentOptions({ exim: eximOption }));
+      if (verb === 'return') {
+        common.options(environmentOptions({ exim: eximOption })).option('by-owner', byOwnerOption);
+      }
       return common;
     },
     handler: async ({
@@ -67,11 +71,12 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
       all,
       force = false,
       exim: program,
+      byOwner,
       spool: folder,
       ...chosen
     }) => {
+      if (program !== undefined && byOwner !== true) await serveExim(program, folder);
       const filter = filterOf(chosen, Date.now());
-      // Before the spool is opened, for which root is given up.
       const exim = program === undefined ? undefined : new EximRunner(program);
       await withSpool(folder, 'operator', async (spool) => {
         const operation = { verb, names, filter: filter ?? {}, force };
@@ -132,6 +137,9 @@ function stateOf(spool: Spool, id: string): string {
   const failed = state === 'failed' || state === 'bounced';
   return `${id} is ${state}${failed && !hasBody(spool, seq) ? ' and has no body any more' : ''}`;
 }
+
+/** What serveExim adds. */
+const byOwnerOption = { type: 'boolean', hidden: true } as const;
 
 const forceOption = {
   type: 'boolean',

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { giveUpRoot } from '../../host/give-up-root.ts';
+import { requireRootGivenUp } from '../../host/give-up-root.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import { BackendUnavailableError, unlimited, type Backend, type Delivery } from '../backend.ts';
@@ -14,7 +14,7 @@ import { BackendUnavailableError, unlimited, type Backend, type Delivery } from 
  * recipients: sending again replaces the same files, and no host those of another.
  */
 export async function fileBackend(folder: string): Promise<Backend> {
-  giveUpRoot(existsSync(folder) ? folder : dirname(folder));
+  requireRootGivenUp(existsSync(folder) ? folder : dirname(folder));
   // Not recursive: in /proc that never ends, and where a mount is missing it would deliver beside it.
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;

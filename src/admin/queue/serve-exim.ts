@@ -1,36 +1,45 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import type { CommandModule } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { existsSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
+import { asOwner, endWith, ownerToBecome } from '../../host/give-up-root.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { limits } from '../../mail/limits.ts';
-import { printJson } from '../print.ts';
+import { stderrLine } from '../../host/stderr-line.ts';
+import { EXIM_FD } from './exim-runner.ts';
 import { END, LENGTH_BYTES, OPCODES, type EximAnswer, type EximRequest } from './exim-requests.ts';
 
 /**
- * `appengine-mailer queue run-exim`, for EximRunner alone: runs Exim on what comes by standard input, and answers on standard
- * output. It opens no file of the spool, and ends with its input, whatever Exim does then.
+ * Runs `queue return` again as the owner of the spool's folder, with --by-owner, and runs Exim for it with the rights of
+ * this process, which gets frames and opens no file of the spool. Ends as the other process does.
  */
-export const runEximCommand: CommandModule<object, { exim: string }> = {
-  command: 'run-exim',
-  describe: false,
-  builder: (yargs) => yargs.option('exim', { type: 'string', demandOption: true }),
-  handler: async ({ exim }) => {
-    const requests = new Requests(process.stdin);
-    let next = requests.next();
-    for (;;) {
-      const request = await next;
-      if (request === undefined) return;
-      const run = new Run(exim, ARGS[request]);
-      await run.feed(requests);
-      next = requests.next();
-      // Nobody asks again before the answer: what comes first is the end.
-      const answer = await Promise.race([run.ended, next.then(() => undefined)]);
-      if (answer === undefined) return;
-      await printJson(answer);
-    }
-  },
-};
+export async function serveExim(exim: string, folder: string): Promise<never> {
+  const [program, ...args] = process.argv.slice(1);
+  // Where there is no folder, the other process says so.
+  const owner = existsSync(folder) ? ownerToBecome(folder) : undefined;
+  const [file, words] = asOwner(owner, [program ?? '', '--by-owner=true', ...args]);
+  const child = spawn(file, words, {
+    stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+    env: withoutSecrets(process.env),
+  });
+  void answerAll(exim, child.stdio[EXIM_FD] as Duplex).catch((error: Error) => {
+    stderrLine(`appengine-mailer: ${error.message}`);
+    child.stdio[EXIM_FD]?.destroy();
+  });
+  return endWith(child);
+}
+
+async function answerAll(exim: string, socket: Duplex): Promise<void> {
+  socket.on('error', () => {}); // The other process has ended.
+  const requests = new Requests(socket);
+  for (;;) {
+    const request = await requests.next();
+    if (request === undefined) return;
+    const run = new Run(exim, ARGS[request]);
+    await run.feed(requests);
+    socket.write(`${JSON.stringify(await run.ended)}\n`);
+  }
+}
 
 const ARGS: Record<EximRequest, readonly string[]> = { route: ['-bt'], take: ['-bS', '-oep'] };
 
@@ -93,7 +102,7 @@ class Requests {
     if (opcode === undefined) return undefined;
     if (opcode === OPCODES.route) return 'route';
     if (opcode === OPCODES.take) return 'take';
-    throw new Failure(exitCodes.defect, 'what is to be asked of Exim is not known');
+    throw new Error('what is to be asked of Exim is not known');
   }
 
   /** Undefined at the end of the request's input. */
@@ -101,7 +110,7 @@ class Requests {
     const length = (await this.#bytes(LENGTH_BYTES))?.readUInt32BE() ?? END;
     if (length === END) return undefined;
     if (length > limits.eximFrameBytes) {
-      throw new Failure(exitCodes.defect, `a frame for Exim has ${length} bytes`);
+      throw new Error(`a frame for Exim has ${length} bytes`);
     }
     return this.#bytes(length);
   }
