@@ -36,6 +36,8 @@ const { status } = spawnSync(
   [
     '--import',
     'tsx',
+    '--import',
+    './test/support/tsx-in-threads.mjs',
     '--test',
     // Long forms are heavy: one at a time.
     `--test-concurrency=${long ? 1 : 2}`,

@@ -25,13 +25,13 @@ const entryPoints = {
   'appengine-mailer': 'src/bin/appengine-mailer.ts',
   gmail: 'src/bin/gmail.ts',
   'migrate-spool': 'src/bin/migrate-spool.ts',
-  'html-as-text-worker': 'src/proxy/backends/html-as-text-worker.mjs',
+  'appengine-worker': 'src/proxy/backends/appengine-worker.mjs',
 };
 
 /** The Debian packages, and the programs that each has. */
 const contents = {
   'appengine-mailer': Object.keys(entryPoints),
-  'appengine-mailer-proxy': ['appengine-mailer', 'html-as-text-worker'],
+  'appengine-mailer-proxy': ['appengine-mailer', 'appengine-worker'],
 };
 
 /**

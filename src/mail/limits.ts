@@ -294,14 +294,17 @@ export const limits = {
   appengineGraceMs: 2 * SECOND,
   /** Retry-After when a quota is used up: some are by the minute, some by the day. */
   appengineQuotaRetryAfterMs: 5 * MINUTE,
-  /** Parts of a message, nested ones too; taking it apart. */
+  /** Parts of a message, nested ones too; taking it apart: time, memory of the thread besides its bytes. */
   mimeParts: 1000,
   mimeMs: 10 * SECOND,
+  mimeHeapMiB: 512,
   /** HTML that is made a text: characters, elements in elements, time, memory of the thread. */
   htmlTextChars: 256 * KiB,
   htmlTextDepth: 256,
   htmlTextMs: 5 * SECOND,
   htmlTextHeapMiB: 128,
+  /** How long a thread without work is kept. */
+  threadIdleMs: 60 * SECOND,
 
   /** Clock difference that a signature survives (Standard Webhooks). */
   toleranceMs: 300 * SECOND,

@@ -224,7 +224,7 @@ async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal):
   }
   if (backend === 'discard') return discardBackend;
   if (backend === 'appengine') {
-    // mailparser takes a while to load: other proxies need not wait for it.
+    // Loaded where it is used.
     const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
     return appengineBackend(apiHost(process.env), journal);
   }

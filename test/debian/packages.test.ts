@@ -29,7 +29,7 @@ const programs: Record<string, string[]> = {
     'exim-pipe',
     'exim-pipe.cjs',
     'gmail.mjs',
-    'html-as-text-worker.mjs',
+    'appengine-worker.mjs',
     'migrate-spool.mjs',
     ...native,
     'package.json',
@@ -37,7 +37,7 @@ const programs: Record<string, string[]> = {
   'appengine-mailer-proxy': [
     'appengine-mailer.mjs',
     'copy-keys',
-    'html-as-text-worker.mjs',
+    'appengine-worker.mjs',
     ...native,
     'package.json',
   ],

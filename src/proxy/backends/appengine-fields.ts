@@ -2,41 +2,55 @@ import { parseAddressHeader, type EmailAddress } from 'mailparser';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { headerSize, headerValue, parseHeaders, type HeaderField } from '../../mail/headers.ts';
 import { limits } from '../../mail/limits.ts';
-import type { Delivery } from '../backend.ts';
 import { attachmentName, isBlocked } from './appengine-file-name.ts';
 import type { MailAttachment, MailMessage } from './appengine-message.ts';
 import { MimeTrouble, parseMime, textOf, type MimePart } from './appengine-parts.ts';
-import { htmlAsText } from './html-as-text.ts';
+import { UnsendableError } from './unsendable-error.ts';
 
-/** The message cannot be said in the Mail API's fields. */
-export class Unsendable extends Error {
-  readonly status: string;
-
-  constructor(status: string, reason: string) {
-    super(reason);
-    this.status = status;
-  }
+/** The fields of a message; HTML that has no text beside it has none yet. */
+export interface ReadFields {
+  message: Omit<MailMessage, 'textBody'> & { textBody: string | undefined };
+  /** The names of the header fields that have no place in them. */
+  dropped: string[];
 }
 
 /**
- * The Mail API's fields for a message, and the names of the header fields that have no place in them.
- * The first text that is no attachment is the body, plain or HTML, or both where they are alternatives, and
- * everything else is attached. Recipients are those of the envelope alone, each where the header names
- * it, else in Bcc. Throws Unsendable, or what the signal aborts with.
+ * The Mail API's fields for a message, or why it cannot be said in them. The first text that is no attachment
+ * is the body, plain or HTML, or both where they are alternatives, and everything else is attached. Recipients
+ * are those of the envelope alone, each where the header names it, else in Bcc. Runs in a thread.
  */
-export async function mailFields(
-  { sender, recipients, bytes }: Delivery,
-  giveUp: AbortSignal,
-): Promise<{ message: MailMessage; dropped: string[] }> {
+export async function readFields(
+  sender: string,
+  recipients: readonly string[],
+  message: Uint8Array,
+): Promise<ReadFields | { unsendable: string; status: string }> {
+  try {
+    const { buffer, byteOffset, length } = message;
+    return await fieldsOf(
+      sender,
+      recipients,
+      Buffer.from(buffer as ArrayBuffer, byteOffset, length),
+    );
+  } catch (error) {
+    if (!(error instanceof UnsendableError)) throw error;
+    return { unsendable: error.message, status: error.status };
+  }
+}
+
+async function fieldsOf(
+  sender: string,
+  recipients: readonly string[],
+  bytes: Buffer,
+): Promise<ReadFields> {
   if (headerSize(bytes) > limits.headerBytes) {
     const reason = `the header section is larger than ${limits.headerBytes} bytes`;
-    throw new Unsendable(statuses.badContent, reason);
+    throw new UnsendableError(statuses.badContent, reason);
   }
   const { header, bodyAt } = headerAndBody(bytes);
   const fields = header.map((field) => ({ ...field, value: headerValue(bytes, field) }));
   const addresses = (name: string) =>
     fields.filter((field) => field.name === name).flatMap(({ value }) => addressesIn(value));
-  const { subject, parts } = await readMime(fields, bytes.subarray(bodyAt), giveUp);
+  const { subject, parts } = await readMime(fields, bytes.subarray(bodyAt));
 
   const { text, html } = bodyOf(parts);
   const attached = parts.filter((part) => part !== text && part !== html);
@@ -47,7 +61,7 @@ export async function mailFields(
     replyTo: replyTo === '' ? undefined : replyTo,
     ...recipientFields(recipients, addresses('to'), addresses('cc')),
     subject: oneLine(subject),
-    textBody: text ? await textOf(text) : htmlBody ? await htmlAsText(htmlBody, giveUp) : '',
+    textBody: text && (await textOf(text)),
     htmlBody,
     attachments: await Promise.all(attached.map(attachment)),
     headers: fields.flatMap(({ name, value }): [string, string][] => {
@@ -73,16 +87,12 @@ function headerAndBody(bytes: Buffer): { header: HeaderField[]; bodyAt: number }
  * mailparser is given the fields that say what the body is, and Subject, in UTF-8: it would take 8-bit
  * octets of any other charset for errors.
  */
-async function readMime(
-  fields: readonly { name: string; value: string }[],
-  body: Buffer,
-  giveUp: AbortSignal,
-) {
+async function readMime(fields: readonly { name: string; value: string }[], body: Buffer) {
   const lines = fields
     .filter(({ name }) => name === 'subject' || name.startsWith('content-'))
     .map(({ name, value }) => `${name}: ${value}\n`);
-  return parseMime(Buffer.from(`${lines.join('')}\n`), body, giveUp).catch((error: unknown) => {
-    if (error instanceof MimeTrouble) throw new Unsendable(statuses.badContent, error.message);
+  return parseMime(Buffer.from(`${lines.join('')}\n`), body).catch((error: unknown) => {
+    if (error instanceof MimeTrouble) throw new UnsendableError(statuses.badContent, error.message);
     throw error;
   });
 }
@@ -103,7 +113,7 @@ const TEXTS = new Set(['text/plain', 'text/html']);
 
 function senderOf([author]: readonly EmailAddress[], sender: string): string {
   if (author) return showAddress(author);
-  if (sender === '') throw new Unsendable(statuses.badSender, 'No sender specified');
+  if (sender === '') throw new UnsendableError(statuses.badSender, 'No sender specified');
   return sender;
 }
 
@@ -144,7 +154,7 @@ async function attachment(part: MimePart, index: number): Promise<MailAttachment
   const fileName = attachmentName(part, index + 1);
   if (isBlocked(fileName)) {
     const reason = `Google won't let us send an attachment named '${fileName}'`;
-    throw new Unsendable(statuses.badContent, reason);
+    throw new UnsendableError(statuses.badContent, reason);
   }
   // The charset of a text that is no file cannot be said.
   const isText = part.type.startsWith('text/') && !part.isAttachment && !part.fileName;

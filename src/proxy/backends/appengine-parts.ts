@@ -1,7 +1,6 @@
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { setImmediate } from 'node:timers/promises';
 import libmime from 'libmime';
 import {
   MailParser,
@@ -11,7 +10,6 @@ import {
 } from 'mailparser';
 import { pieces } from '../../host/pieces.ts';
 import { limits } from '../../mail/limits.ts';
-import { inLf } from './in-lf.ts';
 
 /** A part of a message that is no multipart, transfer encoding undone. */
 export interface MimePart {
@@ -40,15 +38,11 @@ export interface ParsedMime {
 export class MimeTrouble extends Error {}
 
 /**
- * Takes a message apart. Where a multipart has no parts, lest what is there be lost, the body is a text when
- * there are no parts at all, and else the message itself is attached. Throws MimeTrouble when it has too many parts or too long headers, and whatever the signal
- * aborts with: what is hostile takes until then at most.
+ * Takes a message apart. Where a multipart has no parts, so that nothing of it is lost, the body is a text when
+ * there are no parts at all, and else the message itself is attached. Throws MimeTrouble when it has too many
+ * parts or too long headers. Some messages take minutes.
  */
-export async function parseMime(
-  head: Buffer,
-  body: Buffer,
-  giveUp: AbortSignal,
-): Promise<ParsedMime> {
+export async function parseMime(head: Buffer, body: Buffer): Promise<ParsedMime> {
   const message = Buffer.concat([head, body]);
   const parser = new PartsParser({
     ignoreEmbedded: true,
@@ -63,8 +57,8 @@ export async function parseMime(
     }
   };
   try {
-    const source = Readable.from(piecesInTurn(message));
-    await Promise.all([pipeline(source, parser, { signal: giveUp }), collect()]);
+    const source = Readable.from(pieces(message));
+    await Promise.all([pipeline(source, parser), collect()]);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     throw code === 'EMAXLEN' ? new MimeTrouble(tooMuch(message)) : error;
@@ -80,14 +74,6 @@ export async function parseMime(
     );
   }
   return { subject: parser.subject ?? '', parts };
-}
-
-/** Others have their turn after each piece, and so have the timers that end what takes too long. */
-async function* piecesInTurn(message: Buffer): AsyncGenerator<Buffer> {
-  for (const piece of pieces(message)) {
-    yield piece;
-    await setImmediate();
-  }
 }
 
 function tooMuch(said: string): string {
@@ -173,7 +159,7 @@ export async function textOf({
   const decoded = isNamed
     ? await text(Readable.from(pieces(content)).pipe(decoder))
     : utf8(content);
-  return inLf(decoded ?? (await textOf({ charset: 'windows-1252', content })));
+  return (decoded ?? (await textOf({ charset: 'windows-1252', content }))).replace(/\r\n?/g, '\n');
 }
 
 const UNICODE = /^(?:us)?ascii$|^ansix3|^utf8$/i;

@@ -1,12 +1,14 @@
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { TimeUpError } from '../../host/within-time.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../mail/limits.ts';
 import { BackendUnavailableError, limited, type Backend, type Delivery } from '../backend.ts';
 import { callApi, type ApiHost } from './appengine-call.ts';
-import { mailFields, Unsendable } from './appengine-fields.ts';
+import { mailFields } from './appengine-mail.ts';
 import { encodeMailMessage, type MailMessage } from './appengine-message.ts';
 import { mailOutcome, type MailOutcome } from './appengine-outcome.ts';
+import { UnsendableError } from './unsendable-error.ts';
 
 /**
  * Sends by App Engine's Mail API, all recipients in one call, within the request that brought the message,
@@ -28,13 +30,12 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
     const { sender, recipients, substitute } = delivery;
     const all = (status: string, reason: string) =>
       recipients.map((recipient) => ({ recipient, status, reason }));
-    const tooLong = AbortSignal.timeout(limits.mimeMs);
     let fields;
     try {
-      fields = await mailFields(delivery, tooLong);
+      fields = await mailFields(delivery);
     } catch (error) {
-      if (error instanceof Unsendable) return all(error.status, error.message);
-      const why = tooLong.aborted ? `not within ${limits.mimeMs / 1000} s` : String(error);
+      if (error instanceof UnsendableError) return all(error.status, error.message);
+      const why = error instanceof TimeUpError ? error.message : String(error);
       journal.unreadable(delivery, why);
       return all(statuses.trouble, `the message cannot be taken apart: ${why}`);
     }
