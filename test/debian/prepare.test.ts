@@ -85,7 +85,11 @@ test('law 1: with native modules for another Node.js, mail stays with Exim, and 
   assert.match(pipe.stdout.toString(), why);
   assert.equal(pipe.stdout.toString().split('\n').length, 2, 'one line');
 
-  const env = { GMAIL_SECRET_KEY: 'key', GMAIL_PROXY_URL: 'http://127.0.0.1:9/', HOME: spool };
+  const env = {
+    GMAIL_SECRET_KEY: 'a key of 16 octets or more',
+    GMAIL_PROXY_URL: 'http://127.0.0.1:9/',
+    HOME: spool,
+  };
   for (const command of ['drain', 'queue']) {
     const args = [join(lib, 'appengine-mailer.mjs'), command, '--spool', spool];
     const { code, stderr } = await run(t, process.execPath, args, { env });
