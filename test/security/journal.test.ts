@@ -25,7 +25,15 @@ for (const [way, native] of ways) {
       const journald = await Journald.start(t);
       const road = new Road(t);
       const manager = new ServiceManager(t);
-      const args = ['proxy', '--listen', '127.0.0.1:0', '--backend', 'discard'];
+      const args = [
+        'proxy',
+        '--listen',
+        '127.0.0.1:0',
+        '--backend',
+        'discard',
+        '--max-recipients',
+        '2000',
+      ];
       const ledger = ['--ledger', `${road.folder}/ledger.db`];
       const program = inCheckout('dist/bin/appengine-mailer.js');
       const env = { GMAIL_SECRET_KEY: road.key, ...manager.environment };
