@@ -5,6 +5,7 @@ import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import type { Arrivals } from './arrivals.ts';
 import { clock, setClock } from './clock.ts';
+import { asOwner } from './as-owner.ts';
 import { Forwarder } from './forwarder.ts';
 import type { Program } from './program.ts';
 import { readSpool, type Spooled } from './read-spool.ts';
@@ -92,7 +93,7 @@ export class Storm {
     assert.equal((await this.#drain.stop()).code, 0, this.#drain.stderr);
     this.#stepClock('drain', 2);
     await this.#startDrain();
-    const spool = new Spool(folder, 'operator');
+    const spool = asOwner(folder, () => new Spool(folder, 'operator'));
     try {
       const { counters } = stats(spool);
       const left = () => {
