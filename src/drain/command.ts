@@ -59,7 +59,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const { openConnection } = await import('../wire/open-connection.ts');
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
-    await becomeOwner(argv.spool, withSettings(['GMAIL_SECRET_KEY']));
+    await becomeOwner(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
     const notices = {
       ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
       names: await machineNames(),

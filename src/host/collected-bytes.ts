@@ -38,7 +38,10 @@ export class CollectedBytes {
 
   /** All bytes, one after the other. */
   whole(): Buffer {
-    return Buffer.concat(this.#blocks, this.#size);
+    const all = Buffer.concat(this.#blocks, this.#size);
+    this.#blocks.splice(0, Infinity, all); // They would be held beside it.
+    this.#used = all.length;
+    return all;
   }
 }
 

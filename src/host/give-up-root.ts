@@ -10,14 +10,17 @@ import { exitCodes, Failure } from './failure.ts';
  * Debian's Node.js cannot change its user, as its libuv may have io_uring do files with the rights that it began with.
  * To be called before anything else is done. Returns when there is nothing to give up.
  *
- * Throws Failure 77 for a folder of root's that others can change; the file system's error where there is no folder.
+ * `environment` is the one of the new process. Throws Failure 77 for a folder of root's that others can change; the file system's error where there is no folder.
  */
-export async function giveUpRoot(folder: string, environment: NodeJS.ProcessEnv): Promise<void> {
+export async function giveUpRoot(
+  folder: string,
+  environment: () => NodeJS.ProcessEnv,
+): Promise<void> {
   const owner = ownerToBecome(folder);
   if (!owner) return;
   const { spawn } = await import('node:child_process');
-  const [file, args] = asOwner(owner, process.argv.slice(1));
-  await endWith(spawn(file, args, { env: environment, stdio: 'inherit' }));
+  const [file, ...args] = asOwner(owner, process.argv.slice(1));
+  await endWith(spawn(file, args, { env: environment(), stdio: 'inherit' }));
 }
 
 /** Throws Failure 77 while this process is root and anybody else can write to the folder. */
@@ -41,10 +44,24 @@ export function ownerToBecome(folder: string): Owner | undefined {
   return undefined;
 }
 
-/** The command that runs a script of Node.js, with its arguments, as an owner; it is killed when this process is. */
-export function asOwner(owner: Owner | undefined, script: readonly string[]): [string, string[]] {
+/**
+ * The command that runs a script of Node.js, with its arguments, as an owner; it is killed when this process is. It has
+ * no terminal to control: who gets into it could type into that of root.
+ */
+export function asOwner(
+  owner: Owner | undefined,
+  script: readonly string[],
+): [string, ...string[]] {
   const ids = owner ? [`--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--clear-groups'] : [];
-  return ['setpriv', [...ids, '--pdeathsig=KILL', '--', process.execPath, ...script]];
+  const command = [
+    ...ids,
+    '--pdeathsig=KILL',
+    '--',
+    process.execPath,
+    ...process.execArgv,
+    ...script,
+  ];
+  return owner ? ['setsid', '--wait', 'setpriv', ...command] : ['setpriv', ...command];
 }
 
 /** What endWith needs of a child process: exim-pipe loads its type alone. */
@@ -52,9 +69,8 @@ type Child = ReturnType<(typeof import('node:child_process'))['spawn']>;
 
 /** Waits for a child process, passes signals on to it, and ends as it ended. */
 export async function endWith(child: Child): Promise<never> {
-  // A terminal sends SIGINT to both.
-  process.on('SIGINT', () => {});
-  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(signal, () => child.kill(signal));
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
     (resolve, reject) => {
       child.on('error', reject).on('close', (...ending) => resolve(ending));

@@ -37,7 +37,9 @@ export function runCommandWith(
   file: string,
   ...args: string[]
 ): CommandResult {
-  const { status, stdout, stderr, error } = spawnSync(file, args, {
+  // Another account gets no terminal to control: it could type into that of root.
+  const [program, words] = account ? ['setsid', ['--wait', file, ...args]] : [file, args];
+  const { status, stdout, stderr, error } = spawnSync(program, words, {
     encoding: 'utf8',
     timeout: limits.commandMs,
     killSignal: 'SIGKILL', // exim-pipe and its launcher do not hear SIGTERM.

@@ -222,12 +222,7 @@ export const limits = {
    * put together, and for HTTP v1, or with a sender who was replaced, as the message that is sent on.
    */
   requestsBytes: 512 * MiB,
-  /**
-   * A body of HTTP v2 whose key nothing hints at: all keys are tried on each, and of those that are larger than this, on
-   * one at a time.
-   */
-  unhintedBytes: 1 * MiB,
-  /** HTTP v1 hashes so much of a message before others have their turn. */
+  /** A body whose key nothing hints at is hashed with every key; so much, and others have their turn. */
   hashedAtOnceBytes: 1 * MiB,
   /** Lines of the journal about requests without a key of the proxy's, in so long a time; one more counts the rest. */
   strangerLines: 30,

@@ -22,7 +22,7 @@ export async function eximPipe(
 ): Promise<{ exitCode: 0 | 75; line: string }> {
   try {
     const { eximId, folder, bytesMax } = interpret(args, environment);
-    if (process.geteuid?.() === 0) await giveUpRoot(folder, environment);
+    if (process.geteuid?.() === 0) await giveUpRoot(folder, () => environment);
     const reader = new BsmtpReader(bytesMax);
     for (const chunk of readInput(input)) reader.push(chunk);
     const message = reader.end();

@@ -24,7 +24,7 @@ export async function answerV2(
   body: RequestBody,
   { deliverer, rate }: Service,
 ): Promise<Reply> {
-  const key = find();
+  const key = await find(body.bytes);
   if (!key) return WRONG_SIGNATURE;
 
   const request = { id, timestamp, arrivedAt, body, ticket: ticketOf(headers) };

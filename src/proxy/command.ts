@@ -173,7 +173,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
 /** See giveUpRoot: only root may read the secrets. */
 async function becomeOwner(ledgerFile: string): Promise<void> {
   try {
-    await giveUpRoot(dirname(ledgerFile), withSettings(SECRETS));
+    await giveUpRoot(dirname(ledgerFile), () => withSettings(SECRETS));
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(

@@ -11,7 +11,7 @@ import { listen, type Places } from './listen.ts';
 import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
-import { SignatureChecks } from './signature-check.ts';
+import { checkSignature } from './signature-check.ts';
 import { StrangerLines } from './stranger-lines.ts';
 
 export interface ProxyOptions extends Service, Places {
@@ -30,7 +30,6 @@ export interface Proxy {
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const { deliverer, journal } = options;
   const bodies = new RequestBodies();
-  const checks = new SignatureChecks(options.keys);
   const strangers = new StrangerLines((count) => journal.strangersLeftOut(count));
   const latest = new WeakMap<Duplex, ServerResponse>();
   let stopping = false;
@@ -57,6 +56,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
           });
       },
     );
+    // Who it is from is asked while that is known: a connection may have been reset when a line is written.
+    server.on('connection', ({ remoteAddress }) => void remoteAddress);
     server.maxConnections = limits.connections;
     server.on('clientError', (error, socket) => answerUnparsed(error, socket, latest.get(socket)));
     return server;
@@ -77,7 +78,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     if (stopping) return retryLater('the proxy is stopping');
     const arrivedAt = Date.now();
     const isV2 = mediaType(request) === v2Type;
-    const check = isV2 ? checks.begin(request.headers) : undefined;
+    const check = isV2 ? checkSignature(request.headers, options.keys) : undefined;
     if (isV2 && !check) return WRONG_SIGNATURE; // Node reads the body and drops it.
     try {
       return await bodies.with(request, check?.watch ?? ignore, async (body) =>
@@ -89,8 +90,6 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       if (!(error instanceof BodyRefused)) throw error;
       const { status, message } = error;
       return { ...(status === 503 ? retryLater(message) : { status, text: message }), close: true };
-    } finally {
-      check?.end();
     }
   }
 

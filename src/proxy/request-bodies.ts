@@ -27,13 +27,13 @@ export class RequestBodies {
   #held = 0;
 
   /**
-   * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece,
-   * and how many bytes have arrived with it; it may refuse the body. Rejects with BodyRefused, when the client goes
+   * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece.
+   * Rejects with BodyRefused, when the client goes
    * away, or as `work` does.
    */
   async with<T>(
     request: IncomingMessage,
-    watch: (piece: Buffer, size: number) => void,
+    watch: (piece: Buffer) => void,
     work: (body: RequestBody) => Promise<T>,
   ): Promise<T> {
     const body = new CollectedBytes();
@@ -55,7 +55,7 @@ export class RequestBodies {
         body.add(piece);
         this.#held += body.held - before;
         if (this.#held > limits.requestsBytes) throw new BodyRefused(503, 'too much mail at once');
-        watch(piece, body.size);
+        watch(piece);
       }
       return await work({ bytes: body.whole(), hold });
     } finally {

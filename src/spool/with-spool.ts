@@ -62,7 +62,7 @@ export async function withSpool<T>(
 /** See giveUpRoot, which comes before anything else is done for a command. Throws Failure. */
 export async function becomeOwner(
   folder: string,
-  environment = withoutSecrets(process.env),
+  environment = () => withoutSecrets(process.env),
 ): Promise<void> {
   try {
     await giveUpRoot(folder, environment);

@@ -71,9 +71,12 @@ export async function attempt(
 }
 
 function greetingOf(connection: Connection): Greeting<Trouble> {
-  const hello = probe();
+  let hello = probe();
   return {
-    request: () => signedRequest(connection, hello),
+    request() {
+      hello = probe(); // A fresh one for each connection: an earlier answer must not do.
+      return signedRequest(connection, hello);
+    },
     fault(response) {
       const answer = answerOf(connection, hello, response);
       if (answer.kind === 'verdicts') return undefined;

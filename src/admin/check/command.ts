@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { ownerToBecome } from '../../host/give-up-root.ts';
+import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
 import { runCommandWith } from '../../host/run-command.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
@@ -87,11 +87,8 @@ async function spoolFindingsAsOwner(folder: string): Promise<SpoolFindings> {
   }
   if (!owner) return spoolFindings(folder);
   const args = [process.argv[1] ?? '', 'check', '--part', 'spool', '--spool', resolve(folder)];
-  const { code, stdout, stderr } = runCommandWith(
-    { account: owner, env: withoutSecrets(process.env) },
-    process.execPath,
-    ...args,
-  );
+  const env = withoutSecrets(process.env);
+  const { code, stdout, stderr } = runCommandWith({ env }, ...asOwner(owner, args));
   if (code !== 0) {
     const error = new Error(stderr.trim());
     return { ...withoutSpool(error), drain: notChecked('drain', error.message) };

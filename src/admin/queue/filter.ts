@@ -1,5 +1,6 @@
 import type { InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../../host/duration.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
 import type { Filter } from '../../spool/list.ts';
 import { messageStates } from '../../spool/spool.ts';
 
@@ -51,5 +52,9 @@ export const NONE_FITS = 'no message fits the filter';
 
 /** An address may be within < >, as it is printed; <> is the null sender. */
 function addressOf(text: string | undefined): string | undefined {
+  if (text === '') {
+    // A variable of a script that is empty by mistake would choose all reports.
+    throw new Failure(exitCodes.usage, 'an empty address is written <>');
+  }
   return text?.replace(/^<(.*)>$/s, '$1');
 }

@@ -83,7 +83,7 @@ async function repairLedger(file: string): Promise<void> {
   if (!found.isFile()) {
     throw new Failure(exitCodes.spool, `the ledger ${file} is not a regular file`);
   }
-  await giveUpRoot(dirname(file), withoutSecrets(process.env));
+  await giveUpRoot(dirname(file), () => withoutSecrets(process.env));
   await withLedgerLock(file, async () =>
     told(file, () => rebuildLedger(file, Date.now()), `nothing is wrong with the ledger ${file}`),
   );

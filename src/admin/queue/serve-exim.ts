@@ -17,7 +17,7 @@ export async function serveExim(exim: string, folder: string): Promise<never> {
   const [program, ...args] = process.argv.slice(1);
   // Where there is no folder, the other process says so.
   const owner = existsSync(folder) ? ownerToBecome(folder) : undefined;
-  const [file, words] = asOwner(owner, [program ?? '', '--by-owner=true', ...args]);
+  const [file, ...words] = asOwner(owner, [program ?? '', '--by-owner=true', ...args]);
   const child = spawn(file, words, {
     stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
     env: withoutSecrets(process.env),
