@@ -76,14 +76,17 @@ export function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEn
 
 /** The environment for this program when it runs again as an account that may not read these settings where they are. */
 export function withSettings(names: readonly SettingName[]): NodeJS.ProcessEnv {
+  // It reads /etc/default again, and knows then what is from there.
+  const others = Object.entries(process.env).filter(([name]) => !loaded.has(name));
   const found = names.flatMap((name) => {
+    if (loaded.has(name)) return [];
     const bytes = readSetting(name, { environment: process.env });
     if (bytes && !isUtf8(bytes)) {
       throw new Failure(exitCodes.configuration, `${name} is not UTF-8: start this as the account`);
     }
     return bytes ? [[name, bytes.toString()]] : [];
   });
-  return { ...process.env, ...(Object.fromEntries(found) as Record<string, string>) };
+  return Object.fromEntries([...others, ...found]) as NodeJS.ProcessEnv;
 }
 
 /** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */

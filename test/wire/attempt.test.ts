@@ -40,6 +40,7 @@ test('the request is what the interface says, byte for byte, and nothing else', 
     message,
   ]);
   assert.ok(Number(timestamp) >= before && Number(timestamp) <= after, timestamp);
+  const hint = createHmac('sha256', key).update('appengine-mailer-key-hint');
   const hmac = createHmac('sha256', key).update(`${post.id}.${timestamp}.`).update(body);
   assert.deepEqual(
     { ...request.headers },
@@ -52,6 +53,7 @@ test('the request is what the interface says, byte for byte, and nothing else', 
       'webhook-id': post.id,
       'webhook-timestamp': timestamp,
       'webhook-signature': `v1,${hmac.digest('base64')}`,
+      'appengine-mailer-key-hint': hint.digest('hex').slice(0, 16),
     },
   );
   assert.deepEqual(received.bytes, message);
