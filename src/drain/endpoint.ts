@@ -28,7 +28,7 @@ export class Endpoint {
   #generation = 0;
   readonly #inFlight = new Set<{ startedAt: number }>();
   #postPassedAt = -Infinity;
-  /** As they were last seen; what was called before this drain started is no longer of interest. */
+  /** The calls that were seen last. Calls from before this drain started do not count. */
   #calls: number | undefined;
   #told: { remedy: string; at: number } | undefined;
 

@@ -20,9 +20,9 @@ export interface Submission {
 }
 
 /**
- * Hands a notice to the local mail server by SMTP, with the null sender (RFC 5321 4.5.5), so that nothing
- * ever answers it. `name` is what we call ourselves (SmtpClientOptions). SMTP, because a setuid sendmail cannot run under NoNewPrivileges. `giveUp` ends it at
- * once. Never rejects.
+ * Hands a notice to the local mail server with the null sender (RFC 5321 4.5.5), so that nothing ever answers it. It
+ * uses SMTP, because a setuid sendmail cannot run under NoNewPrivileges. `name` is what we call ourselves
+ * (SmtpClientOptions). `giveUp` ends it at once. Never rejects.
  */
 export async function submit(
   { host, port }: MailServer,

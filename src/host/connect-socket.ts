@@ -20,8 +20,8 @@ export interface UnixPath {
 export type Lookup = (host: string) => Promise<LookupAddress[]>;
 
 /**
- * Opens a connection to a Unix socket, or a TCP connection as Happy Eyeballs do (RFC 8305): all addresses of the name are tried, the families
- * by turns. The next attempt begins after limits.attemptDelayMs, or at once when one failed; those before
+ * Opens a connection to a Unix socket, or a TCP connection as Happy Eyeballs do (RFC 8305): all addresses of the
+ * name are tried, the families by turns. The next attempt begins after limits.attemptDelayMs, or at once when one failed; those before
  * it go on, and the first that connects is taken. Node's own connect gives up each attempt but the last
  * after 250 ms, so that what is far away is never reached. Takes at most limits.connectMs, names
  * included, and ends when `signal` aborts. Rejects with an Error that has a `code`; a ConnectError names

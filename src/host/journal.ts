@@ -31,7 +31,7 @@ function fitting(value: Entry['fields'][string]): Entry['fields'][string] {
   return typeof value === 'object' ? fittingList(value) : value;
 }
 
-/** As many values as one field may have; what is left out is counted by the last. */
+/** As many values as one field may have. Where values are left out, the last one counts them. */
 function fittingList(values: readonly string[]): string[] {
   const kept: string[] = [];
   let bytes = 0;

@@ -57,8 +57,7 @@ export interface Rebuilt {
 
 /**
  * Inspects a file and, where something is wrong, puts a new one in its place; the old one is kept beside it, as one
- * of limits.damagedFiles.
- * Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
+ * of limits.damagedFiles. Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
  * meanwhile; who waits for that finds it replaced (openDatabase).
  *
  * Throws DatabaseUnusable for a schema that is not known and for a link, SqliteError, which is SQLITE_BUSY when

@@ -264,7 +264,7 @@ export class Deliverer {
     }
   }
 
-  /** The verdict for a client. What is not over is in progress, or still waits for room and is to be posted again. */
+  /** The verdict for a client. A delivery that goes on is in progress; one that waits for room is to be posted again. */
   #hear(message: MessageName, recipient: string, task: Task): Verdict {
     if (task.verdicts) {
       task.told = true;

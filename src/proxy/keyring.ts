@@ -28,7 +28,8 @@ export interface FoundKeys {
 export class Keyring {
   readonly #read: () => FoundKeys;
   #found: FoundKeys;
-  #hints: Map<Key, string> | undefined;
+  /** Of the keys, in their order; made when a client hints at one. */
+  #hints: string[] | undefined;
 
   /** `read` is called now and at each reload; what it throws now is thrown. */
   constructor(read: () => FoundKeys) {
@@ -55,8 +56,8 @@ export class Keyring {
   /** The keys that a client hints at (keyHint): all of them where it does not. */
   hinted(hint: string | readonly string[] | undefined): readonly Key[] {
     if (hint === undefined) return this.#found.keys;
-    this.#hints ??= new Map(this.#found.keys.map((key) => [key, keyHint(key.secret)]));
-    return this.#found.keys.filter((key) => this.#hints?.get(key) === hint);
+    this.#hints ??= this.#found.keys.map(({ secret }) => keyHint(secret));
+    return this.#found.keys.filter((_, at) => this.#hints?.[at] === hint);
   }
 
   /** Reads the keys again, and says whether they are others now. What it throws leaves the old ones. */

@@ -35,8 +35,8 @@ export function parseListen(text: string): HostPort | UnixPath {
 }
 
 /**
- * Listens on every socket that is handed over, and on the address that is wanted where that is none of them,
- * each with a server of its own. Rejects when it cannot, and then listens nowhere.
+ * Listens on every socket that is handed over, and also on the wanted address when no such socket has it, each with a
+ * server of its own. Rejects when it cannot, and then listens nowhere.
  */
 export async function listen<S extends Server>(
   makeServer: () => S,

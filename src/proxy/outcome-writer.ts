@@ -36,7 +36,7 @@ export class OutcomeWriter {
       this.#unwritten.delete(write);
       written();
     };
-    // One try at a time: what is unknown is to be listed once.
+    // One try at a time, so that an unknown outcome is listed once.
     const write = async () =>
       (writing ??= settle().finally(() => {
         writing = undefined;

@@ -81,7 +81,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     const check = isV2 ? checkSignature(request.headers, options.keys) : undefined;
     if (isV2 && !check) return WRONG_SIGNATURE; // Node reads the body and drops it.
     try {
-      return await bodies.with(request, check?.watch ?? ignore, async (body) =>
+      return await bodies.with(request, check?.watch, async (body) =>
         check
           ? answerV2(request.headers, check, arrivedAt, body, options)
           : answerV1(request.headers, body, options),
@@ -154,5 +154,3 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
 function mediaType(request: IncomingMessage): string | undefined {
   return request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
 }
-
-function ignore(): void {}

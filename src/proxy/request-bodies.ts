@@ -33,7 +33,7 @@ export class RequestBodies {
    */
   async with<T>(
     request: IncomingMessage,
-    watch: (piece: Buffer) => void,
+    watch: ((piece: Buffer) => void) | undefined,
     work: (body: RequestBody) => Promise<T>,
   ): Promise<T> {
     const body = new CollectedBytes();
@@ -55,7 +55,7 @@ export class RequestBodies {
         body.add(piece);
         this.#held += body.held - before;
         if (this.#held > limits.requestsBytes) throw new BodyRefused(503, 'too much mail at once');
-        watch(piece);
+        watch?.(piece);
       }
       return await work({ bytes: body.whole(), hold });
     } finally {

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { exitCodes, Failure } from '../../host/failure.ts';
 import {
   END,
   framesOf,
@@ -8,9 +11,6 @@ import {
   type EximRequest,
   type EximRun,
 } from './exim-requests.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
-import { createInterface } from 'node:readline';
-import { once } from 'node:events';
 
 /**
  * Has Exim run by the process that started this one (`serveExim`): it may be root, which this one, which works on the

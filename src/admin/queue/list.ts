@@ -1,4 +1,5 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
@@ -50,7 +51,7 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
 
 function totalText(messages: number, bytes: number): string {
   if (messages === 0) return 'no messages';
-  return `${messages} ${messages === 1 ? 'message' : 'messages'}, ${showBytes(bytes)}`;
+  return `${countOf(messages, 'message')}, ${showBytes(bytes)}`;
 }
 
 /** What everything that is queued waits for, if it is not its time. */
@@ -71,7 +72,7 @@ function entryLines(
   const due = message.dueAt === null ? '' : `, ${wait ?? dueText(message.dueAt, shown.now)}`;
   const lines = [
     `${id}  ${state}${due}`,
-    `  ${age} old, ${size} bytes, Exim ${eximId}, ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, from ${addressText(sender)}`,
+    `  ${age} old, ${size} bytes, Exim ${eximId}, ${countOf(attempts, 'attempt')}, from ${addressText(sender)}`,
     ...message.recipients.map(({ address, state, status, reason }) => {
       const said = status === null ? '' : ` (${status} ${reason ?? ''})`;
       return `    ${addressText(address)} ${state}${said}`;

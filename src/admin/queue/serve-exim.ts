@@ -102,7 +102,7 @@ class Requests {
     if (opcode === undefined) return undefined;
     if (opcode === OPCODES.route) return 'route';
     if (opcode === OPCODES.take) return 'take';
-    throw new Error('what is to be asked of Exim is not known');
+    throw new Error(`there is no request ${opcode} for Exim`);
   }
 
   /** Undefined at the end of the request's input. */
