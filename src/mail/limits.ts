@@ -222,6 +222,12 @@ export const limits = {
    * put together, and for HTTP v1, or with a sender who was replaced, as the message that is sent on.
    */
   requestsBytes: 512 * MiB,
+  /**
+   * The pieces in which a body arrives (chunks of HTTP, or what one read of the socket gives) have at least so many octets
+   * on average, once there were so many of them: each takes time, however small it is.
+   */
+  pieceBytes: 64,
+  piecesOfAnySize: 1000,
   /** A body whose key nothing hints at is hashed with every key; so much, and others have their turn. */
   hashedAtOnceBytes: 1 * MiB,
   /** Lines of the journal about requests without a key of the proxy's, in so long a time; one more counts the rest. */

@@ -8,7 +8,7 @@ import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
 import { listen, type Places } from './listen.ts';
-import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
+import { BodyRefused, dropBody, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { checkSignature } from './signature-check.ts';
@@ -32,6 +32,10 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const bodies = new RequestBodies();
   const strangers = new StrangerLines((count) => journal.strangersLeftOut(count));
   const latest = new WeakMap<Duplex, ServerResponse>();
+  /** Connections with an answer that is their last: what comes after it is not looked at. */
+  const ending = new WeakSet<Duplex>();
+  /** Those of them whose client is still writing. */
+  const unread = new Set<ServerResponse>();
   let stopping = false;
 
   function makeServer() {
@@ -43,7 +47,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
         connectionsCheckingInterval: limits.connectionsCheckMs,
       },
       (request, response) => {
-        const { socket } = request; // It is gone from there when the body is refused.
+        const { socket } = request; // It is gone from there when the body takes too long.
+        if (ending.has(socket)) return;
         const from = clientAddress(request);
         latest.set(socket, response);
         limitTime(request);
@@ -79,7 +84,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     const arrivedAt = Date.now();
     const isV2 = mediaType(request) === v2Type;
     const check = isV2 ? checkSignature(request.headers, options.keys) : undefined;
-    if (isV2 && !check) return WRONG_SIGNATURE; // Node reads the body and drops it.
+    if (isV2 && !check) return WRONG_SIGNATURE;
     try {
       return await bodies.with(request, check?.watch, async (body) =>
         check
@@ -89,35 +94,43 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     } catch (error) {
       if (!(error instanceof BodyRefused)) throw error;
       const { status, message } = error;
-      return { ...(status === 503 ? retryLater(message) : { status, text: message }), close: true };
+      return status === 503 ? retryLater(message) : { status, text: message };
     }
   }
 
-  function send(
+  /** Only who shows a key may go on using the connection. */
+  async function send(
     request: IncomingMessage,
     response: ServerResponse,
-    reply: Reply,
+    { status, text, headers, key }: Reply,
     from: string,
-  ): void {
-    const { status, text, headers, close, key } = reply;
+  ): Promise<void> {
+    const { method, socket } = request;
     if (status >= 400 && status !== 404 && (key !== undefined || strangers.take())) {
-      journal.requestRefused(
-        from,
-        request.headers['webhook-id'] as string | undefined,
-        status,
-        text,
-        key,
-      );
+      const id = request.headers['webhook-id'] as string | undefined;
+      journal.requestRefused(from, id, status, text, key);
     }
-    if (stopping || close) response.setHeader('connection', 'close');
-    if (status === 204) return void response.writeHead(status).end();
-    const body = Buffer.from(text);
+    if (stopping || key === undefined) {
+      response.setHeader('connection', 'close');
+      ending.add(socket);
+    }
+    const content = status === 204 ? undefined : Buffer.from(text);
     response.writeHead(status, {
-      'content-type': 'text/plain; charset=utf-8',
-      'content-length': body.length,
+      ...(content && {
+        'content-type': 'text/plain; charset=utf-8',
+        'content-length': content.length,
+      }),
       ...headers,
     });
-    response.end(request.method === 'HEAD' ? undefined : body);
+    const written = method === 'HEAD' ? undefined : content;
+    if (request.complete || stopping) return void response.end(written);
+    // Most clients read no answer before they have written all: to them a closed connection would be a network's fault.
+    if (written) response.write(written);
+    else response.flushHeaders();
+    unread.add(response);
+    await dropBody(request).catch(() => {}); // It goes on for too long, or the client is gone: the end is the same.
+    unread.delete(response);
+    response.end(() => request.destroy()); // What it has read, and its time limit, would stay.
   }
 
   const listeners = await listen(makeServer, options);
@@ -130,6 +143,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     async stop() {
       stopping = true;
       deliverer.stop();
+      for (const response of unread) response.end();
       const closed = Promise.all(
         servers.map(async (server) => {
           const isClosed = new Promise<void>((resolve) => server.close(() => resolve()));
