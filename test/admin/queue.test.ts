@@ -154,15 +154,15 @@ test('the commands on messages take filters in place of ids, and refuse both at 
   const held = async (...args: string[]) =>
     (await road.messages('--state', 'held', ...args)).map(({ id }) => id);
   const held1 = await road.queue('hold', '--sender', '@web.example', '--older-than', '1h');
-  assert.deepEqual([held1.code, held1.stdout.toString()], [0, 'hold: 1 done\n']);
+  assert.deepEqual([held1.code, held1.stdout.toString()], [0, 'held 1 message for 1 recipient\n']);
   assert.deepEqual(await held(), [old]);
   assert.equal(
     (await road.queue('delete', '--state', 'held')).stdout.toString(),
-    'delete: 1 done\n',
+    'deleted 1 message for 1 recipient\n',
   );
   assert.equal(lookInto(road.spool).counters.deleted, 1);
   const unfit = await road.queue('release', '--sender', '@web.example', '--state', 'queued');
-  assert.deepEqual([unfit.code, unfit.stdout.toString()], [1, 'release: 0 done\n']);
+  assert.deepEqual([unfit.code, unfit.stdout.toString()], [1, 'released 0 messages\n']);
   assert.match(unfit.stderr, new RegExp(`not in a state to release.*${web} is queued`));
   for (const args of [
     [web ?? '', '--all'],

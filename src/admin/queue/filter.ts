@@ -4,7 +4,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import type { Filter } from '../../spool/list.ts';
 import { messageStates } from '../../spool/spool.ts';
 
-/** Options that choose messages by what they are. */
+/** Options that choose messages by what they are: always whole messages, with all their recipients. */
 export const filterOptions = {
   state: {
     type: 'string',
@@ -18,7 +18,7 @@ export const filterOptions = {
   },
   recipient: {
     type: 'string',
-    describe: 'Only to this address or @domain',
+    describe: 'Only messages to this address or @domain, whoever else they are to',
     requiresArg: true,
   },
   'older-than': {
