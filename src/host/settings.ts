@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
+import { readRegularFile } from './regular-file.ts';
 
 /** The settings that are not options, because they are secret or were there in 2012. */
 export type SettingName =
@@ -105,7 +105,7 @@ export function loadDefaults(file: string): void {
 
 function readIfThere(file: string): Buffer | undefined {
   try {
-    return readFileSync(file);
+    return readRegularFile(file);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { keyFaults, type KeyFault } from '../host/key-faults.ts';
+import { readRegularFile } from '../host/regular-file.ts';
 import { findSetting, firstLine, type Setting } from '../host/settings.ts';
 import { keyHint } from '../wire/sign.ts';
 import { parseAllowedSenders, type AllowedSenders } from './allowed-senders.ts';
@@ -148,7 +148,7 @@ function wrong(place: string, why: string): Failure {
 
 function fileOf(file: string): Setting {
   try {
-    return { bytes: readFileSync(file), file };
+    return { bytes: readRegularFile(file), file };
   } catch (error) {
     throw new Failure(exitCodes.configuration, `cannot use ${file}: ${(error as Error).message}`);
   }

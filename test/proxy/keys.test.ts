@@ -93,7 +93,7 @@ test(
     rmSync(file);
     await proxy.says(new RegExp(`${kept}: cannot use ${file}: ENOENT`));
     mkdirSync(file);
-    await proxy.says(new RegExp(`${kept}: cannot use ${file}: EISDIR`));
+    await proxy.says(new RegExp(`${kept}: cannot use ${file}: ${file} is a folder`));
     rmSync(file, { recursive: true });
     writeFileSync(file, '# allow-sender nobody\na key\n');
     await proxy.says(new RegExp(`${kept}: an allowed sender is .* not "nobody"`));

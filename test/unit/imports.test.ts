@@ -112,6 +112,7 @@ test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clo
     'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
+    'host/regular-file.ts',
     'host/show-bytes.ts',
   ]);
   const modules = files.flatMap((file) =>
