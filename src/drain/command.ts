@@ -9,6 +9,7 @@ import { DatabaseReplacedError } from '../host/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
+import { severalValues } from '../host/several-values.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
@@ -36,7 +37,8 @@ export const drainOptions = {
   },
   'delay-warnings': {
     type: 'string',
-    default: limits.delayWarnings,
+    array: true,
+    default: [limits.delayWarnings],
     describe: 'Ages of delayed mail at which its sender is warned; none: never',
     requiresArg: true,
   },
@@ -120,8 +122,10 @@ function showProgress({ queued, sending, sent }: Counters): void {
   process.stdout.write(`\r\x1b[K${text}\r`);
 }
 
-function parseDelays(text: string): number[] {
-  return text === 'none' ? [] : text.split(',').map((each) => parseDuration(each.trim()));
+function parseDelays(given: readonly string[]): number[] {
+  const delays = severalValues(given);
+  if (delays.length === 0) throw new Failure(exitCodes.usage, '--delay-warnings names no duration');
+  return delays.join() === 'none' ? [] : delays.map(parseDuration);
 }
 
 function successStatus(status: number): number {
