@@ -20,6 +20,7 @@ import { spoolFile } from '../spool/spool.ts';
 import { becomeOwner, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
+import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
 
@@ -48,6 +49,7 @@ export const drainOptions = {
     describe: 'Reports that a sender gets before one summary tells the rest',
     requiresArg: true,
   },
+  ...retryOptions,
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
@@ -67,6 +69,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       names: await machineNames(),
     };
     const delayWarningsMs = parseDelays(argv.delayWarnings);
+    const times = retryTimes(argv);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
     const { poster } = await import('../wire/poster.ts');
@@ -93,6 +96,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           notify,
           notices,
           delayWarningsMs,
+          retryTimes: times,
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,

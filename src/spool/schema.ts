@@ -26,7 +26,7 @@
  * told           when senders were told something, as far as it counts for limits.noticesPerHour
  * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
- *                in which drain asks again at asks_at
+ *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message
  * history        what happened to a message, numbered; see history.ts
  * clock          one row: observed time (host/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time, because they decide what becomes of mail. What people read is by the wall clock, in
@@ -208,5 +208,8 @@ CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> 
   UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
     WHERE name = NEW.state;
 END;
+`,
+  `
+ALTER TABLE endpoint ADD COLUMN lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0);
 `,
 ];

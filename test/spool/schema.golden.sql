@@ -69,7 +69,7 @@ CREATE TABLE endpoint (
   down_since INTEGER,
   outage_ms INTEGER NOT NULL DEFAULT 0 CHECK (outage_ms >= 0),
   reason TEXT,
-  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0),
+  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0), lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0),
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
 

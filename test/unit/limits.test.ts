@@ -44,8 +44,13 @@ test('everybody waits longer than who it waits for', () => {
     ['busyRetryAfterMs', 'smtpIdleMs'],
     ['appengineDeadlineMs', 'unheardMs'],
     ['clientIdleMs', 'proxyIdleMs'],
-    ['lifetimeWithOutagesMs', 'renewalMs'],
     ['renewalMs', 'historyMs'],
   ];
   for (const [less, more] of pairs) assert.ok(limits[less] < limits[more], `${less} < ${more}`);
+});
+
+test('law 6: the longest lifetime, outages added, ends before the ledger forgets, with days to spare', () => {
+  const longest = limits.lifetimeMaxMs + limits.outagesAddedMs;
+  assert.ok(longest <= limits.renewalMs);
+  assert.ok(longest + 5 * 86_400_000 <= limits.historyMs);
 });
