@@ -16,7 +16,7 @@ export const limits = {
   bodyPartBytes: 1 * MiB,
   /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
   envelopeLineBytes: 64 * KiB,
-  /** Recipients in one hand-over; Exim's transport sends at most `batch_max = 1000`. */
+  /** Recipients in one hand-over, ten times what Exim's transport sends (`batch_max`). */
   handOverRecipients: 10_000,
   /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
   postRecipients: 100,
