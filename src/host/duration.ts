@@ -21,10 +21,9 @@ export function durationText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
-/** A duration for people, in the unit that tells enough: 750 ms, 90 s, 15 min, 36 h, 5 d. */
+/** A duration for people, in the unit that tells enough: 1 s, 90 s, 15 min, 36 h, 5 d. What is shorter than a second is one. */
 export function showDuration(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 1) return `${Math.max(0, Math.round(ms))} ms`;
+  const seconds = ms > 0 ? Math.max(1, Math.round(ms / 1000)) : 0;
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
