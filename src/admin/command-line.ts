@@ -1,4 +1,4 @@
-import yargs, { type Argv } from 'yargs';
+import yargs, { type Argv, type Options } from 'yargs';
 import { gmailCommand } from '../client/command.ts';
 import { drainCommand, drainOptions } from '../drain/command.ts';
 import { refuseStrayVariables } from '../host/environment-options.ts';
@@ -91,8 +91,12 @@ function readFlags(argv: Record<string, unknown>, args: readonly string[]): void
       throw new Failure(exitCodes.usage, `--${name} is yes or no, and not ${JSON.stringify(text)}`);
     }
     argv[name] = value;
-    argv[name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())] = value;
+    argv[camelCase(name)] = value;
   }
+}
+
+function camelCase(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 const programs = {
@@ -114,5 +118,12 @@ const SERVICES = new Set(['drain', 'proxy']);
 const OF_OTHERS = ['max-size', 'exim', 'subject', 'queue', 'timeout'];
 const SETTABLE = [...Object.keys(drainOptions), ...Object.keys(proxyOptions), ...OF_OTHERS];
 
-/** Arguments that may be several. */
-const LISTS = new Set(['_', 'ids', 'to', 'allow-sender', 'allowSender']);
+/** Arguments that may be several: those without a name, and options that may be given again. */
+const LISTS = new Set([
+  '_',
+  'ids',
+  'to',
+  ...Object.entries<Options>({ ...drainOptions, ...proxyOptions })
+    .filter(([, { array }]) => array)
+    .flatMap(([name]) => [name, camelCase(name)]),
+]);

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
 import { readRegularFile } from './regular-file.ts';
+import { readVariables } from './read-variables.ts';
 
 /** The settings that are not options, because they are secret or were there in 2012. */
 export type SettingName =
@@ -89,17 +90,23 @@ export function withSettings(names: readonly SettingName[]): NodeJS.ProcessEnv {
   return Object.fromEntries([...others, ...found]) as NodeJS.ProcessEnv;
 }
 
-/** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */
+/**
+ * Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a
+ * file in another way. Throws Failure 78 for a file that cannot be read, or that readVariables refuses.
+ */
 export function loadDefaults(file: string): void {
-  const before = new Set(Object.keys(process.env));
+  let text: string;
   try {
-    process.loadEnvFile(file);
-    const names = Object.keys(process.env).filter((name) => !before.has(name));
-    for (const name of names) loaded.set(name, file);
+    text = readRegularFile(file).toString();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return;
     throw new Failure(exitCodes.configuration, `cannot read ${file}: ${message}`);
+  }
+  for (const [name, value] of readVariables(text, file)) {
+    if (name in process.env) continue;
+    process.env[name] = value;
+    loaded.set(name, file);
   }
 }
 

@@ -16,7 +16,7 @@ export const limits = {
   bodyPartBytes: 1 * MiB,
   /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
   envelopeLineBytes: 64 * KiB,
-  /** Recipients in one hand-over; Exim's transport sends at most `batch_max = 1000`. */
+  /** Recipients in one hand-over, ten times what Exim's transport sends (`batch_max`). */
   handOverRecipients: 10_000,
   /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
   postRecipients: 100,
@@ -131,9 +131,14 @@ export const limits = {
   endpointJitter: 0.25,
   /** The longest Retry-After that is honoured. */
   retryAfterMaxMs: 10 * MINUTE,
-  /** A message's own backoff after temporary verdicts; ± `jitter`. */
+  /**
+   * A message's own backoff after temporary verdicts, ± `jitter`: drain `--first-wait`, `--longest-wait`. Both are within
+   * `messageWaitMinMs` and `messageWaitMaxMs`: what is deferred is tried once a day.
+   */
   messageFirstMs: 30 * SECOND,
   messageMaxMs: 30 * MINUTE,
+  messageWaitMinMs: 1 * SECOND,
+  messageWaitMaxMs: 1 * DAY,
   jitter: 0.2,
   /** A post that takes longer holds up no other, unless the proxy has asked for fewer posts. */
   slowPostMs: 1 * SECOND,
@@ -144,9 +149,14 @@ export const limits = {
   /** An operator's fault is told at once and then this often. */
   faultRepeatMs: 1 * HOUR,
 
-  /** How long a message is tried: its own time, and with outages of the endpoint added. */
+  /**
+   * How long a message is tried, drain `--lifetime`, and for how long at most outages of the endpoint are added. Together
+   * they end before `renewalMs`, and so before the ledger forgets.
+   */
   lifetimeMs: 5 * DAY,
-  lifetimeWithOutagesMs: 14 * DAY,
+  lifetimeMinMs: 1 * HOUR,
+  lifetimeMaxMs: 16 * DAY,
+  outagesAddedMs: 9 * DAY,
   /** `retry` and `release` of a message first posted longer ago than this ask for --force. */
   renewalMs: 25 * DAY,
   /** After how much trouble of its own a message's sender is warned; drain `--delay-warnings`. */

@@ -74,7 +74,7 @@ export const proxyOptions = {
     type: 'string',
     array: true,
     describe:
-      'Address or @domain that may be a sender, again for more; else all may. The null sender may with such a From, and in reports with any',
+      'Addresses and @domains that may be a sender; else all may. The null sender may with such a From, and in reports with any',
     requiresArg: true,
   },
   'default-sender': {
@@ -204,7 +204,7 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
     );
   }
   return {
-    allowed: allowSender && parseAllowedSenders(allowSender.join(' ')),
+    allowed: allowSender && parseAllowedSenders(allowSender),
     defaultSender: address === '' ? undefined : address,
     fix: fixSender,
   };

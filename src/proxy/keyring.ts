@@ -115,8 +115,7 @@ function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] 
       if (!KEY_NAME.test(line.value)) throw wrong(place, `has no name: ${KEY_NAME_RULE}`);
       name = line.value;
     } else {
-      const allowedSenders =
-        senders.length > 0 ? parseAllowedSenders(senders.join(' ')) : undefined;
+      const allowedSenders = senders.length > 0 ? parseAllowedSenders(senders) : undefined;
       const key = { secret: line.secret, name, allowedSenders };
       const text = line.secret.toString('latin1');
       const other = placed.get(text);

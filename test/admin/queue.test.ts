@@ -222,9 +222,10 @@ test('queue show: fields for people, one JSON object, or the exact bytes however
   assert.equal((await road.queue('show', id)).code, 0);
 });
 
-test('stats: the nouns of law 8, adding up; --max-age answers 1 when a message waits longer (law 8)', async (t) => {
+test('stats: the nouns of law 8, adding up, in messages and in bytes; --max-age answers 1 when a message waits longer (law 8)', async (t) => {
   const road = new Road(t);
-  const ids = handIn(road.spool, [{}, {}, {}, {}], { queuedAt: Date.now() - 3_600_000 });
+  const messages = [1000, 30, 300, 2000].map((size) => ({ bytes: 'x'.repeat(size) }));
+  const ids = handIn(road.spool, messages, { queuedAt: Date.now() - 3_600_000 });
   await road.queue('delete', ids[0] ?? '');
   await road.queue('hold', ids[1] ?? '');
   const { stdout } = await road.queue('stats', '--json');
@@ -239,13 +240,27 @@ test('stats: the nouns of law 8, adding up; --max-age answers 1 when a message w
     damaged: 0,
     bounced: 0,
     deleted: 1,
+    bytes: {
+      accepted: 3330,
+      queued: 2300,
+      sending: 0,
+      held: 30,
+      failed: 0,
+      sent: 0,
+      damaged: 0,
+      bounced: 0,
+      deleted: 1000,
+    },
     proxy_down_since: null,
     proxy_reason: null,
     last_passed_at: null,
   });
   assert.match(String(oldest_queued_at), rfc3339);
   const text = await road.queue('stats');
-  assert.match(text.stdout.toString(), /^accepted 4, deleted 1, held 1, queued 2\n/);
+  assert.match(
+    text.stdout.toString(),
+    /^accepted 4, deleted 1, held 1, queued 2\nsize: accepted 3.3 kB, deleted 1.0 kB, held 30 bytes, queued 2.3 kB\n/,
+  );
 
   assert.equal((await road.queue('stats', '--max-age', '2h')).code, 0);
   const late = await road.queue('stats', '--max-age', '30m');

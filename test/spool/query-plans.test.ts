@@ -50,7 +50,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
     spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6, passingBytes: 0 }, NOW)),
   nextDueAt: (spool) => nextDueAt(spool),
   recoverClaimed: (spool) => recoverClaimed(spool, NOW),
-  catchUp: (spool) => catchUp(spool, NOW, Date.now()),
+  catchUp: (spool) => catchUp(spool, NOW, Date.now(), limits.messageMaxMs),
   readBody: (spool) => [...readBody(spool, 1, 18)],
   record: (spool) => {
     const verdicts = [{ position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' }];

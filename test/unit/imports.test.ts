@@ -50,7 +50,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   spool: { files: ['host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
   pipe: {
-    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database)\.ts$/],
+    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database|settings)\.ts$/],
     modules: /^node:/,
   },
   drain: { files: ['spool', 'wire', 'host', 'mail'], modules: ANY },
@@ -100,7 +100,7 @@ test('every kind of import is seen by this test', () => {
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
-test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clock of a database', () => {
+test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
   assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
@@ -113,6 +113,8 @@ test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clo
     'host/open-database.ts',
     'host/open-files.ts',
     'host/regular-file.ts',
+    'host/read-variables.ts',
+    'host/settings.ts',
     'host/show-bytes.ts',
   ]);
   const modules = files.flatMap((file) =>
