@@ -57,10 +57,13 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
     const input = await readInput();
     // What is large is loaded when it is used: --help needs none of it.
-    const [{ composeText }, { headerAddresses }] = await Promise.all([
+    const [{ composeText }, { crowdedAddress }, { headerAddresses }] = await Promise.all([
       import('./compose-text.ts'),
+      import('../wire/crowded-address.ts'),
       import('../wire/header-addresses.ts'),
     ]);
+    const crowded = crowdedAddress(to);
+    if (crowded !== undefined) throw new Failure(exitCodes.usage, `'${crowded}' is no address`);
     const message = to.length > 0 ? await composeText(to, subject ?? '', input) : input;
     // Exim's pipe transport sets it, to one recipient of the message on standard input.
     const recipient = process.env['RECIPIENT'];

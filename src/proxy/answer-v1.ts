@@ -30,7 +30,7 @@ import { ticketOf } from './ticket.ts';
 export async function answerV1(
   headers: IncomingHttpHeaders,
   { bytes: body, hold }: RequestBody,
-  { keys, deliverer, rate }: Service,
+  { keys, deliverer, rate, fixSender: always = false }: Service,
 ): Promise<Reply> {
   let key: Key | undefined;
   const by = (reply: Reply): Reply => ({ ...reply, key: key?.name });
@@ -47,7 +47,7 @@ export async function answerV1(
     const waitMs = rate?.take(key, performance.now()) ?? 0;
     if (rate && waitMs > 0) return by(slower(`more than ${rate.perMinute} posts a minute`, waitMs));
 
-    const { envelope, bytes } = readMail(message, deliverer.recipientsMax);
+    const { envelope, bytes } = readMail(message, deliverer.recipientsMax, fixSender || always);
     // The client gives no id: every post is a message of its own.
     const name = { key: key.name, id: randomBytes(16).toString('hex') };
     const { allowedSenders } = key;

@@ -12,7 +12,6 @@ import { firstLine, readSetting, withSettings, type SettingName } from '../host/
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
-import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
 import type { Backend } from './backend.ts';
@@ -21,6 +20,7 @@ import { fileBackend } from './backends/file.ts';
 import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
 import { relayName } from './backends/relay-name.ts';
 import { smtpBackend } from './backends/smtp.ts';
+import { parseDefaultSender } from './default-sender.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
@@ -79,7 +79,8 @@ export const proxyOptions = {
   },
   'default-sender': {
     type: 'string',
-    describe: 'Address in the place of a sender that may not; else GMAIL_DEFAULT_SENDER',
+    describe:
+      'Address, perhaps with a name, in the place of a sender that may not; else GMAIL_DEFAULT_SENDER',
     requiresArg: true,
   },
   'fix-sender': {
@@ -138,7 +139,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const { maxRecipients: recipientsMax, softBounce } = argv;
     const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
     const deliverer = new Deliverer(options);
-    const service = { keys, deliverer, rate };
+    const service = { keys, deliverer, rate, fixSender: rules.fix };
     const proxy = await startProxy({ ...service, ...places, journal }).catch((error: Error) => {
       const { wanted } = places;
       const where = wanted ? addressText(wanted) : 'the sockets of systemd';
@@ -192,12 +193,9 @@ const SECRETS: readonly SettingName[] = [
 
 function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
   const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
-  const address = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
-  const fault = address === '' ? undefined : addressFault(address);
-  if (fault !== undefined) {
-    throw new Failure(exitCodes.configuration, `the default sender is not valid: ${fault}`);
-  }
-  if (fixSender && address === '') {
+  const text = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
+  const parsed = parseDefaultSender(text.trim());
+  if (fixSender && !parsed) {
     throw new Failure(
       exitCodes.configuration,
       '--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER',
@@ -205,7 +203,7 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   }
   return {
     allowed: allowSender && parseAllowedSenders(allowSender),
-    defaultSender: address === '' ? undefined : address,
+    defaultSender: parsed,
     fix: fixSender,
   };
 }

@@ -59,7 +59,7 @@ function unixUrlFault(url: URL): string | undefined {
 
 /**
  * The connections to the destination and the difference of its clock to ours. Honours https_proxy,
- * http_proxy and no_proxy, but for this machine itself. Certificates are always verified.
+ * http_proxy, all_proxy and no_proxy, but for this machine itself. Certificates are always verified.
  */
 export class Connection {
   readonly url: URL;
@@ -68,7 +68,7 @@ export class Connection {
   /** What the server's clock is ahead of ours, as far as it told; in milliseconds. */
   clockOffsetMs = 0;
 
-  /** Throws WebProxySettingError when https_proxy cannot be used. */
+  /** Throws WebProxySettingError when the variable that is for the URL cannot be used. */
   constructor({ url, key, ca }: Destination) {
     this.url = url;
     this.key = key;

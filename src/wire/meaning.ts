@@ -147,15 +147,14 @@ const ALL_REFUSED: Partial<Record<number, { remedy: string }>> = {
 
 type Network = Extract<Trouble, { kind: 'network' }>;
 
-function networkMeaning({ stage, code, text }: Network): Meaning {
+function networkMeaning({ stage, webProxy, code, text }: Network): Meaning {
   const said = text.includes(code) ? text : `${text} (${code})`;
-  if (stage === 'web proxy') {
+  if (webProxy !== undefined) {
     const what = code.startsWith('HTTP_') ? 'lets nothing through' : 'cannot be used';
     return {
-      text: `the server of https_proxy ${what}: ${said}`,
+      text: `the server of ${webProxy} ${what}: ${said}`,
       messageWhen: 'never',
-      remedy:
-        'check the address, user and password in https_proxy, whether that server works and whom it lets through; no_proxy names hosts that need none',
+      remedy: `check the address, user and password in ${webProxy}, whether that server works and whom it lets through; no_proxy names hosts that need none`,
     };
   }
   if (code === 'EAI_AGAIN' || code === 'EAI_FAIL') {
