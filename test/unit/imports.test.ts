@@ -112,8 +112,8 @@ test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the openi
     'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
-    'host/regular-file.ts',
     'host/read-variables.ts',
+    'host/regular-file.ts',
     'host/settings.ts',
     'host/show-bytes.ts',
   ]);
