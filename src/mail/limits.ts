@@ -309,6 +309,8 @@ export const limits = {
   mimeParts: 1000,
   mimeMs: 10 * SECOND,
   mimeHeapMiB: 512,
+  /** Where HTML is looked through for the charset that it says it is in. */
+  htmlMetaBytes: 4 * KiB,
   /** HTML that is made a text: characters, elements in elements, time, memory of the thread. */
   htmlTextChars: 256 * KiB,
   htmlTextDepth: 256,

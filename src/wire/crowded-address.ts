@@ -5,9 +5,11 @@
  */
 export function crowdedAddress(values: readonly string[]): string | undefined {
   for (const value of values) {
-    let [mailbox, start] = ['', 0];
+    let [mailbox, start, depth] = ['', 0, 0];
     for (const { 0: token, index } of value.matchAll(TOKEN)) {
-      if (token.startsWith('(')) mailbox += ' ';
+      if (token === '(') [mailbox, depth] = [`${mailbox} `, depth + 1];
+      else if (token === ')' && depth > 0) depth -= 1;
+      else if (depth > 0) continue;
       else if (token.startsWith('"')) mailbox += 'quoted';
       else if (!SEPARATOR.test(token)) mailbox += token;
       else {
@@ -22,9 +24,10 @@ export function crowdedAddress(values: readonly string[]): string | undefined {
 
 /** Between < and > there is one address, whatever else there is. */
 function isCrowded(mailbox: string): boolean {
-  return !mailbox.includes('<') && /@\S*\s+\S/.test(mailbox);
+  const at = mailbox.indexOf('@');
+  return at >= 0 && !mailbox.includes('<') && /\s/.test(mailbox.slice(at).trimEnd());
 }
 
 const SEPARATOR = /^[,;:]$/;
-/** A quoted string, a comment, with others in it, a separator, or what is between these. */
-const TOKEN = /"(?:[^"\\]|\\.)*"?|\((?:[^()\\]|\\.|\((?:[^()\\]|\\.)*\))*\)|[,;:]|[^"(,;:]+|./gs;
+/** A quoted string, an escape, the ends of a comment, a separator, or what is between these. */
+const TOKEN = /"(?:[^"\\]|\\.?)*"?|\\.?|[(),;:]|[^"\\(),;:]+/gs;
