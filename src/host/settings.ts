@@ -116,7 +116,19 @@ function readIfThere(file: string): Buffer | undefined {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code === 'EACCES' || code === 'EPERM') throw new SettingDeniedError(file, message);
     throw new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+  }
+}
+
+/** This user may not read a setting: of a service that is wrong, and of an ordinary user to be expected. */
+export class SettingDeniedError extends Failure {
+  override readonly name = 'SettingDeniedError';
+  readonly file: string;
+
+  constructor(file: string, message: string) {
+    super(exitCodes.configuration, `cannot use ${file}: ${message}`);
+    this.file = file;
   }
 }
 

@@ -193,6 +193,8 @@ export const limits = {
   /** How long queue commands wait for the outcome of what is being sent. */
   operatorWaitMs: 30 * SECOND,
   operatorPollMs: 100,
+  /** Ids that bash is offered for completion. */
+  completedIds: 100,
   /** Messages that queue commands read, and change, at once. */
   listPage: 200,
   operatorBatch: 200,

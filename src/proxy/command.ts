@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../host/environment-options.ts';
@@ -26,7 +27,7 @@ import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
-import { addressText, parseListen, unwanted, type Places } from './listen.ts';
+import { parseListen, unwanted, type Places } from './listen.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
 import { reportWork } from './report-work.ts';
@@ -123,28 +124,33 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new ProxyJournal();
-    const backend = await makeBackend(argv, resolve(dir), journal);
-    const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
-    if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
-    if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
-    const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
+    const openBackend = await chooseBackend(argv, resolve(dir), journal);
+    const policy = senderPolicy(rules, journal);
+    const { maxRecipients: recipientsMax, softBounce } = argv;
+    // Another proxy that has the ledger is told before its address is; where there was none, no file is made until this
+    // one listens.
+    const lockFile = `${ledgerFile}.lock`;
+    let lock = existsSync(lockFile) ? lockLedger(ledgerFile, lockFile) : undefined;
+    const open = async () => {
+      const backend = await openBackend();
+      lock ??= lockLedger(ledgerFile, lockFile);
+      if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
+      const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
-    await tellRepair(ledgerFile, (sentences) => {
-      for (const sentence of sentences) journal.ledgerRepaired(sentence);
+      await tellRepair(ledgerFile, (sentences) => {
+        for (const sentence of sentences) journal.ledgerRepaired(sentence);
+      });
+      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      return { keys, rate, fixSender: rules.fix, deliverer: new Deliverer(options), ledger };
+    };
+    const proxy = await startProxy({ ...places, journal }, open).catch((error: Error) => {
+      lock?.release();
+      throw error;
     });
+    const { deliverer, ledger } = proxy.service;
     const replaced = new AbortController();
     const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);
-    const policy = senderPolicy(rules, journal);
-    const { maxRecipients: recipientsMax, softBounce } = argv;
-    const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
-    const deliverer = new Deliverer(options);
-    const service = { keys, deliverer, rate, fixSender: rules.fix };
-    const proxy = await startProxy({ ...service, ...places, journal }).catch((error: Error) => {
-      const { wanted } = places;
-      const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-      throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
-    });
     const address = proxy.addresses.join(' and ');
     journal.proxyStarted(address, argv.backend, ledger, keys.size, argv.softBounce);
     const held = unwanted(places, proxy.addresses);
@@ -164,7 +170,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     await proxy.stop();
     unwatchLog();
     ledger.close();
-    lock.release();
+    lock?.release();
     journal.proxyStopped(address);
     const fault = await watched;
     if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
@@ -208,27 +214,34 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
   };
 }
 
-async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
+/** Looks at the options of the backend; what is returned opens it. */
+async function chooseBackend(
+  argv: Arguments,
+  dir: string,
+  journal: ProxyJournal,
+): Promise<() => Promise<Backend>> {
   const { backend } = argv;
   if (backend === 'smtp') {
     const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
     const { name, fault } = await relayName(relay.name);
     if (fault) journal.nameless(fault.text, fault.todo);
-    return smtpBackend({ ...relay, name });
+    return async () => smtpBackend({ ...relay, name });
   }
   const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
   if (stray !== undefined) {
     throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
   }
-  if (backend === 'discard') return discardBackend;
+  if (backend === 'discard') return async () => discardBackend;
   if (backend === 'appengine') {
     // Loaded where it is used.
     const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
-    return appengineBackend(apiHost(process.env), journal);
+    const host = apiHost(process.env);
+    return async () => appengineBackend(host, journal);
   }
-  return fileBackend(dir).catch((error: Error) => {
-    throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
-  });
+  return async () =>
+    fileBackend(dir).catch((error: Error) => {
+      throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
+    });
 }
 
 /** What systemd holds open is listened on in any case: what came there while no proxy ran waits for an answer. */
@@ -236,6 +249,12 @@ function placesOf(text: string | undefined): Places {
   const handedOver = systemdSockets();
   const address = text ?? (handedOver.length > 0 ? undefined : '127.0.0.1:8025');
   return { wanted: address === undefined ? undefined : parseListen(address), handedOver };
+}
+
+function lockLedger(ledgerFile: string, lockFile: string): { release(): void } {
+  const lock = orFailure(ledgerFile, () => exclusiveLock(lockFile));
+  if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+  return lock;
 }
 
 function orFailure<T>(file: string, action: () => T): T {

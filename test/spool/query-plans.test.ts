@@ -4,6 +4,7 @@ import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
+import { latestIds } from '../../src/spool/latest-ids.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf, remember } from '../../src/spool/history.ts';
@@ -100,6 +101,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
   findMessages: (spool, id) => findMessages(spool, id, NOW)[0],
   keepHouse: (spool) => keepHouse(spool, NOW),
   stats: (spool) => stats(spool),
+  latestIds: (spool) => latestIds(spool, '0'),
   list: (spool) => {
     for (const states of lists) listMessages(spool, { states }, NOW).next();
   },
