@@ -51,6 +51,7 @@ export const limits = {
   /** Header fields, and keys, that it names. */
   namedHeaders: 20,
   namedKeys: 20,
+  namedSenders: 10,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
   /** Damaged files that repairs keep beside the new one: the first, and the latest. */

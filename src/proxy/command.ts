@@ -15,12 +15,7 @@ import { watchLog } from '../host/watch-log.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
-import type { Backend } from './backend.ts';
-import { discardBackend } from './backends/discard.ts';
-import { fileBackend } from './backends/file.ts';
-import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
-import { relayName } from './backends/relay-name.ts';
-import { smtpBackend } from './backends/smtp.ts';
+import { backendOptions, backendText, chooseBackend, openBackend } from './chosen-backend.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
@@ -31,6 +26,7 @@ import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './sender-policy.ts';
+import { sendersText } from './senders-text.ts';
 import { watchKeys } from './watch-keys.ts';
 import { watchLedger } from './watch-ledger.ts';
 
@@ -41,11 +37,7 @@ export const proxyOptions = {
     describe: 'HOST:PORT or unix:PATH to listen on; else the sockets of systemd, or 127.0.0.1:8025',
     requiresArg: true,
   },
-  backend: {
-    choices: ['file', 'smtp', 'appengine', 'discard'] as const,
-    default: 'file' as const,
-    describe: 'What becomes of the mail',
-  },
+  ...backendOptions,
   ledger: {
     type: 'string',
     default: './ledger.db',
@@ -58,7 +50,6 @@ export const proxyOptions = {
     describe: 'Folder of the file backend',
     requiresArg: true,
   },
-  ...smtpOptions,
   'keys-file': {
     type: 'string',
     describe: 'File of keys, one a line; else GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
@@ -103,8 +94,6 @@ type Arguments = ArgumentsCamelCase<
   Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>
 >;
 
-const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];
-
 /** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
 export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof proxyOptions>> = {
   command: 'proxy',
@@ -122,7 +111,8 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new ProxyJournal();
-    const backend = await makeBackend(argv, resolve(dir), journal);
+    const chosen = await chooseBackend(argv, resolve(dir));
+    const backend = await openBackend(chosen, journal);
     const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
     if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
     if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
@@ -145,7 +135,8 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
     });
     const address = proxy.addresses.join(' and ');
-    journal.proxyStarted(address, argv.backend, ledger, keys.size, argv.softBounce);
+    const about = `${backendText(chosen)}, ${sendersText(rules)}`;
+    journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
     const held = unwanted(places, proxy.addresses);
     if (held.length > 0) journal.listensElsewhere(held);
     for (const fault of keys.faults) journal.keysUnsafe(fault);
@@ -158,7 +149,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
       shrunk: () => journal.ledgerLogShrunk(ledgerFile),
     });
-    void reportWork(address, deliverer, new SdNotify(), stop);
+    void reportWork(`${address}; ${about}`, deliverer, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     unwatchLog();
@@ -208,29 +199,6 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
     defaultSender: address === '' ? undefined : address,
     fix: fixSender,
   };
-}
-
-async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
-  const { backend } = argv;
-  if (backend === 'smtp') {
-    const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
-    const { name, fault } = await relayName(relay.name);
-    if (fault) journal.nameless(fault.text, fault.todo);
-    return smtpBackend({ ...relay, name });
-  }
-  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
-  if (stray !== undefined) {
-    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
-  }
-  if (backend === 'discard') return discardBackend;
-  if (backend === 'appengine') {
-    // Loaded where it is used.
-    const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
-    return appengineBackend(apiHost(process.env), journal);
-  }
-  return fileBackend(dir).catch((error: Error) => {
-    throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
-  });
 }
 
 /** What systemd holds open is listened on in any case: what came there while no proxy ran waits for an answer. */
