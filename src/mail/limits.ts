@@ -280,6 +280,8 @@ export const limits = {
   /** And of a certificate that is valid for less than this, and for less than this share of its life: some live for 160 h. */
   checkCertificateMs: 7 * DAY,
   checkCertificateShare: 0.2,
+  /** How long `proxy check` waits for the relay in all: an administrator looks on. */
+  checkRelayMs: 60 * SECOND,
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,

@@ -1,6 +1,5 @@
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
-import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { giveUpRoot } from '../host/give-up-root.ts';
@@ -94,11 +93,10 @@ type Arguments = ArgumentsCamelCase<
   Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>
 >;
 
-/** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
+/** `appengine-mailer proxy`, for which proxyOptions are to be set up: takes signed messages over HTTP and sends them on. */
 export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof proxyOptions>> = {
   command: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
-  builder: (yargs) => yargs.options(environmentOptions(proxyOptions)),
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
@@ -162,7 +160,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
 };
 
 /** See giveUpRoot: only root may read the secrets. */
-async function becomeOwner(ledgerFile: string): Promise<void> {
+export async function becomeOwner(ledgerFile: string): Promise<void> {
   try {
     await giveUpRoot(dirname(ledgerFile), () => withSettings(SECRETS));
   } catch (error) {
@@ -181,7 +179,8 @@ const SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_OAUTH',
 ];
 
-function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
+/** Who may send, by options and settings. Throws Failure 78. */
+export function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
   const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
   const address = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
   const fault = address === '' ? undefined : addressFault(address);
