@@ -1,7 +1,7 @@
 import yargs, { type Argv, type Options } from 'yargs';
 import { gmailCommand } from '../client/command.ts';
 import { drainCommand, drainOptions } from '../drain/command.ts';
-import { refuseStrayVariables } from '../host/environment-options.ts';
+import { environmentOptions, refuseStrayVariables } from '../host/environment-options.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { parseBoolean } from '../host/parse-boolean.ts';
 import { loadDefaults } from '../host/settings.ts';
@@ -10,6 +10,7 @@ import { version } from '../host/version.ts';
 import { proxyCommand, proxyOptions } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
 import { checkCommand } from './check/command.ts';
+import { proxyCheckCommand } from './check/proxy-check.ts';
 import { eximCommand } from './exim/command.ts';
 import { queueCommand } from './queue/command.ts';
 
@@ -104,7 +105,11 @@ const programs = {
     yargs
       .usage('$0 COMMAND\n\nA durable queue between Exim and an HTTP mail proxy.')
       .command(drainCommand)
-      .command(proxyCommand)
+      .command({
+        ...proxyCommand,
+        builder: (yargs) =>
+          yargs.options(environmentOptions(proxyOptions)).command(proxyCheckCommand),
+      })
       .command(queueCommand)
       .command(completionCommand)
       .command(checkCommand)

@@ -51,6 +51,7 @@ export const limits = {
   /** Header fields, and keys, that it names. */
   namedHeaders: 20,
   namedKeys: 20,
+  namedSenders: 10,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
   /** Damaged files that repairs keep beside the new one: the first, and the latest. */
@@ -297,6 +298,8 @@ export const limits = {
   /** And of a certificate that is valid for less than this, and for less than this share of its life: some live for 160 h. */
   checkCertificateMs: 7 * DAY,
   checkCertificateShare: 0.2,
+  /** How long `proxy check` waits for the relay in all: an administrator looks on. */
+  checkRelayMs: 60 * SECOND,
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,

@@ -92,6 +92,8 @@ const ways: Way[] = [
   ['migrate-spool', 'spool.db', async (machine) => migrate(machine)],
   ['proxy', 'ledger.db.lock', async (machine) => proxy(machine)],
   ['proxy', 'ledger.db', async (machine) => proxy(machine)],
+  ['proxy check', 'ledger.db.lock', async (machine) => proxyCheck(machine)],
+  ['proxy check', 'ledger.db', async (machine) => proxyCheck(machine)],
 ];
 
 /** Of a message whose return was cut off, which asks whether some program returns it. */
@@ -110,6 +112,9 @@ const fsckLedger = async (machine: Machine) =>
 
 const check = async (machine: Machine) =>
   machine.asRoot(['check', '--spool', machine.road.spool, '--proxy-url', 'http://127.0.0.1:1/']);
+
+const proxyCheck = async (machine: Machine) =>
+  machine.asRoot(['proxy', 'check', '--ledger', machine.ledger]);
 
 const drainOnce = async ({ road }: Machine) =>
   road.drain(['--once'], { GMAIL_PROXY_URL: 'http://127.0.0.1:1/' }).ended;

@@ -64,6 +64,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
       /^proxy\/rebuild-ledger\.ts$/,
+      /^proxy\/check\/proxy-findings\.ts$/,
     ],
     modules: ANY,
   },
