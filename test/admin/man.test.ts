@@ -63,9 +63,12 @@ function wordsIn(page: string): string[] {
   return [...macros].flatMap(([, words = '']) => words.split(/[ |]+/));
 }
 
+function namesOf({ options, commands }: Help): string[] {
+  return [...options.flat(), ...commands];
+}
+
 test('the manual has every command and option that --help has, and no other', async (t) => {
   const helps = [...(await helpOf(t, 'appengine-mailer')), ...(await helpOf(t, 'gmail'))];
-  const namesOf = ({ options, commands }: Help) => [...options.flat(), ...commands];
   for (const help of helps) {
     const { words } = help;
     const names = namesOf(help);
@@ -96,7 +99,7 @@ function synopsisOf(words: readonly string[]): string {
     .join('');
 }
 
-const EVERY = ['--help', '--version'];
+const EVERY = new Set(['--help', '--version']);
 /** What a synopsis has for the options that choose messages; the description lists them. */
 const FILTER = Object.keys(filterOptions).map((name) => `--${name}`);
 
@@ -108,7 +111,7 @@ test('the synopsis of each command has all of its options, and no other', async 
     const synopsis = synopsisOf(words);
     const said = [...optionsIn(synopsis), ...(/\bAr filter\b/.test(synopsis) ? FILTER : [])];
     const missing = options.filter((names) => !names.some((each) => said.includes(each)));
-    const wanted = missing.flat().filter((name) => !EVERY.includes(name));
+    const wanted = missing.flat().filter((name) => !EVERY.has(name));
     assert.deepEqual(wanted, [], `the synopsis of ${words.join(' ')} lacks them`);
     const unknown = said.filter((name) => !options.flat().includes(name));
     assert.deepEqual(unknown, [], `the synopsis of ${words.join(' ')} has them, and no program`);
