@@ -236,17 +236,21 @@ export const limits = {
    */
   requestsBytes: 512 * MiB,
   /**
-   * The pieces in which a body arrives (chunks of HTTP, or what one read of the socket gives) have at least so many octets
-   * on average, once there were so many of them: each takes time, however small it is.
+   * The pieces in which a body arrives (chunks of HTTP, or what one read of the socket gives) have at least so many octets on
+   * average, but for the first: each takes time, however small it is. One read of the socket can have as many as the first.
    */
-  pieceBytes: 64,
-  piecesOfAnySize: 1000,
+  pieceBytes: 512,
+  piecesOfAnySize: 10_000,
   /** A body whose key nothing hints at is hashed with every key; so much, and others have their turn. */
   hashedAtOnceBytes: 1 * MiB,
+  /** So much of a form is decoded, and others have their turn. */
+  decodedAtOnceBytes: 1 * MiB,
   /** Lines of the journal about requests without a key of the proxy's, in so long a time; one more counts the rest. */
   strangerLines: 30,
   strangerLinesMs: 1 * MINUTE,
   connections: 1000,
+  /** Requests of one connection that wait for their answers (RFC 9112 9.3.2); one more ends it. */
+  requestsAtOnce: 10,
   /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
   proxyIdleMs: 75 * SECOND,
   clientIdleMs: 30 * SECOND,

@@ -35,7 +35,7 @@ export async function answerV1(
   let key: Key | undefined;
   const by = (reply: Reply): Reply => ({ ...reply, key: key?.name });
   try {
-    const { message, signature, fixSender } = readForm(headers, body);
+    const { message, signature, fixSender } = await readForm(headers, body);
     const found = keys.keys;
     const secret = await verifyV1(
       found.map((each) => each.secret),
@@ -66,10 +66,10 @@ export async function answerV1(
   }
 }
 
-function readForm(headers: IncomingHttpHeaders, body: Buffer) {
+async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
   // Whatever else the type says, or if there is none, it is a form: the first client sent none.
   const { 'content-type': type = '' } = headers;
-  const fields = /^multipart\//i.test(type) ? decodeMultipart(type, body) : decodeForm(body);
+  const fields = /^multipart\//i.test(type) ? decodeMultipart(type, body) : await decodeForm(body);
   const message = fields.get('msg');
   if (!message?.length) throw new FormError('No message found');
   const signature = fields.get('signature');

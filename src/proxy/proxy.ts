@@ -40,40 +40,46 @@ export async function startProxy<S extends Service>(
   const { journal } = options;
   const bodies = new RequestBodies();
   const strangers = new StrangerLines((count) => journal.strangersLeftOut(count));
-  const latest = new WeakMap<Duplex, ServerResponse>();
-  /** Connections with an answer that is their last: what comes after it is not looked at. */
-  const ending = new WeakSet<Duplex>();
-  /** Those of them whose client is still writing. */
+  /** Of each connection, the oldest first. */
+  const unanswered = new WeakMap<Duplex, Set<ServerResponse>>();
+  /** Answers that are there, to clients that are still writing. */
   const unread = new Set<ServerResponse>();
   let stopping = false;
 
+  function take(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request; // It is gone from there when the body takes too long.
+    const others = unanswered.get(socket) ?? new Set();
+    // Thousands that come at once, to be looked at later, would cost memory and the time of others.
+    if (others.size === limits.requestsAtOnce) socket.destroy();
+    if (!socket.writable) return;
+    unanswered.set(socket, others.add(response));
+    response.once('close', () => others.delete(response));
+    const from = clientAddress(request);
+    limitTime(request);
+    answer(request)
+      .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
+      .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
+      .catch((error: Error) => {
+        socket.destroy();
+        defect(error);
+      });
+  }
+
   function makeServer() {
-    const server = createServer(
-      {
-        requestTimeout: 0, // limitTime
-        headersTimeout: limits.headersMs,
-        keepAliveTimeout: limits.proxyIdleMs,
-        connectionsCheckingInterval: limits.connectionsCheckMs,
-      },
-      (request, response) => {
-        const { socket } = request; // It is gone from there when the body takes too long.
-        if (ending.has(socket)) return;
-        const from = clientAddress(request);
-        latest.set(socket, response);
-        limitTime(request);
-        answer(request)
-          .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
-          .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
-          .catch((error: Error) => {
-            socket.destroy();
-            defect(error);
-          });
-      },
-    );
+    const server = createServer({
+      requestTimeout: 0, // limitTime
+      headersTimeout: limits.headersMs,
+      keepAliveTimeout: limits.proxyIdleMs,
+      connectionsCheckingInterval: limits.connectionsCheckMs,
+    });
+    server.on('request', take);
+    server.on('checkExpectation', take); // RFC 9110 10.1.1: it may be passed over.
     // Who it is from is asked while that is known: a connection may have been reset when a line is written.
     server.on('connection', ({ remoteAddress }) => void remoteAddress);
     server.maxConnections = limits.connections;
-    server.on('clientError', (error, socket) => answerUnparsed(error, socket, latest.get(socket)));
+    server.on('clientError', (error, socket) =>
+      answerUnparsed(error, socket, [...(unanswered.get(socket) ?? [])]),
+    );
     return server;
   }
 
@@ -116,15 +122,12 @@ export async function startProxy<S extends Service>(
     { status, text, headers, key }: Reply,
     from: string,
   ): Promise<void> {
-    const { method, socket } = request;
+    const { method } = request;
     if (status >= 400 && status !== 404 && (key !== undefined || strangers.take())) {
       const id = request.headers['webhook-id'] as string | undefined;
       journal.requestRefused(from, id, status, text, key);
     }
-    if (stopping || key === undefined) {
-      response.setHeader('connection', 'close');
-      ending.add(socket);
-    }
+    if (stopping || key === undefined) response.setHeader('connection', 'close');
     const content = status === 204 ? undefined : Buffer.from(text);
     response.writeHead(status, {
       ...(content && {
@@ -134,7 +137,7 @@ export async function startProxy<S extends Service>(
       ...headers,
     });
     const written = method === 'HEAD' ? undefined : content;
-    if (request.complete || stopping) return void response.end(written);
+    if (request.complete) return void response.end(written);
     // Most clients read no answer before they have written all: to them a closed connection would be a network's fault.
     if (written) response.write(written);
     else response.flushHeaders();

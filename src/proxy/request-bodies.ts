@@ -65,7 +65,8 @@ export class RequestBodies {
 
 /** Reads what is left of a body that nobody needs. Rejects with BodyRefused, or when the client goes away. */
 export async function dropBody(request: IncomingMessage): Promise<void> {
-  await eachPiece(request, () => {});
+  let size = 0;
+  await eachPiece(request, ({ length }) => requireSize((size += length)));
 }
 
 async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void): Promise<void> {
@@ -74,9 +75,12 @@ async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void
   for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     pieces += 1;
     size += piece.length;
-    if (pieces > piecesOfAnySize && size < pieces * pieceBytes) {
-      const least = `${pieceBytes} bytes on average`;
-      throw new BodyRefused(400, `the pieces of the body are too small: send at least ${least}`);
+    if ((pieces - piecesOfAnySize) * pieceBytes > size) {
+      const least = `${pieceBytes} bytes or more`;
+      throw new BodyRefused(
+        400,
+        `the body is in too many small pieces: send it in such of ${least}`,
+      );
     }
     take(piece);
   }

@@ -9,7 +9,7 @@ import { v2Type } from '../../src/wire/frame.ts';
 import { keyHint } from '../../src/wire/sign.ts';
 import { Road } from '../support/road.ts';
 import { encodePost, exchange, signedPost } from '../support/signed-post.ts';
-import { wirePost } from '../support/wire-post.ts';
+import { wirePost, wireTo } from '../support/wire-post.ts';
 
 const MB = 1_000_000;
 /** As other clients post. */
@@ -46,6 +46,7 @@ async function writeOn(
   address: string,
   head: string,
   more: Buffer,
+  most = 20 * MB, // More than the buffers of two sockets.
 ): Promise<{ said: string; octets: number }> {
   const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
   t.after(() => socket.destroy());
@@ -54,7 +55,7 @@ async function writeOn(
   socket.on('data', (piece: Buffer) => pieces.push(piece));
   socket.write(head);
   const write = () => {
-    if (socket.bytesWritten > 20 * MB) socket.destroy(); // More than the buffers of two sockets.
+    if (socket.bytesWritten > most) socket.destroy();
     while (socket.writable && socket.write(more));
   };
   socket.on('drain', write);
@@ -93,15 +94,14 @@ for (const [what, path, headers, status] of [
   });
 }
 
-test('a body in many small chunks, as of lines, is taken', async (t) => {
+test('a body in thousands of small chunks, as of lines, is taken', async (t) => {
   const road = new Road(t);
   await road.proxy(['--backend', 'discard']);
-  const line = limits.pieceBytes + 10; // A chunk may arrive in two pieces.
-  const bytes = Buffer.alloc(10 * limits.piecesOfAnySize * line, 'x\n');
+  const bytes = Buffer.alloc((limits.piecesOfAnySize - 10) * 50, 'x\n');
   const { headers, body } = encodePost({ key: road.key, bytes });
   const sent = begin(road.address, headers);
-  for (let at = 0; at < body.length; at += line) {
-    if (!sent.write(body.subarray(at, at + line))) await once(sent, 'drain');
+  for (let at = 0; at < body.length; at += 50) {
+    if (!sent.write(body.subarray(at, at + 50))) await once(sent, 'drain');
   }
   sent.end();
   assert.equal(await statusOf(sent), 200);
@@ -121,6 +121,45 @@ test('after a request without a key nothing else is read from its connection', a
   assert.match(said, /^connection: close\r$/im);
   assert.deepEqual(road.deliveries(), []);
   assert.doesNotMatch(proxy.stderr, /defect/);
+});
+
+test('an Expect of which nobody has heard makes no other request of it', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const odd = 'GET / HTTP/1.1\r\nHost: x\r\nExpect: x\r\n\r\n';
+  const { socket, said } = wireTo(t, road.address);
+  socket.write(odd);
+  assert.match(await said, /^HTTP\/1\.1 200 [^]*connection: close/i);
+  const { octets } = await writeOn(t, road.address, odd, Buffer.from(odd.repeat(1000)));
+  assert.ok(octets < 20 * MB, `${octets}`);
+});
+
+test('requests behind one that takes long are not collected', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy(['--backend', 'discard'], keysFile(200));
+  const before = rssBytes(proxy.child.pid ?? 0);
+  const body = Buffer.alloc(10 * MB, 'x\n');
+  const head = `POST / HTTP/1.1\r\nHost: x\r\n${forged().join('')}Content-Length: ${body.length}\r\n\r\n`;
+  const { said, octets } = await writeOn(
+    t,
+    road.address,
+    `${head}${body.toString()}`,
+    Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000)),
+    body.length + 20 * MB,
+  );
+  assert.equal(said, '');
+  assert.ok(octets < body.length + 20 * MB, `${octets}`);
+  assert.ok(rssBytes(proxy.child.pid ?? 0) - before < 60 * MB);
+});
+
+test('after an answer no more is read than a body may have', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const head = 'POST /mail HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const chunk = Buffer.from(`100000\r\n${'x'.repeat(0x100000)}\r\n`);
+  const { said, octets } = await writeOn(t, road.address, head, chunk, 150 * MB);
+  assert.match(said, /^HTTP\/1\.1 404 /);
+  assert.ok(octets < 150 * MB, `${octets}`);
 });
 
 test('a client that has its answer and writes on keeps no proxy from stopping', async (t) => {
