@@ -10,3 +10,9 @@ export interface MessageName {
 export function storedName({ key, id }: MessageName): string {
   return key === '' ? id : `${key}/${id}`;
 }
+
+/** What storedName has made one word of. */
+export function nameOfStored(word: string): MessageName {
+  const at = word.indexOf('/');
+  return { key: word.slice(0, Math.max(0, at)), id: word.slice(at + 1) };
+}

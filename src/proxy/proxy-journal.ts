@@ -9,6 +9,7 @@ import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
+import { ledgerCommand } from './ledger-command.ts';
 import type { MessageName } from './message-name.ts';
 
 /** What the proxy writes into the journal. */
@@ -146,6 +147,21 @@ export class ProxyJournal extends Journal {
         `${reason}; the next post sends it again`,
       priority: priority.warning,
       fields: { ...nameFields(message), MAIL_RECIPIENT: recipients },
+    });
+  }
+
+  /**
+   * At the start: so many recipients are listed as unknown; `found` of them are new, since a proxy died while the backend had
+   * them.
+   */
+  unknownListed(file: string, { listed, found }: { listed: number; found: number }): void {
+    const fresh =
+      found === 0 ? '' : `, ${found} of them since the proxy ended before the backend answered`;
+    this.write('proxy_unknown_listed', {
+      text:
+        `${countOf(listed, 'recipient')} may have been sent to or not${fresh}. What is posted again is sent again. ` +
+        `To list them: ${ledgerCommand('list', file)}`,
+      priority: found === 0 ? priority.info : priority.warning,
     });
   }
 

@@ -37,6 +37,8 @@ test('bash completes commands, those below them, options and their choices', asy
   assert.deepEqual(await ask('queue', 'rel'), ['release']);
   assert.deepEqual(await ask('queue', 'list', '--s'), ['--sender', '--spool', '--state']);
   assert.deepEqual(await ask('queue', 'list', '--state', 'sendi'), ['sending']);
+  assert.deepEqual(await ask('ledger', ''), ['fsck', 'list', 'show', 'stats']);
+  assert.deepEqual(await ask('ledger', 'list', '--state', 'un'), ['unknown']);
   assert.deepEqual(await ask('proxy', '--backend', ''), ['appengine', 'discard', 'file', 'smtp']);
 });
 

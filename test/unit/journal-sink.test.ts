@@ -138,6 +138,7 @@ const ofProxy: Calls<ProxyJournal> = {
     journal.headersDropped({ key: '', id: 'ab12' }, [text, 'date']),
   unreadable: (journal, text) => journal.unreadable({ key: '', id: 'ab12' }, text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown({ key: '', id: 'ab12' }, [text], text),
+  unknownListed: (journal, text) => journal.unknownListed(text, { listed: 3, found: 1 }),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text, text),
   strangersLeftOut: (journal) => journal.strangersLeftOut(2),
   backendBusy: (journal, text) => journal.backendBusy(text),

@@ -51,7 +51,7 @@ export function filterOf(
 export const NONE_FITS = 'no message fits the filter';
 
 /** An address may be within < >, as it is printed; <> is the null sender. */
-function addressOf(text: string | undefined): string | undefined {
+export function addressOf(text: string | undefined): string | undefined {
   if (text === '') {
     // A variable of a script that is empty by mistake would choose all reports.
     throw new Failure(exitCodes.usage, 'an empty address is written <>');
