@@ -25,7 +25,8 @@ export interface Delivery extends MessageName, Rights {
 }
 
 /** What a backend says of one recipient; `unknown` when it may have been sent or not. */
-export type Result = Omit<Verdict, 'inProgress'> | { recipient: string; unknown: string };
+export type Result =
+  Omit<Verdict, 'inProgress' | 'sentBefore'> | { recipient: string; unknown: string };
 
 /**
  * Sends a message on and says what became of each recipient, however long the world takes, within the time

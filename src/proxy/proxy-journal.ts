@@ -111,22 +111,14 @@ export class ProxyJournal extends Journal {
     });
   }
 
-  /** The proxy's answer to a post; `repeated` had been sent before, and were not sent again. */
-  verdicts(
-    message: MessageName,
-    sender: string,
-    verdicts: readonly Verdict[],
-    repeated: ReadonlySet<string>,
-  ): void {
-    const recipients = verdicts.map(({ recipient, status, reason, inProgress }) => ({
+  /** The proxy's answer to a post. */
+  verdicts(message: MessageName, sender: string, verdicts: readonly Verdict[]): void {
+    const recipients = verdicts.map(({ recipient, status, reason, inProgress, sentBefore }) => ({
       address: recipient,
-      state: inProgress
-        ? 'in progress'
-        : repeated.has(recipient)
-          ? 'was sent before'
-          : (statusClass(status) ?? 'deferred'),
+      state: inProgress ? 'in progress' : (statusClass(status) ?? 'deferred'),
       status,
       reason,
+      sentBefore,
     }));
     this.write('proxy_verdicts', {
       text: `${nameOf(message)} from ${addressText(sender)}: ${recipientsText(recipients)}`,

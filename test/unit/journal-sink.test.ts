@@ -128,7 +128,7 @@ const ofProxy: Calls<ProxyJournal> = {
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     const verdicts = [{ recipient: text, status: '5.0.0', reason: text }];
-    journal.verdicts({ key: text, id: 'ab12' }, text, verdicts, new Set());
+    journal.verdicts({ key: text, id: 'ab12' }, text, verdicts);
   },
   keysUnsafe: (journal, text) => journal.keysUnsafe({ text, todo: text }),
   keysInForce: (journal) => journal.keysInForce(2),
@@ -295,7 +295,7 @@ test('no entry has more fields than journald takes, and the last of a list count
     's@c',
     addresses.map((each) => ({ ...toldMail(each), id: each, eximId: each })),
   );
-  proxy.verdicts({ key: '', id: 'ab12' }, 's@c', all, new Set());
+  proxy.verdicts({ key: '', id: 'ab12' }, 's@c', all);
   assert.equal(entries.length, 4);
   for (const entry of entries) {
     const datagram = encodeEntry(entry);
@@ -384,7 +384,7 @@ test('what is about a key with a name has it as a field; without a name there is
   for (const key of ['web1', '']) {
     const message = { key, id: 'ab12' };
     const verdict = { recipient: 'a@b', status: '2.0.0', reason: 'x' };
-    journal.verdicts(message, 's@c', [verdict], new Set());
+    journal.verdicts(message, 's@c', [verdict]);
     journal.outcomeUnknown(message, ['a@b'], 'x');
     journal.senderFixed(message, 's@c', 'x', 'y');
     journal.headersDropped(message, ['date']);
