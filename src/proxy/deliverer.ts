@@ -20,7 +20,7 @@ import { DeliveryTasks, type Task } from './delivery-tasks.ts';
 import { earlyTimer } from './early-timer.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { DigestConflict, type Kept, type Ledger } from './ledger.ts';
-import type { MessageName } from './message-name.ts';
+import type { MessageName, PostedMessage } from './message-name.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { refusalsOf } from './refusals.ts';
 import type { SenderPolicy } from './sender-policy.ts';
@@ -75,7 +75,7 @@ export class Deliverer {
    * and with BackendUnavailableError when ledger or backend cannot work.
    */
   async send(
-    message: MessageName,
+    message: PostedMessage,
     envelope: Envelope,
     bytes: Buffer,
     rights: Rights = {},

@@ -6,6 +6,12 @@ export interface MessageName {
   id: string;
 }
 
+/** A message and who posted it. */
+export interface PostedMessage extends MessageName {
+  /** The address of the client, for people; see clientAddress. */
+  client?: string;
+}
+
 /** Both as one word, which the ledger stores: `KEY/ID`, or `ID` without a name. Neither has a slash in it. */
 export function storedName({ key, id }: MessageName): string {
   return key === '' ? id : `${key}/${id}`;

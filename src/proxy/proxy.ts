@@ -47,7 +47,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
         const from = clientAddress(request);
         latest.set(socket, response);
         limitTime(request);
-        answer(request)
+        answer(request, from)
           .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
           .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
           .catch((error: Error) => {
@@ -68,7 +68,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     return { status: 500, text: '' };
   }
 
-  async function answer(request: IncomingMessage): Promise<Reply> {
+  async function answer(request: IncomingMessage, client: string): Promise<Reply> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
     if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
     if (request.method === 'GET' || request.method === 'HEAD') return { status: 200, text: '' };
@@ -83,8 +83,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     try {
       return await bodies.with(request, check?.watch, async (body) =>
         check
-          ? answerV2(request.headers, check, arrivedAt, body, options)
-          : answerV1(request.headers, body, options),
+          ? answerV2(request.headers, check, { arrivedAt, client }, body, options)
+          : answerV1(request.headers, client, body, options),
       );
     } catch (error) {
       if (!(error instanceof BodyRefused)) throw error;

@@ -1,6 +1,6 @@
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import type { MessageName } from './message-name.ts';
+import type { PostedMessage } from './message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Counts verdicts and writes them into the journal; its caller sees to it that each is told once. */
@@ -20,7 +20,7 @@ export class VerdictTeller {
    * again at once, and then there is something to tell of them.
    */
   tell(
-    message: MessageName,
+    message: PostedMessage,
     sender: string,
     verdicts: readonly Verdict[],
     all: readonly Verdict[] = verdicts,

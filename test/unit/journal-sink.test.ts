@@ -378,11 +378,11 @@ test('the catalog names no field that an entry of its event may lack', () => {
   }
 });
 
-test('what is about a key with a name has it as a field; without a name there is no such field', () => {
+test('what is about a key with a name has it as a field, and the client; without a name there is no such field', () => {
   const entries: Entry[] = [];
   const journal = new ProxyJournal((entry) => entries.push(entry));
   for (const key of ['web1', '']) {
-    const message = { key, id: 'ab12' };
+    const message = { key, id: 'ab12', client: '127.0.0.1:1' };
     const verdict = { recipient: 'a@b', status: '2.0.0', reason: 'x' };
     journal.verdicts(message, 's@c', [verdict]);
     journal.outcomeUnknown(message, ['a@b'], 'x');
@@ -397,5 +397,7 @@ test('what is about a key with a name has it as a field; without a name there is
   );
   for (const { text, fields } of entries) {
     assert.equal(text.includes('web1'), fields['MAIL_KEY'] === 'web1', text);
+    assert.ok(text.includes('127.0.0.1:1'), text);
+    assert.equal(fields['MAIL_CLIENT'], '127.0.0.1:1');
   }
 });
