@@ -12,6 +12,7 @@ import { completionCommand } from './completion.ts';
 import { checkCommand } from './check/command.ts';
 import { proxyCheckCommand } from './check/proxy-check.ts';
 import { eximCommand } from './exim/command.ts';
+import { ledgerCommands } from './ledger/command.ts';
 import { queueCommand } from './queue/command.ts';
 
 /**
@@ -36,7 +37,7 @@ export async function runCommandLine(
   process.stderr.on('error', () => {});
   try {
     loadDefaults(
-      `/etc/default/appengine-mailer${program === 'appengine-mailer' && args[0] === 'proxy' ? '-proxy' : ''}`,
+      `/etc/default/appengine-mailer${program === 'appengine-mailer' && OF_PROXY.has(args[0] ?? '') ? '-proxy' : ''}`,
     );
     await programs[program](
       yargs([...args])
@@ -111,12 +112,16 @@ const programs = {
           yargs.options(environmentOptions(proxyOptions)).command(proxyCheckCommand),
       })
       .command(queueCommand)
+      .command(ledgerCommands)
       .command(completionCommand)
       .command(checkCommand)
       .command(eximCommand)
       .demandCommand(1, 'Name a command.'),
   gmail: (yargs: Argv) => yargs.command(gmailCommand),
 };
+
+/** Commands on the machine of a proxy. */
+const OF_PROXY = new Set(['proxy', 'ledger']);
 
 /** What runs unseen, so that a wrong setting must not be passed over; all read the same environment. */
 const SERVICES = new Set(['drain', 'proxy']);

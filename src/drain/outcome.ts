@@ -26,7 +26,7 @@ export interface Circumstances {
 
 /** An outcome, with what the journal tells of it. */
 export interface ToldOutcome extends Outcome {
-  verdicts: (Outcome['verdicts'][number] & { address: string })[];
+  verdicts: (Outcome['verdicts'][number] & Pick<Verdict, 'sentBefore'> & { address: string })[];
   /** Recipients of which nothing is known: they are as they were. */
   undecided: string[];
 }
@@ -60,10 +60,12 @@ export function outcomeOf(
     }
     return [];
 
-    function decide({ status, reason, remoteMta }: Omit<Verdict, 'recipient'>, tooOld: boolean) {
+    function decide(verdict: Omit<Verdict, 'recipient'>, tooOld: boolean) {
+      const { status, reason, remoteMta, sentBefore } = verdict;
       const state = STATES[statusClass(status) ?? 'deferred'];
       if (state !== 'pending' || !tooOld) {
-        return { position, address, state, status, reason, ...(remoteMta && { remoteMta }) };
+        const more = { ...(remoteMta && { remoteMta }), ...(sentBefore && { sentBefore }) };
+        return { position, address, state, status, reason, ...more };
       }
       const story = `not delivered in ${ageText(now - message.renewedAt)}; the last answer was ${status} ${reason}`;
       return {
@@ -100,13 +102,14 @@ export function outcomeOf(
   };
 }
 
-/** Who was sent, put off and refused, where not all fared alike; `trouble` is what left the others as they were. */
+/** Who was sent, put off and refused, where not all fared alike or some were sent before; `trouble` is what left the others as they were. */
 function storyOf(
   decided: ToldOutcome['verdicts'],
   trouble: string | undefined,
 ): Pick<Outcome, 'story'> {
   const isMixed = new Set(decided.map(({ state, status }) => `${state} ${status}`)).size > 1;
-  if (decided.length === 0 || (!isMixed && trouble === undefined)) return {};
+  const isPlain = !isMixed && !decided.some(({ sentBefore }) => sentBefore);
+  if (decided.length === 0 || (isPlain && trouble === undefined)) return {};
   const told = recipientsText(decided);
   return { story: trouble === undefined ? told : `${trouble}; ${told}` };
 }

@@ -15,7 +15,7 @@ import { BackendBusyError, BackendUnavailableError, type Rights } from './backen
 import { MailFault, readMail } from './read-mail.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Key } from './keyring.ts';
-import type { MessageName } from './message-name.ts';
+import type { PostedMessage } from './message-name.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
@@ -29,6 +29,7 @@ import { ticketOf } from './ticket.ts';
  */
 export async function answerV1(
   headers: IncomingHttpHeaders,
+  client: string,
   { bytes: body, hold }: RequestBody,
   { keys, deliverer, rate, fixSender: always = false }: Service,
 ): Promise<Reply> {
@@ -49,7 +50,7 @@ export async function answerV1(
 
     const { envelope, bytes } = readMail(message, deliverer.recipientsMax, fixSender || always);
     // The client gives no id: every post is a message of its own.
-    const name = { key: key.name, id: randomBytes(16).toString('hex') };
+    const name = { key: key.name, id: randomBytes(16).toString('hex'), client };
     const { allowedSenders } = key;
     const rights = { allowedSenders, fixSender, hold, ticket: ticketOf(headers) };
     return by(replyOf(await sendToAll(deliverer, name, envelope, bytes, rights)));
@@ -84,7 +85,7 @@ async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
  */
 async function sendToAll(
   deliverer: Deliverer,
-  message: MessageName,
+  message: PostedMessage,
   envelope: Envelope,
   bytes: Buffer,
   rights: Rights,

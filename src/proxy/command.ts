@@ -141,6 +141,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const address = proxy.addresses.join(' and ');
     const about = `${backendText(chosen)}, ${sendersText(rules)}`;
     journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
+    if (ledger.unknown.listed > 0) journal.unknownListed(ledgerFile, ledger.unknown);
     const held = unwanted(places, proxy.addresses);
     if (held.length > 0) journal.listensElsewhere(held);
     for (const fault of keys.faults) journal.keysUnsafe(fault);

@@ -20,7 +20,7 @@ import { DeliveryTasks, type Task } from './delivery-tasks.ts';
 import { earlyTimer } from './early-timer.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { DigestConflict, type Kept, type Ledger } from './ledger.ts';
-import type { MessageName } from './message-name.ts';
+import type { MessageName, PostedMessage } from './message-name.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { refusalsOf } from './refusals.ts';
 import type { SenderPolicy } from './sender-policy.ts';
@@ -77,7 +77,7 @@ export class Deliverer {
    * and with BackendUnavailableError when ledger or backend cannot work.
    */
   async send(
-    message: MessageName,
+    message: PostedMessage,
     envelope: Envelope,
     bytes: Buffer,
     rights: Rights = {},
@@ -108,8 +108,7 @@ export class Deliverer {
       const told = verdicts.filter(
         ({ recipient }) => refusals.has(recipient) || untold.has(recipient),
       );
-      const repeated = new Set(each.flatMap((task) => [...task.repeated]));
-      this.teller.tell(message, envelope.sender, told, repeated, verdicts);
+      this.teller.tell(message, envelope.sender, told, verdicts);
       return verdicts;
     };
     return withinTime(waitMs, 'no verdict', [], work, earlyTimer);
@@ -175,7 +174,7 @@ export class Deliverer {
 
   #begin(delivery: Delivery, digest: Buffer, waitMs: number): Task {
     const state = { begun: false, failed: false, written: false, late: false, told: false };
-    const task: Task = { digest, over: never, repeated: new Set(), ...state };
+    const task: Task = { digest, over: never, ...state };
     this.#tasks.add(delivery, delivery.recipients, task);
     task.over = this.#run(task, delivery, waitMs);
     task.over.catch(() => {}); // Each post that waits handles it; there may be none.
@@ -190,7 +189,7 @@ export class Deliverer {
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
       this.#release(delivery, task);
       const told = verdicts.map((verdict) => this.#softened(verdict));
-      if (task.late) this.teller.tell(delivery, sender, told, task.repeated);
+      if (task.late) this.teller.tell(delivery, sender, told);
     } catch (error) {
       task.failed = true;
       for (const recipient of recipients) this.#tasks.forgetUnlessLate(delivery, recipient, task);
@@ -206,8 +205,9 @@ export class Deliverer {
       ...(await sentBeforeName(this.#tasks, delivery, task.digest, roomMs(waitMs))),
       ...this.#read(() => this.#ledger.sent(delivery, recipients, task.digest)),
     ]);
-    const repeats = [...known].map(([recipient, kept]) => ({ recipient, ...kept }));
-    task.repeated = new Set(known.keys());
+    const repeats = [...known].map(([recipient, kept]): Verdict => {
+      return { recipient, ...kept, sentBefore: true };
+    });
     const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
     const admitted = fresh.recipients.length > 0 ? this.#policy(fresh) : [];
     if (Array.isArray(admitted)) {

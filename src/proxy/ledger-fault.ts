@@ -1,4 +1,5 @@
 import { isDamage } from '../host/is-damage.ts';
+import { ledgerCommand } from './ledger-command.ts';
 
 /** What is wrong with a ledger, and what to do where it is damaged. */
 export function ledgerFault(file: string, error: Error): string {
@@ -7,5 +8,5 @@ export function ledgerFault(file: string, error: Error): string {
 
 /** What to do with a damaged ledger. */
 export function ledgerRemedy(file: string): string {
-  return `stop the proxy; appengine-mailer queue fsck --ledger ${file}; start the proxy`;
+  return `stop the proxy; ${ledgerCommand('fsck', file)}; start the proxy`;
 }

@@ -37,6 +37,8 @@ export class Ledger {
   readonly #db: Database;
   /** Whether it knew of no message at all when it was opened. */
   readonly isEmpty: boolean;
+  /** How many recipients are listed as unknown, and how many of them since it was opened: they were left as begun. */
+  readonly unknown: { listed: number; found: number };
   readonly #time: ObservedTime;
   readonly #statements: ReturnType<typeof prepare>;
   /** Runs one action of a transaction, so that it can fail without the others. */
@@ -57,11 +59,12 @@ export class Ledger {
     this.#statements = prepare(this.#db);
     this.isEmpty = this.#statements.any.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
-    const { listBegun, forgetBegun } = this.#statements;
-    this.files.transaction(() => {
+    const { listBegun, forgetBegun, countUnknown } = this.#statements;
+    this.unknown = this.files.transaction(() => {
       this.#time.write();
-      listBegun.run({ now: this.now(), wallNow });
+      const found = listBegun.run({ now: this.now(), wallNow }).changes;
       forgetBegun.run();
+      return { found, listed: countUnknown.get() ?? 0 };
     });
   }
 
@@ -238,6 +241,7 @@ function prepare(db: Database) {
        FROM recipient WHERE state = 'begun'`,
     ),
     forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
+    countUnknown: db.prepare<[], number>('SELECT count(*) FROM unknown').pluck(),
     any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
     touch: db.prepare(`UPDATE checked SET times = times + 1`),
     closeGaps: db.prepare('DELETE FROM gap WHERE at < ?'),

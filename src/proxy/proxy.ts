@@ -56,7 +56,7 @@ export async function startProxy<S extends Service>(
     response.once('close', () => others.delete(response));
     const from = clientAddress(request);
     limitTime(request);
-    answer(request)
+    answer(request, from)
       .catch((error: Error) => (error === request.errored ? undefined : defect(error)))
       .then((reply) => reply && send(request, response, reply, from)) // None: the client is gone.
       .catch((error: Error) => {
@@ -88,7 +88,7 @@ export async function startProxy<S extends Service>(
     return { status: 500, text: '' };
   }
 
-  async function answer(request: IncomingMessage): Promise<Reply> {
+  async function answer(request: IncomingMessage, client: string): Promise<Reply> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
     const service = await opened.catch(() => undefined);
     if (!service) return retryLater('the proxy cannot start');
@@ -105,8 +105,8 @@ export async function startProxy<S extends Service>(
     try {
       return await bodies.with(request, check?.watch, async (body) =>
         check
-          ? answerV2(request.headers, check, arrivedAt, body, service)
-          : answerV1(request.headers, body, service),
+          ? answerV2(request.headers, check, { arrivedAt, client }, body, service)
+          : answerV1(request.headers, client, body, service),
       );
     } catch (error) {
       if (!(error instanceof BodyRefused)) throw error;

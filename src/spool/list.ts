@@ -1,3 +1,4 @@
+import { fitsAddress } from '../host/fits-address.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
 import { outageMs } from './endpoint.ts';
@@ -50,10 +51,10 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
   const ages = agesOf(spool, now);
   const page = spool.sql<Row>(
     `SELECT ${COLUMNS} FROM ${source(filter.states)} AND seq > :after AND seq <= :upTo
-       AND (:sender IS NULL OR ${fits('sender', ':sender')})
+       AND (:sender IS NULL OR ${fitsAddress('sender', ':sender')})
        AND (:queuedBefore IS NULL OR queued_at < :queuedBefore)
        AND (:recipient IS NULL OR EXISTS (
-         SELECT 1 FROM recipient WHERE message = seq AND ${fits('address', ':recipient')}))
+         SELECT 1 FROM recipient WHERE message = seq AND ${fitsAddress('address', ':recipient')}))
      ORDER BY seq LIMIT ${limits.listPage}`,
   );
   const wanted = {
@@ -87,12 +88,6 @@ function source(states: readonly MessageState[] | undefined): string {
   return states.every((state) => LISTED.includes(`'${state}'`))
     ? `message INDEXED BY message_listed WHERE state IN ${LISTED} AND ${chosen}`
     : `message NOT INDEXED WHERE ${chosen}`;
-}
-
-/** Whether a column's address is the wanted one, or ends with it where that is @domain. Both are octets. */
-function fits(column: string, wanted: string): string {
-  const [has, wants] = [column, wanted].map((octets) => `lower(CAST(${octets} AS TEXT))`);
-  return `iif(substr(${wants}, 1, 1) = '@', substr(${has}, -length(${wants})), ${has}) = ${wants}`;
 }
 
 function octets(address: string | undefined): Buffer | null {

@@ -37,7 +37,7 @@ async function helpOf(t: TestContext, ...words: string[]): Promise<Help[]> {
 /** The page that describes a command. */
 function pageOf([program, command = '']: readonly string[]): string {
   if (program === 'gmail') return 'gmail.1';
-  const own = ['queue', 'exim', 'proxy'].includes(command);
+  const own = ['queue', 'exim', 'proxy', 'ledger'].includes(command);
   return own ? `appengine-mailer-${command}.8` : 'appengine-mailer.8';
 }
 

@@ -71,6 +71,11 @@ const queue =
   async (machine: Machine) =>
     machine.asRoot(['queue', ...args, '--spool', machine.road.spool]);
 
+const ledger =
+  (...args: string[]) =>
+  async (machine: Machine) =>
+    machine.asRoot(['ledger', ...args, '--ledger', machine.ledger]);
+
 const ways: Way[] = [
   ['queue', 'spool.db', queue('list')],
   ['queue', 'drain.lock', queue('list')],
@@ -83,6 +88,11 @@ const ways: Way[] = [
   ['queue fsck --check', 'spool.db', queue('fsck', '--check')],
   ['queue fsck --ledger', 'ledger.db', async (machine) => fsckLedger(machine)],
   ['queue fsck --ledger', 'ledger.db.lock', async (machine) => fsckLedger(machine)],
+  ['ledger fsck', 'ledger.db', ledger('fsck')],
+  ['ledger fsck', 'ledger.db.lock', ledger('fsck')],
+  ['ledger list', 'ledger.db', ledger('list')],
+  ['ledger show', 'ledger.db', ledger('show', 'an-id')],
+  ['ledger stats', 'ledger.db', ledger('stats')],
   ['check', 'spool.db', async (machine) => check(machine)],
   ['check', 'drain.lock', async (machine) => check(machine)],
   ['exim-pipe', 'spool.db', async ({ road }) => road.pipe('1abc', bsmtp('', ['r@a.b'], 'x\n'))],

@@ -13,7 +13,7 @@ import { findMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { migrations } from '../../src/spool/schema.ts';
-import { shownTime } from '../../src/spool/shown-time.ts';
+import { shownTime } from '../../src/host/shown-time.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';

@@ -4,7 +4,7 @@ import { limits } from '../../mail/limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
-import type { ShownTime } from '../../spool/shown-time.ts';
+import type { ShownTime } from '../../host/shown-time.ts';
 
 /** What an explanation is made of. */
 export interface Facts {

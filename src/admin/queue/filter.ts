@@ -54,7 +54,7 @@ export const NONE_FITS = 'no message fits the filter';
  * An address may be within < >, as it is printed; <> is the null sender. An address without @ has to be within them: who
  * leaves them out means a domain, and would take it for one to which no mail goes.
  */
-function addressOf(option: string, text: string | undefined): string | undefined {
+export function addressOf(option: string, text: string | undefined): string | undefined {
   if (text === '') {
     // A variable of a script that is empty by mistake would choose all reports.
     throw new Failure(exitCodes.usage, 'an empty address is written <>');
