@@ -171,7 +171,11 @@ export function requireWhole<Row extends object>(row: Row): Row {
 }
 
 /** Throws DatabaseUnusable for a file that a newer version wrote. */
-export function requireKnown(db: Database.Database, file: string, format: Format): void {
+export function requireKnown(
+  db: Database.Database,
+  file: string,
+  format: Pick<Format, 'name' | 'migrations'>,
+): void {
   const [found, latest] = [schemaOf(db), format.migrations.length];
   if (found <= latest) return;
   throw new DatabaseUnusable(

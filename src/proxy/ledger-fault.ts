@@ -1,8 +1,12 @@
 import { isDamage } from '../host/is-damage.ts';
+import { foreignSchema } from '../host/schema-faults.ts';
+import { ledgerSchema } from './ledger.ts';
 
-/** What is wrong with a ledger, and what to do where it is damaged. */
+/** What is wrong with a ledger, and what to do where it is damaged, or others have changed its schema. */
 export function ledgerFault(file: string, error: Error): string {
-  if (!isDamage(error)) return error.message;
+  const foreign = foreignSchema(error, file, ledgerSchema);
+  if (!isDamage(error) && foreign === undefined) return error.message;
+  const fault = foreign === undefined ? error.message : `${error.message}; ${foreign}`;
   const fsck = `appengine-mailer queue fsck --ledger ${file}`;
-  return `${error.message}. To do: stop the proxy; ${fsck}; start the proxy`;
+  return `${fault}. To do: stop the proxy; ${fsck}; start the proxy`;
 }

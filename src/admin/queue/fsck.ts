@@ -5,13 +5,15 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { giveUpRoot } from '../../host/give-up-root.ts';
+import { faultsOf } from '../../host/is-damage.ts';
 import { tellRepair } from '../../host/repair-report.ts';
+import { schemaFaults } from '../../host/schema-faults.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
 import { rebuildSpool } from '../../spool/rebuild-spool.ts';
-import { spoolFile } from '../../spool/spool.ts';
+import { spoolFile, spoolSchema } from '../../spool/spool.ts';
 import { becomeOwner, spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
 import { print, printed } from '../print.ts';
 
@@ -57,7 +59,8 @@ export const fsckCommand: CommandModule<object, Arguments> = {
 async function look(folder: string): Promise<void> {
   const faults = await withSpool(folder, 'operator', async ({ db }) => {
     db.exec('BEGIN'); // Damage may end it.
-    return inspectSpool(db);
+    const ofSchema = faultsOf(() => schemaFaults(db, spoolFile(folder), spoolSchema));
+    return [...ofSchema, ...inspectSpool(db)];
   });
   await print([...new Set(faults)]);
   if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}`);
