@@ -113,7 +113,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
-    await becomeOwner(ledgerFile);
+    await becomeOwner(ledgerFile, argv.keysFile);
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
@@ -170,10 +170,13 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   },
 };
 
-/** See giveUpRoot: only root may read the secrets. */
-async function becomeOwner(ledgerFile: string): Promise<void> {
+/** See giveUpRoot: only root may read the secrets, which are therefore read once. */
+async function becomeOwner(ledgerFile: string, keysFile: string | undefined): Promise<void> {
   try {
-    await giveUpRoot(dirname(ledgerFile), () => withSettings(SECRETS));
+    await giveUpRoot(dirname(ledgerFile), () => {
+      if (keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+      return withSettings(SECRETS);
+    });
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(
@@ -182,6 +185,10 @@ async function becomeOwner(ledgerFile: string): Promise<void> {
     );
   }
 }
+
+const READ_ONCE =
+  'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
+  'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
