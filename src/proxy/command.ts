@@ -1,9 +1,9 @@
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { becomeOwner } from '../host/become-owner.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { giveUpRoot } from '../host/give-up-root.ts';
 import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
@@ -113,7 +113,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
-    await becomeOwner(ledgerFile, argv.keysFile);
+    await becomeOwnerOfLedger(ledgerFile, argv.keysFile);
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
@@ -170,20 +170,14 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   },
 };
 
-/** See giveUpRoot: only root may read the secrets, which are therefore read once. */
-async function becomeOwner(ledgerFile: string, keysFile: string | undefined): Promise<void> {
-  try {
-    await giveUpRoot(dirname(ledgerFile), () => {
-      if (keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
-      return withSettings(SECRETS);
-    });
-  } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw new Failure(
-      exitCodes.configuration,
-      `cannot use ${ledgerFile}: ${(error as Error).message}`,
-    );
-  }
+/** Only root may read the secrets, which are therefore read once. */
+async function becomeOwnerOfLedger(file: string, keysFile: string | undefined): Promise<void> {
+  const unusable = ({ message }: Error) =>
+    new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+  await becomeOwner(dirname(file), unusable, () => {
+    if (keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+    return withSettings(SECRETS);
+  });
 }
 
 const READ_ONCE =

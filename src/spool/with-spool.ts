@@ -1,11 +1,10 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
-import { giveUpRoot } from '../host/give-up-root.ts';
 import { isDamage } from '../host/is-damage.ts';
 import { DatabaseUnusable } from '../host/open-database.ts';
 import { foreignSchema } from '../host/schema-faults.ts';
-import { withoutSecrets } from '../host/settings.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
@@ -41,7 +40,7 @@ export async function withSpool<T>(
   access: Access,
   command: (spool: Spool) => Promise<T>,
 ): Promise<T> {
-  await becomeOwner(folder);
+  await becomeOwnerOfSpool(folder);
   const open = async () => {
     const spool = new Spool(folder, access);
     try {
@@ -60,16 +59,12 @@ export async function withSpool<T>(
   }
 }
 
-/** See giveUpRoot, which comes before anything else is done for a command. Throws Failure. */
-export async function becomeOwner(
+/** becomeOwner, with the sentences of withSpool. */
+export async function becomeOwnerOfSpool(
   folder: string,
-  environment = () => withoutSecrets(process.env),
+  environment?: () => NodeJS.ProcessEnv,
 ): Promise<void> {
-  try {
-    await giveUpRoot(folder, environment);
-  } catch (error) {
-    throw error instanceof Error ? failureOf(error, folder) : error;
-  }
+  await becomeOwner(folder, (error) => failureOf(error, folder), environment);
 }
 
 /** Runs a command that has the drain lock of the spool; `busy` is what to say when a drain has it. */

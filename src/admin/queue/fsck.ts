@@ -1,20 +1,24 @@
 import { closeSync, existsSync, lstatSync, openSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { becomeOwner } from '../../host/become-owner.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { giveUpRoot } from '../../host/give-up-root.ts';
 import { faultsOf } from '../../host/is-damage.ts';
 import { tellRepair } from '../../host/repair-report.ts';
 import { schemaFaults } from '../../host/schema-faults.ts';
-import { withoutSecrets } from '../../host/settings.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
 import { rebuildSpool } from '../../spool/rebuild-spool.ts';
 import { spoolFile, spoolSchema } from '../../spool/spool.ts';
-import { becomeOwner, spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
+import {
+  becomeOwnerOfSpool,
+  spoolOption,
+  withDrainLock,
+  withSpool,
+} from '../../spool/with-spool.ts';
 import { print, printed } from '../print.ts';
 
 interface Arguments {
@@ -68,7 +72,7 @@ async function look(folder: string): Promise<void> {
 }
 
 async function repair(folder: string, untold: boolean): Promise<void> {
-  await becomeOwner(folder);
+  await becomeOwnerOfSpool(folder);
   // The lock's file is for drain to make.
   if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
   stopSignal(); // Once a new file is in place, whoever stops it is still told what is lost.
@@ -86,7 +90,7 @@ async function repairLedger(file: string): Promise<void> {
   if (!found.isFile()) {
     throw new Failure(exitCodes.spool, `the ledger ${file} is not a regular file`);
   }
-  await giveUpRoot(dirname(file), () => withoutSecrets(process.env));
+  await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
   await withLedgerLock(file, async () =>
     told(file, () => rebuildLedger(file, Date.now()), `nothing is wrong with the ledger ${file}`),
   );
@@ -127,15 +131,15 @@ async function withLedgerLock(file: string, action: () => Promise<void>): Promis
       lock.release();
     }
   } catch (error) {
-    if (error instanceof Failure) throw error;
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    const text = `the ledger ${file} cannot be used: ${message}`;
-    if (code.startsWith('SQLITE_BUSY')) throw new Failure(exitCodes.busy, text);
-    throw new Failure(
-      /^E(?:ACCES|PERM)$/.test(code) ? exitCodes.notPermitted : exitCodes.spool,
-      text,
-    );
+    throw error instanceof Failure ? error : ledgerFailure(file, error as Error);
   }
+}
+
+function ledgerFailure(file: string, { code = '', message }: NodeJS.ErrnoException): Failure {
+  const text = `the ledger ${file} cannot be used: ${message}`;
+  if (code.startsWith('SQLITE_BUSY')) return new Failure(exitCodes.busy, text);
+  const isDenied = /^E(?:ACCES|PERM)$/.test(code);
+  return new Failure(isDenied ? exitCodes.notPermitted : exitCodes.spool, text);
 }
 
 function isDatabase(file: string): boolean {
