@@ -17,7 +17,7 @@ import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
-import { becomeOwner, spoolOption, withSpool } from '../spool/with-spool.ts';
+import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
 import { retryOptions, retryTimes } from './retry-times.ts';
@@ -63,7 +63,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const { openConnection } = await import('../wire/open-connection.ts');
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
-    await becomeOwner(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
+    await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
     const notices = {
       ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
       names: await machineNames(),

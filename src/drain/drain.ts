@@ -8,7 +8,7 @@ import { record } from '../spool/record.ts';
 import { setAside } from '../spool/set-aside.ts';
 import type { Spool } from '../spool/spool.ts';
 import { stats } from '../spool/stats.ts';
-import { spoolTroubleStatus } from '../spool/with-spool.ts';
+import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { meaningOf, type Meaning } from '../wire/meaning.ts';
 import { Alarm } from './alarm.ts';
@@ -152,7 +152,7 @@ class DrainLoop {
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);
       this.#spoolRetryAt = performance.now() + waitMs;
-      this.#spoolFault = messageOf(error);
+      this.#spoolFault = spoolFault(error, spool.folder);
       journal.spoolTrouble(spool.folder, this.#spoolFault, waitMs);
       notify.working(fault);
     }

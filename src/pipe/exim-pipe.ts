@@ -59,8 +59,12 @@ function interpret(args: readonly string[], environment: NodeJS.ProcessEnv) {
 }
 
 function sentence(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return printable(text.replace(/\s+/g, ' '), limits.failureChars);
+  const { message = String(error), code = '' } = error as Partial<NodeJS.ErrnoException>;
+  // Somebody may have changed the schema of the spool, by a trigger.
+  const todo = FOREIGN.test(code) ? '. To do: appengine-mailer queue fsck --check' : '';
+  return printable(`${message.replace(/\s+/g, ' ')}${todo}`, limits.failureChars);
 }
 
+/** SQLite was asked for something that its schema does not let happen. */
+const FOREIGN = /^SQLITE_(?:ERROR|CONSTRAINT)/;
 const EXIM_ID = /^[0-9A-Za-z-]{1,64}$/;

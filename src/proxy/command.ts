@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { becomeOwner } from '../host/become-owner.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { giveUpRoot } from '../host/give-up-root.ts';
 import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
@@ -102,7 +102,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
-    await becomeOwner(ledgerFile);
+    await becomeOwnerWithSecrets(ledgerFile, () => {
+      if (argv.keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+    });
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
@@ -166,18 +168,19 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   },
 };
 
-/** See giveUpRoot: only root may read the secrets. */
-export async function becomeOwner(ledgerFile: string): Promise<void> {
-  try {
-    await giveUpRoot(dirname(ledgerFile), () => withSettings(SECRETS));
-  } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw new Failure(
-      exitCodes.configuration,
-      `cannot use ${ledgerFile}: ${(error as Error).message}`,
-    );
-  }
+/** Only root may read the secrets, which are therefore read `before` it is given up. Throws Failure 78. */
+export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
+  const unusable = ({ message }: Error) =>
+    new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+  await becomeOwner(dirname(file), unusable, () => {
+    before();
+    return withSettings(SECRETS);
+  });
 }
+
+const READ_ONCE =
+  'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
+  'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',

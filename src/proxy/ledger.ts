@@ -47,7 +47,7 @@ export class Ledger {
 
   /** Opens the ledger, or makes it. Only for the holder of its lock. */
   constructor(file: string, wallNow: number) {
-    this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
+    this.#db = openDatabase(file, { ...ledgerSchema, migrate: true, create: true });
     this.file = file;
     this.files = new OpenFiles(this.#db);
     try {
@@ -326,3 +326,6 @@ UPDATE gap SET at = 2592000000;
   // Nothing changes; but a program that knows no names of keys would send again what was sent with one.
   '-- message.id, recipient.message, unknown.message: KEY/ID',
 ];
+
+/** What the file is called, and has in it. */
+export const ledgerSchema = { name: 'ledger', migrations } as const;

@@ -12,6 +12,8 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
     try {
       const changed = keyring.reload();
       if (!changed && !asked) return;
+      // The environment of a process stays as it was.
+      if (keyring.file === undefined) return journal.keysTrouble(OF_ENVIRONMENT);
       journal.keysInForce(keyring.size);
       for (const fault of keyring.faults) journal.keysUnsafe(fault);
     } catch (error) {
@@ -31,3 +33,6 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
   soon(limits.keysLookMs);
   stop.addEventListener('abort', () => unwatchFile(file));
 }
+
+const OF_ENVIRONMENT =
+  'they are from the environment of this process, which does not change. To do: restart the proxy';

@@ -1,10 +1,9 @@
 import { accessSync, constants, existsSync, lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { becomeOwner } from '../host/become-owner.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { giveUpRoot } from '../host/give-up-root.ts';
 import { openToRead, type Database } from '../host/open-database.ts';
-import { withoutSecrets } from '../host/settings.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { migrations } from './ledger.ts';
 
@@ -28,7 +27,7 @@ export async function withLedger<T>(
   command: (db: Database, file: string) => Promise<T>,
 ): Promise<T> {
   const file = ledgerFile(path);
-  await becomeOwner(file);
+  await becomeOwnerOfLedger(file);
   try {
     const db = openToRead(file, { name: 'ledger', migrations });
     try {
@@ -46,8 +45,8 @@ export function ledgerFile(path: string | undefined): string {
   return resolve(path ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
 }
 
-/** See giveUpRoot. Throws Failure where there is no such file. */
-export async function becomeOwner(file: string): Promise<void> {
+/** becomeOwner, with the sentences of withLedger. Throws Failure where there is no such file. */
+export async function becomeOwnerOfLedger(file: string): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
     if (!found) {
@@ -56,10 +55,10 @@ export async function becomeOwner(file: string): Promise<void> {
     if (!found.isFile()) {
       throw new Failure(exitCodes.spool, `the ledger ${file} is not a regular file`);
     }
-    await giveUpRoot(dirname(file), () => withoutSecrets(process.env));
   } catch (error) {
     throw ledgerFailure(file, error as Error);
   }
+  await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
 }
 
 /** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */

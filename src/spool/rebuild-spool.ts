@@ -18,8 +18,7 @@ import {
 } from './inspect-spool.ts';
 import { repairSentences, type Damaged, type Saved } from './repair-sentences.ts';
 import { renewTimes } from './renew-times.ts';
-import { migrations } from './schema.ts';
-import { messageStates, spoolFile } from './spool.ts';
+import { messageStates, spoolFile, spoolSchema } from './spool.ts';
 
 /** What came of a rebuilding. */
 export interface RebuiltSpool extends Rebuilt, Saved {}
@@ -33,7 +32,7 @@ export function rebuildSpool(folder: string, wallNow: number): RebuiltSpool {
   const saved: Saved = { damaged: [], lost: 0, notes: [] };
   const result = rebuildDatabase(
     spoolFile(folder),
-    { name: 'spool', migrations, migrate: true, create: false },
+    { ...spoolSchema, migrate: true, create: false },
     {
       inspect: inspectSpool,
       fill: (fresh, remains) => Object.assign(saved, new Rescue(fresh, remains, wallNow).save()),

@@ -31,7 +31,7 @@ export function parseProxyUrl(text: string, insecure: boolean): URL {
   if (url.username !== '' || url.password !== '') {
     throw new DestinationError("the proxy's URL must not carry a user or password");
   }
-  if (url.protocol === 'http:' && !insecure && !LOOPBACK.test(url.hostname)) {
+  if (url.protocol === 'http:' && !insecure && !isLoopback(url)) {
     throw new DestinationError(
       `${url.href} would carry the mail unencrypted: use https:, or --allow-insecure on a network you trust`,
     );
@@ -93,6 +93,11 @@ export class Connection {
 /** Whether the proxy is on this machine. */
 function isHere(url: URL): boolean {
   return unixPathOf(url) !== undefined || LOOPBACK.test(url.hostname);
+}
+
+/** Whether a URL names this machine, so that nobody is on the way. */
+export function isLoopback({ hostname }: URL): boolean {
+  return LOOPBACK.test(hostname);
 }
 
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;

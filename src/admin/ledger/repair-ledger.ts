@@ -2,12 +2,12 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { exclusiveLock } from '../../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
-import { becomeOwner, ledgerFailure } from '../../proxy/with-ledger.ts';
+import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/with-ledger.ts';
 import { tellRebuilt } from '../tell-rebuilt.ts';
 
 /** Repairs a ledger that no proxy has, and tells what came of it. Throws Failure. */
 export async function repairLedger(file: string): Promise<void> {
-  await becomeOwner(file);
+  await becomeOwnerOfLedger(file);
   await withLedgerLock(file, async () =>
     tellRebuilt(
       file,

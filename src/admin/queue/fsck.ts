@@ -2,11 +2,18 @@ import { existsSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { faultsOf } from '../../host/is-damage.ts';
+import { schemaFaults } from '../../host/schema-faults.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { inspectSpool } from '../../spool/inspect-spool.ts';
 import { rebuildSpool } from '../../spool/rebuild-spool.ts';
-import { spoolFile } from '../../spool/spool.ts';
-import { becomeOwner, spoolOption, withDrainLock, withSpool } from '../../spool/with-spool.ts';
+import { spoolFile, spoolSchema } from '../../spool/spool.ts';
+import {
+  becomeOwnerOfSpool,
+  spoolOption,
+  withDrainLock,
+  withSpool,
+} from '../../spool/with-spool.ts';
 import { repairLedger } from '../ledger/repair-ledger.ts';
 import { print } from '../print.ts';
 import { tellRebuilt } from '../tell-rebuilt.ts';
@@ -53,7 +60,8 @@ export const fsckCommand: CommandModule<object, Arguments> = {
 async function look(folder: string): Promise<void> {
   const faults = await withSpool(folder, 'operator', async ({ db }) => {
     db.exec('BEGIN'); // Damage may end it.
-    return inspectSpool(db);
+    const ofSchema = faultsOf(() => schemaFaults(db, spoolFile(folder), spoolSchema));
+    return [...ofSchema, ...inspectSpool(db)];
   });
   await print([...new Set(faults)]);
   if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}`);
@@ -61,7 +69,7 @@ async function look(folder: string): Promise<void> {
 }
 
 async function repair(folder: string, untold: boolean): Promise<void> {
-  await becomeOwner(folder);
+  await becomeOwnerOfSpool(folder);
   // The lock's file is for drain to make.
   if (!existsSync(spoolFile(folder))) return withSpool(folder, 'operator', async () => {});
   stopSignal(); // Once a new file is in place, whoever stops it is still told what is lost.

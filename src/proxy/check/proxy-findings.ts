@@ -4,7 +4,7 @@ import type { ArgumentsCamelCase, InferredOptionTypes } from 'yargs';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { chooseBackend } from '../chosen-backend.ts';
-import { becomeOwner, proxyOptions, senderRules } from '../command.ts';
+import { becomeOwnerWithSecrets, proxyOptions, senderRules } from '../command.ts';
 import { sendersText } from '../senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
@@ -19,7 +19,7 @@ type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof proxyOptions>>;
 export async function* proxyFindings(argv: Arguments): AsyncGenerator<Finding> {
   enterServiceFolder(argv.ledger);
   const ledgerFile = resolve(argv.ledger);
-  await becomeOwner(ledgerFile);
+  await becomeOwnerWithSecrets(ledgerFile);
   yield await found('keys', () => checkKeys(argv.keysFile));
   yield await found('senders', () => ok('senders', sendersText(senderRules(argv))));
   yield checkLedger(ledgerFile);
