@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
+import { proxyOptions } from '../../src/proxy/command.ts';
 import { filterOptions } from '../../src/admin/queue/filter.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
@@ -103,13 +104,20 @@ const EVERY = new Set(['--help', '--version']);
 /** What a synopsis has for the options that choose messages; the description lists them. */
 const FILTER = Object.keys(filterOptions).map((name) => `--${name}`);
 
+/** The same for the options of the proxy, which its check takes besides. */
+const PROXY = Object.keys(proxyOptions).map((name) => `--${name}`);
+
 test('the synopsis of each command has all of its options, and no other', async (t) => {
   const helps = [...(await helpOf(t, 'appengine-mailer')), ...(await helpOf(t, 'gmail'))];
   let compared = 0;
   for (const { words, options, commands } of helps) {
     if (commands.length > 0) continue;
     const synopsis = synopsisOf(words);
-    const said = [...optionsIn(synopsis), ...(/\bAr filter\b/.test(synopsis) ? FILTER : [])];
+    const said = [
+      ...optionsIn(synopsis),
+      ...(/\bAr filter\b/.test(synopsis) ? FILTER : []),
+      ...(/\bAr proxy options\b/.test(synopsis) ? PROXY : []),
+    ];
     const missing = options.filter((names) => !names.some((each) => said.includes(each)));
     const wanted = missing.flat().filter((name) => !EVERY.has(name));
     assert.deepEqual(wanted, [], `the synopsis of ${words.join(' ')} lacks them`);

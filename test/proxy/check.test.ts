@@ -199,7 +199,7 @@ test('proxy check finds what is wrong with keys, senders, ledger, folder and opt
   writeFileSync(join(road.folder, 'ledger.db'), Buffer.alloc(8192, 'x'));
   const damaged = of(await check(road), 'ledger');
   assert.equal(damaged?.ok, false);
-  assert.match(damaged?.todo ?? '', /queue fsck --ledger/);
+  assert.match(damaged?.todo ?? '', /ledger fsck --ledger/);
 });
 
 test('law 6: proxy check beside a proxy at work lists nothing as unknown and forgets nothing', async (t) => {
