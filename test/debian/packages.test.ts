@@ -53,6 +53,8 @@ interface Sbom {
 
 /** What the long form copies of this checkout to build once more. */
 const COPIED = [
+  'README.md',
+  'SECURITY.md',
   'debian',
   'exim',
   'node_modules',
@@ -83,6 +85,8 @@ test(
           const lib = join(unpacked(name), 'usr/lib');
           assert.ok(existsSync(join(lib, `systemd/system/${name}.service`)));
           assert.ok(existsSync(join(lib, `sysusers.d/${name}.conf`)));
+          const doc = join(unpacked(name), 'usr/share/doc', name);
+          assert.ok(existsSync(join(doc, 'README.md.gz')));
         }
         for (const deb of debs) assert.ok(statSync(deb).size < DEB_MAX, `${deb} is too large`);
 

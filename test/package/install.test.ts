@@ -79,6 +79,16 @@ void test(
   needs('machines'),
   async (t) => {
     const machine = await installedMachine(t, { answers: '' });
+    const ended = async (name: string) =>
+      (await machine.try(`dpkg-reconfigure -fnoninteractive ${name} 2>&1`)).output;
+    const host = await ended('appengine-mailer');
+    for (const left of [/dpkg-reconfigure appengine-mailer /, /exim enable/, /mailer check/]) {
+      assert.match(host, left);
+    }
+    const proxy = await ended('appengine-mailer-proxy');
+    for (const left of [/dpkg-reconfigure appengine-mailer-proxy/, /proxy check/, /web server/]) {
+      assert.match(proxy, left);
+    }
     for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
       assert.equal(await machine.sh(`systemctl show -P ActiveState ${unit}`), 'inactive\n');
     }

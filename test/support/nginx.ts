@@ -6,7 +6,7 @@ import { certificate } from './certificate.ts';
 import { inCheckout, start } from './program.ts';
 
 /**
- * An nginx before a proxy at HOST:PORT, with the configuration of src/wire/README.md, but for names,
+ * An nginx before a proxy at HOST:PORT, with the configuration of debian/examples/nginx.conf, but for names,
  * port, certificate and the limit of bodies. All of it is in the folder.
  */
 export async function nginx(
@@ -15,8 +15,7 @@ export async function nginx(
   address: string,
   bodyLimit: string,
 ): Promise<{ url: string; port: number; caFile: string }> {
-  const documented = readFileSync(inCheckout('src/wire/README.md'), 'utf8');
-  const [, sample = ''] = /```nginx\n(.*?)```/s.exec(documented) ?? [];
+  const sample = readFileSync(inCheckout('debian/examples/nginx.conf'), 'utf8');
   const { file } = await certificate(t, folder);
   const port = await freePort(); // Of IPv4 and IPv6.
   const changes: [RegExp, string][] = [

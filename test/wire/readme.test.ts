@@ -75,11 +75,9 @@ test(
 );
 
 test('the samples for web servers redirect nothing', () => {
-  const text = readFileSync(inCheckout('src/wire/README.md'), 'utf8');
-  const [, nginx = ''] = /```nginx\n(.*?)```/s.exec(text) ?? [];
-  assert.doesNotMatch(nginx, /return 30\d|listen .*80/);
-  const [, caddy = ''] = /With Caddy.*?```\n(.*?)```/s.exec(text) ?? [];
-  assert.match(caddy, /^\{\n {2}auto_https disable_redirects\n\}\n/);
+  const sample = (name: string) => readFileSync(inCheckout(`debian/examples/${name}`), 'utf8');
+  assert.doesNotMatch(sample('nginx.conf'), /return 30\d|listen .*80/);
+  assert.match(sample('Caddyfile'), /^\{\n {2}auto_https disable_redirects\n\}\n/m);
 });
 
 test(
