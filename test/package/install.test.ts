@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  ANSWERS,
   DELIVERED,
   installedMachine,
   SECRET,
@@ -15,6 +16,8 @@ import { inCheckout } from '../support/program.ts';
 
 /** The minor version of its C library. */
 const DEBIAN_12 = 36;
+
+const PASSWORD = 'the-password-at-the-relay';
 
 const cases: (Installation & { title: string })[] = [
   { title: 'Debian 13, unsplit', split: false },
@@ -93,6 +96,35 @@ void test(
       assert.equal(await machine.sh(`systemctl show -P ActiveState ${unit}`), 'inactive\n');
     }
     await machine.sh(`sh ${machine.put(inCheckout('debian/tests/delivers'))}`);
+  },
+);
+
+void test(
+  'a relay that was named at the installation is used, and its settings stand back for another backend',
+  needs('machines'),
+  async (t) => {
+    const name = 'appengine-mailer-proxy';
+    const answers = `${ANSWERS}
+      ${name} ${name}/backend select smtp
+      ${name} ${name}/smtp-host string 127.0.0.9
+      ${name} ${name}/smtp-user string me
+      ${name} ${name}/smtp-password password ${PASSWORD}\n`.replace(/^ +/gm, '');
+    const machine = await installedMachine(t, { answers });
+    const password = '/etc/envdir/APPENGINE_SMTP_PASSWORD';
+    assert.equal(await machine.sh(`stat -c '%U %a' ${password}`), 'root 600\n');
+    assert.equal(await machine.sh(`cat ${password}`), `${PASSWORD}\n`);
+    assert.match(
+      await machine.sh(`systemctl show -P StatusText ${name}`),
+      /relay 127\.0\.0\.9:587/,
+    );
+    assert.match((await machine.try(`${name} check`)).output, /FAULT +connection: .*127\.0\.0\.9/);
+
+    await machine.sh(`sed -i s/=smtp/=file/ /etc/default/${name}`);
+    await machine.sh(`dpkg-reconfigure -fnoninteractive ${name}`);
+    await machine.sh(`systemctl restart ${name}`);
+    const settings = await machine.sh(`cat /etc/default/${name}`);
+    assert.match(settings, /^# APPENGINE_MAILER_SMTP_HOST=127\.0\.0\.9$/m);
+    assert.equal(await machine.sh(`systemctl is-active ${name}`), 'active\n');
   },
 );
 
