@@ -10,7 +10,8 @@ import type { RetryTimes } from './retry-times.ts';
  * is due again. Returns how many messages these were.
  */
 export function takeOver(spool: Spool, retryTimes: RetryTimes): number {
-  setLifetime(spool, retryTimes.lifetimeMs);
+  // First: it reads when something was written last.
   catchUp(spool, spool.now(), Date.now(), longestBackoffMs(retryTimes));
+  setLifetime(spool, retryTimes.lifetimeMs);
   return recoverClaimed(spool, spool.now());
 }
