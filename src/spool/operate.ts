@@ -7,13 +7,17 @@ import { callEndpoint, outageMs } from './endpoint.ts';
 import { remember } from './history.ts';
 import { finish } from './record.ts';
 import { returnRuns } from './return-lock.ts';
+import { isExported } from './transfer.ts';
 import type { MessageState, Spool } from './spool.ts';
 
 /** What an operator may do to a message. `return` has a second half, `returned`. */
 export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return';
 
-/** What came of it. `busy`: it is being sent, or given to Exim; `old`: it wants --force; `unfit`: not in this state. */
-export type Operated = 'done' | 'busy' | 'old' | 'unfit' | 'missing';
+/**
+ * What came of it. `busy`: it is being sent, or given to Exim; `exported`: it is in a file, and another queue may have it;
+ * `old`: it wants --force; `unfit`: not in this state.
+ */
+export type Operated = 'done' | 'busy' | 'exported' | 'old' | 'unfit' | 'missing';
 
 interface Subject {
   seq: number;
@@ -76,6 +80,7 @@ function operateOn(
     .get(id);
   if (!subject) return 'missing';
   if (subject.state === 'sending') return 'busy';
+  if (isExported(spool, subject)) return 'exported';
   if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) return 'busy';
   const operated = verbs[verb](spool, subject, circumstances);
   if (operated === 'done') remember(spool, subject.seq, { what: verb });
@@ -184,7 +189,10 @@ function endReturn(
 }
 
 /** Whether it is held because some program gives it to Exim in this moment, and does not know how that ends. */
-function isBeingReturned(spool: Spool, { seq, state }: Subject): boolean {
+export function isBeingReturned(
+  spool: Spool,
+  { seq, state }: Pick<Subject, 'seq' | 'state'>,
+): boolean {
   if (state !== 'held') return false;
   const last = spool
     .sql<{ what: string }>(
@@ -206,7 +214,8 @@ function isFailedWithBody(spool: Spool, { seq, state }: Subject): boolean {
   return (state === 'failed' || state === 'bounced') && hasBody(spool, seq);
 }
 
-function queue(spool: Spool, seq: number, now: number): void {
+/** Due now, with a new lifetime. */
+export function queue(spool: Spool, seq: number, now: number): void {
   spool
     .sql(
       `UPDATE message SET state = 'queued', due_at = :now, finished_at = NULL, deferrals = 0, warned = 0,
@@ -215,7 +224,7 @@ function queue(spool: Spool, seq: number, now: number): void {
     .run({ seq, now, outageMs: outageMs(spool, now) });
 }
 
-function keepFromDrain(spool: Spool, seq: number): void {
+export function keepFromDrain(spool: Spool, seq: number): void {
   spool
     .sql(`UPDATE message SET state = 'held', due_at = NULL, finished_at = NULL WHERE seq = ?`)
     .run(seq);
@@ -237,7 +246,7 @@ function deleteRecipients(spool: Spool, seq: number, states: string[]): void {
 }
 
 /** The proxy forgets what it sent after 30 days: a post later than that could send it twice. */
-function tooOld({ postedAt }: Subject, now: number): boolean {
+export function tooOld({ postedAt }: Pick<Subject, 'postedAt'>, now: number): boolean {
   return postedAt !== null && now - postedAt > limits.renewalMs;
 }
 

@@ -5,6 +5,7 @@ import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
 import type { ShownTime } from '../../spool/shown-time.ts';
+import type { Transfer } from '../../spool/transfer.ts';
 import { time } from './entry-json.ts';
 
 /** What an explanation is made of. */
@@ -17,6 +18,8 @@ export interface Facts {
   /** Whether a drain is at work on the spool. */
   drainRuns: boolean;
   shown: ShownTime;
+  /** The latest export or import that it was part of. */
+  transfer: Transfer | undefined;
 }
 
 /** Why a message is where it is, and what becomes of it. */
@@ -45,8 +48,8 @@ const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
     why: 'it failed, and its sender was told',
     ...failedBody(message),
   }),
-  deleted: ({ message, history }) => ({
-    why: deletedBecause(history),
+  deleted: ({ message, history, transfer }) => ({
+    why: deletedBecause(history, transfer),
     ...forgotten(message, 'it is forgotten'),
   }),
 };
@@ -95,7 +98,14 @@ function sending({ drainRuns }: Facts): Explanation {
     : { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
 }
 
-function held({ history, message }: Facts): Explanation {
+function held({ history, message, transfer }: Facts): Explanation {
+  if (transfer?.what === 'export') {
+    return {
+      why: `it was exported into ${transfer.file} at ${time(transfer.at)}, and another queue may have it`,
+      next: 'nothing, until an operator says `queue export --confirm FILE` or --take-back FILE',
+      nextAt: null,
+    };
+  }
   const last = history.findLast(
     ({ what, status }) => ['hold', 'return', 'kept'].includes(what) || HELD_BY_DRAIN.has(status),
   );
@@ -118,6 +128,14 @@ function held({ history, message }: Facts): Explanation {
   if (last?.what === 'postponed') {
     return { why: `nobody knows whether it was sent: ${last.reason}`, next, nextAt: null };
   }
+  if (transfer?.what === 'import' && history.length === 0) {
+    const said = message.lastReason === null ? '' : `; before that: ${message.lastReason}`;
+    return {
+      why: `it was held, or is old, in the queue that it was imported from${said}`,
+      next,
+      nextAt: null,
+    };
+  }
   return { why: 'an operator holds it', next, nextAt: null };
 }
 
@@ -139,7 +157,10 @@ function failed({ message, reportOwed }: Facts): Explanation {
 }
 
 /** Part of a message may have been returned before the rest was deleted. */
-function deletedBecause(history: readonly HistoryEvent[]): string {
+function deletedBecause(history: readonly HistoryEvent[], transfer: Transfer | undefined): string {
+  if (transfer?.what === 'export') {
+    return `it was exported into ${transfer.file} at ${time(transfer.at)}, and another queue has it`;
+  }
   const last = history.findLast(({ what }) => what === 'returned' || what === 'delete');
   if (last?.what === 'returned') return 'an operator returned it to Exim, which has it';
   if (last?.what === 'delete') return 'an operator deleted it';

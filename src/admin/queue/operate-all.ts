@@ -60,7 +60,11 @@ export async function operateAll(
 }
 
 /** Waits for the outcome of what is being sent, or given to Exim; without a drain nothing is sent. */
-async function whenIdle(spool: Spool, step: () => Operated, deadline: number): Promise<Operated> {
+export async function whenIdle<Result extends string>(
+  spool: Spool,
+  step: () => Result,
+  deadline: number,
+): Promise<Result> {
   for (;;) {
     const operated = step();
     if (operated !== 'busy' || performance.now() > deadline) return operated;
@@ -72,7 +76,7 @@ async function whenIdle(spool: Spool, step: () => Operated, deadline: number): P
 }
 
 /** Ids in batches of a size. */
-function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
+export function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
   let batch: string[] = [];
   for (const id of ids) {
     batch.push(id);
