@@ -18,7 +18,7 @@ export function buildPackages(prepared: string, to: string): string[] {
   rmSync(to, { recursive: true, force: true });
   mkdirSync(tree, { recursive: true });
   // dpkg-buildpackage writes beside the tree, and into its debian folder.
-  for (const part of ['debian', 'exim', 'systemd']) {
+  for (const part of ['README.md', 'SECURITY.md', 'debian', 'exim', 'systemd']) {
     cpSync(part, join(tree, part), { recursive: true, verbatimSymlinks: true });
   }
   cpSync(prepared, join(tree, 'build/prepared'), { recursive: true });

@@ -82,8 +82,8 @@ export class GmailProxy {
   }
 
   async #send(message: string | Uint8Array, given: Partial<Envelope>): Promise<void> {
-    const { envelope, bytes } = prepare(message, given);
     const { fixSender = false } = this.#options;
+    const { envelope, bytes } = prepare(message, given, fixSender);
     const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
     const timeUp = AbortSignal.timeout(this.#timeoutMs(bytes.length));
     const once = async (part: Post) => this.#postWhenAllowed(part, timeUp);

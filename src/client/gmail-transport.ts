@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { callbackify } from 'node:util';
 import type { MailMessage, SentMessageInfo, Transport } from 'nodemailer';
-import { headerAddresses } from '../wire/header-addresses.ts';
 import { GmailProxy, type GmailProxyOptions } from './gmail-proxy.ts';
-import { prepare } from './prepare.ts';
+import { prepare, recipientsIn } from './prepare.ts';
 
 export interface GmailOptions extends Omit<GmailProxyOptions, 'failSilently'> {
   /** Else the setting GMAIL_SECRET_KEY. */
@@ -21,7 +20,7 @@ export function gmail({ secretKey, proxyUrl, ...options }: GmailOptions = {}): T
   return {
     name: 'appengine-mailer',
     version: packageVersion(),
-    send: callbackify(async (mail: MailMessage) => send(proxy, mail)),
+    send: callbackify(async (mail: MailMessage) => send(proxy, mail, options.fixSender)),
     verify(callback?: (error: Error | null, success: true) => void) {
       return callback ? callbackify(async () => proxy.verify())(callback) : proxy.verify();
     },
@@ -31,15 +30,20 @@ export function gmail({ secretKey, proxyUrl, ...options }: GmailOptions = {}): T
   };
 }
 
-async function send(proxy: GmailProxy, { message, data }: MailMessage): Promise<SentMessageInfo> {
+async function send(
+  proxy: GmailProxy,
+  { message, data }: MailMessage,
+  fixSender?: boolean,
+): Promise<SentMessageInfo> {
   const { from, to } = message.getEnvelope();
   const recipients = data.envelope ? to : [...to, ...bareNames(data)];
-  const { envelope, bytes } = prepare(await message.build(), {
+  const given = {
     // The null sender is one that is named; else the sender is the one in From.
     ...(data.envelope && { sender: from || '' }),
     // A raw message has them in its headers.
     ...(recipients.length > 0 && { recipients }),
-  });
+  };
+  const { envelope, bytes } = prepare(await message.build(), given, fixSender);
   await proxy.sendMail(bytes, envelope);
   return {
     envelope: { from: envelope.sender, to: envelope.recipients },
@@ -53,7 +57,7 @@ async function send(proxy: GmailProxy, { message, data }: MailMessage): Promise<
 /** Recipients without an @, such as `root`, which nodemailer would leave out without a word. */
 function bareNames({ to, cc, bcc }: MailMessage['data']): string[] {
   const given = [to, cc, bcc].flat().filter((each) => typeof each === 'string');
-  return headerAddresses(given).filter((address) => !address.includes('@'));
+  return recipientsIn(given).filter((address) => !address.includes('@'));
 }
 
 function packageVersion(): string {

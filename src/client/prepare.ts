@@ -3,7 +3,9 @@ import type { Envelope } from '../mail/envelope.ts';
 import { headerValues, parseHeaders } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
 import { withoutBcc } from '../mail/without-bcc.ts';
+import { crowdedAddress } from '../wire/crowded-address.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
+import { NO_SENDER } from '../wire/no-sender.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 
 /** A message that can be posted. */
@@ -13,17 +15,23 @@ export interface Prepared {
 }
 
 /**
- * Completes the envelope from the headers and removes the Bcc, which is nobody's business. Throws
+ * Completes the envelope from the headers, which may name no sender when the default sender is asked for
+ * (`fixSender`), and removes the Bcc, which is nobody's business. Throws
  * MessageSendingFailure for a message that is from or for nobody, or too large, and a TypeError for an
  * envelope that is none.
  */
-export function prepare(message: string | Uint8Array, given: Partial<Envelope>): Prepared {
+export function prepare(
+  message: string | Uint8Array,
+  given: Partial<Envelope>,
+  fixSender = false,
+): Prepared {
   requireStrings(given);
   const whole = Buffer.from(message);
   const headers = parseHeaders(whole);
-  const addresses = (...names: string[]) => headerAddresses(headerValues(whole, headers, ...names));
-  const sender = given.sender ?? addresses('from')[0];
-  const recipients = given.recipients ?? addresses('to', 'cc', 'bcc');
+  const values = (...names: string[]) => headerValues(whole, headers, ...names);
+  const named = headerAddresses(values('from'))[0] ?? (fixSender ? NO_SENDER : undefined);
+  const sender = given.sender ?? named;
+  const recipients = given.recipients ?? recipientsIn(values('to', 'cc', 'bcc'));
   if (sender === undefined) {
     throw refused(statuses.badSender, 'the message has no From, and no sender was given');
   }
@@ -40,6 +48,13 @@ export function prepare(message: string | Uint8Array, given: Partial<Envelope>):
     throw refused(statuses.tooLarge, `the message is larger than ${limits.messageBytes} bytes`);
   }
   return { envelope, bytes };
+}
+
+/** The addresses in the values of To and the like. Throws MessageSendingFailure for one with words behind it. */
+export function recipientsIn(values: readonly string[]): string[] {
+  const crowded = crowdedAddress(values);
+  if (crowded !== undefined) throw refused(statuses.badRecipient, `'${crowded}' is no address`);
+  return headerAddresses(values);
 }
 
 /** For callers without types. */

@@ -9,6 +9,7 @@ import { DatabaseReplacedError } from '../host/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
+import { severalValues } from '../host/several-values.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
@@ -16,9 +17,10 @@ import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
-import { becomeOwner, spoolOption, withSpool } from '../spool/with-spool.ts';
+import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
+import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
 
@@ -36,7 +38,8 @@ export const drainOptions = {
   },
   'delay-warnings': {
     type: 'string',
-    default: limits.delayWarnings,
+    array: true,
+    default: [limits.delayWarnings],
     describe: 'Ages of delayed mail at which its sender is warned; none: never',
     requiresArg: true,
   },
@@ -46,6 +49,7 @@ export const drainOptions = {
     describe: 'Reports that a sender gets before one summary tells the rest',
     requiresArg: true,
   },
+  ...retryOptions,
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
@@ -59,12 +63,13 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const { openConnection } = await import('../wire/open-connection.ts');
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
-    await becomeOwner(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
+    await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
     const notices = {
       ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
       names: await machineNames(),
     };
     const delayWarningsMs = parseDelays(argv.delayWarnings);
+    const times = retryTimes(argv);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
     const { poster } = await import('../wire/poster.ts');
@@ -91,6 +96,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           notify,
           notices,
           delayWarningsMs,
+          retryTimes: times,
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
@@ -120,8 +126,10 @@ function showProgress({ queued, sending, sent }: Counters): void {
   process.stdout.write(`\r\x1b[K${text}\r`);
 }
 
-function parseDelays(text: string): number[] {
-  return text === 'none' ? [] : text.split(',').map((each) => parseDuration(each.trim()));
+function parseDelays(given: readonly string[]): number[] {
+  const delays = severalValues(given);
+  if (delays.length === 0) throw new Failure(exitCodes.usage, '--delay-warnings names no duration');
+  return delays.join() === 'none' ? [] : delays.map(parseDuration);
 }
 
 function successStatus(status: number): number {

@@ -1,7 +1,6 @@
 import { isUnusable } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
-import { catchUp } from '../spool/catch-up.ts';
-import { claim, nextDueAt, recoverClaimed, roomLeft, type Claimed } from '../spool/claim.ts';
+import { claim, nextDueAt, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
@@ -9,7 +8,7 @@ import { record } from '../spool/record.ts';
 import { setAside } from '../spool/set-aside.ts';
 import type { Spool } from '../spool/spool.ts';
 import { stats } from '../spool/stats.ts';
-import { spoolTroubleStatus } from '../spool/with-spool.ts';
+import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { meaningOf, type Meaning } from '../wire/meaning.ts';
 import { Alarm } from './alarm.ts';
@@ -22,6 +21,7 @@ import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { Notices } from './notices.ts';
 import { holdOf, outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
+import { takeOver } from './take-over.ts';
 import { watchDamage } from './watch-damage.ts';
 
 /** How a drain ended. */
@@ -35,8 +35,7 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
-  catchUp(spool, spool.now(), Date.now());
-  const recovered = recoverClaimed(spool, spool.now());
+  const recovered = takeOver(spool, options.retryTimes);
   journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
 
   const loop = new DrainLoop(options);
@@ -153,14 +152,14 @@ class DrainLoop {
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);
       this.#spoolRetryAt = performance.now() + waitMs;
-      this.#spoolFault = messageOf(error);
+      this.#spoolFault = spoolFault(error, spool.folder);
       journal.spoolTrouble(spool.folder, this.#spoolFault, waitMs);
       notify.working(fault);
     }
   }
 
   #recordAndClaim(): void {
-    const { spool, journal, connection, delayWarningsMs } = this.#options;
+    const { spool, journal, connection, delayWarningsMs, retryTimes } = this.#options;
     const now = spool.now();
     const finished = this.#finished;
     const news = this.#news;
@@ -173,7 +172,7 @@ class DrainLoop {
     const outage = outageMs(spool, now);
     const outcomes = finished.map(({ message, delivery, damage }) => {
       const random = Math.random();
-      const circumstances = { now, outageMs: outage, random, delayWarningsMs };
+      const circumstances = { now, outageMs: outage, random, delayWarningsMs, retryTimes };
       return { message, delivery, damage, outcome: outcomeOf(message, delivery, circumstances) };
     });
     const latest = news.at(-1);

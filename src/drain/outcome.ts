@@ -1,3 +1,4 @@
+import { countOf } from '../host/count-of.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
@@ -8,6 +9,7 @@ import type { Hold } from '../spool/set-aside.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { messageBackoffMs } from './backoff.ts';
 import type { Delivery } from './courier.ts';
+import type { RetryTimes } from './retry-times.ts';
 
 /** What an outcome depends on besides the message and its delivery. */
 export interface Circumstances {
@@ -19,11 +21,12 @@ export interface Circumstances {
   random: number;
   /** After how much trouble of its own a message's sender is warned. */
   delayWarningsMs: readonly number[];
+  retryTimes: RetryTimes;
 }
 
 /** An outcome, with what the journal tells of it. */
 export interface ToldOutcome extends Outcome {
-  verdicts: (Outcome['verdicts'][number] & { address: string })[];
+  verdicts: (Outcome['verdicts'][number] & Pick<Verdict, 'sentBefore'> & { address: string })[];
   /** Recipients of which nothing is known: they are as they were. */
   undecided: string[];
 }
@@ -37,13 +40,14 @@ export interface ToldOutcome extends Outcome {
 export function outcomeOf(
   message: Claimed,
   { verdicts, trouble }: Delivery,
-  { now, outageMs, random, delayWarningsMs }: Circumstances,
+  { now, outageMs, random, delayWarningsMs, retryTimes }: Circumstances,
 ): ToldOutcome {
   const given = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
   const text = trouble?.meaning.text ?? '';
   const maybeSent = trouble?.meaning.maybeSent === true;
-  const tooOld = now >= expiresAt(message, outageMs);
-  const tooOldForOutage = now >= outageExpiresAt(message, outageMs);
+  const { lifetimeMs } = retryTimes;
+  const tooOld = now >= expiresAt(message, outageMs, lifetimeMs);
+  const tooOldForOutage = now >= outageExpiresAt(message, outageMs, lifetimeMs);
 
   const decided = message.recipients.flatMap(({ position, address }) => {
     const verdict = given.get(address);
@@ -56,13 +60,14 @@ export function outcomeOf(
     }
     return [];
 
-    function decide({ status, reason, remoteMta }: Omit<Verdict, 'recipient'>, tooOld: boolean) {
+    function decide(verdict: Omit<Verdict, 'recipient'>, tooOld: boolean) {
+      const { status, reason, remoteMta, sentBefore } = verdict;
       const state = STATES[statusClass(status) ?? 'deferred'];
       if (state !== 'pending' || !tooOld) {
-        return { position, address, state, status, reason, ...(remoteMta && { remoteMta }) };
+        const more = { ...(remoteMta && { remoteMta }), ...(sentBefore && { sentBefore }) };
+        return { position, address, state, status, reason, ...more };
       }
-      const days = Math.floor((now - message.renewedAt) / DAY_MS);
-      const story = `not delivered in ${days} days; the last answer was ${status} ${reason}`;
+      const story = `not delivered in ${ageText(now - message.renewedAt)}; the last answer was ${status} ${reason}`;
       return {
         position,
         address,
@@ -80,7 +85,10 @@ export function outcomeOf(
   const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
   const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
   const ownTroubleMs = now - message.renewedAt - Math.max(0, outageMs - message.outageMs);
-  const backoffMs = Math.max(messageBackoffMs(message.deferrals + 1, random), retryAfterMs);
+  const backoffMs = Math.max(
+    messageBackoffMs(message.deferrals + 1, random, retryTimes),
+    retryAfterMs,
+  );
   return {
     seq: message.seq,
     verdicts: decided,
@@ -94,13 +102,14 @@ export function outcomeOf(
   };
 }
 
-/** Who was sent, put off and refused, where not all fared alike; `trouble` is what left the others as they were. */
+/** Who was sent, put off and refused, where not all fared alike or some were sent before; `trouble` is what left the others as they were. */
 function storyOf(
   decided: ToldOutcome['verdicts'],
   trouble: string | undefined,
 ): Pick<Outcome, 'story'> {
   const isMixed = new Set(decided.map(({ state, status }) => `${state} ${status}`)).size > 1;
-  if (decided.length === 0 || (!isMixed && trouble === undefined)) return {};
+  const isPlain = !isMixed && !decided.some(({ sentBefore }) => sentBefore);
+  if (decided.length === 0 || (isPlain && trouble === undefined)) return {};
   const told = recipientsText(decided);
   return { story: trouble === undefined ? told : `${trouble}; ${told}` };
 }
@@ -124,4 +133,9 @@ const UNDECIDED = {
 
 const STATES = { sent: 'sent', deferred: 'pending', failed: 'failed' } as const;
 
-const DAY_MS = 86_400_000;
+function ageText(ms: number): string {
+  const hours = Math.floor(ms / HOUR_MS);
+  return hours < 48 ? countOf(hours, 'hour') : countOf(Math.floor(hours / 24), 'day');
+}
+
+const HOUR_MS = 3_600_000;

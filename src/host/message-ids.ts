@@ -28,6 +28,7 @@ export const messageIds = {
   proxy_stopped: '884e4b51e8578622e4606d24ba46cedb',
   proxy_verdicts: '0362a15832437e82322a74ea7167d9a8',
   proxy_unknown: 'aa80e848491f69c5a2703a184708f32c',
+  proxy_unknown_listed: 'c10a52f02f894e7ca4973c6d9139b5e1',
   proxy_strangers: '08afc274f10477c077dc335e6eec9bed',
   proxy_busy: '21558d8fdc47969f84a9ebad18f3e12b',
   proxy_refused: '135f3cc69649ee3151023c15baae3ee4',

@@ -3,7 +3,7 @@ import { limits } from '../mail/limits.ts';
 import { connectSocket } from './connect-socket.ts';
 import { secureSocket } from './secure-socket.ts';
 import { unixPathOf } from './unix-path.ts';
-import { connectThrough, hostPort } from './web-proxy.ts';
+import { connectThrough, hostPort, type WebProxy } from './web-proxy.ts';
 import { withinTime } from './within-time.ts';
 
 /** A server of HTTP, and how it is reached. */
@@ -11,7 +11,7 @@ export interface Route {
   /** http:, https:, or http+unix: with the path of a socket. */
   url: URL;
   /** The web proxy between us and it. */
-  webProxy?: URL | undefined;
+  webProxy?: WebProxy | undefined;
   /** PEM of the certificate authorities to trust instead of Node's own. */
   ca?: string[] | undefined;
 }

@@ -13,6 +13,7 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { limits } from '../mail/limits.ts';
 import { requireRootGivenUp } from './give-up-root.ts';
+import { irregularity } from './regular-file.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -73,6 +74,24 @@ export function openDatabase(file: string, format: Format): Database.Database {
 }
 
 /**
+ * Opens a file to be read beside the programs that write to it: nothing in it changes, and its log stays as it is for
+ * whoever works on it next. Throws as openDatabase does.
+ */
+export function openToRead(
+  file: string,
+  format: Pick<Format, 'name' | 'migrations'>,
+): Database.Database {
+  const { db } = open(file, false, true);
+  try {
+    whileBusy(() => requireCurrent(db, file, format));
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/**
  * Opens a file as it is, or makes an empty one. Also serves the lock files, which hold nothing. Throws
  * DatabaseUnusable for a link, and when this Node.js cannot load SQLite.
  */
@@ -81,20 +100,26 @@ export function connect(file: string, create = false): Database.Database {
 }
 
 /** Everything that works on a file of ours begins here: root was given up before. */
-function open(file: string, create: boolean): { db: Database.Database; found: Stats | undefined } {
+function open(
+  file: string,
+  create: boolean,
+  readonly = false,
+): { db: Database.Database; found: Stats | undefined } {
   requireRootGivenUp(dirname(file));
   const found = create ? makeFile(file) : regularFile(file);
-  const db = load(file);
+  for (const end of ['-journal', '-wal', '-shm']) regularFile(`${file}${end}`);
+  const db = load(file, readonly);
   // Who may write to the folder may have written the file, and what its schema says is run (trusted_schema).
   db.pragma('trusted_schema = OFF');
   db.pragma('cell_size_check = ON');
   return { db, found };
 }
 
-function load(file: string): Database.Database {
+function load(file: string, readonly: boolean): Database.Database {
   const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
+  const options = { fileMustExist: true, timeout: limits.busyMs, nativeBinding, readonly };
   try {
-    return new Database(file, { fileMustExist: true, timeout: limits.busyMs, nativeBinding });
+    return new Database(file, options);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_DLOPEN_FAILED') throw error;
     const { version, versions } = process;
@@ -130,11 +155,15 @@ export function makeFile(file: string): Stats {
   }
 }
 
-/** What has that name, if anything. SQLite would follow a link into a database of somebody else, and wait for a FIFO. */
+/**
+ * What has that name, if anything. SQLite would follow a link into a database of somebody else, and wait for a FIFO; of
+ * the files that it makes beside a database it says only that it cannot open one.
+ */
 function regularFile(file: string): Stats | undefined {
   const found = lstatSync(file, { throwIfNoEntry: false });
-  if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
-  return found;
+  const fault = found && irregularity(file, found);
+  if (fault === undefined) return found;
+  throw new DatabaseUnusable(`${fault}: see who has made it, and remove it`);
 }
 
 function adopt(db: Database.Database, file: string, format: Format): void {
@@ -143,12 +172,7 @@ function adopt(db: Database.Database, file: string, format: Format): void {
   const bring = db.transaction(() => {
     requireKnown(db, file, format);
     const found = schemaOf(db);
-    if (found === 0 ? !format.create : found < latest && !format.migrate) {
-      throw new DatabaseUnusable(
-        `the ${format.name} ${file} has schema ${found} and this program needs ${latest}: ` +
-          'start the service once, it brings the file up to date',
-      );
-    }
+    if (found === 0 ? !format.create : !format.migrate) requireCurrent(db, file, format);
     for (const migration of format.migrations.slice(found)) db.exec(migration);
     db.pragma(`user_version = ${latest}`);
   });
@@ -164,8 +188,27 @@ export function requireWhole<Row extends object>(row: Row): Row {
   throw new Database.SqliteError('a row has lost columns', 'SQLITE_CORRUPT');
 }
 
+/** Throws DatabaseUnusable for a file whose schema is not the one of this program. */
+function requireCurrent(
+  db: Database.Database,
+  file: string,
+  format: Pick<Format, 'name' | 'migrations'>,
+): void {
+  requireKnown(db, file, format);
+  const [found, latest] = [schemaOf(db), format.migrations.length];
+  if (found === latest) return;
+  throw new DatabaseUnusable(
+    `the ${format.name} ${file} has schema ${found} and this program needs ${latest}: ` +
+      'start the service once, it brings the file up to date',
+  );
+}
+
 /** Throws DatabaseUnusable for a file that a newer version wrote. */
-export function requireKnown(db: Database.Database, file: string, format: Format): void {
+export function requireKnown(
+  db: Database.Database,
+  file: string,
+  format: Pick<Format, 'name' | 'migrations'>,
+): void {
   const [found, latest] = [schemaOf(db), format.migrations.length];
   if (found <= latest) return;
   throw new DatabaseUnusable(

@@ -13,21 +13,14 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
-import {
-  connect,
-  DatabaseUnusable,
-  inode,
-  openDatabase,
-  requireKnown,
-  schemaOf,
-  type Format,
-} from './open-database.ts';
+import { connect, DatabaseUnusable, inode, openDatabase, type Format } from './open-database.ts';
 import { limits } from '../mail/limits.ts';
 import { spaceFault } from './free-space.ts';
 import { faultsOf, isDamage } from './is-damage.ts';
 import { PageFile } from './page-file.ts';
 import { readRows, type Row } from './read-rows.ts';
 import { keepReport } from './repair-report.ts';
+import { schemaFaults } from './schema-faults.ts';
 
 /** What can be read of a damaged file. */
 export interface Remains {
@@ -160,27 +153,6 @@ function lockOut(db: Database.Database): string[] {
     if (!isOtherwise && !isDamage(error)) throw error;
     return [`SQLite says: ${error.message}`];
   }
-}
-
-/** Whether tables and indexes are those of the schema whose number the file has. */
-function schemaFaults(db: Database.Database, file: string, format: Format): string[] {
-  const found = schemaOf(db);
-  const fresh = new Database(':memory:');
-  try {
-    for (const migration of format.migrations.slice(0, found)) fresh.exec(migration);
-    const isThat = objectsOf(db) === objectsOf(fresh);
-    if (found <= format.migrations.length && isThat) return [];
-    // A newer version has other tables than we know.
-    if (!isThat) requireKnown(db, file, format);
-    return [`it is not what its schema number ${found} means`];
-  } finally {
-    fresh.close();
-  }
-}
-
-function objectsOf(db: Database.Database): string {
-  const objects = db.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY name');
-  return JSON.stringify(objects.all());
 }
 
 /** All files of a format have the same root pages: auto_vacuum keeps these in front, as they were made. */

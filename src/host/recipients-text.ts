@@ -9,6 +9,8 @@ export interface JournalRecipient {
   state: string;
   status: string;
   reason: string;
+  /** An earlier post had it sent, and it was not sent again. */
+  sentBefore?: true | undefined;
 }
 
 /**
@@ -17,8 +19,9 @@ export interface JournalRecipient {
  */
 export function recipientsText(recipients: readonly JournalRecipient[]): string {
   const groups = new Map<string, string[]>();
-  for (const { address, state, status, reason } of recipients.toSorted(worstFirst)) {
-    const word = status === statuses.expired ? 'given up' : (WORDS[state] ?? state);
+  for (const { address, state, status, reason, sentBefore } of recipients.toSorted(worstFirst)) {
+    const known = sentBefore ? 'was sent before' : (WORDS[state] ?? state);
+    const word = status === statuses.expired ? 'given up' : known;
     const said = `${word} (${status} ${reason})`;
     const group = groups.get(said);
     if (group) group.push(address);

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { giveUpRoot } from '../host/give-up-root.ts';
+import { loadDefaults } from '../host/settings.ts';
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
@@ -21,6 +22,7 @@ export async function eximPipe(
   input: number,
 ): Promise<{ exitCode: 0 | 75; line: string }> {
   try {
+    loadDefaults('/etc/default/appengine-mailer'); // Where it cannot be read this ends here: it may name the spool.
     const { eximId, folder, bytesMax } = interpret(args, environment);
     if (process.geteuid?.() === 0) await giveUpRoot(folder, () => environment);
     const reader = new BsmtpReader(bytesMax);
@@ -57,8 +59,12 @@ function interpret(args: readonly string[], environment: NodeJS.ProcessEnv) {
 }
 
 function sentence(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return printable(text.replace(/\s+/g, ' '), limits.failureChars);
+  const { message = String(error), code = '' } = error as Partial<NodeJS.ErrnoException>;
+  // Somebody may have changed the schema of the spool, by a trigger.
+  const todo = FOREIGN.test(code) ? '. To do: appengine-mailer queue fsck --check' : '';
+  return printable(`${message.replace(/\s+/g, ' ')}${todo}`, limits.failureChars);
 }
 
+/** SQLite was asked for something that its schema does not let happen. */
+const FOREIGN = /^SQLITE_(?:ERROR|CONSTRAINT)/;
 const EXIM_ID = /^[0-9A-Za-z-]{1,64}$/;

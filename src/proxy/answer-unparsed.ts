@@ -2,21 +2,22 @@ import { STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /**
- * Answers what is not HTTP, or not to its end, and closes the connection. What came before it on the
- * same connection, and is still being dealt with, is answered first and nothing else.
+ * Answers what is not HTTP, or not to its end, and closes the connection. What came before it on the same connection, and is
+ * still being dealt with, is answered first and nothing else; `unanswered` is that, and the request whose body has no end.
  */
 export function answerUnparsed(
   { code }: NodeJS.ErrnoException,
   socket: Duplex,
-  before: ServerResponse | undefined,
+  unanswered: readonly ServerResponse[],
 ): void {
-  if (before && before.req.complete && !before.writableFinished) {
-    before.shouldKeepAlive = false;
+  const last = unanswered.findLast(({ req }) => req.complete);
+  if (last) {
+    last.shouldKeepAlive = false;
     return;
   }
   const status = STATUSES[code ?? ''] ?? 400;
   const text = STATUS_CODES[status] ?? '';
-  if (socket.writable && !before?.headersSent) {
+  if (socket.writable && !unanswered.some(({ headersSent }) => headersSent)) {
     socket.write(
       `HTTP/1.1 ${status} ${text}\r\nConnection: close\r\nContent-Type: text/plain\r\n` +
         `Content-Length: ${text.length}\r\n${status === 405 ? `Allow: ${ALLOWED}\r\n` : ''}\r\n${text}`,

@@ -15,7 +15,7 @@ import { BackendBusyError, BackendUnavailableError, type Rights } from './backen
 import { MailFault, readMail } from './read-mail.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Key } from './keyring.ts';
-import type { MessageName } from './message-name.ts';
+import type { PostedMessage } from './message-name.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
 import type { Service } from './service.ts';
@@ -29,13 +29,14 @@ import { ticketOf } from './ticket.ts';
  */
 export async function answerV1(
   headers: IncomingHttpHeaders,
+  client: string,
   { bytes: body, hold }: RequestBody,
-  { keys, deliverer, rate }: Service,
+  { keys, deliverer, rate, fixSender: always = false }: Service,
 ): Promise<Reply> {
   let key: Key | undefined;
   const by = (reply: Reply): Reply => ({ ...reply, key: key?.name });
   try {
-    const { message, signature, fixSender } = readForm(headers, body);
+    const { message, signature, fixSender } = await readForm(headers, body);
     const found = keys.keys;
     const secret = await verifyV1(
       found.map((each) => each.secret),
@@ -47,9 +48,9 @@ export async function answerV1(
     const waitMs = rate?.take(key, performance.now()) ?? 0;
     if (rate && waitMs > 0) return by(slower(`more than ${rate.perMinute} posts a minute`, waitMs));
 
-    const { envelope, bytes } = readMail(message, deliverer.recipientsMax);
+    const { envelope, bytes } = readMail(message, deliverer.recipientsMax, fixSender || always);
     // The client gives no id: every post is a message of its own.
-    const name = { key: key.name, id: randomBytes(16).toString('hex') };
+    const name = { key: key.name, id: randomBytes(16).toString('hex'), client };
     const { allowedSenders } = key;
     const rights = { allowedSenders, fixSender, hold, ticket: ticketOf(headers) };
     return by(replyOf(await sendToAll(deliverer, name, envelope, bytes, rights)));
@@ -66,10 +67,10 @@ export async function answerV1(
   }
 }
 
-function readForm(headers: IncomingHttpHeaders, body: Buffer) {
+async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
   // Whatever else the type says, or if there is none, it is a form: the first client sent none.
   const { 'content-type': type = '' } = headers;
-  const fields = /^multipart\//i.test(type) ? decodeMultipart(type, body) : decodeForm(body);
+  const fields = /^multipart\//i.test(type) ? decodeMultipart(type, body) : await decodeForm(body);
   const message = fields.get('msg');
   if (!message?.length) throw new FormError('No message found');
   const signature = fields.get('signature');
@@ -84,7 +85,7 @@ function readForm(headers: IncomingHttpHeaders, body: Buffer) {
  */
 async function sendToAll(
   deliverer: Deliverer,
-  message: MessageName,
+  message: PostedMessage,
   envelope: Envelope,
   bytes: Buffer,
   rights: Rights,

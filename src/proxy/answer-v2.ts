@@ -15,19 +15,19 @@ import { ticketOf } from './ticket.ts';
 /**
  * Answers a post of HTTP v2: signature first, then the clock, then the frame, then the mail. Every
  * answer but that to a wrong signature is signed with the key that signed the request. `arrivedAt` is
- * when the request began: a large body on a slow line may take longer than clocks may differ.
+ * when the request began: a large body on a slow line may take longer than clocks may differ. `client` is who posted it, for people.
  */
 export async function answerV2(
   headers: IncomingHttpHeaders,
   { id, timestamp, find }: SignatureCheck,
-  arrivedAt: number,
+  { arrivedAt, client }: { arrivedAt: number; client: string },
   body: RequestBody,
   { deliverer, rate }: Service,
 ): Promise<Reply> {
   const key = await find(body.bytes);
   if (!key) return WRONG_SIGNATURE;
 
-  const request = { id, timestamp, arrivedAt, body, ticket: ticketOf(headers) };
+  const request = { id, timestamp, arrivedAt, client, body, ticket: ticketOf(headers) };
   const reply = await answerSigned(request, key, { deliverer, rate });
   const answered = {
     id,
@@ -56,12 +56,13 @@ interface SignedRequest {
   id: string;
   timestamp: string;
   arrivedAt: number;
+  client: string;
   body: RequestBody;
   ticket: string | undefined;
 }
 
 async function answerSigned(
-  { id, timestamp, arrivedAt, body, ticket }: SignedRequest,
+  { id, timestamp, arrivedAt, client, body, ticket }: SignedRequest,
   key: Key,
   { deliverer, rate }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
@@ -84,7 +85,7 @@ async function answerSigned(
       await deliverer.check();
       return verdictsReply(id, []);
     }
-    const message = { key: key.name, id };
+    const message = { key: key.name, id, client };
     if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
     const waitMs = rate?.take(key, performance.now()) ?? 0;
     if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);

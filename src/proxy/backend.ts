@@ -1,7 +1,7 @@
 import { Places } from '../host/places.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import type { AllowedSenders } from './allowed-senders.ts';
-import type { MessageName } from './message-name.ts';
+import type { PostedMessage } from './message-name.ts';
 
 /** What a message may be sent with besides its envelope, as its post and the client's key say. */
 export interface Rights {
@@ -16,7 +16,7 @@ export interface Rights {
 }
 
 /** A message for a backend: raw bytes and true envelope, the addresses already found to be valid. */
-export interface Delivery extends MessageName, Rights {
+export interface Delivery extends PostedMessage, Rights {
   sender: string;
   recipients: readonly string[];
   bytes: Buffer;
@@ -25,7 +25,8 @@ export interface Delivery extends MessageName, Rights {
 }
 
 /** What a backend says of one recipient; `unknown` when it may have been sent or not. */
-export type Result = Omit<Verdict, 'inProgress'> | { recipient: string; unknown: string };
+export type Result =
+  Omit<Verdict, 'inProgress' | 'sentBefore'> | { recipient: string; unknown: string };
 
 /**
  * Sends a message on and says what became of each recipient, however long the world takes, within the time

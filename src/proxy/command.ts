@@ -1,9 +1,9 @@
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
-import { environmentOptions } from '../host/environment-options.ts';
+import { becomeOwner } from '../host/become-owner.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { giveUpRoot } from '../host/give-up-root.ts';
 import { logIsCut } from '../host/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
@@ -12,25 +12,21 @@ import { firstLine, readSetting, withSettings, type SettingName } from '../host/
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
-import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
-import type { Backend } from './backend.ts';
-import { discardBackend } from './backends/discard.ts';
-import { fileBackend } from './backends/file.ts';
-import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
-import { relayName } from './backends/relay-name.ts';
-import { smtpBackend } from './backends/smtp.ts';
+import { backendOptions, backendText, chooseBackend, openBackend } from './chosen-backend.ts';
+import { parseDefaultSender } from './default-sender.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
-import { addressText, parseListen, unwanted, type Places } from './listen.ts';
+import { parseListen, unwanted, type Places } from './listen.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './sender-policy.ts';
+import { sendersText } from './senders-text.ts';
 import { watchKeys } from './watch-keys.ts';
 import { watchLedger } from './watch-ledger.ts';
 
@@ -41,11 +37,7 @@ export const proxyOptions = {
     describe: 'HOST:PORT or unix:PATH to listen on; else the sockets of systemd, or 127.0.0.1:8025',
     requiresArg: true,
   },
-  backend: {
-    choices: ['file', 'smtp', 'appengine', 'discard'] as const,
-    default: 'file' as const,
-    describe: 'What becomes of the mail',
-  },
+  ...backendOptions,
   ledger: {
     type: 'string',
     default: './ledger.db',
@@ -58,7 +50,6 @@ export const proxyOptions = {
     describe: 'Folder of the file backend',
     requiresArg: true,
   },
-  ...smtpOptions,
   'keys-file': {
     type: 'string',
     describe: 'File of keys, one a line; else GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
@@ -74,12 +65,13 @@ export const proxyOptions = {
     type: 'string',
     array: true,
     describe:
-      'Address or @domain that may be a sender, again for more; else all may. The null sender may with such a From, and in reports with any',
+      'Addresses and @domains that may be a sender; else all may. The null sender may with such a From, and in reports with any',
     requiresArg: true,
   },
   'default-sender': {
     type: 'string',
-    describe: 'Address in the place of a sender that may not; else GMAIL_DEFAULT_SENDER',
+    describe:
+      'Address, perhaps with a name, in the place of a sender that may not; else GMAIL_DEFAULT_SENDER',
     requiresArg: true,
   },
   'fix-sender': {
@@ -103,17 +95,16 @@ type Arguments = ArgumentsCamelCase<
   Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>
 >;
 
-const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];
-
-/** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
+/** `appengine-mailer proxy`, for which proxyOptions are to be set up: takes signed messages over HTTP and sends them on. */
 export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof proxyOptions>> = {
   command: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
-  builder: (yargs) => yargs.options(environmentOptions(proxyOptions)),
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
-    await becomeOwner(ledgerFile);
+    await becomeOwnerWithSecrets(ledgerFile, () => {
+      if (argv.keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+    });
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
@@ -122,30 +113,37 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new ProxyJournal();
-    const backend = await makeBackend(argv, resolve(dir), journal);
-    const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
-    if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
-    if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
-    const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
+    const chosen = await chooseBackend(argv, resolve(dir));
+    const policy = senderPolicy(rules, journal);
+    const { maxRecipients: recipientsMax, softBounce } = argv;
+    // Another proxy that has the ledger is told before its address is; where there was none, no file is made until this
+    // one listens.
+    const lockFile = `${ledgerFile}.lock`;
+    let lock = existsSync(lockFile) ? lockLedger(ledgerFile, lockFile) : undefined;
+    const open = async () => {
+      const backend = await openBackend(chosen, journal);
+      lock ??= lockLedger(ledgerFile, lockFile);
+      if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
+      const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
-    await tellRepair(ledgerFile, (sentences) => {
-      for (const sentence of sentences) journal.ledgerRepaired(sentence);
+      await tellRepair(ledgerFile, (sentences) => {
+        for (const sentence of sentences) journal.ledgerRepaired(sentence);
+      });
+      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      return { keys, rate, fixSender: rules.fix, deliverer: new Deliverer(options), ledger };
+    };
+    const proxy = await startProxy({ ...places, journal }, open).catch((error: Error) => {
+      lock?.release();
+      throw error;
     });
+    const { deliverer, ledger } = proxy.service;
     const replaced = new AbortController();
     const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);
-    const policy = senderPolicy(rules, journal);
-    const { maxRecipients: recipientsMax, softBounce } = argv;
-    const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
-    const deliverer = new Deliverer(options);
-    const service = { keys, deliverer, rate };
-    const proxy = await startProxy({ ...service, ...places, journal }).catch((error: Error) => {
-      const { wanted } = places;
-      const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-      throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
-    });
     const address = proxy.addresses.join(' and ');
-    journal.proxyStarted(address, argv.backend, ledger, keys.size, argv.softBounce);
+    const about = `${backendText(chosen)}, ${sendersText(rules)}`;
+    journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
+    if (ledger.unknown.listed > 0) journal.unknownListed(ledgerFile, ledger.unknown);
     const held = unwanted(places, proxy.addresses);
     if (held.length > 0) journal.listensElsewhere(held);
     for (const fault of keys.faults) journal.keysUnsafe(fault);
@@ -158,30 +156,31 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
       shrunk: () => journal.ledgerLogShrunk(ledgerFile),
     });
-    void reportWork(address, deliverer, new SdNotify(), stop);
+    void reportWork(`${address}; ${about}`, deliverer, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     unwatchLog();
     ledger.close();
-    lock.release();
+    lock?.release();
     journal.proxyStopped(address);
     const fault = await watched;
     if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
 };
 
-/** See giveUpRoot: only root may read the secrets. */
-async function becomeOwner(ledgerFile: string): Promise<void> {
-  try {
-    await giveUpRoot(dirname(ledgerFile), () => withSettings(SECRETS));
-  } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw new Failure(
-      exitCodes.configuration,
-      `cannot use ${ledgerFile}: ${(error as Error).message}`,
-    );
-  }
+/** Only root may read the secrets, which are therefore read `before` it is given up. Throws Failure 78. */
+export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
+  const unusable = ({ message }: Error) =>
+    new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+  await becomeOwner(dirname(file), unusable, () => {
+    before();
+    return withSettings(SECRETS);
+  });
 }
+
+const READ_ONCE =
+  'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
+  'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
@@ -190,47 +189,22 @@ const SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_OAUTH',
 ];
 
-function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
+/** Who may send, by options and settings. Throws Failure 78. */
+export function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
   const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
-  const address = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
-  const fault = address === '' ? undefined : addressFault(address);
-  if (fault !== undefined) {
-    throw new Failure(exitCodes.configuration, `the default sender is not valid: ${fault}`);
-  }
-  if (fixSender && address === '') {
+  const text = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
+  const parsed = parseDefaultSender(text.trim());
+  if (fixSender && !parsed) {
     throw new Failure(
       exitCodes.configuration,
       '--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER',
     );
   }
   return {
-    allowed: allowSender && parseAllowedSenders(allowSender.join(' ')),
-    defaultSender: address === '' ? undefined : address,
+    allowed: allowSender && parseAllowedSenders(allowSender),
+    defaultSender: parsed,
     fix: fixSender,
   };
-}
-
-async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
-  const { backend } = argv;
-  if (backend === 'smtp') {
-    const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
-    const { name, fault } = await relayName(relay.name);
-    if (fault) journal.nameless(fault.text, fault.todo);
-    return smtpBackend({ ...relay, name });
-  }
-  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
-  if (stray !== undefined) {
-    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
-  }
-  if (backend === 'discard') return discardBackend;
-  if (backend === 'appengine') {
-    // Loaded where it is used.
-    const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
-    return appengineBackend(apiHost(process.env), journal);
-  }
-  return fileBackend(dir).catch((error: Error) => {
-    throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
-  });
 }
 
 /** What systemd holds open is listened on in any case: what came there while no proxy ran waits for an answer. */
@@ -238,6 +212,12 @@ function placesOf(text: string | undefined): Places {
   const handedOver = systemdSockets();
   const address = text ?? (handedOver.length > 0 ? undefined : '127.0.0.1:8025');
   return { wanted: address === undefined ? undefined : parseListen(address), handedOver };
+}
+
+function lockLedger(ledgerFile: string, lockFile: string): { release(): void } {
+  const lock = orFailure(ledgerFile, () => exclusiveLock(lockFile));
+  if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+  return lock;
 }
 
 function orFailure<T>(file: string, action: () => T): T {

@@ -20,7 +20,7 @@ import { DeliveryTasks, type Task } from './delivery-tasks.ts';
 import { earlyTimer } from './early-timer.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { DigestConflict, type Kept, type Ledger } from './ledger.ts';
-import type { MessageName } from './message-name.ts';
+import type { MessageName, PostedMessage } from './message-name.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { refusalsOf } from './refusals.ts';
 import type { SenderPolicy } from './sender-policy.ts';
@@ -48,6 +48,8 @@ export class Deliverer {
   readonly softBounce: boolean;
   /** What was told so far. */
   readonly teller: VerdictTeller;
+  /** What kept the last delivery from being made, and since when (monotonic); undefined when one has passed after it. */
+  trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
   readonly #outcomes: OutcomeWriter;
   readonly #backend: Backend;
@@ -75,7 +77,7 @@ export class Deliverer {
    * and with BackendUnavailableError when ledger or backend cannot work.
    */
   async send(
-    message: MessageName,
+    message: PostedMessage,
     envelope: Envelope,
     bytes: Buffer,
     rights: Rights = {},
@@ -106,8 +108,7 @@ export class Deliverer {
       const told = verdicts.filter(
         ({ recipient }) => refusals.has(recipient) || untold.has(recipient),
       );
-      const repeated = new Set(each.flatMap((task) => [...task.repeated]));
-      this.teller.tell(message, envelope.sender, told, repeated, verdicts);
+      this.teller.tell(message, envelope.sender, told, verdicts);
       return verdicts;
     };
     return withinTime(waitMs, 'no verdict', [], work, earlyTimer);
@@ -173,7 +174,7 @@ export class Deliverer {
 
   #begin(delivery: Delivery, digest: Buffer, waitMs: number): Task {
     const state = { begun: false, failed: false, written: false, late: false, told: false };
-    const task: Task = { digest, over: never, repeated: new Set(), ...state };
+    const task: Task = { digest, over: never, ...state };
     this.#tasks.add(delivery, delivery.recipients, task);
     task.over = this.#run(task, delivery, waitMs);
     task.over.catch(() => {}); // Each post that waits handles it; there may be none.
@@ -188,7 +189,7 @@ export class Deliverer {
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
       this.#release(delivery, task);
       const told = verdicts.map((verdict) => this.#softened(verdict));
-      if (task.late) this.teller.tell(delivery, sender, told, task.repeated);
+      if (task.late) this.teller.tell(delivery, sender, told);
     } catch (error) {
       task.failed = true;
       for (const recipient of recipients) this.#tasks.forgetUnlessLate(delivery, recipient, task);
@@ -204,8 +205,9 @@ export class Deliverer {
       ...(await sentBeforeName(this.#tasks, delivery, task.digest, roomMs(waitMs))),
       ...this.#read(() => this.#ledger.sent(delivery, recipients, task.digest)),
     ]);
-    const repeats = [...known].map(([recipient, kept]) => ({ recipient, ...kept }));
-    task.repeated = new Set(known.keys());
+    const repeats = [...known].map(([recipient, kept]): Verdict => {
+      return { recipient, ...kept, sentBefore: true };
+    });
     const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
     const admitted = fresh.recipients.length > 0 ? this.#policy(fresh) : [];
     if (Array.isArray(admitted)) {
@@ -243,7 +245,9 @@ export class Deliverer {
   /** What the backend says, or that nothing was sent, which the ledger then knows. */
   async #callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
     try {
-      return await callBackend(place, delivery);
+      const results = await callBackend(place, delivery);
+      if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
+      return results;
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error;
       const { recipients } = delivery;
@@ -308,6 +312,7 @@ export class Deliverer {
   }
 
   #unavailable(error: BackendUnavailableError): never {
+    this.trouble = { text: error.message, since: this.trouble?.since ?? performance.now() };
     this.#journal.proxyTrouble(error.message);
     throw error;
   }

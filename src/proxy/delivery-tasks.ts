@@ -11,8 +11,6 @@ export interface Task {
   /** Resolves when there are verdicts; rejects when nothing was sent. */
   over: Promise<void>;
   verdicts?: Map<string, Verdict>;
-  /** Whom the ledger knew as sent: nothing was sent to them again. */
-  repeated: ReadonlySet<string>;
   failed: boolean;
   /** Whether the ledger has the verdicts. */
   written: boolean;

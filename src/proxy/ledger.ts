@@ -37,6 +37,8 @@ export class Ledger {
   readonly #db: Database;
   /** Whether it knew of no message at all when it was opened. */
   readonly isEmpty: boolean;
+  /** How many recipients are listed as unknown, and how many of them since it was opened: they were left as begun. */
+  readonly unknown: { listed: number; found: number };
   readonly #time: ObservedTime;
   readonly #statements: ReturnType<typeof prepare>;
   /** Runs one action of a transaction, so that it can fail without the others. */
@@ -45,7 +47,7 @@ export class Ledger {
 
   /** Opens the ledger, or makes it. Only for the holder of its lock. */
   constructor(file: string, wallNow: number) {
-    this.#db = openDatabase(file, { name: 'ledger', migrations, migrate: true, create: true });
+    this.#db = openDatabase(file, { ...ledgerSchema, migrate: true, create: true });
     this.file = file;
     this.files = new OpenFiles(this.#db);
     try {
@@ -57,11 +59,12 @@ export class Ledger {
     this.#statements = prepare(this.#db);
     this.isEmpty = this.#statements.any.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
-    const { listBegun, forgetBegun } = this.#statements;
-    this.files.transaction(() => {
+    const { listBegun, forgetBegun, countUnknown } = this.#statements;
+    this.unknown = this.files.transaction(() => {
       this.#time.write();
-      listBegun.run({ now: this.now(), wallNow });
+      const found = listBegun.run({ now: this.now(), wallNow }).changes;
       forgetBegun.run();
+      return { found, listed: countUnknown.get() ?? 0 };
     });
   }
 
@@ -238,6 +241,7 @@ function prepare(db: Database) {
        FROM recipient WHERE state = 'begun'`,
     ),
     forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
+    countUnknown: db.prepare<[], number>('SELECT count(*) FROM unknown').pluck(),
     any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
     touch: db.prepare(`UPDATE checked SET times = times + 1`),
     closeGaps: db.prepare('DELETE FROM gap WHERE at < ?'),
@@ -322,3 +326,6 @@ UPDATE gap SET at = 2592000000;
   // Nothing changes; but a program that knows no names of keys would send again what was sent with one.
   '-- message.id, recipient.message, unknown.message: KEY/ID',
 ];
+
+/** What the file is called, and has in it. */
+export const ledgerSchema = { name: 'ledger', migrations } as const;

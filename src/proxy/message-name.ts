@@ -6,7 +6,19 @@ export interface MessageName {
   id: string;
 }
 
+/** A message and who posted it. */
+export interface PostedMessage extends MessageName {
+  /** The address of the client, for people; see clientAddress. */
+  client?: string;
+}
+
 /** Both as one word, which the ledger stores: `KEY/ID`, or `ID` without a name. Neither has a slash in it. */
 export function storedName({ key, id }: MessageName): string {
   return key === '' ? id : `${key}/${id}`;
+}
+
+/** What storedName has made one word of. */
+export function nameOfStored(word: string): MessageName {
+  const at = word.indexOf('/');
+  return { key: word.slice(0, Math.max(0, at)), id: word.slice(at + 1) };
 }

@@ -3,7 +3,7 @@ import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Result } from './backend.ts';
 import type { Ledger, Settled } from './ledger.ts';
-import type { MessageName } from './message-name.ts';
+import type { PostedMessage } from './message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Writes into the ledger how deliveries ended, again and again where it cannot be written. */
@@ -20,7 +20,7 @@ export class OutcomeWriter {
 
   /** Writes the results down, then calls `written`. Resolves after the first try: the results are true all the same. */
   async write(
-    message: MessageName,
+    message: PostedMessage,
     results: readonly Result[],
     written: () => void,
   ): Promise<void> {

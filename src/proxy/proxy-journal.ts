@@ -9,13 +9,15 @@ import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import type { MessageName } from './message-name.ts';
+import { ledgerCommand } from './ledger-command.ts';
+import type { PostedMessage } from './message-name.ts';
 
 /** What the proxy writes into the journal. */
 export class ProxyJournal extends Journal {
+  /** `about`: the backend, with the relay, and who may send. */
   proxyStarted(
     address: string,
-    backend: string,
+    about: string,
     ledger: { file: string; isEmpty: boolean },
     keys: number,
     softBounce: boolean,
@@ -24,7 +26,7 @@ export class ProxyJournal extends Journal {
     const remembers = `${ledger.file}${ledger.isEmpty ? ' (empty)' : ''}`;
     this.write('proxy_started', {
       text:
-        `proxy listens on ${address}, backend ${backend}, ledger ${remembers}, ${countOf(keys, 'key')}` +
+        `proxy listens on ${address}, ${about}, ledger ${remembers}, ${countOf(keys, 'key')}` +
         (softBounce ? '; --soft-bounce is on: nothing is refused for good' : ''),
       priority: priority.info,
     });
@@ -80,7 +82,12 @@ export class ProxyJournal extends Journal {
   }
 
   /** A sender that is not allowed was replaced, as it was asked for, in the envelope and in From. */
-  senderFixed(message: MessageName, sender: string, stranger: string, defaultSender: string): void {
+  senderFixed(
+    message: PostedMessage,
+    sender: string,
+    stranger: string,
+    defaultSender: string,
+  ): void {
     this.write('proxy_sender_fixed', {
       text:
         `${nameOf(message)} from ${addressText(sender)}: '${cut(stranger, limits.addressBytes)}' is not an allowed sender; ` +
@@ -91,7 +98,7 @@ export class ProxyJournal extends Journal {
   }
 
   /** Header fields that the backend has no place for. */
-  headersDropped(message: MessageName, names: readonly string[]): void {
+  headersDropped(message: PostedMessage, names: readonly string[]): void {
     const named = names.slice(0, limits.namedHeaders).join(', ');
     const more = names.length - limits.namedHeaders;
     this.write('proxy_headers_dropped', {
@@ -102,7 +109,7 @@ export class ProxyJournal extends Journal {
   }
 
   /** A message that a backend cannot read, though it may be in order: it waits. */
-  unreadable(message: MessageName, reason: string): void {
+  unreadable(message: PostedMessage, reason: string): void {
     this.write('proxy_unreadable', {
       text: `${nameOf(message)}: it waits, since the message cannot be taken apart: ${reason}`,
       priority: priority.warning,
@@ -110,22 +117,14 @@ export class ProxyJournal extends Journal {
     });
   }
 
-  /** The proxy's answer to a post; `repeated` had been sent before, and were not sent again. */
-  verdicts(
-    message: MessageName,
-    sender: string,
-    verdicts: readonly Verdict[],
-    repeated: ReadonlySet<string>,
-  ): void {
-    const recipients = verdicts.map(({ recipient, status, reason, inProgress }) => ({
+  /** The proxy's answer to a post. */
+  verdicts(message: PostedMessage, sender: string, verdicts: readonly Verdict[]): void {
+    const recipients = verdicts.map(({ recipient, status, reason, inProgress, sentBefore }) => ({
       address: recipient,
-      state: inProgress
-        ? 'in progress'
-        : repeated.has(recipient)
-          ? 'was sent before'
-          : (statusClass(status) ?? 'deferred'),
+      state: inProgress ? 'in progress' : (statusClass(status) ?? 'deferred'),
       status,
       reason,
+      sentBefore,
     }));
     this.write('proxy_verdicts', {
       text: `${nameOf(message)} from ${addressText(sender)}: ${recipientsText(recipients)}`,
@@ -139,13 +138,28 @@ export class ProxyJournal extends Journal {
   }
 
   /** The backend may have sent it or not; the ledger lists it, and the next post sends it again. */
-  outcomeUnknown(message: MessageName, recipients: readonly string[], reason: string): void {
+  outcomeUnknown(message: PostedMessage, recipients: readonly string[], reason: string): void {
     this.write('proxy_unknown', {
       text:
         `${nameOf(message)} to ${addressList(recipients)}: it cannot be known whether this was sent: ` +
         `${reason}; the next post sends it again`,
       priority: priority.warning,
       fields: { ...nameFields(message), MAIL_RECIPIENT: recipients },
+    });
+  }
+
+  /**
+   * At the start: so many recipients are listed as unknown; `found` of them are new, since a proxy died while the backend had
+   * them.
+   */
+  unknownListed(file: string, { listed, found }: { listed: number; found: number }): void {
+    const fresh =
+      found === 0 ? '' : `, ${found} of them since the proxy ended before the backend answered`;
+    this.write('proxy_unknown_listed', {
+      text:
+        `${countOf(listed, 'recipient')} may have been sent to or not${fresh}. What is posted again is sent again. ` +
+        `To list them: ${ledgerCommand('list', file)}`,
+      priority: found === 0 ? priority.info : priority.warning,
     });
   }
 
@@ -161,7 +175,12 @@ export class ProxyJournal extends Journal {
     this.write('proxy_refused', {
       text: `request from ${from}${by} refused with ${status}: ${reason}`,
       priority: priority.warning,
-      fields: { MAIL_ID: id, MAIL_STATUS: status, MAIL_KEY: key === '' ? undefined : key },
+      fields: {
+        MAIL_ID: id,
+        MAIL_STATUS: status,
+        MAIL_KEY: key === '' ? undefined : key,
+        MAIL_CLIENT: from,
+      },
     });
   }
 
@@ -239,11 +258,11 @@ export class ProxyJournal extends Journal {
   }
 }
 
-/** The id, and whose it is where the key says that. */
-function nameOf({ key, id }: MessageName): string {
-  return key === '' ? id : `${id} of ${key}`;
+/** The id, whose it is where the key says that, and where it came from. */
+function nameOf({ key, id, client }: PostedMessage): string {
+  return `${id}${key === '' ? '' : ` of ${key}`}${client === undefined ? '' : ` (${client})`}`;
 }
 
-function nameFields({ key, id }: MessageName) {
-  return { MAIL_ID: id, MAIL_KEY: key === '' ? undefined : key };
+function nameFields({ key, id, client }: PostedMessage) {
+  return { MAIL_ID: id, MAIL_KEY: key === '' ? undefined : key, MAIL_CLIENT: client };
 }

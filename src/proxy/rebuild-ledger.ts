@@ -5,7 +5,7 @@ import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-dat
 import { faultsOf } from '../host/is-damage.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
 import { limits } from '../mail/limits.ts';
-import { migrations } from './ledger.ts';
+import { ledgerSchema } from './ledger.ts';
 
 /**
  * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. A recipient
@@ -16,7 +16,7 @@ import { migrations } from './ledger.ts';
 export function rebuildLedger(file: string, wallNow: number): Rebuilt {
   return rebuildDatabase(
     file,
-    { name: 'ledger', migrations, migrate: true, create: false },
+    { ...ledgerSchema, migrate: true, create: false },
     {
       inspect,
       fill: (fresh, remains) => save(fresh, remains, wallNow),

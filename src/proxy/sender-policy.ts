@@ -11,6 +11,7 @@ import {
 import { limits } from '../mail/limits.ts';
 import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
 import type { Delivery } from './backend.ts';
+import type { DefaultSender } from './default-sender.ts';
 import { isReport } from './is-report.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
 import type { Verdict } from '../wire/verdicts.ts';
@@ -19,8 +20,8 @@ import type { Verdict } from '../wire/verdicts.ts';
 export interface SenderRules {
   /** For the users of keys without a list of their own; undefined allows every sender. */
   allowed: AllowedSenders | undefined;
-  /** The address that takes the place of a sender that is not allowed, where that is asked for. */
-  defaultSender: string | undefined;
+  /** Who takes the place of a sender that is not allowed, where that is asked for. */
+  defaultSender: DefaultSender | undefined;
   /** Every message asks for it. */
   fix: boolean;
 }
@@ -51,13 +52,13 @@ export function senderPolicy(rules: SenderRules, journal: ProxyJournal): SenderP
     const { defaultSender } = rules;
     if (defaultSender === undefined || !defaultIsAllowed(delivery, rules, defaultSender)) {
       const why = defaultSender === undefined ? 'none is configured' : STRICT;
-      const reason = `Unauthorized default message sender '${defaultSender ?? ''}': ${why}`;
+      const reason = `Unauthorized default message sender '${defaultSender?.mailbox ?? ''}': ${why}`;
       return refuse(delivery, { status: statuses.senderRefused, reason });
     }
     const fixed = withSender(delivery, defaultSender);
     // What only SMTP will take for a From is still there.
     if (authors(readingsOf(fixed.bytes))?.length !== 1) return refuse(delivery, objection);
-    journal.senderFixed(delivery, delivery.sender, stranger, defaultSender);
+    journal.senderFixed(delivery, delivery.sender, stranger, defaultSender.address);
     return fixed;
   };
 }
@@ -99,13 +100,17 @@ function allowedSenders(delivery: Delivery, rules: SenderRules): AllowedSenders 
 function substituteFor(delivery: Delivery, rules: SenderRules): string | undefined {
   const { defaultSender, fix } = rules;
   if (defaultSender === undefined || !(fix || delivery.fixSender)) return undefined;
-  return defaultIsAllowed(delivery, rules, defaultSender) ? defaultSender : undefined;
+  return defaultIsAllowed(delivery, rules, defaultSender) ? defaultSender.mailbox : undefined;
 }
 
 /** The default sender is the administrator's word: the list of a key need not repeat it. */
-function defaultIsAllowed(delivery: Delivery, rules: SenderRules, defaultSender: string): boolean {
+function defaultIsAllowed(
+  delivery: Delivery,
+  rules: SenderRules,
+  { address }: DefaultSender,
+): boolean {
   const lists = [rules.allowed, allowedSenders(delivery, rules)];
-  return lists.some((list) => isAllowedBy(list, defaultSender));
+  return lists.some((list) => isAllowedBy(list, address));
 }
 
 function isAllowedBy(allowed: AllowedSenders | undefined, address: string): boolean {
@@ -162,18 +167,28 @@ function unquoted(word: string): string {
 }
 
 /** The same delivery from another sender, in the envelope and in From. The null sender stays: nobody answers it (law 9). */
-function withSender(delivery: Delivery, sender: string): Delivery {
+function withSender(delivery: Delivery, { address, from: mailbox }: DefaultSender): Delivery {
   const from = [...fieldsNamed(delivery.bytes, 'from')];
   const hasReplyTo = fieldsNamed(delivery.bytes, 'reply-to').next().done !== true;
-  const replyTo = from[0] && !hasReplyTo ? [asReplyTo(delivery.bytes, from[0])] : [];
-  const bytes = editHeaders(delivery.bytes, from, [`From: ${sender}`, ...replyTo]);
-  return { ...delivery, sender: delivery.sender === '' ? '' : sender, bytes };
+  const replyTo = from[0] && !hasReplyTo ? replyToOf(delivery.bytes, from[0]) : [];
+  const bytes = editHeaders(delivery.bytes, from, [`From: ${mailbox}`, ...replyTo]);
+  return { ...delivery, sender: delivery.sender === '' ? '' : address, bytes };
 }
 
-/** The field's own octets, whatever their charset; but a bare CR may not pass for a line end. */
-function asReplyTo(message: Buffer, from: HeaderField): Buffer {
+/**
+ * Reply-To for the authors in a field From: its own octets, whatever their charset, or only its addresses
+ * where one of the authors has none with a domain, to whom nobody could reply.
+ */
+function replyToOf(message: Buffer, from: HeaderField): (string | Buffer)[] {
+  const named = headerAddresses([headerValue(message, from)]);
+  const addresses = named.filter((each) => addressFault(each) === undefined);
+  if (addresses.length < named.length) {
+    return addresses.length > 0 ? [`Reply-To: ${addresses.join(', ')}`] : [];
+  }
   const text = message.toString('latin1', from.start, from.end);
-  return Buffer.from(text.replace(/^[^:]+/, 'Reply-To').replace(/\r(?!\n)/g, ''), 'latin1');
+  // A bare CR may not pass for a line end.
+  const field = text.replace(/^[^:]+/, 'Reply-To').replace(/\r(?!\n)/g, '');
+  return named.length > 0 ? [Buffer.from(field, 'latin1')] : [];
 }
 
 function refuse({ recipients }: Delivery, { status, reason }: Objection) {

@@ -7,4 +7,6 @@ export interface Service {
   keys: Keyring;
   deliverer: Deliverer;
   rate?: RateLimit | undefined;
+  /** Every message asks for the default sender where its own may not send. */
+  fixSender?: boolean;
 }

@@ -1,6 +1,6 @@
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import type { MessageName } from './message-name.ts';
+import type { PostedMessage } from './message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Counts verdicts and writes them into the journal; its caller sees to it that each is told once. */
@@ -16,25 +16,24 @@ export class VerdictTeller {
   }
 
   /**
-   * Tells verdicts that were given together with `all`. `repeated`: whom the ledger knew as sent. Those that were too many
-   * for one post are left out: they are posted again at once, and then there is something to tell of them.
+   * Tells verdicts that were given together with `all`. Those that were too many for one post are left out: they are posted
+   * again at once, and then there is something to tell of them.
    */
   tell(
-    message: MessageName,
+    message: PostedMessage,
     sender: string,
     verdicts: readonly Verdict[],
-    repeated: ReadonlySet<string>,
     all: readonly Verdict[] = verdicts,
   ): void {
     const isPaging = all.some((verdict) => !isSurplus(verdict));
     const told = isPaging ? verdicts.filter((verdict) => !isSurplus(verdict)) : verdicts;
     if (told.length === 0) return;
-    for (const { recipient, status, inProgress } of told) {
+    for (const { status, inProgress, sentBefore } of told) {
       if (inProgress) continue;
-      if (repeated.has(recipient)) this.repeated += 1;
+      if (sentBefore) this.repeated += 1;
       else this.given[statusClass(status) ?? 'deferred'] += 1;
     }
-    this.#journal.verdicts(message, sender, told, repeated);
+    this.#journal.verdicts(message, sender, told);
   }
 }
 

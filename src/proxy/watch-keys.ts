@@ -12,6 +12,8 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
     try {
       const changed = keyring.reload();
       if (!changed && !asked) return;
+      // The environment of a process stays as it was.
+      if (keyring.file === undefined) return journal.keysTrouble(OF_ENVIRONMENT);
       journal.keysInForce(keyring.size);
       for (const fault of keyring.faults) journal.keysUnsafe(fault);
     } catch (error) {
@@ -23,8 +25,14 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
   if (file === undefined) return;
 
   // By looking, not by inotify: it sees what is behind a symbolic link, whatever is replaced on the way.
-  watchFile(file, { interval: limits.keysLookMs, persistent: false }, () => {
-    setTimeout(() => reload(false), limits.keysSettleMs).unref();
-  });
+  const soon = (delayMs: number) => void setTimeout(() => reload(false), delayMs).unref();
+  watchFile(file, { interval: limits.keysLookMs, persistent: false }, () =>
+    soon(limits.keysSettleMs),
+  );
+  // What its first look finds is no change to it, even if the keys were read before that.
+  soon(limits.keysLookMs);
   stop.addEventListener('abort', () => unwatchFile(file));
 }
+
+const OF_ENVIRONMENT =
+  'they are from the environment of this process, which does not change. To do: restart the proxy';

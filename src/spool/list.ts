@@ -1,7 +1,8 @@
+import { fitsAddress } from '../host/fits-address.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
 import { outageMs } from './endpoint.ts';
-import { expiresAt, type LifetimeStart } from './lifetime.ts';
+import { expiresAt, lifetimeMs, type LifetimeStart } from './lifetime.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 
 /** A message as the queue commands show it. Times are observed time but for `queuedAt`; absent is null. */
@@ -47,13 +48,13 @@ export interface Filter {
  * costs the same however long the queue is.
  */
 export function* listMessages(spool: Spool, filter: Filter, now: number): Generator<Listed> {
-  const outage = outageMs(spool, now);
+  const ages = agesOf(spool, now);
   const page = spool.sql<Row>(
     `SELECT ${COLUMNS} FROM ${source(filter.states)} AND seq > :after AND seq <= :upTo
-       AND (:sender IS NULL OR ${fits('sender', ':sender')})
+       AND (:sender IS NULL OR ${fitsAddress('sender', ':sender')})
        AND (:queuedBefore IS NULL OR queued_at < :queuedBefore)
        AND (:recipient IS NULL OR EXISTS (
-         SELECT 1 FROM recipient WHERE message = seq AND ${fits('address', ':recipient')}))
+         SELECT 1 FROM recipient WHERE message = seq AND ${fitsAddress('address', ':recipient')}))
      ORDER BY seq LIMIT ${limits.listPage}`,
   );
   const wanted = {
@@ -66,7 +67,7 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
     const rows = page.all({ ...wanted, after });
     for (const row of rows) {
       after = row.seq;
-      yield listed(spool, row, outage);
+      yield listed(spool, row, ages);
     }
     if (rows.length < limits.listPage) return;
   }
@@ -89,29 +90,28 @@ function source(states: readonly MessageState[] | undefined): string {
     : `message NOT INDEXED WHERE ${chosen}`;
 }
 
-/** Whether a column's address is the wanted one, or ends with it where that is @domain. Both are octets. */
-function fits(column: string, wanted: string): string {
-  const [has, wants] = [column, wanted].map((octets) => `lower(CAST(${octets} AS TEXT))`);
-  return `iif(substr(${wants}, 1, 1) = '@', substr(${has}, -length(${wants})), ${has}) = ${wants}`;
-}
-
 function octets(address: string | undefined): Buffer | null {
   return address === undefined ? null : encodeAddress(address);
 }
 
 /** The message of that id, or those that were handed over under it as their Exim id, oldest first. */
 export function findMessages(spool: Spool, id: string, now: number): Listed[] {
-  const outage = outageMs(spool, now);
+  const ages = agesOf(spool, now);
   return spool
     .sql<Row>(`SELECT ${COLUMNS} FROM message WHERE id = :id OR exim_id = :id`)
     .all({ id })
     .toSorted((one, two) => one.seq - two.seq)
-    .map((row) => listed(spool, row, outage));
+    .map((row) => listed(spool, row, ages));
 }
 
 type Row = LifetimeStart & Omit<Listed, 'sender' | 'recipients' | 'expiresAt'> & { sender: Buffer };
 
-function listed(spool: Spool, row: Row, outage: number): Listed {
+/** What decides when messages expire: the endpoint's outages, and the lifetime. */
+function agesOf(spool: Spool, now: number): [outageMs: number, lifetimeMs: number] {
+  return [outageMs(spool, now), lifetimeMs(spool)];
+}
+
+function listed(spool: Spool, row: Row, ages: ReturnType<typeof agesOf>): Listed {
   const { renewedAt, outageMs: outageBefore, ...message } = row;
   const lives = row.state === 'queued' || row.state === 'sending';
   return {
@@ -123,7 +123,7 @@ function listed(spool: Spool, row: Row, outage: number): Listed {
       )
       .all(row.seq)
       .map((recipient) => ({ ...recipient, address: decodeAddress(recipient.address) })),
-    expiresAt: lives ? expiresAt({ renewedAt, outageMs: outageBefore }, outage) : null,
+    expiresAt: lives ? expiresAt({ renewedAt, outageMs: outageBefore }, ...ages) : null,
   };
 }
 

@@ -29,6 +29,9 @@ export function spoolFile(folder: string): string {
   return join(folder, 'spool.db');
 }
 
+/** What the file is called, and has in it. */
+export const spoolSchema = { name: 'spool', migrations } as const;
+
 /** Beginning of the name of a folder that is made in the spool's to wake drain, and removed at once. */
 export const WAKE = 'wake-';
 
@@ -54,8 +57,7 @@ export class Spool {
   constructor(folder: string, access: Access) {
     this.folder = folder;
     this.db = openDatabase(spoolFile(folder), {
-      name: 'spool',
-      migrations,
+      ...spoolSchema,
       migrate: access === 'drain',
       create: access !== 'operator',
     });

@@ -1,13 +1,13 @@
 import { accessSync, constants, existsSync } from 'node:fs';
+import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { fsckRemedy } from '../host/fsck-remedy.ts';
-import { giveUpRoot } from '../host/give-up-root.ts';
 import { isDamage } from '../host/is-damage.ts';
 import { DatabaseUnusable } from '../host/open-database.ts';
-import { withoutSecrets } from '../host/settings.ts';
+import { foreignSchema } from '../host/schema-faults.ts';
 import { limits } from '../mail/limits.ts';
 import { drainLock } from './drain-lock.ts';
-import { defaultSpool, Spool, spoolFile, type Access } from './spool.ts';
+import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
 
 /** The spool is not as SQLite wrote it. */
 export class SpoolDamaged extends Failure {
@@ -40,7 +40,7 @@ export async function withSpool<T>(
   access: Access,
   command: (spool: Spool) => Promise<T>,
 ): Promise<T> {
-  await becomeOwner(folder);
+  await becomeOwnerOfSpool(folder);
   const open = async () => {
     const spool = new Spool(folder, access);
     try {
@@ -59,16 +59,12 @@ export async function withSpool<T>(
   }
 }
 
-/** See giveUpRoot, which comes before anything else is done for a command. Throws Failure. */
-export async function becomeOwner(
+/** becomeOwner, with the sentences of withSpool. */
+export async function becomeOwnerOfSpool(
   folder: string,
-  environment = () => withoutSecrets(process.env),
+  environment?: () => NodeJS.ProcessEnv,
 ): Promise<void> {
-  try {
-    await giveUpRoot(folder, environment);
-  } catch (error) {
-    throw error instanceof Error ? failureOf(error, folder) : error;
-  }
+  await becomeOwner(folder, (error) => failureOf(error, folder), environment);
 }
 
 /** Runs a command that has the drain lock of the spool; `busy` is what to say when a drain has it. */
@@ -90,12 +86,19 @@ export async function withDrainLock<T>(
   }
 }
 
+/** What is wrong with a spool that is in use, and what to do where others have changed its schema. */
+export function spoolFault(error: unknown, folder: string): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const foreign = foreignSchema(error, spoolFile(folder), spoolSchema);
+  return foreign === undefined ? message : `${message}; ${foreign} (to do: ${fsckRemedy})`;
+}
+
 /** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
 function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   const { code = '', message, name } = error;
-  const isUnusable = error instanceof DatabaseUnusable;
+  const isUnfit = error instanceof DatabaseUnusable;
   const file = spoolFile(folder);
-  const ofSpool = name === 'SqliteError' || isUnusable || 'syscall' in error;
+  const ofSpool = name === 'SqliteError' || isUnfit || 'syscall' in error;
   if (error instanceof Failure || (!ofSpool && existsSync(file))) return error;
   // SQLite says only that it cannot open or write a file; the system says why.
   if (code === 'EROFS' || deniedBy(folder) === 'EROFS') {
@@ -120,9 +123,11 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
     );
   }
   if (isDamage(error)) return new SpoolDamaged(folder, message);
+  const foreign = foreignSchema(error, file, spoolSchema);
+  if (foreign !== undefined) return new SpoolDamaged(folder, `${message}; ${foreign}`);
   return new Failure(
     exitCodes.spool,
-    isUnusable || existsSync(file)
+    isUnfit || existsSync(file)
       ? `the spool ${folder} cannot be used: ${message}`
       : `there is no spool in ${folder}: name its folder with --spool or APPENGINE_MAILER_SPOOL`,
   );

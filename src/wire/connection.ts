@@ -31,7 +31,7 @@ export function parseProxyUrl(text: string, insecure: boolean): URL {
   if (url.username !== '' || url.password !== '') {
     throw new DestinationError("the proxy's URL must not carry a user or password");
   }
-  if (url.protocol === 'http:' && !insecure && !LOOPBACK.test(url.hostname)) {
+  if (url.protocol === 'http:' && !insecure && !isLoopback(url)) {
     throw new DestinationError(
       `${url.href} would carry the mail unencrypted: use https:, or --allow-insecure on a network you trust`,
     );
@@ -59,7 +59,7 @@ function unixUrlFault(url: URL): string | undefined {
 
 /**
  * The connections to the destination and the difference of its clock to ours. Honours https_proxy,
- * http_proxy and no_proxy, but for this machine itself. Certificates are always verified.
+ * http_proxy, all_proxy and no_proxy, but for this machine itself. Certificates are always verified.
  */
 export class Connection {
   readonly url: URL;
@@ -68,7 +68,7 @@ export class Connection {
   /** What the server's clock is ahead of ours, as far as it told; in milliseconds. */
   clockOffsetMs = 0;
 
-  /** Throws WebProxySettingError when https_proxy cannot be used. */
+  /** Throws WebProxySettingError when the variable that is for the URL cannot be used. */
   constructor({ url, key, ca }: Destination) {
     this.url = url;
     this.key = key;
@@ -93,6 +93,11 @@ export class Connection {
 /** Whether the proxy is on this machine. */
 function isHere(url: URL): boolean {
   return unixPathOf(url) !== undefined || LOOPBACK.test(url.hostname);
+}
+
+/** Whether a URL names this machine, so that nobody is on the way. */
+export function isLoopback({ hostname }: URL): boolean {
+  return LOOPBACK.test(hostname);
 }
 
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;

@@ -45,12 +45,14 @@ export const CLOSED_AFTER_GREETING = 'CLOSED_AFTER_GREETING';
 export type NoResponse =
   /**
    * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_GREETING. `stage` is what
-   * went wrong: connecting to the server, its greeting included, or to the web proxy before it, or the request
-   * and its answer. `repeated`: two connections broke, the second of them new.
+   * went wrong: connecting to the server, its greeting included, or the request and its answer. `webProxy` is
+   * the variable that names the web proxy, where that is the trouble. `repeated`: two connections broke, the
+   * second of them new.
    */
   | {
       kind: 'network';
-      stage: 'connecting' | 'web proxy' | 'request';
+      stage: 'connecting' | 'request';
+      webProxy?: string | undefined;
       code: string;
       text: string;
       repeated?: boolean;
@@ -127,8 +129,8 @@ export async function exchange<Fault = never>(
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
-    const network = { kind: 'network', ...cause(error), repeated } as const;
-    return { ...network, stage: error instanceof WebProxyError ? 'web proxy' : stage };
+    const webProxy = error instanceof WebProxyError ? error.variable : undefined;
+    return { kind: 'network', stage, webProxy, ...cause(error), repeated };
   }
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { limits } from '../mail/limits.ts';
 
 /** A form that cannot be decoded; the message is one line for the client. */
@@ -6,9 +7,10 @@ export class FormError extends Error {}
 /**
  * Decodes application/x-www-form-urlencoded to bytes: the value of `msg` is signed as bytes and may be
  * of any charset, which URLSearchParams would destroy. Of a field that comes twice the first counts,
- * as in 2012. The fields lie in the body's own memory, which is overwritten. Throws FormError.
+ * as in 2012. The fields lie in the body's own memory, which is overwritten. Others have their turn in between. Rejects with
+ * FormError.
  */
-export function decodeForm(body: Buffer): Map<string, Buffer> {
+export async function decodeForm(body: Buffer): Promise<Map<string, Buffer>> {
   const fields = new Map<string, Buffer>();
   for (let at = 0, count = 1; at < body.length; count += 1) {
     if (count > limits.formFields)
@@ -18,8 +20,8 @@ export function decodeForm(body: Buffer): Map<string, Buffer> {
     const equals = body.subarray(at, end).indexOf('=');
     const name = body.subarray(at, equals < 0 ? end : at + equals);
     const value = equals < 0 ? Buffer.alloc(0) : body.subarray(at + equals + 1, end);
-    const key = decode(name).toString('latin1');
-    if (!fields.has(key)) fields.set(key, decode(value));
+    const key = (await decode(name)).toString('latin1');
+    if (!fields.has(key)) fields.set(key, await decode(value));
     at = end + 1;
   }
   return fields;
@@ -48,20 +50,23 @@ export function encodeForm(fields: Record<string, Buffer | string>): Buffer {
 }
 
 /** Decodes in place. By index, and with tables of octets: anybody can send the largest body. */
-function decode(bytes: Buffer): Buffer {
-  const size = bytes.length;
-  let length = 0;
-  for (let at = 0; at < size; at += 1) {
-    const octet = bytes[at] ?? 0;
-    if (octet === PERCENT) {
-      const value = hexValue(bytes[at + 1]) * 16 + hexValue(bytes[at + 2]);
-      if (value > 255) throw new FormError('a % in the form is not followed by two hex digits');
-      bytes[length] = value;
-      at += 2;
-    } else {
-      bytes[length] = octet === PLUS ? SPACE : octet;
+async function decode(bytes: Buffer): Promise<Buffer> {
+  let [at, length] = [0, 0];
+  while (at < bytes.length) {
+    if (at > 0) await setImmediate();
+    const end = Math.min(at + limits.decodedAtOnceBytes, bytes.length);
+    for (; at < end; at += 1) {
+      const octet = bytes[at] ?? 0;
+      if (octet === PERCENT) {
+        const value = hexValue(bytes[at + 1]) * 16 + hexValue(bytes[at + 2]);
+        if (value > 255) throw new FormError('a % in the form is not followed by two hex digits');
+        bytes[length] = value;
+        at += 2;
+      } else {
+        bytes[length] = octet === PLUS ? SPACE : octet;
+      }
+      length += 1;
     }
-    length += 1;
   }
   return bytes.subarray(0, length);
 }

@@ -15,6 +15,8 @@ export interface Meaning {
   messageWhen: 'never' | 'posts pass' | 'a probe passes' | 'always';
   /** What the operator has to do; undefined when time may mend it. */
   remedy?: string;
+  /** No server has answered anything. */
+  unanswered?: true;
   /** What the server asked for. */
   retryAfterMs?: number | undefined;
   /** The message may have been sent: only a person can know whether to post it again. */
@@ -147,15 +149,14 @@ const ALL_REFUSED: Partial<Record<number, { remedy: string }>> = {
 
 type Network = Extract<Trouble, { kind: 'network' }>;
 
-function networkMeaning({ stage, code, text }: Network): Meaning {
+function networkMeaning({ stage, webProxy, code, text }: Network): Meaning {
   const said = text.includes(code) ? text : `${text} (${code})`;
-  if (stage === 'web proxy') {
+  if (webProxy !== undefined) {
     const what = code.startsWith('HTTP_') ? 'lets nothing through' : 'cannot be used';
     return {
-      text: `the server of https_proxy ${what}: ${said}`,
+      text: `the server of ${webProxy} ${what}: ${said}`,
       messageWhen: 'never',
-      remedy:
-        'check the address, user and password in https_proxy, whether that server works and whom it lets through; no_proxy names hosts that need none',
+      remedy: `check the address, user and password in ${webProxy}, whether that server works and whom it lets through; no_proxy names hosts that need none`,
     };
   }
   if (code === 'EAI_AGAIN' || code === 'EAI_FAIL') {
@@ -204,7 +205,8 @@ function networkMeaning({ stage, code, text }: Network): Meaning {
     };
   }
   if (stage === 'connecting') {
-    return { text: `the proxy cannot be reached: ${said}`, messageWhen: 'never' };
+    const text = `the proxy cannot be reached: ${said}`;
+    return { text, messageWhen: 'never', unanswered: true };
   }
   // The connection broke, or the answer was slow, endless, garbled or cut off: it may be this message.
   return { text: `the post to the proxy failed: ${said}`, messageWhen: 'a probe passes' };

@@ -11,17 +11,22 @@ export interface Verdict {
   remoteMta?: string;
   /** The backend is still sending it: the verdict comes later (4.4.0). */
   inProgress?: true;
+  /** An earlier post had it sent: the proxy remembers that, and did not send it again. */
+  sentBefore?: true;
 }
 
 /** The body of a 200. */
 export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
-  const short = verdicts.map(({ recipient, status, reason, remoteMta, inProgress }) => ({
-    recipient,
-    status,
-    reason: reason.slice(0, limits.reasonChars),
-    ...(remoteMta && { remote_mta: remoteMta }),
-    ...(inProgress && { in_progress: true }),
-  }));
+  const short = verdicts.map(
+    ({ recipient, status, reason, remoteMta, inProgress, sentBefore }) => ({
+      recipient,
+      status,
+      reason: reason.slice(0, limits.reasonChars),
+      ...(remoteMta && { remote_mta: remoteMta }),
+      ...(inProgress && { in_progress: true }),
+      ...(sentBefore && { sent_before: true }),
+    }),
+  );
   return Buffer.from(`${JSON.stringify({ id, verdicts: short })}\n`);
 }
 
@@ -62,12 +67,14 @@ export function decodeVerdicts(
     }
     if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
     const inProgress = verdict['in_progress'] === true && statusClass(status) === 'deferred';
+    const sentBefore = verdict['sent_before'] === true && statusClass(status) === 'sent';
     verdicts.push({
       recipient,
       status,
       reason: reason.slice(0, limits.reasonChars),
       ...(isMta(remoteMta) && { remoteMta }),
       ...(inProgress && { inProgress }),
+      ...(sentBefore && { sentBefore }),
     });
   }
   return verdicts;

@@ -66,7 +66,10 @@ test('a queue moves to another machine: each recipient is sent once, with the id
   ]);
   await done(t, from, 'hold', held);
   const before = readSpool(from);
-  assert.match(await done(t, from, 'export', file), /^export: 3 in .*held here/);
+  assert.match(
+    await done(t, from, 'export', file),
+    /^exported 3 messages for 5 recipients into .*held here/,
+  );
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.deepEqual(statesIn(from), ['held', 'held', 'held']);
 
@@ -79,13 +82,13 @@ test('a queue moves to another machine: each recipient is sent once, with the id
   }
   assert.match(await done(t, from, 'explain', held), /why: it was exported into .*file/);
 
-  assert.match(await done(t, to, 'import', file), /^import: 3 imported, 1 of them held; 0 /);
+  assert.match(await done(t, to, 'import', file), /^imported 3 messages, 1 of them held; 0 /);
   assert.deepEqual(readSpool(to), before);
-  assert.match(await done(t, from, 'export', '--confirm', file), /^confirm: 3 removed here/);
+  assert.match(await done(t, from, 'export', '--confirm', file), /^removed 3 messages here/);
   assert.deepEqual(statesIn(from), ['deleted', 'deleted', 'deleted']);
-  assert.match(await done(t, from, 'export', '--confirm', file), /^confirm: 0 removed/);
-  assert.match(await done(t, to, 'import', file), /^import: 0 imported/);
-  assert.match(await done(t, from, 'import', file), /^import: 0 imported.*from this queue/);
+  assert.match(await done(t, from, 'export', '--confirm', file), /^removed 0 messages/);
+  assert.match(await done(t, to, 'import', file), /^imported no message/);
+  assert.match(await done(t, from, 'import', file), /^imported no message.*from this queue/);
 
   for (const spool of [from, to]) await drainOnce(road, spool);
   await done(t, to, 'release', held);
@@ -124,7 +127,7 @@ test('a file that was taken back is sent from here, once, and cannot be confirme
   const [held = ''] = handIn(from, [{}, { recipients: ['a@example.org'] }]);
   await done(t, from, 'hold', held);
   await done(t, from, 'export', file);
-  assert.match(await done(t, from, 'export', '--take-back', file), /^take-back: 2 back/);
+  assert.match(await done(t, from, 'export', '--take-back', file), /^took back 2 messages;/);
   assert.deepEqual(statesIn(from), ['held', 'queued']);
   const { code, stderr } = await queueOf(t, from, ['export', '--confirm', file]);
   assert.equal(code, 1);
@@ -195,7 +198,7 @@ test('a message that moves there and back again is here once, also when the firs
     if (confirmed) await done(t, from, 'export', '--confirm', file);
     await drainOnce(road, to); // a is sent from there.
     await done(t, to, 'export', `${file}2`);
-    assert.match(await done(t, from, 'import', `${file}2`), /^import: 1 imported/);
+    assert.match(await done(t, from, 'import', `${file}2`), /^imported 1 message,/);
     await done(t, to, 'export', '--confirm', `${file}2`);
     // Too late, or once more.
     await done(t, from, 'export', '--confirm', file);
@@ -219,7 +222,7 @@ test('law 2: what Exim handed over to the other queue too is imported for nobody
   await road.pipe('1abc', input);
   await done(t, from, 'export', file);
   handInAs(to, from);
-  assert.match(await done(t, to, 'import', file), /^import: 1 imported/);
+  assert.match(await done(t, to, 'import', file), /^imported 1 message,/);
   assert.deepEqual(
     readSpool(to).map(({ recipients }) => recipients.map(({ address }) => address)),
     [['a@x'], ['b@x']],
@@ -394,12 +397,12 @@ test(
     const file = join(own, `export-${process.pid}`);
     await done(t, from, 'export', file);
     assert.deepEqual([statSync(file).uid, statSync(file).mode & 0o777], [0, 0o600]);
-    assert.match(await done(t, to, 'import', file), /^import: 1 imported/);
-    assert.match(await done(t, from, 'export', '--confirm', file), /^confirm: 1 removed/);
+    assert.match(await done(t, to, 'import', file), /^imported 1 message,/);
+    assert.match(await done(t, from, 'export', '--confirm', file), /^removed 1 message here/);
     await done(t, to, 'export', `${file}2`);
-    assert.match(await done(t, to, 'export', '--take-back', `${file}2`), /^take-back: 1/);
+    assert.match(await done(t, to, 'export', '--take-back', `${file}2`), /^took back 1 message;/);
     // Nothing is left behind by an export of nothing.
-    assert.match(await done(t, from, 'export', `${file}3`), /nothing/);
+    assert.match(await done(t, from, 'export', `${file}3`), /no message/);
     assert.equal(existsSync(`${file}3`), false);
     // Others could exchange what root opens.
     const shared = join(road.folder, 'shared');

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { account } from '../support/account.ts';
+import { appengineMailerAs } from '../support/as-account.ts';
+import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
@@ -53,6 +58,32 @@ test('without TO it sends the whole message to whom it names, or to RECIPIENT', 
   }
 });
 
+test('names may precede an address, and comments follow it', async (t) => {
+  const { gmail, scripted } = await start(t);
+  const to = 'Joe a@b.example, "x@y z" b@b.example, (x@y z) c@b.example (C) , <d@b.example>';
+  assert.equal((await gmail([], `From: s@example.com\nTo: ${to}; e@b.example\n\nx\n`)).code, 0);
+  const sent = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}@b.example`);
+  assert.deepEqual(scripted.posts[0]?.recipients, sent);
+});
+
+test('--fix-sender sends what has no From as the default sender', async (t) => {
+  const road = new Road(t);
+  const setting = { GMAIL_DEFAULT_SENDER: 'Ops <noreply@example.com>' };
+  await road.proxy(['--allow-sender', '@example.com'], setting);
+  const env = { GMAIL_SECRET_KEY: road.key, GMAIL_PROXY_URL: `http://${road.address}/` };
+  const gmail = [inCheckout('dist/bin/gmail.js'), '--fix-sender'];
+  for (const from of ['', 'From:\n']) {
+    const input = `${from}To: r@example.org\n\nx\n`;
+    const { code, stderr } = await run(t, process.execPath, gmail, { env, input });
+    assert.equal(code, 0, stderr);
+  }
+  const fixed = 'From: Ops <noreply@example.com>\nTo: r@example.org\n\nx\n';
+  assert.deepEqual(
+    road.deliveries().map(({ sender, bytes }) => [sender, bytes.toString()]),
+    [1, 2].map(() => ['noreply@example.com', fixed]),
+  );
+});
+
 interface Case {
   name: string;
   args?: string[];
@@ -87,6 +118,25 @@ for (const { name, args = [], input = message, env = {}, script, code, says } of
     says: /queue/,
   },
   { name: 'a refusal for good', script: refuse('5.1.1'), code: 65, says: /5\.1\.1 a reason/ },
+  {
+    name: 'an address with words behind it',
+    input:
+      'From: s@example.com\nTo: "A, B" <a@b.example>,\n c@d.example (a (b) c), b@exa mple.org\n\nx\n',
+    code: 65,
+    says: /'b@exa mple\.org' is no address/,
+  },
+  {
+    name: 'a TO with words behind its address',
+    args: ['a@b.example', 'b@exa mple.org'],
+    code: 64,
+    says: /'b@exa mple\.org' is no address/,
+  },
+  {
+    name: 'no sender, and no wish for the default sender',
+    input: 'From:\nTo: r@example.org\n\nx\n',
+    code: 65,
+    says: /no From/,
+  },
   { name: 'nobody to send to', input: 'From: s@example.com\n\nx\n', code: 65, says: /nobody/ },
   { name: 'a temporary refusal', script: refuse('4.2.2'), code: 75, says: /4\.2\.2 a reason/ },
   {
@@ -136,6 +186,30 @@ test('a queue that takes nothing is a 75 with its reason', async (t) => {
   assert.equal(ended.code, 75);
   assert.match(ended.stderr, /^gmail: not queued, try again later: [^\n]*\n$/);
 });
+
+for (const [what, args] of [
+  ['cannot read the key', []],
+  ['may not write to the queue', ['--queue']],
+] as const) {
+  test(`an ordinary user who ${what} is told 77, and what to use`, needs('root'), async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    const secret = join(road.folder, 'GMAIL_SECRET_KEY');
+    writeFileSync(secret, 'a key that only root reads\n', { mode: 0o600 });
+    chmodSync(road.spool, 0o2770);
+    const env = {
+      CREDENTIALS_DIRECTORY: road.folder,
+      GMAIL_PROXY_URL: 'http://127.0.0.1:1/',
+      APPENGINE_MAILER_SPOOL: road.spool,
+    };
+    const words = [...args, 'a@example.org'];
+    const { code, stderr } = await appengineMailerAs(road, { uid, gid }, words, env, 'gmail').ended;
+    assert.equal(code, 77, stderr);
+    const file = args.length > 0 ? road.spool : secret;
+    assert.match(stderr, /^gmail: no permission to [^\n]+: use sendmail or mail, [^\n]+\n$/);
+    assert.ok(stderr.includes(file), stderr);
+  });
+}
 
 async function start(t: TestContext, script: Script = (post, proxy) => proxy.accept(post)) {
   const scripted = await ScriptedProxy.start(t, 'a secret key', script);

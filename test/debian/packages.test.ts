@@ -53,6 +53,8 @@ interface Sbom {
 
 /** What the long form copies of this checkout to build once more. */
 const COPIED = [
+  'README.md',
+  'SECURITY.md',
   'debian',
   'exim',
   'node_modules',
@@ -79,10 +81,12 @@ test(
       async (t) => {
         assert.deepEqual(debs.map(packageOf).toSorted(), Object.keys(programs));
         for (const [name, files] of Object.entries(programs)) {
-          assert.deepEqual(filesIn(libOf(name)), files);
+          assert.deepEqual(filesIn(libOf(name)), files.toSorted());
           const lib = join(unpacked(name), 'usr/lib');
           assert.ok(existsSync(join(lib, `systemd/system/${name}.service`)));
           assert.ok(existsSync(join(lib, `sysusers.d/${name}.conf`)));
+          const doc = join(unpacked(name), 'usr/share/doc', name);
+          assert.ok(existsSync(join(doc, 'README.md.gz')));
         }
         for (const deb of debs) assert.ok(statSync(deb).size < DEB_MAX, `${deb} is too large`);
 

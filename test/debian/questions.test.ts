@@ -64,6 +64,12 @@ class Questions {
     return answers.length - readFileSync(left, 'utf8').split('\n').length + 1;
   }
 
+  /** Everything is asked again, with the answers that there are. */
+  async forget(): Promise<void> {
+    const asked = readFileSync(join(this.#folder, 'answers'), 'utf8');
+    writeFileSync(join(this.#folder, 'answers'), asked.replace(/^Flags: seen\n/gm, ''));
+  }
+
   async answer(question: string): Promise<string> {
     const input = `GET ${this.#name}/${question}\n`;
     const env = this.#env;
@@ -113,5 +119,33 @@ test(
     ]);
     assert.equal(asked, 3);
     assert.equal(await questions.answer('secret-keys'), good);
+  },
+);
+
+test(
+  'the package asks at priority high what becomes of the mail, since nothing leaves the machine without an answer',
+  needs('debconf'),
+  async (t) => {
+    const questions = new Questions(t, 'appengine-mailer-proxy');
+    assert.equal(await questions.ask('backend', ['smtp', 'not asked']), 1);
+    assert.equal(await questions.answer('backend'), 'smtp');
+    assert.equal(await questions.ask('backend', ['not asked']), 0, 'it was answered');
+  },
+);
+
+test(
+  'who chooses a relay is asked for its name, user and password',
+  needs('debconf'),
+  async (t) => {
+    const questions = new Questions(t, 'appengine-mailer-proxy');
+    assert.equal(await questions.ask('smtp-host', ['not asked']), 0);
+    const answers = { backend: 'smtp', 'smtp-host': 'smtp.example.org', 'smtp-user': 'me' };
+    for (const [question, answer] of Object.entries(answers)) {
+      await questions.forget();
+      assert.equal(await questions.ask(question, [answer]), 1, question);
+      assert.equal(await questions.answer(question), answer);
+    }
+    await questions.forget();
+    assert.equal(await questions.ask('smtp-password', ['secret']), 1);
   },
 );

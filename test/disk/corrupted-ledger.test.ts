@@ -105,9 +105,12 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
     );
   const refused = await proxy().ended;
   assert.equal(refused.code, 78);
-  assert.match(refused.stderr, /To do: stop the proxy; appengine-mailer queue fsck --ledger \S+;/);
+  assert.match(refused.stderr, /To do: stop the proxy; appengine-mailer ledger fsck --ledger \S+;/);
   const fsck = async () =>
-    appengineMailer(t, ['queue', 'fsck', '--ledger', file], { input: '' }).ended;
+    appengineMailer(t, ['ledger', 'fsck', '--ledger', file], { input: '' }).ended;
+  const list = await appengineMailer(t, ['ledger', '--ledger', file], { input: '' }).ended;
+  assert.equal(list.code, 74, list.stderr);
+  assert.match(list.stderr, /To do: stop the proxy; appengine-mailer ledger fsck --ledger \S+;/);
   const { code, stderr } = await fsck();
   assert.equal(code, 1, stderr);
   assert.match(

@@ -48,7 +48,7 @@ test(
     cpSync(join(first, 'to'), other, { recursive: true });
     assert.match(
       await done(t, other, 'import', join(first, 'files', 'export')),
-      new RegExp(`^import: ${COUNT} imported`),
+      new RegExp(`^imported ${COUNT} messages?,`),
     );
 
     const back = await queue('from', 'export', '--take-back', file);

@@ -24,7 +24,7 @@ interface Trouble {
   /** Makes the trouble and returns what ends it. */
   spoil: (exim: PrivateExim, file: string) => () => void | Promise<void>;
   message?: string;
-  /** Exim freezes what a signal ended, and there it cannot be helped: nobody was left to say 75. */
+  /** Exim freezes the message when a signal ends what it started: nobody was left to say 75. */
   freezes?: true;
   /** The message was committed all the same. */
   committed?: true;
@@ -83,7 +83,7 @@ const troubles: Trouble[] = [
   },
   {
     what: 'the message is over the limit',
-    reason: said('the message is larger than the limit of 99 bytes'),
+    reason: said('the message is larger than the limit of 99 bytes. To do: exim4 -Mg .*'),
     spoil: (exim) => launch(exim, 'export APPENGINE_MAILER_MAX_SIZE=99'),
   },
   {
@@ -142,7 +142,16 @@ const troubles: Trouble[] = [
     },
   },
   {
-    what: 'the launcher itself is killed',
+    what: 'exim-pipe is killed by its name, launcher and all',
+    reason: /transport output: Killed$/,
+    spoil: (exim) => {
+      const pattern = `exim-pipe.* --spool ${exim.road.spool}`;
+      const kill = `require('node:child_process').spawnSync('pkill', ['-KILL', '-f', '${pattern}'])`;
+      return inNode(exim, kill);
+    },
+  },
+  {
+    what: 'what Exim itself started is killed, by its number',
     reason: /was terminated by signal 9 \(Killed\)/,
     freezes: true,
     spoil: (exim) => launch(exim, 'kill -KILL $$'),

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import {
+  ANSWERS,
   DELIVERED,
   installedMachine,
   SECRET,
@@ -15,6 +16,8 @@ import { inCheckout } from '../support/program.ts';
 
 /** The minor version of its C library. */
 const DEBIAN_12 = 36;
+
+const PASSWORD = 'the-password-at-the-relay';
 
 const cases: (Installation & { title: string })[] = [
   { title: 'Debian 13, unsplit', split: false },
@@ -46,7 +49,7 @@ for (const { title, ...installation } of cases) {
 
       const { code, output } = await machine.try('appengine-mailer check');
       assert.equal(code, 0, output);
-      assert.equal(await machine.sh('exim4 -bP auto_thaw'), 'auto_thaw = 15m\n');
+      assert.equal(await machine.sh('exim4 -bP auto_thaw'), 'auto_thaw = 0s\n');
       for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
         assert.match(await machine.sh(`systemctl show -P StatusText ${unit}`), /\w/);
         const security = await machine.sh(
@@ -79,10 +82,49 @@ void test(
   needs('machines'),
   async (t) => {
     const machine = await installedMachine(t, { answers: '' });
+    const ended = async (name: string) =>
+      (await machine.try(`dpkg-reconfigure -fnoninteractive ${name} 2>&1`)).output;
+    const host = await ended('appengine-mailer');
+    for (const left of [/dpkg-reconfigure appengine-mailer /, /exim enable/, /mailer check/]) {
+      assert.match(host, left);
+    }
+    const proxy = await ended('appengine-mailer-proxy');
+    for (const left of [/dpkg-reconfigure appengine-mailer-proxy/, /proxy check/, /web server/]) {
+      assert.match(proxy, left);
+    }
     for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
       assert.equal(await machine.sh(`systemctl show -P ActiveState ${unit}`), 'inactive\n');
     }
     await machine.sh(`sh ${machine.put(inCheckout('debian/tests/delivers'))}`);
+  },
+);
+
+void test(
+  'a relay that was named at the installation is used, and its settings stand back for another backend',
+  needs('machines'),
+  async (t) => {
+    const name = 'appengine-mailer-proxy';
+    const answers = `${ANSWERS}
+      ${name} ${name}/backend select smtp
+      ${name} ${name}/smtp-host string 127.0.0.9
+      ${name} ${name}/smtp-user string me
+      ${name} ${name}/smtp-password password ${PASSWORD}\n`.replace(/^ +/gm, '');
+    const machine = await installedMachine(t, { answers });
+    const password = '/etc/envdir/APPENGINE_SMTP_PASSWORD';
+    assert.equal(await machine.sh(`stat -c '%U %a' ${password}`), 'root 600\n');
+    assert.equal(await machine.sh(`cat ${password}`), `${PASSWORD}\n`);
+    assert.match(
+      await machine.sh(`systemctl show -P StatusText ${name}`),
+      /relay 127\.0\.0\.9:587/,
+    );
+    assert.match((await machine.try(`${name} check`)).output, /FAULT +connection: .*127\.0\.0\.9/);
+
+    await machine.sh(`sed -i s/=smtp/=file/ /etc/default/${name}`);
+    await machine.sh(`dpkg-reconfigure -fnoninteractive ${name}`);
+    await machine.sh(`systemctl restart ${name}`);
+    const settings = await machine.sh(`cat /etc/default/${name}`);
+    assert.match(settings, /^# APPENGINE_MAILER_SMTP_HOST=127\.0\.0\.9$/m);
+    assert.equal(await machine.sh(`systemctl is-active ${name}`), 'active\n');
   },
 );
 

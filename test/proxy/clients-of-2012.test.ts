@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
 import { wireTo } from '../support/wire-post.ts';
 
@@ -106,3 +107,60 @@ for (const { client, head, body, message } of recorded) {
     assert.doesNotMatch(answer, /transfer-encoding|location|www-authenticate/i);
   });
 }
+
+const DEFAULTS: [setting: string, from: string][] = [
+  ['noreply@example.com', 'noreply@example.com'],
+  ['Ops <noreply@example.com>', 'Ops <noreply@example.com>'],
+  ['Öps <noreply@example.com>', '=?UTF-8?Q?=C3=96ps?= <noreply@example.com>'],
+];
+
+for (const [setting, from] of DEFAULTS) {
+  test(`mail without a sender is sent as the default sender, ${setting}, with fix_sender`, async (t) => {
+    const road = new Road(t);
+    await road.proxy([], { GMAIL_DEFAULT_SENDER: `${setting}\n` });
+    for (const missing of ['', 'From:\n', 'From: \t\nSender: x\n', 'From: ,\n']) {
+      const msg = `${missing}To: you@example.org\n\nHello\n`;
+      const plain = await formPost(road.address, { key: road.key, msg });
+      assert.deepEqual([plain.status, plain.body.toString()], [400, 'No sender specified']);
+      const fixed = await formPost(road.address, {
+        key: road.key,
+        msg,
+        fields: { fix_sender: 'True' },
+      });
+      assert.deepEqual([fixed.status, fixed.body.toString()], [204, '']);
+      const expected = `From: ${from}\n${missing.replace(/From:.*\n/, '')}To: you@example.org\n\nHello\n`;
+      const sent = road.deliveries().find(({ bytes }) => bytes.toString() === expected);
+      assert.equal(sent?.sender, 'noreply@example.com', missing);
+    }
+  });
+}
+
+test('with --fix-sender no post need ask for the default sender', async (t) => {
+  const road = new Road(t);
+  await road.proxy(['--fix-sender', '--default-sender', 'Ops <noreply@example.com>']);
+  const msg = 'To: you@example.org\n\nHello\n';
+  assert.equal((await formPost(road.address, { key: road.key, msg })).status, 204);
+  assert.equal(road.deliveries()[0]?.sender, 'noreply@example.com');
+});
+
+test('the header ends where it did in 2012: at a line that is no field, and with the message', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const head = 'From: me@example.com\nTo: you@example.org\n';
+  const crlf = head.replaceAll('\n', '\r\n');
+  const cases: [posted: string, sent: string][] = [
+    [
+      `${head}Hello there\nTo: evil@example.net\n\nmore\n`,
+      `${head}\nHello there\nTo: evil@example.net\n\nmore\n`,
+    ],
+    [`${crlf}Hello there\r\n`, `${crlf}\r\nHello there\r\n`],
+    [head, `${head}\n`],
+    [crlf.trimEnd(), `${crlf}\r\n`],
+  ];
+  for (const [msg, sent] of cases) {
+    const answer = await formPost(road.address, { key: road.key, msg });
+    assert.equal(answer.status, 204, answer.body.toString());
+    const found = road.deliveries().find(({ bytes }) => bytes.toString() === sent);
+    assert.deepEqual(found?.recipients, ['you@example.org'], msg);
+  }
+});

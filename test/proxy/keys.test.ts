@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { Keyring } from '../../src/proxy/keyring.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { watchKeys } from '../../src/proxy/watch-keys.ts';
 import { formPost } from '../support/form-post.ts';
 import { appengineMailer } from '../support/program.ts';
+import { account } from '../support/account.ts';
+import { needs } from '../support/needs.ts';
 import { Road } from '../support/road.ts';
+import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
 
 /** A change that is never noticed shows as a wait without end. */
@@ -89,7 +95,7 @@ test(
     rmSync(file);
     await proxy.says(new RegExp(`${kept}: cannot use ${file}: ENOENT`));
     mkdirSync(file);
-    await proxy.says(new RegExp(`${kept}: cannot use ${file}: EISDIR`));
+    await proxy.says(new RegExp(`${kept}: cannot use ${file}: ${file} is a folder`));
     rmSync(file, { recursive: true });
     writeFileSync(file, '# allow-sender nobody\na key\n');
     await proxy.says(new RegExp(`${kept}: an allowed sender is .* not "nobody"`));
@@ -120,6 +126,21 @@ test('a change behind symbolic links is noticed, whichever of them it is', hang,
   await proxy.says(/the keys were read again: 3 keys in force/);
 });
 
+test('a change between the first reading and the first look is noticed', hang, async (t) => {
+  const file = join(scratch(t), 'keys');
+  const secret = Buffer.from('key');
+  const key = { secret, name: '', allowedSenders: undefined };
+  const found = [[key], [key, key]];
+  const keyring = new Keyring(() => ({ keys: found.shift() ?? [key, key], file, faults: [] }));
+  writeFileSync(file, 'as it stays\n');
+  const told: string[] = [];
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  watchKeys(keyring, new ProxyJournal(({ text }) => void told.push(text)), stop.signal);
+  await until(() => told.length > 0);
+  assert.deepEqual(told, ['the keys were read again: 2 keys in force']);
+});
+
 test('SIGHUP reads the keys again, wherever they are from', hang, async (t) => {
   const road = new Road(t);
   const credentials = join(road.folder, 'credentials');
@@ -133,6 +154,43 @@ test('SIGHUP reads the keys again, wherever they are from', hang, async (t) => {
   await proxy.says(/the keys were read again: 2 keys in force/);
   assert.deepEqual(await answers(road, 'last of all', 'one', 'two'), [NO, YES, YES]);
 });
+
+test('SIGHUP does not change keys of the environment, and that is said', hang, async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  proxy.child.kill('SIGHUP');
+  await proxy.says(/the keys that are in force stay so: they are from the environment .* restart/);
+  assert.doesNotMatch(proxy.stderr, /read again:/);
+});
+
+test(
+  'a proxy that root starts for a folder of another’s says that its keys are not read again; a file that the owner may read is',
+  { ...hang, ...needs('root') },
+  async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    chownSync(road.folder, uid, gid);
+    const credentials = join(road.folder, 'credentials');
+    mkdirSync(credentials);
+    writeFileSync(join(credentials, 'GMAIL_SECRET_KEYS'), 'one\n', { mode: 0o600 });
+    const env = { GMAIL_SECRET_KEY: '', CREDENTIALS_DIRECTORY: credentials };
+    const proxy = await road.proxy(['--backend', 'discard'], env);
+    assert.match(
+      proxy.stderr,
+      /^attention: the keys .* not read again, neither on SIGHUP .* restart/,
+    );
+    await proxy.stop();
+
+    const keys = join(road.folder, 'keys');
+    writeFileSync(keys, 'one\n');
+    chownSync(keys, uid, gid);
+    const other = await road.proxy(['--backend', 'discard', '--keys-file', keys], env);
+    assert.doesNotMatch(other.stderr, /not read again/);
+    writeFileSync(keys, 'one\ntwo\n');
+    other.child.kill('SIGHUP');
+    await other.says(/the keys were read again: 2 keys in force/);
+  },
+);
 
 test('without a key the proxy does not start: 78', async (t) => {
   const road = new Road(t);

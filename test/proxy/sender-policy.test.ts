@@ -134,7 +134,12 @@ test('fix_sender puts the default sender in envelope and From, and the author in
       `From: ${author}\r\nFROM: c@example.net\r\nReply-to: d@example.net\r\n${rest}`,
       `From: noreply@example.com\r\nReply-to: d@example.net\r\n${rest}`,
     ],
-    [`From: root (Cron)\n${rest}`, `From: noreply@example.com\nReply-To: root (Cron)\n${rest}`],
+    // Nobody could reply to what has no domain.
+    [`From: root (Cron)\n${rest}`, `From: noreply@example.com\n${rest}`],
+    [
+      `From: Me <a@example.net>, b@example.net, root\n${rest}`,
+      `From: noreply@example.com\nReply-To: a@example.net, b@example.net\n${rest}`,
+    ],
     // A bare CR does not become a line end.
     [
       `From: "x\rSubject: y@example.net" <a@example.net>\r\n${rest}`,
@@ -288,7 +293,13 @@ test('rules that are none end the proxy at its start with 78, and say so', async
     [['--allow-sender', '@example.com', '--allow-sender', '@'], /and not "@"$/m],
     [['--allow-sender', '*@example.com'], /no wildcard: everybody of a domain is @example\.com$/m],
     [['--allow-sender', ' , '], /names none$/m],
-    [['--default-sender', 'Me <me@example.com>'], /the default sender is not valid: /],
+    [['--default-sender', 'Me <me@>'], /the default sender is not valid: the domain/],
+    [
+      ['--default-sender', 'a@example.com, b@example.com'],
+      /not valid: it has more than one address/,
+    ],
+    [['--default-sender', 'a@example.com <b@example.com>'], /the default sender is not valid: /],
+    [['--default-sender', 'b@exa mple.org'], /the default sender is not valid: /],
     [['--fix-sender'], /--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER$/m],
     [['--keys-file', keys], /and not "example\.com"$/m],
     [['--keys-file', dangling], /there is no key after the last # allow-sender of \S+$/m],

@@ -139,7 +139,10 @@ test('what is wrong with a form or a mail is 400, in the words of 2012', async (
     ['No sender specified', { msg: 'From:\nTo: you@example.org\n\nx\n' }],
     ['No destination addresses specified', { msg: 'From: me@example.com\n\nx\n' }],
     ['No destination addresses specified', { msg: 'From: me@example.com\nTo: nobody:;\n\nx\n' }],
-    ['No message body specified', { msg: TO_YOU }],
+    [
+      "'b@exa mple.org' is no address",
+      { msg: 'From: me@a.example\nTo: a@b.example, b@exa mple.org\n\nx\n' },
+    ],
     ['there are more than 2 recipients', { msg: many }],
     [/^the header section is larger than/, { msg: `${TO_YOU}${header}\nx\n` }],
     [

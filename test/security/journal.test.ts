@@ -64,7 +64,7 @@ for (const [way, native] of ways) {
       assert.equal(more.length, hostile.length, 'one entry for each post');
       for (const entry of entries) {
         const { MESSAGE = '', PRIORITY, _TRANSPORT } = entry;
-        assert.match(String(MESSAGE), /^(?:proxy |[0-9a-f]{32} from <)/);
+        assert.match(String(MESSAGE), /^(?:proxy |[0-9a-f]{32} \(\S+\) from <)/);
         assert.ok(MESSAGE.length <= limits.lineChars, String(MESSAGE.length));
         assert.equal(PRIORITY, '6');
         assert.equal(_TRANSPORT, native ? 'journal' : 'stdout');

@@ -49,8 +49,14 @@ test('a host that knows the id of another host cannot block its message, sent or
     [['sent', 1]],
   );
   assert.equal(road.deliveries().length, 2, 'neither has replaced the file of the other');
-  assert.match(proxy.stderr, new RegExp(`${id} of bob from <x@bob\\.example>: .* sent`));
-  assert.match(proxy.stderr, new RegExp(`${id} of alice from <s@alice\\.example>: .* sent`));
+  assert.match(
+    proxy.stderr,
+    new RegExp(`${id} of bob \\(127\\.0\\.0\\.1:\\d+\\) from <x@bob\\.example>: .* sent`),
+  );
+  assert.match(
+    proxy.stderr,
+    new RegExp(`${id} of alice \\(127\\.0\\.0\\.1:\\d+\\) from <s@alice\\.example>: .* sent`),
+  );
   assert.match(proxy.stderr, /request from \S+ with key bob refused with 409/);
 });
 

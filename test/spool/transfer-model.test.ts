@@ -9,7 +9,7 @@ import { confirmExported, exported, takeBack, takeOut } from '../../src/spool/ex
 import { importMessages, type Imported } from '../../src/spool/import.ts';
 import { operateEach } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
-import { Spool } from '../../src/spool/spool.ts';
+import { Spool, type MessageState } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { beginTransfer, decideTransfer, transferNamed } from '../../src/spool/transfer.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -141,9 +141,21 @@ class Queues {
   check(): void {
     assert.equal(new Set(this.sent).size, this.sent.length, 'a recipient was sent twice');
     for (const spool of this.spools) {
-      const { accepted, ...states } = stats(spool).counters;
-      const sum = Object.values(states).reduce((total, each) => total + each, 0);
-      assert.equal(accepted, sum, 'law 8');
+      const { counters, bytes } = stats(spool);
+      for (const { accepted, ...states } of [counters, bytes]) {
+        const sum = Object.values(states).reduce((total, each) => total + each, 0);
+        assert.equal(accepted, sum, 'law 8');
+      }
+      // Nothing is forgotten here, so that the counters are those of the rows.
+      const there = spool
+        .sql<{ state: MessageState; messages: number; bytes: number }>(
+          'SELECT state, count(*) AS messages, sum(size) AS bytes FROM message GROUP BY state',
+        )
+        .all();
+      for (const row of there) {
+        const counted = { messages: counters[row.state], bytes: bytes[row.state] };
+        assert.deepEqual(counted, { messages: row.messages, bytes: row.bytes }, row.state);
+      }
     }
   }
 

@@ -6,7 +6,7 @@ import { certificate } from './certificate.ts';
 import { inCheckout, start } from './program.ts';
 
 /**
- * An nginx before a proxy at HOST:PORT, with the configuration of src/wire/README.md, but for names,
+ * An nginx before a proxy at HOST:PORT, with the configuration of debian/examples/nginx.conf, but for names,
  * port, certificate and the limit of bodies. All of it is in the folder.
  */
 export async function nginx(
@@ -14,13 +14,13 @@ export async function nginx(
   folder: string,
   address: string,
   bodyLimit: string,
-): Promise<{ url: string; caFile: string }> {
-  const documented = readFileSync(inCheckout('src/wire/README.md'), 'utf8');
-  const [, sample = ''] = /```nginx\n(.*?)```/s.exec(documented) ?? [];
+): Promise<{ url: string; port: number; caFile: string }> {
+  const sample = readFileSync(inCheckout('debian/examples/nginx.conf'), 'utf8');
   const { file } = await certificate(t, folder);
-  const port = await freePort();
+  const port = await freePort(); // Of IPv4 and IPv6.
   const changes: [RegExp, string][] = [
     [/listen 443/, `listen 127.0.0.1:${port}`],
+    [/listen \[::\]:443/, `listen [::1]:${port}`],
     [/(?<=ssl_certificate ).*(?=;)/, file],
     [/(?<=ssl_certificate_key ).*(?=;)/, file.replace(/pem$/, 'key')],
     [/(?<=client_max_body_size ).*?(?=;)/, bodyLimit],
@@ -45,12 +45,12 @@ export async function nginx(
   writeFileSync(config, lines.join('\n'));
   const program = start(t, '/usr/sbin/nginx', ['-e', 'stderr', '-p', folder, '-c', config]);
   await program.says(/getrlimit/); // After the port is open.
-  return { url: `https://127.0.0.1:${port}/`, caFile: file };
+  return { url: `https://127.0.0.1:${port}/`, port, caFile: file };
 }
 
 async function freePort(): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '::', resolve));
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;

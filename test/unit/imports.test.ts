@@ -50,7 +50,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   spool: { files: ['host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
   pipe: {
-    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database)\.ts$/],
+    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database|settings)\.ts$/],
     modules: /^node:/,
   },
   drain: { files: ['spool', 'wire', 'host', 'mail'], modules: ANY },
@@ -63,7 +63,8 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'host',
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
-      /^proxy\/rebuild-ledger\.ts$/,
+      /^proxy\/(?:read|rebuild|with)-ledger\.ts$/,
+      /^proxy\/check\/proxy-findings\.ts$/,
     ],
     modules: ANY,
   },
@@ -100,7 +101,7 @@ test('every kind of import is seen by this test', () => {
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
-test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clock of a database', () => {
+test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
   assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
@@ -112,6 +113,9 @@ test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clo
     'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
+    'host/read-variables.ts',
+    'host/regular-file.ts',
+    'host/settings.ts',
     'host/show-bytes.ts',
   ]);
   const modules = files.flatMap((file) =>
@@ -214,7 +218,7 @@ test('every opening of a file of SQLite begins with the question whether root wa
   const text = sources.get('host/open-database.ts') ?? '';
   assert.match(text, /\nfunction open\([^]*?\{\n {2}requireRootGivenUp\(dirname\(file\)\);\n/);
   assert.equal(text.split('new Database(').length, 2);
-  assert.equal(text.split(/\bload\(file\)/).length, 2);
+  assert.equal(text.split(/\bload\(file, readonly\)/).length, 2);
   const changers = [...sources].filter(([, each]) => /--reuid|\bset[ug]id\(/.test(each));
   assert.deepEqual(
     changers.map(([path]) => path),

@@ -128,7 +128,7 @@ const ofProxy: Calls<ProxyJournal> = {
   proxyStopped: (journal, text) => journal.proxyStopped(text),
   verdicts: (journal, text) => {
     const verdicts = [{ recipient: text, status: '5.0.0', reason: text }];
-    journal.verdicts({ key: text, id: 'ab12' }, text, verdicts, new Set());
+    journal.verdicts({ key: text, id: 'ab12' }, text, verdicts);
   },
   keysUnsafe: (journal, text) => journal.keysUnsafe({ text, todo: text }),
   keysInForce: (journal) => journal.keysInForce(2),
@@ -138,6 +138,7 @@ const ofProxy: Calls<ProxyJournal> = {
     journal.headersDropped({ key: '', id: 'ab12' }, [text, 'date']),
   unreadable: (journal, text) => journal.unreadable({ key: '', id: 'ab12' }, text),
   outcomeUnknown: (journal, text) => journal.outcomeUnknown({ key: '', id: 'ab12' }, [text], text),
+  unknownListed: (journal, text) => journal.unknownListed(text, { listed: 3, found: 1 }),
   requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text, text),
   strangersLeftOut: (journal) => journal.strangersLeftOut(2),
   backendBusy: (journal, text) => journal.backendBusy(text),
@@ -294,7 +295,7 @@ test('no entry has more fields than journald takes, and the last of a list count
     's@c',
     addresses.map((each) => ({ ...toldMail(each), id: each, eximId: each })),
   );
-  proxy.verdicts({ key: '', id: 'ab12' }, 's@c', all, new Set());
+  proxy.verdicts({ key: '', id: 'ab12' }, 's@c', all);
   assert.equal(entries.length, 4);
   for (const entry of entries) {
     const datagram = encodeEntry(entry);
@@ -377,13 +378,13 @@ test('the catalog names no field that an entry of its event may lack', () => {
   }
 });
 
-test('what is about a key with a name has it as a field; without a name there is no such field', () => {
+test('what is about a key with a name has it as a field, and the client; without a name there is no such field', () => {
   const entries: Entry[] = [];
   const journal = new ProxyJournal((entry) => entries.push(entry));
   for (const key of ['web1', '']) {
-    const message = { key, id: 'ab12' };
+    const message = { key, id: 'ab12', client: '127.0.0.1:1' };
     const verdict = { recipient: 'a@b', status: '2.0.0', reason: 'x' };
-    journal.verdicts(message, 's@c', [verdict], new Set());
+    journal.verdicts(message, 's@c', [verdict]);
     journal.outcomeUnknown(message, ['a@b'], 'x');
     journal.senderFixed(message, 's@c', 'x', 'y');
     journal.headersDropped(message, ['date']);
@@ -396,5 +397,7 @@ test('what is about a key with a name has it as a field; without a name there is
   );
   for (const { text, fields } of entries) {
     assert.equal(text.includes('web1'), fields['MAIL_KEY'] === 'web1', text);
+    assert.ok(text.includes('127.0.0.1:1'), text);
+    assert.equal(fields['MAIL_CLIENT'], '127.0.0.1:1');
   }
 });

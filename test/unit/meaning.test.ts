@@ -41,6 +41,11 @@ const network = (
   text = `what the system says of ${code}`,
 ): Trouble => ({ kind: 'network', stage, code, text });
 
+const ofWebProxy = (webProxy: string, code: string, text?: string): Trouble => ({
+  ...(network(code, 'connecting', text) as Extract<Trouble, { kind: 'network' }>),
+  webProxy,
+});
+
 row(
   'an unknown name',
   network('ENOTFOUND', 'connecting'),
@@ -115,9 +120,9 @@ for (const [name, code] of notTls) {
 
 row(
   'a web proxy that lets nothing through',
-  network(
+  ofWebProxy(
+    'https_proxy',
     'HTTP_407',
-    'web proxy',
     'it answered 407 Proxy Authentication Required to CONNECT a:443',
   ),
   'the endpoint',
@@ -130,13 +135,13 @@ for (const [name, code] of [
   ...notTls,
   ['an unknown name', 'ENOTFOUND'],
 ]) {
-  const answer = network(code, 'web proxy');
+  const answer = ofWebProxy('ALL_PROXY', code);
   row(
     `the web proxy and ${name}`,
     answer,
     'the endpoint',
-    /https_proxy.*no_proxy/,
-    /https_proxy cannot be used/,
+    /in ALL_PROXY,.*no_proxy/,
+    /server of ALL_PROXY cannot be used/,
   );
 }
 row(
@@ -261,7 +266,8 @@ const anyTrouble: fc.Arbitrary<Trouble> = fc.oneof(
   }),
   fc.record({
     kind: fc.constant('network' as const),
-    stage: fc.constantFrom('connecting' as const, 'web proxy' as const, 'request' as const),
+    stage: fc.constantFrom('connecting' as const, 'request' as const),
+    webProxy: fc.constantFrom(undefined, 'https_proxy'),
     code: fc.oneof(
       fc.constantFrom(...[...noWayThere, ...distrusted, ...brokenOff].map(([, code]) => code)),
       fc.string(),

@@ -134,6 +134,7 @@ test(
       ['APPENGINE_MAILER_LISTEN="[::1]:8025"', [unix, '[::1]:8025']],
       ['APPENGINE_MAILER_LISTEN=unix:/run/a%b.sock', [unix, '/run/a%%b.sock']],
       [`APPENGINE_MAILER_LISTEN=unix:${unix}`, [unix]],
+      [' export APPENGINE_MAILER_LISTEN = 0.0.0.0:80', [unix, '0.0.0.0:80']],
       ['APPENGINE_MAILER_LISTEN=localhost:8025', [unix]],
       ['APPENGINE_MAILER_LISTEN=127.0.0.1:0', [unix]],
     ];

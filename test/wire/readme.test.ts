@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, request as requestTo } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import { needs } from '../support/needs.ts';
@@ -36,6 +38,48 @@ test(
     assert.equal(road.deliveries().length, 1);
   },
 );
+
+test(
+  "src/wire/README.md's client in curl reads header names in any case",
+  needs('curl', 'openssl'),
+  async (t) => {
+    const [client = ''] = examples();
+    const road = new Road(t);
+    writeFileSync(join(road.folder, 'message.eml'), 'Subject: by hand\n\nx\n');
+    await road.proxy();
+    // As Caddy does: Webhook-Signature.
+    const before = createServer((request, response) => {
+      const { method, headers } = request;
+      const onward = requestTo(`http://${road.address}/`, { method, headers }, (answer) => {
+        for (const [name, value = ''] of Object.entries(answer.headers)) {
+          response.setHeader(
+            name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase()),
+            value,
+          );
+        }
+        answer.pipe(response);
+      });
+      request.pipe(onward);
+    });
+    await new Promise<void>((resolve) => before.listen(0, '127.0.0.1', resolve));
+    t.after(() => before.close());
+    const { port } = before.address() as AddressInfo;
+    const env = { KEY: road.key, URL: `http://127.0.0.1:${port}/` };
+    const { code, stdout, stderr } = await run(t, '/bin/sh', ['-euc', client], {
+      cwd: road.folder,
+      env,
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout.toString(), /"status":"2\.0\.0"/);
+  },
+);
+
+test('the samples for web servers redirect nothing', () => {
+  const nginx = readFileSync(inCheckout('debian/examples/nginx.conf'), 'utf8');
+  assert.doesNotMatch(nginx, /return 30\d|listen .*80/);
+  const caddy = readFileSync(inCheckout('debian/examples/Caddyfile'), 'utf8');
+  assert.match(caddy, /^\{\n {2}auto_https disable_redirects\n\}\n/m);
+});
 
 test(
   "src/wire/README.md's client of version 1 sends a message of any octets",

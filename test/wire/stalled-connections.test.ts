@@ -111,7 +111,13 @@ test('an https_proxy that refuses CONNECT is named with its answer; its user and
   assert.match(asked, /^CONNECT mail\.example\.org:443 HTTP\/1\.1\r\n/);
   assert.ok(asked.includes(`\r\nproxy-authorization: Basic ${btoa('user:p@ss')}\r\n`), asked);
 
-  const bad = await road.drain(['--once'], { ...env, https_proxy: 'user:p@ss' }).ended;
+  const other = { GMAIL_PROXY_URL: env.GMAIL_PROXY_URL, ALL_PROXY: https_proxy };
+  const byAll = await road.drain(['--once'], other).ended;
+  assert.match(byAll.stderr, /the server of ALL_PROXY lets nothing through: it answered 407/);
+  assert.match(byAll.stderr, /user and password in ALL_PROXY/);
+  assert.doesNotMatch(byAll.stderr, /https_proxy/);
+
+  const bad = await road.drain(['--once'], { ...env, https_proxy: 'socks5://user:p@ss' }).ended;
   assert.equal(bad.code, 78);
   assert.match(bad.stderr, /https_proxy is not an http\(s\) URL/);
   assert.doesNotMatch(bad.stderr, /p@ss/);

@@ -3,12 +3,12 @@ import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/open-channel.ts';
 import { limits } from '../../mail/limits.ts';
 import { attempt, type Answer, type Trouble } from '../../wire/attempt.ts';
-import type { Connection } from '../../wire/connection.ts';
+import { isLoopback, type Connection } from '../../wire/connection.ts';
 import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
 import { meaningOf } from '../../wire/meaning.ts';
 import type { Wire } from '../../wire/poster.ts';
 import { probe } from '../../wire/probe.ts';
-import { fault, notChecked, ok, type Finding } from './finding.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /**
  * Whether the proxy answers, and takes what is signed with our key: by a GET, which every version of the
@@ -79,12 +79,12 @@ function trouble(check: string, answer: Trouble | NoResponse): Finding {
 }
 
 /** How long the certificate is still valid. Whether it is to be trusted was seen when the proxy answered. */
-async function certificate({ pool }: Connection, stop: AbortSignal): Promise<Finding> {
+async function certificate({ pool, url }: Connection, stop: AbortSignal): Promise<Finding> {
   let socket;
   try {
     socket = await openChannel(pool.route, [stop]);
     if (!(socket instanceof TLSSocket)) {
-      return ok('certificate', 'none is needed for http: on this machine');
+      return ok('certificate', withoutTls(url));
     }
     const { valid_from: from, valid_to: to } = socket.getPeerCertificate();
     const leftMs = Date.parse(to) - Date.now();
@@ -98,4 +98,11 @@ async function certificate({ pool }: Connection, stop: AbortSignal): Promise<Fin
   } finally {
     socket?.destroy();
   }
+}
+
+/** Why no certificate is looked for. */
+function withoutTls(url: URL): string {
+  if (url.protocol === 'http+unix:') return 'none is needed for a Unix socket of this machine';
+  if (isLoopback(url)) return 'none is needed for http: on this machine';
+  return `there is none: --allow-insecure lets mail go to ${url.hostname} by http:, and anybody on the way can read it`;
 }

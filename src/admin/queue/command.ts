@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import { explainCommand } from './explain.ts';
 import { exportCommand } from './export.ts';
 import { fsckCommand } from './fsck.ts';
+import { idsCommand } from './ids.ts';
 import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
 import { operateCommands } from './operate.ts';
@@ -22,6 +23,7 @@ export const queueCommand: CommandModule = {
       .command(exportCommand)
       .command(importCommand)
       .command(fsckCommand)
+      .command(idsCommand)
       .demandCommand(0, 1);
   },
   handler: () => {},

@@ -1,5 +1,5 @@
 import type { Listed } from '../../spool/list.ts';
-import type { ShownTime } from '../../spool/shown-time.ts';
+import type { ShownTime } from '../../host/shown-time.ts';
 
 /** What `queue --json` says of a message: times RFC 3339 in UTC, what is absent is null. */
 export function entryFields(message: Listed, shown: ShownTime): Record<string, unknown> {
@@ -25,6 +25,7 @@ export function dueTime({ dueAt, queuedAt }: Listed, { wall }: ShownTime): numbe
 }
 
 /** Milliseconds since 1970 as RFC 3339 in UTC, or null. */
+export function time<Time extends number | null>(ms: Time): Time extends null ? null : string;
 export function time(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }

@@ -2,13 +2,14 @@ import type { CommandModule } from 'yargs';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { owesReport } from '../../spool/notice.ts';
-import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
+import { shownTime, type ShownTime } from '../../host/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { transferOf } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
@@ -65,7 +66,7 @@ function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
 
 function storyFields(facts: Facts, subject: string | null): object {
   const { message, history, endpoint, shown } = facts;
-  const { why, next, nextAt } = explain(facts);
+  const { why, next, nextAt } = explain(facts, time);
   return {
     ...entryFields(message, shown),
     subject,
@@ -87,7 +88,7 @@ function storyFields(facts: Facts, subject: string | null): object {
 
 function storyLines(facts: Facts, subject: string | null): string[] {
   const { message, history, shown, transfer } = facts;
-  const { why, next, nextAt } = explain(facts);
+  const { why, next, nextAt } = explain(facts, localTime);
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
     `from ${addressText(message.sender)}, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
@@ -95,16 +96,16 @@ function storyLines(facts: Facts, subject: string | null): string[] {
       const said = status === null ? '' : ` (${status} ${reason})`;
       return `  to ${addressText(address)}: ${state}${said}`;
     }),
-    `${time(message.queuedAt)} taken from Exim`,
+    `${localTime(message.queuedAt)} taken from Exim`,
     ...(transfer?.what === 'import'
-      ? [`${time(transfer.at)} imported from ${transfer.file}, from another queue`]
+      ? [`${localTime(transfer.at)} imported from ${transfer.file}, from another queue`]
       : []),
     ...historyLines(history),
     `why: ${why}`,
     `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, shown)}`}`,
   ];
   if (message.expiresAt !== null && history.length > 0) {
-    lines.push(`given up: not before ${time(shown.wall(message.expiresAt))}`);
+    lines.push(`given up: not before ${localTime(shown.wall(message.expiresAt))}`);
   }
   return lines;
 }
@@ -121,8 +122,8 @@ function historyLines(history: readonly HistoryEvent[]): string[] {
   return runs.flatMap(({ text, first, last }, nth) => {
     const missing = first.number - (runs[nth - 1]?.last.number ?? 0) - 1;
     const times = last.number - first.number + 1;
-    const until = times > 1 ? ` until ${time(last.at)}, ${times} times:` : '';
-    const line = `${time(first.at)}${until} ${text}`;
+    const until = times > 1 ? ` until ${localTime(last.at)}, ${times} times:` : '';
+    const line = `${localTime(first.at)}${until} ${text}`;
     return missing > 0 ? [`  (${missing} more, not kept)`, line] : [line];
   });
 }
@@ -147,5 +148,5 @@ const OPERATED = {
 } as const;
 
 function when(at: number, { now, wall }: ShownTime): string {
-  return at <= now ? 'now' : `at ${time(wall(at))} (in ${showDuration(at - now)})`;
+  return at <= now ? 'now' : `at ${localTime(wall(at))} (in ${showDuration(at - now)})`;
 }

@@ -4,9 +4,8 @@ import { limits } from '../../mail/limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
-import type { ShownTime } from '../../spool/shown-time.ts';
+import type { ShownTime } from '../../host/shown-time.ts';
 import type { Transfer } from '../../spool/transfer.ts';
-import { time } from './entry-json.ts';
 
 /** What an explanation is made of. */
 export interface Facts {
@@ -30,12 +29,15 @@ export interface Explanation {
   nextAt: number | null;
 }
 
-/** Explains a message from what the spool knows of it. Foreign text is as it is. */
-export function explain(facts: Facts): Explanation {
-  return explanations[facts.message.state](facts);
+/** Explains a message from what the spool knows of it, with times in the given form. Foreign text is as it is. */
+export function explain(facts: Facts, timeText: (ms: number) => string): Explanation {
+  return explanations[facts.message.state](facts, timeText);
 }
 
-const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
+const explanations: Record<
+  Listed['state'],
+  (facts: Facts, timeText: (ms: number) => string) => Explanation
+> = {
   queued,
   sending,
   held,
@@ -48,15 +50,18 @@ const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
     why: 'it failed, and its sender was told',
     ...failedBody(message),
   }),
-  deleted: ({ message, history, transfer }) => ({
-    why: deletedBecause(history, transfer),
+  deleted: ({ message, history, transfer }, timeText) => ({
+    why: deletedBecause(history, transfer, timeText),
     ...forgotten(message, 'it is forgotten'),
   }),
 };
 
-function queued({ message, history, endpoint, drainRuns, shown }: Facts): Explanation {
+function queued(
+  { message, history, endpoint, drainRuns, shown }: Facts,
+  timeText: (ms: number) => string,
+): Explanation {
   const { now } = shown;
-  const why = waitsBecause(message, history, endpoint, shown);
+  const why = waitsBecause(message, history, endpoint, shown, timeText);
   if (!drainRuns) {
     return { why: `${why}; and no drain runs`, next: NO_DRAIN, nextAt: null };
   }
@@ -77,9 +82,10 @@ function waitsBecause(
   history: readonly HistoryEvent[],
   { downSince, reason }: EndpointRecord,
   { now, wall }: ShownTime,
+  timeText: (ms: number) => string,
 ): string {
   if (downSince !== null) {
-    return `the proxy is down since ${time(wall(downSince))} (for ${showDuration(now - downSince)}): ${reason}`;
+    return `the proxy is down since ${timeText(wall(downSince))} (for ${showDuration(now - downSince)}): ${reason}`;
   }
   if (history.length === 0) return 'it is new';
   if (dueAt !== null && dueAt > now && lastStatus !== null) {
@@ -98,10 +104,13 @@ function sending({ drainRuns }: Facts): Explanation {
     : { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
 }
 
-function held({ history, message, transfer }: Facts): Explanation {
+function held(
+  { history, message, transfer }: Facts,
+  timeText: (ms: number) => string,
+): Explanation {
   if (transfer?.what === 'export') {
     return {
-      why: `it was exported into ${transfer.file} at ${time(transfer.at)}, and another queue may have it`,
+      why: `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue may have it`,
       next: 'nothing, until an operator says `queue export --confirm FILE` or --take-back FILE',
       nextAt: null,
     };
@@ -157,9 +166,13 @@ function failed({ message, reportOwed }: Facts): Explanation {
 }
 
 /** Part of a message may have been returned before the rest was deleted. */
-function deletedBecause(history: readonly HistoryEvent[], transfer: Transfer | undefined): string {
+function deletedBecause(
+  history: readonly HistoryEvent[],
+  transfer: Transfer | undefined,
+  timeText: (ms: number) => string,
+): string {
   if (transfer?.what === 'export') {
-    return `it was exported into ${transfer.file} at ${time(transfer.at)}, and another queue has it`;
+    return `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue has it`;
   }
   const last = history.findLast(({ what }) => what === 'returned' || what === 'delete');
   if (last?.what === 'returned') return 'an operator returned it to Exim, which has it';

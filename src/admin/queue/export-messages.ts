@@ -8,9 +8,10 @@ import type { Transfer } from '../../spool/transfer.ts';
 import { batches, whenIdle } from './operate-all.ts';
 import { TransferWriter } from './write-transfer.ts';
 
-/** How many messages are in the file, and how many stay in the queue. */
+/** How many messages are in the file, for how many recipients, and how many messages stay in the queue. */
 export interface Results {
   done: number;
+  recipients: number;
   busy: number;
   damaged: number;
 }
@@ -27,7 +28,7 @@ export async function exportMessages(
 ): Promise<Results> {
   const writer = new TransferWriter(fd, name, Date.now());
   fsyncSync(fd);
-  const results: Results = { done: 0, busy: 0, damaged: 0 };
+  const results: Results = { done: 0, recipients: 0, busy: 0, damaged: 0 };
   const write = (id: string, taken: Taken) => {
     if (taken === 'busy') results.busy += 1;
     if (taken !== 'done') return;
@@ -35,6 +36,7 @@ export async function exportMessages(
     if (isWhole(message.bytes)) {
       writer.add(message);
       results.done += 1;
+      results.recipients += message.recipients.length;
     } else {
       leave(spool, id, spool.now());
       results.damaged += 1;
@@ -50,8 +52,8 @@ export async function exportMessages(
   }
   const deadline = performance.now() + limits.operatorWaitMs;
   for (const id of busy) {
-    const step = () => takeOut(spool, number, [id])[0] ?? 'missing';
-    write(id, await whenIdle(spool, step, deadline));
+    const step = () => ({ operated: takeOut(spool, number, [id])[0] ?? 'missing' });
+    write(id, (await whenIdle(spool, step, deadline)).operated);
   }
   writer.end();
   return results;

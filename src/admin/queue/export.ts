@@ -1,6 +1,7 @@
 import { fsyncSync, ftruncateSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { countOf } from '../../host/count-of.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { limits } from '../../mail/limits.ts';
@@ -97,7 +98,7 @@ async function exportAll(
   filter: Filter | undefined,
 ): Promise<void> {
   const transfer = beginTransfer(spool, 'export', file);
-  const { done, busy, damaged } = await orUndo(spool, transfer, fd, async () => {
+  const { done, recipients, busy, damaged } = await orUndo(spool, transfer, fd, async () => {
     const results = await exportMessages(spool, transfer, fd, filter ?? {});
     if (results.done === 0) ftruncateSync(fd);
     fsyncSync(fd);
@@ -105,8 +106,8 @@ async function exportAll(
   });
   await print(
     done === 0
-      ? 'export: nothing, and there is no file'
-      : `export: ${done} in ${file}, and held here until \`queue export\` --confirm or --take-back`,
+      ? 'exported no message, and there is no file'
+      : `exported ${countOf(done, 'message')} for ${countOf(recipients, 'recipient')} into ${file}; held here until \`queue export\` --confirm or --take-back`,
   );
   if (busy > 0) {
     throw new Failure(
@@ -146,7 +147,10 @@ async function orUndo<Result>(
         `${why}, and its messages are held: take them back with \`queue export --take-back\`, and remove the file`,
       );
     }
-    throw new Failure(exitCodes.busy, `${why}: ${back} messages are back in the queue`);
+    throw new Failure(
+      exitCodes.busy,
+      `${why}: ${countOf(back, 'message')} went back into the queue`,
+    );
   }
 }
 
@@ -165,7 +169,7 @@ async function confirmAll(spool: Spool, reader: TransferReader): Promise<void> {
     confirmed += confirmExported(spool, transfer.number, messages, spool.now());
   }
   spool.wakeDrain();
-  await print(`confirm: ${confirmed} removed here`);
+  await print(`removed ${countOf(confirmed, 'message')} here`);
 }
 
 async function takeBackAll(spool: Spool, file: string): Promise<void> {
@@ -182,7 +186,7 @@ async function takeBackAll(spool: Spool, file: string): Promise<void> {
   let back = 0;
   for (const { number } of open) back += returnAll(spool, number);
   await print(
-    `take-back: ${back} back in the queue; remove the file, which no queue may import now`,
+    `took back ${countOf(back, 'message')}; remove the file, which no queue may import now`,
   );
 }
 

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
@@ -48,11 +49,11 @@ async function importAll(spool: Spool, file: string, reader: TransferReader): Pr
   const { name, exportedAt } = reader.header;
   const { number, what, state } = beginTransfer(spool, 'import', file, name);
   if (what === 'export') {
-    await print(`import: 0 imported, since the file was exported from this queue`);
+    await print('imported no message, since the file was exported from this queue');
     return;
   }
   if (state === 'done') {
-    await print('import: 0 imported, since the file was imported before');
+    await print('imported no message, since the file was imported before');
     return;
   }
   // The wall clock decides only what is held for an operator to look at.
@@ -71,7 +72,7 @@ async function importAll(spool: Spool, file: string, reader: TransferReader): Pr
   }
   const { imported, held, known, other } = counts;
   await print(
-    `import: ${imported + held} imported, ${held} of them held; ${known} were here before`,
+    `imported ${countOf(imported + held, 'message')}, ${held} of them held; ${known} were here before`,
   );
   if (other > 0) {
     throw new Failure(

@@ -1,10 +1,12 @@
 import { parseAddressHeader, type EmailAddress } from 'mailparser';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { headerSize, headerValue, parseHeaders, type HeaderField } from '../../mail/headers.ts';
+import { headerSize, parseHeaders, type HeaderField } from '../../mail/headers.ts';
 import { limits } from '../../mail/limits.ts';
 import { attachmentName, isBlocked } from './appengine-file-name.ts';
 import type { MailAttachment, MailMessage } from './appengine-message.ts';
-import { MimeTrouble, parseMime, textOf, type MimePart } from './appengine-parts.ts';
+import { MimeTrouble, parseMime, type MimePart, type ParsedMime } from './appengine-parts.ts';
+import { repairMime, unfolded } from './repair-mime.ts';
+import { headerText, textOf } from './text-of.ts';
 import { UnsendableError } from './unsendable-error.ts';
 
 /** The fields of a message; HTML that has no text beside it has none yet. */
@@ -47,10 +49,14 @@ async function fieldsOf(
     throw new UnsendableError(statuses.badContent, reason);
   }
   const { header, bodyAt } = headerAndBody(bytes);
-  const fields = header.map((field) => ({ ...field, value: headerValue(bytes, field) }));
+  const repaired = repairMime(bytes, header, bodyAt);
+  const fields = header.map(({ name, start, end }) => {
+    const text = headerText(bytes.subarray(start, end), repaired.charset);
+    return { name, value: unfolded(text) };
+  });
   const addresses = (name: string) =>
     fields.filter((field) => field.name === name).flatMap(({ value }) => addressesIn(value));
-  const { subject, parts } = await readMime(fields, bytes.subarray(bodyAt));
+  const { subject, parts } = await readMime(repaired.message, bytes.subarray(bodyAt));
 
   const { text, html } = bodyOf(parts);
   const attached = parts.filter((part) => part !== text && part !== html);
@@ -74,24 +80,22 @@ async function fieldsOf(
   return { message, dropped: [...new Set(dropped.map((name) => name || "the mbox's first line"))] };
 }
 
-/** As mail servers do: the first line that is no field begins the body, unless it is the mbox's. */
+/**
+ * As mail servers do: the first line that is no field begins the body, unless it is the mbox's. No field begins
+ * like a delimiter.
+ */
 function headerAndBody(bytes: Buffer): { header: HeaderField[]; bodyAt: number } {
   const { fields, bodyAt = bytes.length } = parseHeaders(bytes);
   const isMbox = bytes.toString('latin1', 0, 5) === 'From ';
-  const stray = fields.find(({ name, start }) => name === '' && !(start === 0 && isMbox));
+  const stray = fields.find(
+    ({ name, start }) => (name === '' && !(start === 0 && isMbox)) || name.startsWith('--'),
+  );
   if (!stray) return { header: fields, bodyAt };
   return { header: fields.filter(({ start }) => start < stray.start), bodyAt: stray.start };
 }
 
-/**
- * mailparser is given the fields that say what the body is, and Subject, in UTF-8: it would take 8-bit
- * octets of any other charset for errors.
- */
-async function readMime(fields: readonly { name: string; value: string }[], body: Buffer) {
-  const lines = fields
-    .filter(({ name }) => name === 'subject' || name.startsWith('content-'))
-    .map(({ name, value }) => `${name}: ${value}\n`);
-  return parseMime(Buffer.from(`${lines.join('')}\n`), body).catch((error: unknown) => {
+async function readMime(...message: Parameters<typeof parseMime>): Promise<ParsedMime> {
+  return parseMime(...message).catch((error: unknown) => {
     if (error instanceof MimeTrouble) throw new UnsendableError(statuses.badContent, error.message);
     throw error;
   });

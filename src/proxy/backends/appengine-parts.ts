@@ -1,7 +1,5 @@
 import { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import libmime from 'libmime';
 import {
   MailParser,
   type AttachmentStream,
@@ -38,12 +36,11 @@ export interface ParsedMime {
 export class MimeTrouble extends Error {}
 
 /**
- * Takes a message apart. Where a multipart has no parts, so that nothing of it is lost, the body is a text when
- * there are no parts at all, and else the message itself is attached. Throws MimeTrouble when it has too many
- * parts or too long headers. Some messages take minutes.
+ * Takes a message apart that was repaired (`repairMime`); `body` is its body as it came. Where a multipart has no
+ * parts, so that nothing of it is lost, the body is a text when there are no parts at all, and else the message
+ * itself is attached. Throws MimeTrouble when it has too many parts or too long headers. Some messages take minutes.
  */
-export async function parseMime(head: Buffer, body: Buffer): Promise<ParsedMime> {
-  const message = Buffer.concat([head, body]);
+export async function parseMime(message: Buffer, body: Buffer): Promise<ParsedMime> {
   const parser = new PartsParser({
     ignoreEmbedded: true,
     checksumAlgo: false,
@@ -145,27 +142,3 @@ async function readPart(part: AttachmentStream): Promise<MimePart> {
 }
 
 const OCTETS = 'application/octet-stream';
-
-/**
- * The text of a part, in LF. Octets that are not of its charset become U+FFFD. What is said to be ASCII or
- * UTF-8, nothing at all or what nobody knows, and is not UTF-8 anywhere, is read as windows-1252.
- */
-export async function textOf({
-  charset = 'utf-8',
-  content,
-}: Pick<MimePart, 'charset' | 'content'>): Promise<string> {
-  const decoder = libmime.createDecodeStream(charset);
-  const isNamed = decoder.supported && !UNICODE.test(charset.replace(/[^\da-z]/gi, ''));
-  const decoded = isNamed
-    ? await text(Readable.from(pieces(content)).pipe(decoder))
-    : utf8(content);
-  return (decoded ?? (await textOf({ charset: 'windows-1252', content }))).replace(/\r\n?/g, '\n');
-}
-
-const UNICODE = /^(?:us)?ascii$|^ansix3|^utf8$/i;
-
-/** UTF-8, with faults also, but not what has no character of UTF-8 beside them. */
-function utf8(octets: Buffer): string | undefined {
-  const decoded = new TextDecoder().decode(octets);
-  return /[^\0-\x7f\ufffd]/.test(decoded) || !decoded.includes('\ufffd') ? decoded : undefined;
-}

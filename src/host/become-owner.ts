@@ -1,0 +1,19 @@
+import { Failure } from './failure.ts';
+import { giveUpRoot } from './give-up-root.ts';
+import { withoutSecrets } from './settings.ts';
+
+/**
+ * Has root become the folder's owner (giveUpRoot), before anything else is done for a command. Throws Failure: `toFailure`
+ * makes one of the file system's errors.
+ */
+export async function becomeOwner(
+  folder: string,
+  toFailure: (error: Error) => Error,
+  environment: () => NodeJS.ProcessEnv = () => withoutSecrets(process.env),
+): Promise<void> {
+  try {
+    await giveUpRoot(folder, environment);
+  } catch (error) {
+    throw error instanceof Error && !(error instanceof Failure) ? toFailure(error) : error;
+  }
+}
