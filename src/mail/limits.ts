@@ -199,6 +199,11 @@ export const limits = {
   /** Messages that queue commands read, and change, at once. */
   listPage: 200,
   operatorBatch: 200,
+  /** A line in a file of `queue export`, the longest of which is an address in base64; bytes that are read at once. */
+  transferLineBytes: 128 * KiB,
+  transferReadBytes: 1 * MiB,
+  /** Bytes of messages that `queue import` stores in one transaction. */
+  transferBatchBytes: 8 * MiB,
   /** How long one run of Exim may take: it takes back a message, or says how it would route some. */
   eximMs: 5 * MINUTE,
   /** What such a run may say: how it routes the recipients of a hand-over. More ends it. */

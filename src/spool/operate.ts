@@ -8,12 +8,16 @@ import { remember } from './history.ts';
 import { finish } from './record.ts';
 import { returnRuns } from './return-lock.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
+import { isExported } from './transfer.ts';
 
 /** What an operator may do to a message. `return` has a second half, `returned`. */
 export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return';
 
-/** What came of it. `busy`: it is being sent, or given to Exim; `old`: it wants --force; `unfit`: not in this state. */
-export type Operated = 'done' | 'busy' | 'old' | 'unfit' | 'missing';
+/**
+ * What came of it. `busy`: it is being sent, or given to Exim; `exported`: it is in a file, and another queue may have it;
+ * `old`: it wants --force; `unfit`: not in this state.
+ */
+export type Operated = 'done' | 'busy' | 'exported' | 'old' | 'unfit' | 'missing';
 
 /** What came of it, and how many recipients of the message it was done for. */
 export interface Outcome {
@@ -84,6 +88,7 @@ function operateOn(
     .get(id);
   if (!subject) return { operated: 'missing', recipients: 0 };
   if (subject.state === 'sending') return { operated: 'busy', recipients: 0 };
+  if (isExported(spool, subject)) return { operated: 'exported', recipients: 0 };
   if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) {
     return { operated: 'busy', recipients: 0 };
   }
@@ -210,7 +215,10 @@ function endReturn(
 }
 
 /** Whether it is held because some program gives it to Exim in this moment, and does not know how that ends. */
-function isBeingReturned(spool: Spool, { seq, state }: Subject): boolean {
+export function isBeingReturned(
+  spool: Spool,
+  { seq, state }: Pick<Subject, 'seq' | 'state'>,
+): boolean {
   if (state !== 'held') return false;
   const last = spool
     .sql<{ what: string }>(
@@ -232,7 +240,8 @@ function isFailedWithBody(spool: Spool, { seq, state }: Subject): boolean {
   return (state === 'failed' || state === 'bounced') && hasBody(spool, seq);
 }
 
-function queue(spool: Spool, seq: number, now: number): void {
+/** Due now, with a new lifetime. */
+export function queue(spool: Spool, seq: number, now: number): void {
   spool
     .sql(
       `UPDATE message SET state = 'queued', due_at = :now, finished_at = NULL, deferrals = 0, warned = 0,
@@ -241,7 +250,7 @@ function queue(spool: Spool, seq: number, now: number): void {
     .run({ seq, now, outageMs: outageMs(spool, now) });
 }
 
-function keepFromDrain(spool: Spool, seq: number): void {
+export function keepFromDrain(spool: Spool, seq: number): void {
   spool
     .sql(`UPDATE message SET state = 'held', due_at = NULL, finished_at = NULL WHERE seq = ?`)
     .run(seq);
@@ -263,7 +272,7 @@ function deleteRecipients(spool: Spool, seq: number, states: string[]): void {
 }
 
 /** The proxy forgets what it sent after 30 days: a post later than that could send it twice. */
-function tooOld({ postedAt }: Subject, now: number): boolean {
+export function tooOld({ postedAt }: Pick<Subject, 'postedAt'>, now: number): boolean {
   return postedAt !== null && now - postedAt > limits.renewalMs;
 }
 

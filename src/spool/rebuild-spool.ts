@@ -43,7 +43,7 @@ export function rebuildSpool(folder: string, wallNow: number): RebuiltSpool {
 }
 
 /** Tables whose rows are taken over as they are. */
-const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history'] as const;
+const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history', 'transfer', 'moved'];
 
 class Rescue {
   readonly #db: Database;
@@ -216,7 +216,8 @@ class Rescue {
     this.#db.exec(
       `DELETE FROM body WHERE message IN (SELECT seq FROM message WHERE state IN ('sent', 'deleted'))`,
     );
-    for (const table of ['body', 'recipient', 'notice', 'history']) {
+    this.#db.exec('DELETE FROM moved WHERE transfer NOT IN (SELECT number FROM transfer)');
+    for (const table of ['body', 'recipient', 'notice', 'history', 'moved']) {
       this.#db.exec(`DELETE FROM ${table} WHERE message NOT IN (SELECT seq FROM message)`);
     }
   }

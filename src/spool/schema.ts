@@ -28,6 +28,9 @@
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message
  * history        what happened to a message, numbered; see history.ts
+ * transfer       each file that `queue export` made of this spool, or `queue import` read into it, in their order; kept for
+ *                good, so that no file is ever read twice, nor into the spool that it was made of
+ * moved          the latest transfer of a message; while that is an export that is not ended, nobody touches the message
  * clock          one row: observed time (host/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time, because they decide what becomes of mail. What people read is by the wall clock, in
  * milliseconds since 1970 UTC: queued_at, passed_at, written_at, and at in history.
@@ -211,5 +214,24 @@ END;
 `,
   `
 ALTER TABLE endpoint ADD COLUMN lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0);
+`,
+  `
+CREATE TABLE transfer (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE CHECK (length(name) = 32 AND name NOT GLOB '*[^0-9a-f]*'),
+  what TEXT NOT NULL CHECK (what IN ('export', 'import')),
+  state TEXT NOT NULL DEFAULT 'begun'
+    CHECK (state = 'begun' OR what = 'export' AND state IN ('confirmed', 'taken back') OR what = 'import' AND state = 'done'),
+  file TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transfer_file ON transfer (file);
+
+CREATE TABLE moved (
+  message INTEGER PRIMARY KEY REFERENCES message (seq) ON DELETE CASCADE,
+  transfer INTEGER NOT NULL REFERENCES transfer (number),
+  was_held INTEGER NOT NULL CHECK (was_held IN (0, 1))
+) STRICT;
+CREATE INDEX moved_transfer ON moved (transfer);
 `,
 ];

@@ -20,7 +20,7 @@ import { scratch } from '../support/scratch.ts';
 import { stored } from '../support/stored.ts';
 
 const MESSAGES = 500;
-const ROOTS = 23;
+const ROOTS = 28;
 /** Of no message more is lost than was on the page. */
 const PAGE_MESSAGES = 25;
 
@@ -134,7 +134,7 @@ for (const damage of damages) {
     const pages = countPages(join(folder, 'spool.db'));
     const seen = { rebuilt: 0, lost: 0, held: 0 };
     // The roots of all trees are in front.
-    const isTried = (page: number) => LONG || choice.below(page <= ROOTS ? 2 : 40) === 0;
+    const isTried = (page: number) => LONG || choice.below(page <= ROOTS ? 2 : 20) === 0;
     for (let page = 1; page <= pages; page += 1) {
       if (!isTried(page)) continue;
       const broken = join(scratch(t), 'spool');

@@ -133,3 +133,23 @@ CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> 
   UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
     WHERE name = NEW.state;
 END;
+
+CREATE TABLE transfer (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE CHECK (length(name) = 32 AND name NOT GLOB '*[^0-9a-f]*'),
+  what TEXT NOT NULL CHECK (what IN ('export', 'import')),
+  state TEXT NOT NULL DEFAULT 'begun'
+    CHECK (state = 'begun' OR what = 'export' AND state IN ('confirmed', 'taken back') OR what = 'import' AND state = 'done'),
+  file TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX transfer_file ON transfer (file);
+
+CREATE TABLE moved (
+  message INTEGER PRIMARY KEY REFERENCES message (seq) ON DELETE CASCADE,
+  transfer INTEGER NOT NULL REFERENCES transfer (number),
+  was_held INTEGER NOT NULL CHECK (was_held IN (0, 1))
+) STRICT;
+
+CREATE INDEX moved_transfer ON moved (transfer);

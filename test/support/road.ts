@@ -55,9 +55,13 @@ export class Road {
   }
 
   /** Starts a proxy, on the port of the last one unless told otherwise, and waits until it listens. */
-  async proxy(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Program> {
+  async proxy(
+    args: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+    ledgerFile = join(this.folder, 'ledger.db'),
+  ): Promise<Program> {
     const port = this.address.endsWith(':1') ? '0' : this.address.split(':').at(-1);
-    const ledger = ['--ledger', join(this.folder, 'ledger.db'), '--dir', this.delivered];
+    const ledger = ['--ledger', ledgerFile, '--dir', this.delivered];
     const proxy = appengineMailer(
       this.t,
       ['proxy', '--listen', `127.0.0.1:${port}`, ...ledger, ...args],

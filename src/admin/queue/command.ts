@@ -1,7 +1,9 @@
 import type { CommandModule } from 'yargs';
 import { explainCommand } from './explain.ts';
+import { exportCommand } from './export.ts';
 import { fsckCommand } from './fsck.ts';
 import { idsCommand } from './ids.ts';
+import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
 import { operateCommands } from './operate.ts';
 import { showCommand } from './show.ts';
@@ -18,6 +20,8 @@ export const queueCommand: CommandModule = {
       .command(showCommand)
       .command(explainCommand)
       .command(statsCommand)
+      .command(exportCommand)
+      .command(importCommand)
       .command(fsckCommand)
       .command(idsCommand)
       .demandCommand(0, 1);

@@ -11,6 +11,7 @@ import { findMessages, type Listed } from '../../spool/list.ts';
 import { owesReport } from '../../spool/notice.ts';
 import { shownTime, type ShownTime } from '../../host/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
+import { transferOf } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print, printJson } from '../print.ts';
 import { entryFields, time } from './entry-json.ts';
@@ -59,6 +60,7 @@ function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
     reportOwed: owesReport(spool, message.seq),
     drainRuns: drainRuns(spool.folder),
     shown,
+    transfer: transferOf(spool, message.seq),
   };
 }
 
@@ -85,7 +87,7 @@ function storyFields(facts: Facts, subject: string | null): object {
 }
 
 function storyLines(facts: Facts, subject: string | null): string[] {
-  const { message, history, shown } = facts;
+  const { message, history, shown, transfer } = facts;
   const { why, next, nextAt } = explain(facts, localTime);
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
@@ -95,6 +97,9 @@ function storyLines(facts: Facts, subject: string | null): string[] {
       return `  to ${addressText(address)}: ${state}${said}`;
     }),
     `${localTime(message.queuedAt)} taken from Exim`,
+    ...(transfer?.what === 'import'
+      ? [`${localTime(transfer.at)} imported from ${transfer.file}, from another queue`]
+      : []),
     ...historyLines(history),
     `why: ${why}`,
     `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, shown)}`}`,

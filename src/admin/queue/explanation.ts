@@ -5,6 +5,7 @@ import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
 import type { ShownTime } from '../../host/shown-time.ts';
+import type { Transfer } from '../../spool/transfer.ts';
 
 /** What an explanation is made of. */
 export interface Facts {
@@ -16,6 +17,8 @@ export interface Facts {
   /** Whether a drain is at work on the spool. */
   drainRuns: boolean;
   shown: ShownTime;
+  /** The latest export or import that it was part of. */
+  transfer: Transfer | undefined;
 }
 
 /** Why a message is where it is, and what becomes of it. */
@@ -47,8 +50,8 @@ const explanations: Record<
     why: 'it failed, and its sender was told',
     ...failedBody(message),
   }),
-  deleted: ({ message, history }) => ({
-    why: deletedBecause(history),
+  deleted: ({ message, history, transfer }, timeText) => ({
+    why: deletedBecause(history, transfer, timeText),
     ...forgotten(message, 'it is forgotten'),
   }),
 };
@@ -101,7 +104,17 @@ function sending({ drainRuns }: Facts): Explanation {
     : { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
 }
 
-function held({ history, message }: Facts): Explanation {
+function held(
+  { history, message, transfer }: Facts,
+  timeText: (ms: number) => string,
+): Explanation {
+  if (transfer?.what === 'export') {
+    return {
+      why: `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue may have it`,
+      next: 'nothing, until an operator says `queue export --confirm FILE` or --take-back FILE',
+      nextAt: null,
+    };
+  }
   const last = history.findLast(
     ({ what, status }) => ['hold', 'return', 'kept'].includes(what) || HELD_BY_DRAIN.has(status),
   );
@@ -124,6 +137,14 @@ function held({ history, message }: Facts): Explanation {
   if (last?.what === 'postponed') {
     return { why: `nobody knows whether it was sent: ${last.reason}`, next, nextAt: null };
   }
+  if (transfer?.what === 'import' && history.length === 0) {
+    const said = message.lastReason === null ? '' : `; before that: ${message.lastReason}`;
+    return {
+      why: `it was held, or is old, in the queue that it was imported from${said}`,
+      next,
+      nextAt: null,
+    };
+  }
   return { why: 'an operator holds it', next, nextAt: null };
 }
 
@@ -145,7 +166,14 @@ function failed({ message, reportOwed }: Facts): Explanation {
 }
 
 /** Part of a message may have been returned before the rest was deleted. */
-function deletedBecause(history: readonly HistoryEvent[]): string {
+function deletedBecause(
+  history: readonly HistoryEvent[],
+  transfer: Transfer | undefined,
+  timeText: (ms: number) => string,
+): string {
+  if (transfer?.what === 'export') {
+    return `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue has it`;
+  }
   const last = history.findLast(({ what }) => what === 'returned' || what === 'delete');
   if (last?.what === 'returned') return 'an operator returned it to Exim, which has it';
   if (last?.what === 'delete') return 'an operator deleted it';

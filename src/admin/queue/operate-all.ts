@@ -61,7 +61,11 @@ export async function operateAll(
 }
 
 /** Waits for the outcome of what is being sent, or given to Exim; without a drain nothing is sent. */
-async function whenIdle(spool: Spool, step: () => Outcome, deadline: number): Promise<Outcome> {
+export async function whenIdle<Step extends { operated: string }>(
+  spool: Spool,
+  step: () => Step,
+  deadline: number,
+): Promise<Step> {
   for (;;) {
     const outcome = step();
     if (outcome.operated !== 'busy' || performance.now() > deadline) return outcome;
@@ -75,7 +79,7 @@ async function whenIdle(spool: Spool, step: () => Outcome, deadline: number): Pr
 const MISSING: Outcome = { operated: 'missing', recipients: 0 };
 
 /** Ids in batches of a size. */
-function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
+export function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
   let batch: string[] = [];
   for (const id of ids) {
     batch.push(id);

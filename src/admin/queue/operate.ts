@@ -111,6 +111,14 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
       `${count('busy')} being sent, or given to Exim, for more than ${limits.operatorWaitMs / 1000} s; try again later`,
     );
   }
+  if (count('exported') > 0) {
+    const [id = ''] = results.get('exported')?.ids ?? [];
+    throw new Failure(
+      exitCodes.no,
+      `${count('exported')} are in a file of \`queue export\`, and another queue may have them: confirm the export, or ` +
+        `take it back; \`queue explain ${id}\` names the file`,
+    );
+  }
   const left = count('kept') > 0 ? [`did not take ${count('kept')}`] : [];
   if (count('part') > 0) left.push(`refused recipients of ${count('part')}`);
   if (left.length > 0) {

@@ -1,0 +1,139 @@
+import { spaceFault } from '../host/free-space.ts';
+import { limits } from '../mail/limits.ts';
+import { writeBody } from './body.ts';
+import { outageMs } from './endpoint.ts';
+import { SpoolFull } from './enqueue.ts';
+import { mark, type Exported } from './export.ts';
+import { keepFromDrain, queue } from './operate.ts';
+import type { MessageState, RecipientState, Spool } from './spool.ts';
+import { isExported } from './transfer.ts';
+
+/** A message that is read from a file, its bytes in one piece. */
+export type Imported = Omit<Exported, 'bytes'> & { bytes: Buffer };
+
+/** What came of it: `known` is what this queue has or had for all of its recipients; `other` is another message of that id. */
+export type Taken = 'imported' | 'held' | 'known' | 'other';
+
+/**
+ * Stores messages of a file under their ids, in one transaction that is on disk when this returns. A recipient that is
+ * known here, by the key of law 2, is not stored again, but for one that an earlier export took away: the file brings it
+ * back. What the proxy may have forgotten is held. `transitMs` is for how long the file has been under way, as far as
+ * the wall clock knows. Throws SpoolFull or SqliteError, and then nothing is stored.
+ */
+export function importMessages(
+  spool: Spool,
+  transfer: number,
+  messages: readonly Imported[],
+  { now, transitMs }: { now: number; transitMs: number },
+): Taken[] {
+  const growth = messages.reduce((sum, { size }) => sum + size, 0);
+  const fault = spaceFault(spool.folder, growth);
+  if (fault) throw new SpoolFull(fault);
+  return spool.transaction(() =>
+    messages.map((message) => importOne(spool, transfer, message, { now, transitMs })),
+  );
+}
+
+function importOne(
+  spool: Spool,
+  transfer: number,
+  message: Imported,
+  { now, transitMs }: { now: number; transitMs: number },
+): Taken {
+  const { id, eximId, digest } = message;
+  const found = spool
+    .sql<Found>('SELECT seq, state, exim_id AS eximId, digest FROM message WHERE id = ?')
+    .get(id);
+  if (found && !(found.eximId === eximId && found.digest.equals(digest))) return 'other';
+  const missing = lacking(spool, transfer, message);
+  if (missing.length === 0) return 'known';
+
+  const isOld = transitMs > limits.renewalMs;
+  const postedMs = message.postedMs === null && !isOld ? null : (message.postedMs ?? 0) + transitMs;
+  const held = message.held || (postedMs ?? 0) > limits.renewalMs;
+  const postedAt = postedMs === null ? null : Math.max(0, now - postedMs);
+  const seq = found?.seq ?? insert(spool, message, now);
+  spool
+    .sql(
+      `UPDATE message SET posted_at = CASE WHEN posted_at IS NULL OR posted_at > :postedAt THEN :postedAt
+         ELSE posted_at END WHERE seq = :seq AND :postedAt IS NOT NULL`,
+    )
+    .run({ seq, postedAt });
+  const wasExported = found !== undefined && isExported(spool, found);
+  // Their export was not confirmed here yet, and has arrived all the same: the file says who is still pending.
+  if (wasExported) {
+    spool
+      .sql(`UPDATE recipient SET state = 'deleted' WHERE message = ? AND state = 'pending'`)
+      .run(seq);
+  }
+  addRecipients(spool, seq, missing);
+  if (found && !wasExported && !isFinished(found.state)) return 'imported';
+  spool.sql('DELETE FROM body WHERE message = ?').run(seq);
+  writeBody(spool, seq, message.bytes);
+  if (held) keepFromDrain(spool, seq);
+  else queue(spool, seq, now);
+  mark(spool, seq, transfer, held);
+  return held ? 'held' : 'imported';
+}
+
+interface Found {
+  seq: number;
+  state: MessageState;
+  eximId: string;
+  digest: Buffer;
+}
+
+/** The recipients that this queue does not have: it never had them, or an export before this import took them away. */
+function lacking(spool: Spool, transfer: number, { id, eximId, digest, recipients }: Imported) {
+  const known = new Set(
+    spool
+      .sql<{ address: Buffer; state: RecipientState; id: string; movedBefore: number }>(
+        `SELECT recipient.address, recipient.state, message.id,
+           EXISTS (SELECT 1 FROM moved JOIN transfer ON number = moved.transfer
+             WHERE moved.message = seq AND what = 'export' AND number < :transfer) AS movedBefore
+         FROM message JOIN recipient ON recipient.message = message.seq
+         WHERE message.exim_id = :eximId AND message.digest = :digest`,
+      )
+      .all({ eximId, digest, transfer })
+      .filter((row) => !(row.id === id && BACK.has(row.state) && row.movedBefore === 1))
+      .map(({ address }) => address.toString('latin1')),
+  );
+  return recipients.filter((address) => !known.has(address.toString('latin1')));
+}
+
+function insert(spool: Spool, message: Imported, now: number): number {
+  const { lastInsertRowid } = spool
+    .sql(
+      `INSERT INTO message (id, exim_id, digest, sender, size, state, queued_at, renewed_at, outage_ms, last_status, last_reason)
+       VALUES (:id, :eximId, :digest, :sender, :size, 'held', :queuedAt, :now, :outageMs, :lastStatus, :lastReason)`,
+    )
+    .run({
+      id: message.id,
+      eximId: message.eximId,
+      digest: message.digest,
+      sender: message.sender,
+      size: message.size,
+      queuedAt: message.queuedAt,
+      lastStatus: message.lastStatus,
+      lastReason: message.lastReason,
+      now,
+      outageMs: outageMs(spool, now),
+    });
+  return Number(lastInsertRowid);
+}
+
+function addRecipients(spool: Spool, seq: number, addresses: readonly Buffer[]): void {
+  const add = spool.sql(
+    `INSERT INTO recipient (message, position, address)
+     SELECT :seq, coalesce(max(position), -1) + 1, :address FROM recipient WHERE message = :seq
+     ON CONFLICT (message, address) DO UPDATE SET state = 'pending', status = NULL, reason = NULL, remote_mta = NULL`,
+  );
+  for (const address of addresses) add.run({ seq, address });
+}
+
+/** States of a recipient whose message was exported: the export is confirmed, or not. */
+const BACK: ReadonlySet<RecipientState> = new Set<RecipientState>(['deleted', 'pending']);
+
+function isFinished(state: MessageState): boolean {
+  return state !== 'queued' && state !== 'sending' && state !== 'held';
+}

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { confirmExported, exported, takeOut } from '../../src/spool/export.ts';
+import { importMessages } from '../../src/spool/import.ts';
+import type { Spool } from '../../src/spool/spool.ts';
+import { beginTransfer } from '../../src/spool/transfer.ts';
+import { freshSpool } from '../support/fresh-spool.ts';
+import { handOver } from '../support/hand-over.ts';
+import { plansOf } from '../support/plans-of.ts';
+
+const NOW = 3_000_000_000;
+
+function export1(spool: Spool, name: string, id: string) {
+  const { number } = beginTransfer(spool, 'export', name, name.repeat(32));
+  assert.deepEqual(takeOut(spool, number, [id]), ['done']);
+  const { bytes, ...message } = exported(spool, id, NOW);
+  return { number, message: { ...message, bytes: Buffer.concat([...bytes]) } };
+}
+
+test('an import that goes on after its messages have left by another export brings none of them back (law 6)', (t) => {
+  const spool = freshSpool(t);
+  const other = freshSpool(t);
+  const { id } = enqueue(other, handOver(), NOW);
+  const { message } = export1(other, 'a', id);
+  // It is cut off after this message, which moves on.
+  const { number } = beginTransfer(spool, 'import', 'a', 'a'.repeat(32));
+  const circumstances = { now: NOW, transitMs: 0 };
+  assert.deepEqual(importMessages(spool, number, [message], circumstances), ['imported']);
+  const next = export1(spool, 'b', id);
+  for (const confirmed of [0, 1]) {
+    assert.deepEqual(importMessages(spool, number, [message], circumstances), ['known']);
+    assert.equal(confirmExported(spool, next.number, [next.message], NOW), 1 - confirmed);
+  }
+  // But what comes from there later is brought back.
+  const { number: later } = beginTransfer(spool, 'import', 'c', 'c'.repeat(32));
+  assert.deepEqual(importMessages(spool, later, [message], circumstances), ['imported']);
+});
+
+test('another message of the same id is not imported', (t) => {
+  const [spool, other] = [freshSpool(t), freshSpool(t)];
+  const { id } = enqueue(other, handOver(), NOW);
+  const { message } = export1(other, 'a', id);
+  const { number } = beginTransfer(spool, 'import', 'a', 'a'.repeat(32));
+  const circumstances = { now: NOW, transitMs: 0 };
+  assert.deepEqual(importMessages(spool, number, [message], circumstances), ['imported']);
+  const lie = { ...message, eximId: 'another' };
+  assert.deepEqual(importMessages(spool, number, [lie], circumstances), ['other']);
+});
+
+test('export and import find their rows by an index (law 11)', async (t) => {
+  const spool = freshSpool(t);
+  const { id } = enqueue(spool, handOver(), NOW);
+  spool.sql = (text) => spool.db.prepare(text) as ReturnType<typeof spool.sql<never>>;
+  const plans = await plansOf(spool.db.name, () => {
+    const { number, message } = export1(spool, 'a', id);
+    confirmExported(spool, number, [message], NOW);
+    const { number: back } = beginTransfer(spool, 'import', 'b', 'b'.repeat(32));
+    importMessages(spool, back, [message], { now: NOW, transitMs: 0 });
+  });
+  for (const { sql, steps } of plans) {
+    for (const step of steps) assert.doesNotMatch(step, /^SCAN (?!endpoint$|counter$|clock$)/, sql);
+  }
+});
