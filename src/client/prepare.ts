@@ -18,7 +18,7 @@ export interface Prepared {
  * Completes the envelope from the headers, which may name no sender when the default sender is asked for
  * (`fixSender`), and removes the Bcc, which is nobody's business. Throws
  * MessageSendingFailure for a message that is from or for nobody, or too large, and a TypeError for an
- * envelope that is none.
+ * envelope that is not valid.
  */
 export function prepare(
   message: string | Uint8Array,

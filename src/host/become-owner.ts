@@ -3,8 +3,8 @@ import { giveUpRoot } from './give-up-root.ts';
 import { withoutSecrets } from './settings.ts';
 
 /**
- * Has root become the folder's owner (giveUpRoot), before anything else is done for a command. Throws Failure: `toFailure`
- * makes one of the file system's errors.
+ * Has root become the folder's owner (giveUpRoot), before anything else is done for a command. Throws Failure: `toFailure` turns
+ * an error of the file system into one.
  */
 export async function becomeOwner(
   folder: string,

@@ -81,7 +81,7 @@ export function openToRead(
   file: string,
   format: Pick<Format, 'name' | 'migrations'>,
 ): Database.Database {
-  const { db } = open(file, false, true);
+  const db = connectToRead(file);
   try {
     whileBusy(() => requireCurrent(db, file, format));
     return db;
@@ -97,6 +97,11 @@ export function openToRead(
  */
 export function connect(file: string, create = false): Database.Database {
   return open(file, create).db;
+}
+
+/** Opens a file as it is to be read, whatever its schema; its log stays as it is. Throws as connect does. */
+export function connectToRead(file: string): Database.Database {
+  return open(file, false, true).db;
 }
 
 /** Everything that works on a file of ours begins here: root was given up before. */

@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { limits } from '../mail/limits.ts';
-import { connect, requireKnown, schemaOf, type Format } from './open-database.ts';
+import { connectToRead, requireKnown, schemaOf, type Format } from './open-database.ts';
 
 /** What a file of ours is called, and has in it. */
 type Schema = Pick<Format, 'name' | 'migrations'>;
@@ -36,7 +36,7 @@ export function foreignSchema(error: unknown, file: string, schema: Schema): str
   if (!(error instanceof Database.SqliteError) || !FOREIGN.test(error.code)) return undefined;
   let db: Database.Database | undefined;
   try {
-    db = connect(file);
+    db = connectToRead(file);
     return schemaFaults(db, file, schema)[0];
   } catch {
     return undefined; // There is more wrong with the file, and who opens it next tells that.

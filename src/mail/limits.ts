@@ -58,6 +58,8 @@ export const limits = {
   damagedFiles: 3,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
   ledgerGaps: 20,
+  /** Of the recipients that are listed as unknown so many are counted when a proxy starts. */
+  unknownCounted: 10_000,
   /** Fields in a form of HTTP v1: no client sends more than three. */
   formFields: 100,
   /** The headers of a part of such a form in multipart. */
@@ -241,8 +243,8 @@ export const limits = {
    */
   requestsBytes: 512 * MiB,
   /**
-   * The pieces in which a body arrives (chunks of HTTP, or what one read of the socket gives) have at least so many octets on
-   * average, but for the first: each takes time, however small it is. One read of the socket can have as many as the first.
+   * The first `piecesOfAnySize` pieces of a body (chunks of HTTP, or what one read of the socket gives) may be of any size;
+   * for each further one the body has `pieceBytes`. Each takes 1 to 2 µs; one read can have as many as are free.
    */
   pieceBytes: 512,
   piecesOfAnySize: 10_000,

@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream';
 
 /**
  * Answers what is not HTTP, or not to its end, and closes the connection. What came before it on the same connection, and is
- * still being dealt with, is answered first and nothing else; `unanswered` is that, and the request whose body has no end.
+ * still being dealt with, is answered first and nothing else; `unanswered` has the responses to that, the oldest first, and the
+ * one to a request that could not be read to its end.
  */
 export function answerUnparsed(
   { code }: NodeJS.ErrnoException,

@@ -70,7 +70,8 @@ export async function answerV1(
 async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
   // Whatever else the type says, or if there is none, it is a form: the first client sent none.
   const { 'content-type': type = '' } = headers;
-  const fields = /^multipart\//i.test(type) ? decodeMultipart(type, body) : await decodeForm(body);
+  const decoded = /^multipart\//i.test(type) ? decodeMultipart(type, body) : decodeForm(body);
+  const fields = await decoded;
   const message = fields.get('msg');
   if (!message?.length) throw new FormError('No message found');
   const signature = fields.get('signature');

@@ -37,7 +37,10 @@ export class Ledger {
   readonly #db: Database;
   /** Whether it knew of no message at all when it was opened. */
   readonly isEmpty: boolean;
-  /** How many recipients are listed as unknown, and how many of them since it was opened: they were left as begun. */
+  /**
+   * How many recipients are listed as unknown, limits.unknownCounted at most, and how many of them since it was opened: they
+   * were left as begun.
+   */
   readonly unknown: { listed: number; found: number };
   readonly #time: ObservedTime;
   readonly #statements: ReturnType<typeof prepare>;
@@ -241,7 +244,11 @@ function prepare(db: Database) {
        FROM recipient WHERE state = 'begun'`,
     ),
     forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
-    countUnknown: db.prepare<[], number>('SELECT count(*) FROM unknown').pluck(),
+    countUnknown: db
+      .prepare<[], number>(
+        `SELECT count(*) FROM (SELECT 1 FROM unknown LIMIT ${limits.unknownCounted})`,
+      )
+      .pluck(),
     any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
     touch: db.prepare(`UPDATE checked SET times = times + 1`),
     closeGaps: db.prepare('DELETE FROM gap WHERE at < ?'),

@@ -157,7 +157,7 @@ export class ProxyJournal extends Journal {
       found === 0 ? '' : `, ${found} of them since the proxy ended before the backend answered`;
     this.write('proxy_unknown_listed', {
       text:
-        `${countOf(listed, 'recipient')} may have been sent to or not${fresh}. What is posted again is sent again. ` +
+        `${countOf(listed, 'recipient')}${listed < limits.unknownCounted ? '' : ' or more'} may have been sent to or not${fresh}. What is posted again is sent again. ` +
         `To list them: ${ledgerCommand('list', file)}`,
       priority: found === 0 ? priority.info : priority.warning,
     });

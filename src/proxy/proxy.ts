@@ -48,12 +48,12 @@ export async function startProxy<S extends Service>(
 
   function take(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request; // It is gone from there when the body takes too long.
-    const others = unanswered.get(socket) ?? new Set();
+    const waiting = unanswered.get(socket) ?? new Set();
     // Thousands that come at once, to be looked at later, would cost memory and the time of others.
-    if (others.size === limits.requestsAtOnce) socket.destroy();
+    if (waiting.size === limits.requestsAtOnce) return void socket.destroy();
     if (!socket.writable) return;
-    unanswered.set(socket, others.add(response));
-    response.once('close', () => others.delete(response));
+    unanswered.set(socket, waiting.add(response));
+    response.once('close', () => waiting.delete(response));
     const from = clientAddress(request);
     limitTime(request);
     answer(request, from)
@@ -137,7 +137,7 @@ export async function startProxy<S extends Service>(
       ...headers,
     });
     const written = method === 'HEAD' ? undefined : content;
-    if (request.complete) return void response.end(written);
+    if (request.complete || stopping) return void response.end(written);
     // Most clients read no answer before they have written all: to them a closed connection would be a network's fault.
     if (written) response.write(written);
     else response.flushHeaders();

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { becomeOwner } from '../host/become-owner.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { irregularity } from '../host/regular-file.ts';
 import { openToRead, type Database } from '../host/open-database.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { migrations } from './ledger.ts';
@@ -52,9 +53,8 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
     if (!found) {
       throw new Failure(exitCodes.spool, `there is no ledger ${file}: name it with --ledger`);
     }
-    if (!found.isFile()) {
-      throw new Failure(exitCodes.spool, `the ledger ${file} is not a regular file`);
-    }
+    const fault = irregularity(file, found);
+    if (fault !== undefined) throw new Failure(exitCodes.spool, fault);
   } catch (error) {
     throw ledgerFailure(file, error as Error);
   }

@@ -13,7 +13,7 @@ export interface Meaning {
    * when a probe passes, or always.
    */
   messageWhen: 'never' | 'posts pass' | 'a probe passes' | 'always';
-  /** What the operator has to do; undefined when time may mend it. */
+  /** What the operator has to do; undefined when time may fix it. */
   remedy?: string;
   /** No server has answered anything. */
   unanswered?: true;

@@ -63,7 +63,7 @@ export function decodeVerdicts(
         typeof status === 'string'
           ? JSON.stringify(status.slice(0, limits.quotedChars))
           : typeof status;
-      return { fault: `the answer has a verdict that is none: ${shown}` };
+      return { fault: `the answer has a verdict that cannot be read: ${shown}` };
     }
     if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
     const inProgress = verdict['in_progress'] === true && statusClass(status) === 'deferred';
@@ -80,7 +80,7 @@ export function decodeVerdicts(
   return verdicts;
 }
 
-/** A name that is none is no fault of the answer: it is left out. */
+/** A name that is not valid makes no answer faulty: it is left out. */
 function isMta(name: unknown): name is string {
   return typeof name === 'string' && /^[\x21-\x7e]{1,255}$/.test(name);
 }

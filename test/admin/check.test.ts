@@ -166,7 +166,7 @@ const wrongs: Record<string, Wrong> = {
     spoil: ({ exim }) => exim.succeeds('mount', '-o', 'remount,bind,ro', SPOOL),
     faults: 'spool drain',
     text: /read-only file system/,
-    todo: /mend that/,
+    todo: /fix that/,
     unknown: 'durable space log progress',
   },
   'the spool is of another owner': {

@@ -109,7 +109,7 @@ test('law 7: a disk that goes on damaging the spool does not fill up with damage
   );
 });
 
-test('law 7: whatever byte of the header is wrong, fsck mends what keeps a spool from being opened', (t) => {
+test('law 7: whatever byte of the header is wrong, fsck repairs what keeps a spool from being opened', (t) => {
   const choice = random(t);
   const folder = scratch(t);
   handIn(folder, [{}]);

@@ -179,7 +179,7 @@ test(
 );
 
 test(
-  'law 1, law 6, law 7: a disk that turns read-only: 75, nothing is sent; after it is mended all goes out, once',
+  'law 1, law 6, law 7: a disk that turns read-only: 75, nothing is sent; after it is fixed all goes out, once',
   { ...needs('root', 'ext4'), timeout: 120_000 },
   async (t) => {
     const disk = await Disk.of(t);

@@ -13,7 +13,7 @@ interface Trouble {
   refuse: Script;
   /** What the journal says of the endpoint. */
   says: RegExp;
-  /** What the operator has to do, where time alone does not mend it. */
+  /** What the operator has to do, where time alone does not help. */
   remedy?: RegExp;
   /** What the answer's Retry-After asked for. */
   retryAfterMs?: number;

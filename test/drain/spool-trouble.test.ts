@@ -105,7 +105,7 @@ test('what is wrong with the spool is one sentence and 74 for the queue commands
 });
 
 test(
-  'a read-only spool: drain ends with 74, for it may be mended, and says what to do',
+  'a read-only spool: drain ends with 74, because it may be fixed, and says what to do',
   needs('root'),
   async (t) => {
     const road = new Road(t);

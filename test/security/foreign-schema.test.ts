@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
+import { foreignSchema } from '../../src/host/schema-faults.ts';
+import { Ledger, ledgerSchema } from '../../src/proxy/ledger.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';
+import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
 
 // A member of the group may write into spool.db and ledger.db, and so change their schemas.
@@ -55,9 +59,9 @@ for (const [what, does] of Object.entries(triggers)) {
     change(file, `CREATE TRIGGER evil BEFORE INSERT ON recipient ${does}`);
     const post = { key: road.key, recipients: ['a@example.org'] };
     assert.equal((await signedPost(road.address, post)).status, 503);
-    await proxy.says(/\(trigger evil\)\. To do: stop the proxy; .*queue fsck --ledger/);
+    await proxy.says(/\(trigger evil\)\. To do: stop the proxy; .*ledger fsck --ledger/);
     await proxy.stop();
-    const args = ['queue', 'fsck', '--ledger', file];
+    const args = ['ledger', 'fsck', '--ledger', file];
     const { code, stdout } = await appengineMailer(t, args, { input: '' }).ended;
     assert.equal(code, 1);
     assert.match(stdout.toString(), /trigger evil/);
@@ -94,4 +98,19 @@ test('a view that is added is found by queue fsck, and hinders nobody', async (t
   change(join(road.spool, 'spool.db'), `CREATE VIEW evil AS SELECT load_extension('x')`);
   assert.equal((await road.queue('hold', id)).code, 0);
   assert.match((await road.queue('fsck', '--check')).stdout.toString(), /\(view evil\)/);
+});
+
+test('law 6: to look for what others have changed in a schema changes nothing in the file, nor its log', async (t) => {
+  const folder = scratch(t);
+  const [file, copy] = [join(folder, 'ledger.db'), join(folder, 'copy.db')];
+  const ledger = new Ledger(file, Date.now());
+  t.after(() => ledger.close());
+  await ledger.begin({ key: '', id: 'one' }, Buffer.alloc(32), ['r@example.org'], Date.now());
+  // As a crash leaves it: the log has what the file has not.
+  for (const end of ['', '-wal']) copyFileSync(`${file}${end}`, `${copy}${end}`);
+  const bytes = () => ['', '-wal'].map((end) => readFileSync(`${copy}${end}`));
+  const before = bytes();
+  assert.ok((before[1]?.length ?? 0) > 0);
+  foreignSchema(new Database.SqliteError('x', 'SQLITE_ERROR'), copy, ledgerSchema);
+  assert.deepEqual(bytes(), before);
 });

@@ -242,14 +242,26 @@ const badAnswers: [name: string, body: string, fault: RegExp][] = [
   ['another order', answered({ ...good, recipient: 'c@d' }, good), /other recipients/],
   ['a recipient twice', answered(good, good), /other recipients/],
   ['null', answered(null, good), /other recipients/],
-  ['no status', answered({ ...good, status: undefined }, good), /a verdict that is none/],
-  ['an SMTP code', answered({ ...good, status: '550' }, good), /a verdict that is none: "550"/],
-  ['a class that is none', answered({ ...good, status: '3.0.0' }, good), /a verdict that is none/],
-  ['an object', answered({ ...good, status: { toString: 1 } }, good), /a verdict that is none/],
+  ['no status', answered({ ...good, status: undefined }, good), /a verdict that cannot be read/],
+  [
+    'an SMTP code',
+    answered({ ...good, status: '550' }, good),
+    /a verdict that cannot be read: "550"/,
+  ],
+  [
+    'an unknown class',
+    answered({ ...good, status: '3.0.0' }, good),
+    /a verdict that cannot be read/,
+  ],
+  [
+    'an object',
+    answered({ ...good, status: { toString: 1 } }, good),
+    /a verdict that cannot be read/,
+  ],
   [
     'very deep JSON',
     answered(good, { recipient: 'c@d', status: 'DEEP' }).replace('"DEEP"', deep),
-    /none: object/,
+    /read: object/,
   ],
   ['no reason', answered({ ...good, reason: null }, good), /without a reason/],
 ];

@@ -65,7 +65,7 @@ function remedy(unit: Unit | undefined): string {
     return 'name the spool in /etc/default/appengine-mailer, which all programs read, and nowhere else';
   }
   if (ActiveState === 'failed' || ActiveState === 'activating') {
-    return `journalctl -u ${UNIT} -n 20 tells why; mend that, then systemctl restart ${UNIT}`;
+    return `journalctl -u ${UNIT} -n 20 tells why; fix that, then systemctl restart ${UNIT}`;
   }
   if (ConditionResult === 'no' && ConditionTimestamp !== '') {
     return `it lacks the URL or the key: dpkg-reconfigure appengine-mailer, then systemctl start ${UNIT}`;

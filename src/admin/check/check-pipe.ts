@@ -46,5 +46,5 @@ function remedy(said: string): string {
   if (/node: not found|node: command not found/.test(said)) {
     return 'apt install nodejs; Exim keeps the mail until then';
   }
-  return 'mend that; Exim keeps the mail until then, and tries again';
+  return 'fix that; Exim keeps the mail until then, and tries again';
 }

@@ -15,7 +15,7 @@ export function checkProgress(spool: Spool, now: number): Finding {
     return fault(
       'progress',
       `the proxy has taken no mail for ${showDuration(shownTime(spool, now).now - downSince)}, as drain last found: ${reason}; ${passed}`,
-      'mend what the lines above name; if they are ok now, drain finds that out within a minute. Nothing is lost',
+      'fix what the lines above name; if they are ok now, drain finds that out within a minute. Nothing is lost',
     );
   }
   const age = oldestQueuedAt === null ? 0 : now - oldestQueuedAt;

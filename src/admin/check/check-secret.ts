@@ -13,7 +13,7 @@ export function checkSecret(): { finding: Finding; key?: Buffer } {
     if (process.geteuid?.() !== 0) {
       return { finding: notChecked('secret', `only root can look (${message})`) };
     }
-    return { finding: fault('secret', message, `mend ${FILE}`) };
+    return { finding: fault('secret', message, `fix ${FILE}`) };
   }
   if (!found) {
     const todo = `put the key into ${FILE}, root 0600`;

@@ -104,7 +104,7 @@ async function spoolFindings(folder: string): Promise<SpoolFindings> {
 }
 
 function withoutSpool(error: NodeJS.ErrnoException): Omit<SpoolFindings, 'drain'> {
-  const todo = 'mend that; where there is no spool yet, the service makes it when it starts';
+  const todo = 'fix that; where there is no spool yet, the service makes it when it starts';
   const spool =
     error.code === 'EACCES'
       ? notChecked('spool', `only root and the group ${accountName} may look`)
@@ -128,7 +128,7 @@ async function proxyFindings(argv: Arguments, key: Buffer | undefined): Promise<
     connection = openConnection({ ...argv, secretKey: key ?? NO_KEY });
   } catch (error) {
     const todo =
-      'mend it in /etc/envdir or /etc/default/appengine-mailer, then systemctl restart appengine-mailer';
+      'fix it in /etc/envdir or /etc/default/appengine-mailer, then systemctl restart appengine-mailer';
     return unreached(fault('proxy', (error as Error).message, todo));
   }
   try {

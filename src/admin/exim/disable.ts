@@ -24,7 +24,7 @@ export const disableCommand: CommandModule = {
       } catch (error) {
         throw new Failure(
           exitCodes.busy,
-          `${(error as Error).message}; Exim goes on as it was configured: mend that and say disable again`,
+          `${(error as Error).message}; Exim goes on as it was configured: fix that and say disable again`,
         );
       }
     }

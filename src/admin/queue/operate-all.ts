@@ -97,7 +97,7 @@ function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {
   for (const { id } of listMessages(spool, chosen, spool.now())) yield id;
 }
 
-/** Ids of the messages that an operator named; a name that is none stays, and is reported missing. */
+/** Ids of the messages that an operator named; a name that fits no message is kept, and reported missing. */
 function named(spool: Spool, names: readonly string[]): string[] {
   const ids = names.flatMap((name) => {
     const found = findMessages(spool, name, spool.now()).map(({ id }) => id);
