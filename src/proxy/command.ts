@@ -14,7 +14,13 @@ import { watchLog } from '../host/watch-log.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
-import { backendOptions, backendText, chooseBackend, openBackend } from './chosen-backend.ts';
+import {
+  backendOptions,
+  backendText,
+  chooseBackend,
+  keptText,
+  openBackend,
+} from './chosen-backend.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
@@ -126,7 +132,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const { maxRecipients: recipientsMax, softBounce } = argv;
     const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
     const deliverer = new Deliverer(options);
-    const service = { keys, deliverer, rate };
+    const service = { keys, deliverer, rate, note: keptText(chosen) };
     const proxy = await startProxy({ ...service, ...places, journal }).catch((error: Error) => {
       const { wanted } = places;
       const where = wanted ? addressText(wanted) : 'the sockets of systemd';

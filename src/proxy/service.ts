@@ -7,4 +7,6 @@ export interface Service {
   keys: Keyring;
   deliverer: Deliverer;
   rate?: RateLimit | undefined;
+  /** What hosts are told for their administrators, in the answer to a probe. */
+  note?: string | undefined;
 }

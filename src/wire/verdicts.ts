@@ -1,4 +1,5 @@
 import { statusClass } from '../mail/enhanced-status.ts';
+import { cut } from '../mail/cut.ts';
 import { limits } from '../mail/limits.ts';
 
 /** What the proxy says of one recipient. */
@@ -13,8 +14,8 @@ export interface Verdict {
   inProgress?: true;
 }
 
-/** The body of a 200. */
-export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
+/** The body of a 200; `note`: what a probe is told for people. */
+export function encodeVerdicts(id: string, verdicts: readonly Verdict[], note?: string): Buffer {
   const short = verdicts.map(({ recipient, status, reason, remoteMta, inProgress }) => ({
     recipient,
     status,
@@ -22,7 +23,7 @@ export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer
     ...(remoteMta && { remote_mta: remoteMta }),
     ...(inProgress && { in_progress: true }),
   }));
-  return Buffer.from(`${JSON.stringify({ id, verdicts: short })}\n`);
+  return Buffer.from(`${JSON.stringify({ id, verdicts: short, note })}\n`);
 }
 
 /**
@@ -71,6 +72,12 @@ export function decodeVerdicts(
     });
   }
   return verdicts;
+}
+
+/** What the proxy tells people in its answer to a probe, which decodeVerdicts has read; undefined when nothing. */
+export function decodeNote(body: Buffer): string | undefined {
+  const { note } = JSON.parse(body.toString()) as { note?: unknown };
+  return typeof note === 'string' ? cut(note, limits.reasonChars) : undefined;
 }
 
 /** A name that is none is no fault of the answer: it is left out. */
