@@ -68,7 +68,7 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
 /** The backend and where the mail goes, for people. */
 export function backendText(chosen: ChosenBackend): string {
   const kept = keptText(chosen);
-  if (kept !== undefined) return `backend ${chosen.kind} (attention: ${kept})`;
+  if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
   if (chosen.kind === 'smtp') return `backend smtp, relay ${relayText(chosen.relay)}`;
   return `backend ${chosen.kind}`;
 }

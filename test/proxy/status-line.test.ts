@@ -11,7 +11,7 @@ for (const backend of ['file', 'discard']) {
     const manager = new ServiceManager(t, 400);
     const proxy = await road.proxy(['--backend', backend], manager.environment);
     const fate = backend === 'file' ? `kept in ${join(road.folder, 'delivered')}` : 'thrown away';
-    const said = `backend ${backend} \\(attention: nothing leaves this machine: all mail is ${fate}\\)`;
+    const said = `backend ${backend} \\(nothing leaves this machine: all mail is ${fate}\\)`;
     const [first = ''] = proxy.stderr.split('\n');
     assert.match(first, new RegExp(`^proxy listens on \\S+, ${said}, any sender, ledger `));
     assert.match(await manager.hears(/^READY=1\n/), new RegExp(said));
