@@ -311,6 +311,9 @@ export const limits = {
   checkCertificateShare: 0.2,
   /** How long `proxy check` waits for the relay in all: an administrator looks on. */
   checkRelayMs: 60 * SECOND,
+  /** How long `check --send` follows a message, and how often it looks. */
+  checkSendMs: 60 * SECOND,
+  checkLookMs: 50,
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,

@@ -22,13 +22,13 @@ export async function answerV2(
   { id, timestamp, find }: SignatureCheck,
   { arrivedAt, client }: { arrivedAt: number; client: string },
   body: RequestBody,
-  { deliverer, rate }: Service,
+  { deliverer, rate, note }: Service,
 ): Promise<Reply> {
   const key = await find(body.bytes);
   if (!key) return WRONG_SIGNATURE;
 
   const request = { id, timestamp, arrivedAt, client, body, ticket: ticketOf(headers) };
-  const reply = await answerSigned(request, key, { deliverer, rate });
+  const reply = await answerSigned(request, key, { deliverer, rate, note });
   const answered = {
     id,
     timestamp: String(Math.floor(Date.now() / 1000)),
@@ -64,7 +64,7 @@ interface SignedRequest {
 async function answerSigned(
   { id, timestamp, arrivedAt, client, body, ticket }: SignedRequest,
   key: Key,
-  { deliverer, rate }: Omit<Service, 'keys'>,
+  { deliverer, rate, note }: Omit<Service, 'keys'>,
 ): Promise<Reply> {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
@@ -83,7 +83,7 @@ async function answerSigned(
     }
     if (envelope.recipients.length === 0) {
       await deliverer.check();
-      return verdictsReply(id, []);
+      return verdictsReply(id, [], note);
     }
     const message = { key: key.name, id, client };
     if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));

@@ -14,7 +14,13 @@ import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
-import { backendOptions, backendText, chooseBackend, openBackend } from './chosen-backend.ts';
+import {
+  backendOptions,
+  backendText,
+  chooseBackend,
+  keptText,
+  openBackend,
+} from './chosen-backend.ts';
 import { parseDefaultSender } from './default-sender.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
@@ -130,7 +136,9 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
         for (const sentence of sentences) journal.ledgerRepaired(sentence);
       });
       const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
-      return { keys, rate, fixSender: rules.fix, deliverer: new Deliverer(options), ledger };
+      const deliverer = new Deliverer(options);
+      const note = keptText(chosen);
+      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger };
     };
     const proxy = await startProxy({ ...places, journal }, open).catch((error: Error) => {
       lock?.release();
@@ -141,7 +149,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);
     const address = proxy.addresses.join(' and ');
-    const about = `${backendText(chosen)}, ${sendersText(rules)}`;
+    const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
     journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
     if (ledger.unknown.listed > 0) journal.unknownListed(ledgerFile, ledger.unknown);
     const held = unwanted(places, proxy.addresses);

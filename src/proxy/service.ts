@@ -9,4 +9,6 @@ export interface Service {
   rate?: RateLimit | undefined;
   /** Every message asks for the default sender where its own may not send. */
   fixSender?: boolean;
+  /** What hosts are told for their administrators, in the answer to a probe. */
+  note?: string | undefined;
 }

@@ -12,7 +12,7 @@ import {
 import { encodeFrame, v2Type, type FrameOptions } from './frame.ts';
 import { probe } from './probe.ts';
 import { keyHint, sign, signatureHeaders, verify } from './sign.ts';
-import { decodeVerdicts, type Verdict } from './verdicts.ts';
+import { decodeNote, decodeVerdicts, type Verdict } from './verdicts.ts';
 
 /** A message to post: `id` is the same in every attempt. No recipients: a probe. */
 export interface Post extends FrameOptions {
@@ -28,8 +28,8 @@ export interface Post extends FrameOptions {
 
 /** What came of one attempt, as facts; what they mean is for the caller to decide. */
 export type Answer =
-  /** A well-formed answer, signed with our key, about exactly this post. */
-  | { kind: 'verdicts'; verdicts: Verdict[] }
+  /** A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe. */
+  | { kind: 'verdicts'; verdicts: Verdict[]; note?: string | undefined }
   /** The proxy, by its signature, asks for fewer posts, and has begun nothing. */
   | { kind: 'slower'; text: string; retryAfterMs: number | undefined }
   /** The proxy, by its signature, finds our clock too far off; the connection knows its time now. */
@@ -128,7 +128,8 @@ function answerOf(
     if (serverTime === undefined) return { kind: 'unusable', signed: false, fault: UNSIGNED };
     const verdicts = decodeVerdicts(body, id, envelope.recipients);
     if (!Array.isArray(verdicts)) return { kind: 'unusable', signed: true, ...verdicts };
-    return { kind: 'verdicts', verdicts };
+    if (envelope.recipients.length > 0) return { kind: 'verdicts', verdicts };
+    return { kind: 'verdicts', verdicts, note: decodeNote(body) };
   }
   if (status === 401 && serverTime !== undefined) {
     connection.clockOffsetMs = serverTime - Date.now();

@@ -1,4 +1,5 @@
 import { statusClass } from '../mail/enhanced-status.ts';
+import { cut } from '../mail/cut.ts';
 import { limits } from '../mail/limits.ts';
 
 /** What the proxy says of one recipient. */
@@ -15,8 +16,8 @@ export interface Verdict {
   sentBefore?: true;
 }
 
-/** The body of a 200. */
-export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer {
+/** The body of a 200; `note`: what a probe is told for people. */
+export function encodeVerdicts(id: string, verdicts: readonly Verdict[], note?: string): Buffer {
   const short = verdicts.map(
     ({ recipient, status, reason, remoteMta, inProgress, sentBefore }) => ({
       recipient,
@@ -27,7 +28,7 @@ export function encodeVerdicts(id: string, verdicts: readonly Verdict[]): Buffer
       ...(sentBefore && { sent_before: true }),
     }),
   );
-  return Buffer.from(`${JSON.stringify({ id, verdicts: short })}\n`);
+  return Buffer.from(`${JSON.stringify({ id, verdicts: short, note })}\n`);
 }
 
 /**
@@ -78,6 +79,12 @@ export function decodeVerdicts(
     });
   }
   return verdicts;
+}
+
+/** What the proxy tells people in its answer to a probe, which decodeVerdicts has read; undefined when nothing. */
+export function decodeNote(body: Buffer): string | undefined {
+  const { note } = JSON.parse(body.toString()) as { note?: unknown };
+  return typeof note === 'string' ? cut(note, limits.reasonChars) : undefined;
 }
 
 /** A name that is not valid makes no answer faulty: it is left out. */

@@ -13,6 +13,7 @@ import { Forwarder } from '../support/forwarder.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, type Program } from '../support/program.ts';
 import { Road } from '../support/road.ts';
+import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 
 const SPOOL = '/var/spool/appengine-mailer';
 const KEY = '/etc/envdir/GMAIL_SECRET_KEY';
@@ -43,9 +44,9 @@ class Host {
     this.drain = drain;
   }
 
-  static async make(t: TestContext, withDrain: boolean): Promise<Host> {
+  static async make(t: TestContext, withDrain: boolean, backend?: string[]): Promise<Host> {
     const [exim, road] = [await DebianExim.make(t, { split: true }), new Road(t)];
-    const proxy = await road.proxy();
+    const proxy = await road.proxy(backend ?? (await toRelay(t)));
     await exim.switch('enable');
     exim.write(KEY, `${road.key}\n`);
     chmodSync(exim.path(KEY), 0o600);
@@ -76,6 +77,13 @@ class Host {
   }
 }
 
+/** Options of a proxy whose mail leaves its machine. */
+async function toRelay(t: TestContext): Promise<string[]> {
+  const { port } = await ScriptedSmtp.start(t);
+  const to = ['--smtp-host', '127.0.0.1', '--smtp-port', String(port), '--smtp-security', 'none'];
+  return ['--backend', 'smtp', ...to, '--smtp-name', 'mx.host.example'];
+}
+
 const faults = (found: Found[]) => found.filter(({ ok }) => ok === false);
 const names = (found: Found[]) => found.map(({ check }) => check).join(' ');
 
@@ -92,6 +100,20 @@ test('all is well: every line is ok, and the exit code 0', needs('root', 'exim4'
   assert.match(said, /^ok {4}drain: a drain is at work/m);
   assert.match(said, /^ok {4}progress: the last post passed \d+ s ago$/m);
 });
+
+test(
+  'check notes that nothing leaves the machine of a proxy with the file backend, which is no fault',
+  needs('root', 'exim4'),
+  async (t) => {
+    const host = await Host.make(t, true, []);
+    const { code, said } = await host.exim.appengineMailer(['check']);
+    assert.equal(code, 0, said);
+    assert.match(
+      said,
+      /^NOTE {2}signature: .* says of its own machine: nothing leaves this machine: all mail is kept in \/.*\. To do: /m,
+    );
+  },
+);
 
 test(
   'an operator is told what only root can see, and that is no fault (law 10)',

@@ -163,9 +163,10 @@ test('a probe is 200 without verdicts, and leaves nothing in folder and ledger',
     recipients: [],
     bytes: '',
   });
+  const note = `nothing leaves this machine: all mail is kept in ${road.delivered}`;
   assert.deepEqual(
     [answer.status, JSON.parse(answer.body.toString())],
-    [200, { id: 'probe', verdicts: [] }],
+    [200, { id: 'probe', verdicts: [], note }],
   );
   assert.ok(answer.signedBy(key, 'probe'));
   assert.deepEqual(readdirSync(road.delivered), []);

@@ -146,7 +146,7 @@ test(
   },
 );
 
-test('proxy check tells a relay that refuses us, and a machine without a full name what to set', async (t) => {
+test('proxy check tells of a relay that refuses us, and how the proxy calls itself there', async (t) => {
   const road = new Road(t);
   const smtp = await ScriptedSmtp.start(t, { EHLO: '550 5.7.1 who are you', HELO: '550 no' });
   const to = [

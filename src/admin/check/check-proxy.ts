@@ -8,7 +8,7 @@ import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts
 import { meaningOf } from '../../wire/meaning.ts';
 import type { Wire } from '../../wire/poster.ts';
 import { probe } from '../../wire/probe.ts';
-import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /**
  * Whether the proxy answers, and takes what is signed with our key: by a GET, which every version of the
@@ -48,9 +48,14 @@ function reachable({ url }: Connection, { status }: Response): Finding {
 }
 
 function signature(answer: Answer): Finding {
-  if (answer.kind === 'verdicts') return ok('signature', 'the proxy takes our key, and has it too');
-  return trouble('signature', answer);
+  if (answer.kind !== 'verdicts') return trouble('signature', answer);
+  const text = 'the proxy takes our key, and has it too';
+  if (answer.note === undefined) return ok('signature', text);
+  return note('signature', `${text}, and says of its own machine: ${answer.note}`, SEE_BACKEND);
 }
+
+const SEE_BACKEND =
+  'to have mail sent on, set another backend where the proxy runs: appengine-mailer proxy check';
 
 /** The Date of an answer is exact to a second, and not signed: enough to find a clock that is off. */
 function clock({ headers }: Response): Finding {

@@ -2,10 +2,12 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
+import { exitCodes, Failure } from '../../host/failure.ts';
 import { fault, notChecked, type Finding } from '../../host/finding.ts';
 import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
 import { runCommandWith } from '../../host/run-command.ts';
 import { withoutSecrets } from '../../host/settings.ts';
+import { addressFault } from '../../mail/address-fault.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
 import { printJson } from '../print.ts';
@@ -17,7 +19,9 @@ import { checkPipe } from './check-pipe.ts';
 import { checkProgress } from './check-progress.ts';
 import { checkSecret } from './check-secret.ts';
 import { checkSpool, checkWritable } from './check-spool.ts';
-import { jsonOption, tellFindings } from './tell-findings.ts';
+import { followMessage } from './follow-message.ts';
+import { sendFindings } from './send-findings.ts';
+import { jsonOption, requireNoFault, tellFindings } from './tell-findings.ts';
 
 const options = {
   spool: spoolOption,
@@ -25,22 +29,60 @@ const options = {
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
-const part = { type: 'string', choices: ['spool'], hidden: true } as const;
+const sendOption = {
+  type: 'string',
+  describe: 'Then send a message to this address, and follow it until it is sent',
+  requiresArg: true,
+} as const;
 
-type Arguments = InferredOptionTypes<
-  typeof options & { json: typeof jsonOption; part: typeof part }
->;
+/** What this program asks of itself, as the owner of the spool. */
+const part = { type: 'string', choices: ['spool'], hidden: true } as const;
+const followOption = { type: 'string', hidden: true } as const;
+
+const own = { json: jsonOption, send: sendOption, part, follow: followOption } as const;
+
+type Arguments = InferredOptionTypes<typeof options> & InferredOptionTypes<typeof own>;
 
 /** `appengine-mailer check`: everything between sendmail and the proxy's answer; exits with 1 for a fault. */
 export const checkCommand: CommandModule<object, Arguments> = {
   command: 'check',
   describe: 'Check everything between sendmail and the proxy, and say what to do',
-  builder: (yargs) => yargs.options({ ...environmentOptions(options), json: jsonOption, part }),
+  builder: (yargs) => yargs.options({ ...environmentOptions(options), ...own }),
   handler: async (argv) => {
     if (argv.part === 'spool') return printJson(await spoolFindings(argv.spool));
-    await tellFindings(findings(argv), argv.json);
+    if (argv.follow !== undefined) return follow(argv.spool, argv.follow);
+    if (argv.send !== undefined) requireAddress(argv.send);
+    const found = await tellFindings(findings(argv), argv.json);
+    if (argv.send === undefined) requireNoFault(found);
+    else await send(argv.send, found, argv);
   },
 };
+
+/** Sends a message where Exim would hand it to the queue. Throws Failure 1 unless it was sent, whatever else was found. */
+async function send(address: string, found: readonly Finding[], argv: Arguments): Promise<void> {
+  if (!found.some(({ check, ok }) => check === 'exim' && ok === true)) {
+    throw new Failure(
+      exitCodes.no,
+      'no message was sent: Exim would not hand it to the queue, see exim above',
+    );
+  }
+  const told = await tellFindings(sendFindings(address, argv.spool), argv.json);
+  const { check, ok } = told.at(-1) ?? {};
+  if (check === 'verdict' && ok === true) return;
+  throw new Failure(exitCodes.no, 'the message was not sent: see the last line');
+}
+
+function requireAddress(address: string): void {
+  const fault = addressFault(address);
+  if (fault === undefined) return;
+  throw new Failure(exitCodes.usage, `--send takes an address: ${fault}`);
+}
+
+async function follow(folder: string, eximId: string): Promise<void> {
+  await withSpool(folder, 'operator', async (spool) => {
+    await tellFindings(followMessage(spool, eximId), true);
+  });
+}
 
 /** In the order of a message's road; each is told when it is known. */
 async function* findings(argv: Arguments): AsyncGenerator<Finding> {

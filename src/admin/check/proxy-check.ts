@@ -1,6 +1,6 @@
 import type { CommandModule, InferredOptionTypes } from 'yargs';
 import type { proxyOptions } from '../../proxy/command.ts';
-import { jsonOption, tellFindings } from './tell-findings.ts';
+import { jsonOption, requireNoFault, tellFindings } from './tell-findings.ts';
 
 type ProxyArguments = InferredOptionTypes<typeof proxyOptions>;
 type Arguments = ProxyArguments & InferredOptionTypes<{ json: typeof jsonOption }>;
@@ -12,6 +12,6 @@ export const proxyCheckCommand: CommandModule<ProxyArguments, Arguments> = {
   builder: (yargs) => yargs.option('json', jsonOption),
   handler: async (argv) => {
     const { proxyFindings } = await import('../../proxy/check/proxy-findings.ts');
-    await tellFindings(proxyFindings(argv), argv.json);
+    requireNoFault(await tellFindings(proxyFindings(argv), argv.json));
   },
 };

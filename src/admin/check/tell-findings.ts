@@ -9,20 +9,24 @@ export const jsonOption = {
   describe: 'One JSON object a line',
 } as const;
 
-/** Prints each finding when it is known. Throws Failure 1 in the end when any is a fault. */
-export async function tellFindings(findings: AsyncIterable<Finding>, json: boolean): Promise<void> {
-  let faults = 0;
+/** Prints each finding when it is known, and returns them all. */
+export async function tellFindings(
+  findings: AsyncIterable<Finding>,
+  json: boolean,
+): Promise<Finding[]> {
+  const told: Finding[] = [];
   for await (const finding of findings) {
-    await tellFinding(finding, json);
-    if (finding.ok === false) faults += 1;
+    if (json) await printJson(finding);
+    else await print(findingText(finding));
+    told.push(finding);
   }
+  return told;
+}
+
+/** Throws Failure 1 when any finding is a fault. */
+export function requireNoFault(findings: readonly Finding[]): void {
+  const faults = findings.filter(({ ok }) => ok === false).length;
   if (faults === 0) return;
   const text = faults === 1 ? 'one thing is to be done' : `${faults} things are to be done`;
   throw new Failure(exitCodes.no, text);
-}
-
-/** Prints one finding. */
-export async function tellFinding(finding: Finding, json: boolean): Promise<void> {
-  if (json) await printJson(finding);
-  else await print(findingText(finding));
 }

@@ -15,7 +15,7 @@ export function eximMacro(config: string, name: string): string | undefined {
   return code === 0 ? stdout.trim().slice(name.length + 1) : undefined;
 }
 
-/** What becomes of mail for other hosts. */
+/** What becomes of mail. */
 export interface Route {
   /** Whether it goes to exim-pipe. */
   ours: boolean;
@@ -23,11 +23,11 @@ export interface Route {
   text: string;
 }
 
-/** Asks Exim where mail for other hosts goes: by a configuration, else by the one in force. */
-export function eximRoute(config?: string): Route {
+/** Asks Exim where mail for an address, or for other hosts, goes: by a configuration, else by the one in force. */
+export function eximRoute(config?: string, address: string = ELSEWHERE): Route {
   if (!existsSync(exim)) return { ours: false, text: 'Exim is not installed' };
   const chosen = config === undefined ? [] : ['-C', config];
-  const { stdout, stderr } = runCommand(exim, ...chosen, '-bt', ELSEWHERE);
+  const { stdout, stderr } = runCommand(exim, ...chosen, '-bt', '--', address);
   const text = (stdout.trim() || stderr.trim()).replaceAll(/\s+/g, ' ');
   return { ours: text.includes('transport = appengine_mailer_pipe'), text };
 }

@@ -52,7 +52,8 @@ export const explainCommand: CommandModule<object, Arguments> = {
   },
 };
 
-function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
+/** What the spool knows of a message, to explain it. */
+export function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
   return {
     message,
     history: historyOf(spool, message.seq),

@@ -5,6 +5,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { chooseBackend } from '../chosen-backend.ts';
 import { becomeOwnerWithSecrets, proxyOptions, senderRules } from '../command.ts';
+import { readKeys } from '../keyring.ts';
 import { sendersText } from '../senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
@@ -21,7 +22,9 @@ export async function* proxyFindings(argv: Arguments): AsyncGenerator<Finding> {
   const ledgerFile = resolve(argv.ledger);
   await becomeOwnerWithSecrets(ledgerFile);
   yield await found('keys', () => checkKeys(argv.keysFile));
-  yield await found('senders', () => ok('senders', sendersText(senderRules(argv))));
+  yield await found('senders', () =>
+    ok('senders', sendersText(senderRules(argv), readKeys(argv.keysFile).keys)),
+  );
   yield checkLedger(ledgerFile);
   yield checkService(ledgerFile);
   const chosen = await found('backend', async () => chooseBackend(argv, resolve(argv.dir)));
