@@ -39,6 +39,7 @@ const { status } = spawnSync(
     '--import',
     './test/support/tsx-in-threads.mjs',
     '--test',
+    '--test-reporter=spec', // Failures again at the end: the rest is long.
     // Long forms are heavy: one at a time.
     `--test-concurrency=${long ? 1 : 2}`,
     `--test-timeout=${timeoutMs}`,

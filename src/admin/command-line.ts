@@ -1,7 +1,7 @@
-import yargs, { type Argv } from 'yargs';
+import yargs, { type Argv, type Options } from 'yargs';
 import { gmailCommand } from '../client/command.ts';
 import { drainCommand, drainOptions } from '../drain/command.ts';
-import { refuseStrayVariables } from '../host/environment-options.ts';
+import { environmentOptions, refuseStrayVariables } from '../host/environment-options.ts';
 import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
 import { parseBoolean } from '../host/parse-boolean.ts';
 import { loadDefaults } from '../host/settings.ts';
@@ -10,6 +10,7 @@ import { version } from '../host/version.ts';
 import { proxyCommand, proxyOptions } from '../proxy/command.ts';
 import { completionCommand } from './completion.ts';
 import { checkCommand } from './check/command.ts';
+import { proxyCheckCommand } from './check/proxy-check.ts';
 import { eximCommand } from './exim/command.ts';
 import { queueCommand } from './queue/command.ts';
 
@@ -91,8 +92,12 @@ function readFlags(argv: Record<string, unknown>, args: readonly string[]): void
       throw new Failure(exitCodes.usage, `--${name} is yes or no, and not ${JSON.stringify(text)}`);
     }
     argv[name] = value;
-    argv[name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())] = value;
+    argv[camelCase(name)] = value;
   }
+}
+
+function camelCase(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 const programs = {
@@ -100,7 +105,11 @@ const programs = {
     yargs
       .usage('$0 COMMAND\n\nA durable queue between Exim and an HTTP mail proxy.')
       .command(drainCommand)
-      .command(proxyCommand)
+      .command({
+        ...proxyCommand,
+        builder: (yargs) =>
+          yargs.options(environmentOptions(proxyOptions)).command(proxyCheckCommand),
+      })
       .command(queueCommand)
       .command(completionCommand)
       .command(checkCommand)
@@ -114,5 +123,12 @@ const SERVICES = new Set(['drain', 'proxy']);
 const OF_OTHERS = ['max-size', 'exim', 'subject', 'queue', 'timeout'];
 const SETTABLE = [...Object.keys(drainOptions), ...Object.keys(proxyOptions), ...OF_OTHERS];
 
-/** Arguments that may be several. */
-const LISTS = new Set(['_', 'ids', 'to', 'allow-sender', 'allowSender']);
+/** Arguments that may be several: those without a name, and options that may be given again. */
+const LISTS = new Set([
+  '_',
+  'ids',
+  'to',
+  ...Object.entries<Options>({ ...drainOptions, ...proxyOptions })
+    .filter(([, { array }]) => array)
+    .flatMap(([name]) => [name, camelCase(name)]),
+]);

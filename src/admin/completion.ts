@@ -9,17 +9,30 @@ export const completionCommand: CommandModule = {
 };
 
 /**
- * The programs say themselves what may follow (yargs). yargs' own script for this depends on the shell of
- * whoever prints it, and knows nothing of the options of a program without commands: `$0`, yargs' name of its only
- * command, brings these.
+ * The programs say themselves what may follow (yargs), and which ids there are. yargs' own script for this depends on the
+ * shell of whoever prints it, and knows nothing of the options of a program, or of `queue`, without a command: `$0`,
+ * yargs' name of its only command, and `list` bring these. Bash makes three words of --OPTION=VALUE.
  */
 const SCRIPT = `# Completion in bash for appengine-mailer and gmail, printed by: appengine-mailer completion
 _appengine_mailer() {
-  local words=("\${COMP_WORDS[@]:0:COMP_CWORD+1}")
+  local words=() ids=() spool=() last= word current=$2
+  [ "$current" != = ] || current=
+  for word in "\${COMP_WORDS[@]:0:COMP_CWORD}"; do
+    [ "$word" != = ] || continue
+    [ "$last" != --spool ] || spool=(--spool "$word")
+    words+=("$word") last=$word
+  done
   [ "\${1##*/}" != gmail ] || words=('$0' "\${words[@]}")
+  if [[ \${words[1]-} == queue && \${words[2]-$current} == -* ]]; then
+    words=("\${words[@]:0:2}" list "\${words[@]:2}")
+  fi
   mapfile -t COMPREPLY < <(
-    compgen -W "$(SHELL=bash "$1" --get-yargs-completions "\${words[@]}" 2>/dev/null)" -- "$2"
+    compgen -W "$(SHELL=bash "$1" --get-yargs-completions "\${words[@]}" "$current" 2>/dev/null)" -- "$current"
   )
+  [[ "\${words[*]:1:2}" =~ ^queue\\ (show|explain|retry|hold|release|bounce|delete|return)$ ]] || return 0
+  [[ $current =~ ^[0-9a-f]*$ && ! $last =~ ^--(spool|state|sender|recipient|older-than|exim)$ ]] || return 0
+  mapfile -t ids < <("$1" queue ids "$current" "\${spool[@]}" 2>/dev/null)
+  [ "\${#ids[@]}" = 0 ] || COMPREPLY=("\${ids[@]}")
 }
 complete -o bashdefault -o default -F _appengine_mailer appengine-mailer gmail
 `;

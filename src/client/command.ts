@@ -3,10 +3,12 @@ import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { CollectedBytes } from '../host/collected-bytes.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
+import { SettingDeniedError } from '../host/settings.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../mail/limits.ts';
 import { connectionOptions } from '../wire/connection-options.ts';
 import type { GmailProxyOptions } from './gmail-proxy.ts';
+import { USE_SENDMAIL } from './use-sendmail.ts';
 
 const options = {
   subject: {
@@ -108,12 +110,18 @@ async function handToQueue(message: Buffer, envelope: Partial<Envelope>): Promis
   enqueue(prepare(message, envelope));
 }
 
-/** Runs it, and tells a MessageSendingFailure by an exit code: 65 refused for good, 75 try later. */
+/** Runs it, and tells by an exit code what went wrong: 65 refused for good, 75 try later, 77 not for this user. */
 async function refusals(action: () => Promise<void>): Promise<void> {
   const { MessageSendingFailure } = await import('./message-sending-failure.ts');
   try {
     await action();
   } catch (error) {
+    if (error instanceof SettingDeniedError) {
+      throw new Failure(
+        exitCodes.notPermitted,
+        `no permission to read ${error.file}, without which nothing is sent at once: ${USE_SENDMAIL}`,
+      );
+    }
     if (!(error instanceof MessageSendingFailure)) throw error;
     throw new Failure(error.permanent ? exitCodes.refused : exitCodes.busy, error.message);
   }

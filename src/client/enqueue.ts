@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { withoutSecrets } from '../host/settings.ts';
@@ -9,11 +9,12 @@ import { statuses } from '../mail/enhanced-status.ts';
 import { writeBsmtp } from '../mail/write-bsmtp.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 import type { Prepared } from './prepare.ts';
+import { USE_SENDMAIL } from './use-sendmail.ts';
 
 /**
  * Puts a message into the queue of this host as Exim does, by exim-pipe, under an id of its own. Throws
- * MessageSendingFailure for an address that is none, Failure 75 when exim-pipe does not take it, 78 when
- * there is no queue on this host.
+ * MessageSendingFailure for an address that is none, Failure 75 when exim-pipe does not take it, 77 when
+ * this user may not write to the queue, 78 when there is none on this host.
  */
 export function enqueue({ envelope, bytes }: Prepared): void {
   const { sender, recipients } = envelope;
@@ -33,6 +34,14 @@ export function enqueue({ envelope, bytes }: Prepared): void {
     throw new Failure(
       exitCodes.configuration,
       `there is no queue on this host: no folder ${folder}`,
+    );
+  }
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch {
+    throw new Failure(
+      exitCodes.notPermitted,
+      `no permission to write to the queue ${folder}: ${USE_SENDMAIL}`,
     );
   }
   const input = Buffer.concat([...writeBsmtp(envelope, [bytes])]);

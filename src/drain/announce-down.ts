@@ -13,10 +13,10 @@ export interface EndpointFailure {
 export function announceDown(
   journal: DrainJournal,
   endpoint: Endpoint,
-  { meaning: { text, remedy }, failures, waitMs }: EndpointFailure,
+  { meaning: { text, remedy, unanswered }, failures, waitMs }: EndpointFailure,
   { url, queued, everPassed }: { url: string; queued: number; everPassed: boolean },
 ): void {
-  const hint = everPassed ? '' : NEVER_PASSED;
+  const hint = unanswered && !everPassed ? NEVER_PASSED : '';
   journal.endpointDown(url, text + hint, failures, waitMs, queued);
   if (remedy !== undefined && endpoint.tellFault(remedy, performance.now())) {
     journal.operatorFault(text, remedy);

@@ -1,4 +1,5 @@
 import { limits } from '../mail/limits.ts';
+import type { RetryTimes } from './retry-times.ts';
 
 /**
  * How long the endpoint is left alone after the N-th failure in a row (from 1), in milliseconds: 1 s,
@@ -17,12 +18,21 @@ export function endpointBackoffMs(
 }
 
 /**
- * How long a message waits after its N-th deferral in a row (from 1), in milliseconds: 30 s, doubling,
- * at most 30 min, ± 20 %. `random` is from [0, 1).
+ * How long a message waits after its N-th deferral in a row (from 1), in milliseconds: the first wait (30 s), doubling,
+ * at most the longest (30 min), ± 20 %. `random` is from [0, 1).
  */
-export function messageBackoffMs(deferrals: number, random: number): number {
-  const wait = doubling(limits.messageFirstMs, deferrals, limits.messageMaxMs);
+export function messageBackoffMs(
+  deferrals: number,
+  random: number,
+  { firstWaitMs, longestWaitMs }: Omit<RetryTimes, 'lifetimeMs'>,
+): number {
+  const wait = doubling(firstWaitMs, deferrals, longestWaitMs);
   return Math.round(wait * (1 + limits.jitter * (2 * random - 1)));
+}
+
+/** What is due later than this, in milliseconds from now, was put off by other settings or for a wrong reason. */
+export function longestBackoffMs({ longestWaitMs }: Pick<RetryTimes, 'longestWaitMs'>): number {
+  return Math.max(longestWaitMs * (1 + limits.jitter), limits.retryAfterMaxMs);
 }
 
 /**

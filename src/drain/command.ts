@@ -9,6 +9,7 @@ import { DatabaseReplacedError } from '../host/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
+import { severalValues } from '../host/several-values.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
@@ -19,6 +20,7 @@ import { spoolFile } from '../spool/spool.ts';
 import { becomeOwner, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
 import type { NoticeOptions } from './notices.ts';
+import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
 
@@ -36,7 +38,8 @@ export const drainOptions = {
   },
   'delay-warnings': {
     type: 'string',
-    default: limits.delayWarnings,
+    array: true,
+    default: [limits.delayWarnings],
     describe: 'Ages of delayed mail at which its sender is warned; none: never',
     requiresArg: true,
   },
@@ -46,6 +49,7 @@ export const drainOptions = {
     describe: 'Reports that a sender gets before one summary tells the rest',
     requiresArg: true,
   },
+  ...retryOptions,
   ...connectionOptions,
 } as const satisfies Record<string, Options>;
 
@@ -65,6 +69,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       names: await machineNames(),
     };
     const delayWarningsMs = parseDelays(argv.delayWarnings);
+    const times = retryTimes(argv);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
     const { poster } = await import('../wire/poster.ts');
@@ -91,6 +96,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
           notify,
           notices,
           delayWarningsMs,
+          retryTimes: times,
           once: argv.once,
           stop,
           progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
@@ -120,8 +126,10 @@ function showProgress({ queued, sending, sent }: Counters): void {
   process.stdout.write(`\r\x1b[K${text}\r`);
 }
 
-function parseDelays(text: string): number[] {
-  return text === 'none' ? [] : text.split(',').map((each) => parseDuration(each.trim()));
+function parseDelays(given: readonly string[]): number[] {
+  const delays = severalValues(given);
+  if (delays.length === 0) throw new Failure(exitCodes.usage, '--delay-warnings names no duration');
+  return delays.join() === 'none' ? [] : delays.map(parseDuration);
 }
 
 function successStatus(status: number): number {

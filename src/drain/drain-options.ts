@@ -5,6 +5,7 @@ import type { Connection } from '../wire/connection.ts';
 import type { Poster } from '../wire/poster.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { NoticeOptions } from './notices.ts';
+import type { RetryTimes } from './retry-times.ts';
 
 /** What a drain works with, and how. */
 export interface DrainOptions {
@@ -18,6 +19,7 @@ export interface DrainOptions {
   notices: NoticeOptions;
   /** After how much trouble of its own a message's sender is warned, in milliseconds. */
   delayWarningsMs: readonly number[];
+  retryTimes: RetryTimes;
   /** End when nothing is due, or when the endpoint is down. */
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */

@@ -1,7 +1,6 @@
 import { isUnusable } from '../host/is-damage.ts';
 import { limits } from '../mail/limits.ts';
-import { catchUp } from '../spool/catch-up.ts';
-import { claim, nextDueAt, recoverClaimed, roomLeft, type Claimed } from '../spool/claim.ts';
+import { claim, nextDueAt, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
@@ -22,6 +21,7 @@ import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { Notices } from './notices.ts';
 import { holdOf, outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
+import { takeOver } from './take-over.ts';
 import { watchDamage } from './watch-damage.ts';
 
 /** How a drain ended. */
@@ -35,8 +35,7 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
-  catchUp(spool, spool.now(), Date.now());
-  const recovered = recoverClaimed(spool, spool.now());
+  const recovered = takeOver(spool, options.retryTimes);
   journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
 
   const loop = new DrainLoop(options);
@@ -160,7 +159,7 @@ class DrainLoop {
   }
 
   #recordAndClaim(): void {
-    const { spool, journal, connection, delayWarningsMs } = this.#options;
+    const { spool, journal, connection, delayWarningsMs, retryTimes } = this.#options;
     const now = spool.now();
     const finished = this.#finished;
     const news = this.#news;
@@ -173,7 +172,7 @@ class DrainLoop {
     const outage = outageMs(spool, now);
     const outcomes = finished.map(({ message, delivery, damage }) => {
       const random = Math.random();
-      const circumstances = { now, outageMs: outage, random, delayWarningsMs };
+      const circumstances = { now, outageMs: outage, random, delayWarningsMs, retryTimes };
       return { message, delivery, damage, outcome: outcomeOf(message, delivery, circumstances) };
     });
     const latest = news.at(-1);

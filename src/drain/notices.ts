@@ -6,7 +6,7 @@ import { headerSize } from '../mail/headers.ts';
 import { limits } from '../mail/limits.ts';
 import { readBody } from '../spool/body.ts';
 import { outageMs } from '../spool/endpoint.ts';
-import { expiresAt } from '../spool/lifetime.ts';
+import { expiresAt, lifetimeMs } from '../spool/lifetime.ts';
 import {
   collectNotice,
   countNotice,
@@ -248,9 +248,13 @@ export class Notices {
     const reporter = { host: host ?? mail, domain: mail, now: wallNow, name };
     const [subject] = subjects;
     if (collected || !subject) return summaryReport(sender, subjects, reporter);
-    const triedUntil = wallNow + expiresAt(subject, outageMs(this.#spool, now)) - now;
+    const triedUntil = wallNow + this.#livesMs(subject, now);
     const original = this.#original(subject);
     return deliveryReport({ ...subject, to: sender, triedUntil, original }, reporter);
+  }
+
+  #livesMs(subject: NoticeSubject, now: number): number {
+    return expiresAt(subject, outageMs(this.#spool, now), lifetimeMs(this.#spool)) - now;
   }
 
   #original(subject: NoticeSubject): { bytes: Buffer; whole: boolean } | undefined {

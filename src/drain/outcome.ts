@@ -1,3 +1,4 @@
+import { countOf } from '../host/count-of.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../mail/limits.ts';
@@ -8,6 +9,7 @@ import type { Hold } from '../spool/set-aside.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { messageBackoffMs } from './backoff.ts';
 import type { Delivery } from './courier.ts';
+import type { RetryTimes } from './retry-times.ts';
 
 /** What an outcome depends on besides the message and its delivery. */
 export interface Circumstances {
@@ -19,6 +21,7 @@ export interface Circumstances {
   random: number;
   /** After how much trouble of its own a message's sender is warned. */
   delayWarningsMs: readonly number[];
+  retryTimes: RetryTimes;
 }
 
 /** An outcome, with what the journal tells of it. */
@@ -37,13 +40,14 @@ export interface ToldOutcome extends Outcome {
 export function outcomeOf(
   message: Claimed,
   { verdicts, trouble }: Delivery,
-  { now, outageMs, random, delayWarningsMs }: Circumstances,
+  { now, outageMs, random, delayWarningsMs, retryTimes }: Circumstances,
 ): ToldOutcome {
   const given = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
   const text = trouble?.meaning.text ?? '';
   const maybeSent = trouble?.meaning.maybeSent === true;
-  const tooOld = now >= expiresAt(message, outageMs);
-  const tooOldForOutage = now >= outageExpiresAt(message, outageMs);
+  const { lifetimeMs } = retryTimes;
+  const tooOld = now >= expiresAt(message, outageMs, lifetimeMs);
+  const tooOldForOutage = now >= outageExpiresAt(message, outageMs, lifetimeMs);
 
   const decided = message.recipients.flatMap(({ position, address }) => {
     const verdict = given.get(address);
@@ -61,8 +65,7 @@ export function outcomeOf(
       if (state !== 'pending' || !tooOld) {
         return { position, address, state, status, reason, ...(remoteMta && { remoteMta }) };
       }
-      const days = Math.floor((now - message.renewedAt) / DAY_MS);
-      const story = `not delivered in ${days} days; the last answer was ${status} ${reason}`;
+      const story = `not delivered in ${ageText(now - message.renewedAt)}; the last answer was ${status} ${reason}`;
       return {
         position,
         address,
@@ -80,7 +83,10 @@ export function outcomeOf(
   const worst = decided.toSorted((a, b) => SEVERITY[b.state] - SEVERITY[a.state])[0];
   const retryAfterMs = Math.min(trouble?.meaning.retryAfterMs ?? 0, limits.retryAfterMaxMs);
   const ownTroubleMs = now - message.renewedAt - Math.max(0, outageMs - message.outageMs);
-  const backoffMs = Math.max(messageBackoffMs(message.deferrals + 1, random), retryAfterMs);
+  const backoffMs = Math.max(
+    messageBackoffMs(message.deferrals + 1, random, retryTimes),
+    retryAfterMs,
+  );
   return {
     seq: message.seq,
     verdicts: decided,
@@ -124,4 +130,9 @@ const UNDECIDED = {
 
 const STATES = { sent: 'sent', deferred: 'pending', failed: 'failed' } as const;
 
-const DAY_MS = 86_400_000;
+function ageText(ms: number): string {
+  const hours = Math.floor(ms / HOUR_MS);
+  return hours < 48 ? countOf(hours, 'hour') : countOf(Math.floor(hours / 24), 'day');
+}
+
+const HOUR_MS = 3_600_000;

@@ -13,10 +13,17 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * unit;
 }
 
-/** A duration for people, in the unit that tells enough: 750 ms, 90 s, 15 min, 36 h, 5 d. */
+/** A duration as parseDuration reads it, in the largest unit that it is whole in: 30s, 5d. */
+export function durationText(ms: number): string {
+  const [unit, size] = Object.entries(UNITS_MS)
+    .toReversed()
+    .find(([, size]) => ms % size === 0) ?? ['s', 1000];
+  return `${ms / size}${unit}`;
+}
+
+/** A duration for people, in the unit that tells enough: 1 s, 90 s, 15 min, 36 h, 5 d. What is shorter than a second is one. */
 export function showDuration(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 1) return `${Math.max(0, Math.round(ms))} ms`;
+  const seconds = ms > 0 ? Math.max(1, Math.round(ms / 1000)) : 0;
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
@@ -28,7 +35,7 @@ export function showWait(ms: number): string {
   return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;
 }
 
-const UNITS_MS: Partial<Record<string, number>> = {
+const UNITS_MS: Record<string, number> = {
   s: 1000,
   m: 60_000,
   h: 3_600_000,

@@ -1,6 +1,6 @@
-import { lstatSync, realpathSync, statSync, type Stats } from 'node:fs';
+import { lstatSync, readlinkSync, statSync, type Stats } from 'node:fs';
 import { constants } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
 
 /**
@@ -35,13 +35,21 @@ export interface Owner {
   gid: number;
 }
 
-/** Whom root has to become for a folder; undefined where this is not root, or nobody but root can change the folder. */
+/**
+ * Whom root has to become for a folder; undefined where this is not root, or nobody but root can change the folder. Throws
+ * Failure 77 for a folder that is refused.
+ */
 export function ownerToBecome(folder: string): Owner | undefined {
   const { uid, gid } = statSync(folder);
   if (process.geteuid?.() !== 0) return undefined;
-  if (uid !== 0) return { uid, gid };
-  requireUnchangeable(folder);
-  return undefined;
+  if (uid === 0) {
+    requireUnchangeable(folder);
+    return undefined;
+  }
+  if (gid !== 0) return { uid, gid };
+  // As `chown UID FOLDER` leaves it. What the group root may read and write is not for the owner.
+  const todo = `give it a group of that account's (chown ${uid}: ${resolve(folder)})`;
+  throw refusal(`it belongs to uid ${uid}, and to the group root: ${todo}`, folder);
 }
 
 /**
@@ -84,7 +92,7 @@ function requireUnchangeable(folder: string): void {
   if (isWritableByOthers(statSync(folder))) {
     throw refusal('it belongs to root, and others can write to it: give it to the account', folder);
   }
-  for (const path of new Set([resolve(folder), realpathSync(folder)].flatMap(above))) {
+  for (const path of onTheWay(folder)) {
     const found = lstatSync(path);
     const isSticky = (found.mode & 0o1000) !== 0;
     if (found.uid === 0 && (isSticky || !isWritableByOthers(found))) continue;
@@ -92,10 +100,26 @@ function requireUnchangeable(folder: string): void {
   }
 }
 
-/** The path and all folders above it. */
-function above(path: string): string[] {
-  const parent = dirname(path);
-  return parent === path ? [path] : [path, ...above(parent)];
+/** All folders and links that the system passes on its way to a folder that is there. */
+function* onTheWay(folder: string): Generator<string> {
+  let at = '/';
+  const names = partsOf(isAbsolute(folder) ? folder : `${process.cwd()}/${folder}`);
+  yield at;
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    const path = name === '..' ? dirname(at) : join(at, name);
+    yield path;
+    if (!lstatSync(path).isSymbolicLink()) {
+      at = path;
+      continue;
+    }
+    const target = readlinkSync(path);
+    if (isAbsolute(target)) at = '/';
+    names.unshift(...partsOf(target));
+  }
+}
+
+function partsOf(path: string): string[] {
+  return path.split('/').filter((part) => part !== '' && part !== '.');
 }
 
 /** Who is in the group root, and nobody but root is, counts as root. */

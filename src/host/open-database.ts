@@ -13,6 +13,7 @@ import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { limits } from '../mail/limits.ts';
 import { requireRootGivenUp } from './give-up-root.ts';
+import { irregularity } from './regular-file.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -84,6 +85,7 @@ export function connect(file: string, create = false): Database.Database {
 function open(file: string, create: boolean): { db: Database.Database; found: Stats | undefined } {
   requireRootGivenUp(dirname(file));
   const found = create ? makeFile(file) : regularFile(file);
+  for (const end of ['-journal', '-wal', '-shm']) regularFile(`${file}${end}`);
   const db = load(file);
   // Who may write to the folder may have written the file, and what its schema says is run (trusted_schema).
   db.pragma('trusted_schema = OFF');
@@ -130,11 +132,15 @@ export function makeFile(file: string): Stats {
   }
 }
 
-/** What has that name, if anything. SQLite would follow a link into a database of somebody else, and wait for a FIFO. */
+/**
+ * What has that name, if anything. SQLite would follow a link into a database of somebody else, and wait for a FIFO; of
+ * the files that it makes beside a database it says only that it cannot open one.
+ */
 function regularFile(file: string): Stats | undefined {
   const found = lstatSync(file, { throwIfNoEntry: false });
-  if (found && !found.isFile()) throw new DatabaseUnusable(`${file} is not a regular file`);
-  return found;
+  const fault = found && irregularity(file, found);
+  if (fault === undefined) return found;
+  throw new DatabaseUnusable(`${fault}: see who has made it, and remove it`);
 }
 
 function adopt(db: Database.Database, file: string, format: Format): void {

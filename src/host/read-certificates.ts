@@ -1,11 +1,11 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { exitCodes, Failure } from './failure.ts';
+import { readRegularFile } from './regular-file.ts';
 
 /** Reads a file of certificate authorities (PEM). Throws Failure 78 also for one that has none. */
 export function readCertificates(file: string): string {
   try {
-    const text = readFileSync(file, 'utf8');
+    const text = readRegularFile(file).toString();
     void new X509Certificate(text); // TLS would pass over what is no certificate.
     return text;
   } catch (error) {

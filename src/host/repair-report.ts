@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { inode } from './open-database.ts';
+import { NotRegularFileError, readRegularFile } from './regular-file.ts';
 import { replaceFile } from './replace-file.ts';
 
 /** What a repair of a database has to tell, as it is kept beside the file until somebody has told it. */
@@ -43,21 +44,14 @@ function reportFile(file: string): string {
   return `${file}.repaired`;
 }
 
-/** Through a link root would show a file of somebody else. */
+/** What only has the file's name, or was damaged by a disk that goes on damaging files, tells nothing, and is removed. */
 function read(file: string): Kept | undefined {
-  let fd;
   try {
-    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+    return JSON.parse(readRegularFile(file, true).toString()) as Kept;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    const isNone = error instanceof SyntaxError || error instanceof NotRegularFileError;
+    if (isNone) return { inode: NaN, sentences: [] };
     throw error;
-  }
-  try {
-    return JSON.parse(readFileSync(fd, 'utf8')) as Kept;
-  } catch (error) {
-    if (error instanceof SyntaxError) return { inode: NaN, sentences: [] }; // The disk goes on damaging files.
-    throw error;
-  } finally {
-    closeSync(fd);
   }
 }

@@ -1,7 +1,8 @@
 import { isUtf8 } from 'node:buffer';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exitCodes, Failure } from './failure.ts';
+import { readRegularFile } from './regular-file.ts';
+import { readVariables } from './read-variables.ts';
 
 /** The settings that are not options, because they are secret or were there in 2012. */
 export type SettingName =
@@ -89,27 +90,45 @@ export function withSettings(names: readonly SettingName[]): NodeJS.ProcessEnv {
   return Object.fromEntries([...others, ...found]) as NodeJS.ProcessEnv;
 }
 
-/** Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a file in another way. */
+/**
+ * Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a
+ * file in another way. Throws Failure 78 for a file that cannot be read, or that readVariables refuses.
+ */
 export function loadDefaults(file: string): void {
-  const before = new Set(Object.keys(process.env));
+  let text: string;
   try {
-    process.loadEnvFile(file);
-    const names = Object.keys(process.env).filter((name) => !before.has(name));
-    for (const name of names) loaded.set(name, file);
+    text = readRegularFile(file).toString();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return;
     throw new Failure(exitCodes.configuration, `cannot read ${file}: ${message}`);
   }
+  for (const [name, value] of readVariables(text, file)) {
+    if (name in process.env) continue;
+    process.env[name] = value;
+    loaded.set(name, file);
+  }
 }
 
 function readIfThere(file: string): Buffer | undefined {
   try {
-    return readFileSync(file);
+    return readRegularFile(file);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code === 'EACCES' || code === 'EPERM') throw new SettingDeniedError(file, message);
     throw new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+  }
+}
+
+/** This user may not read a setting: of a service that is wrong, and of an ordinary user to be expected. */
+export class SettingDeniedError extends Failure {
+  override readonly name = 'SettingDeniedError';
+  readonly file: string;
+
+  constructor(file: string, message: string) {
+    super(exitCodes.configuration, `cannot use ${file}: ${message}`);
+    this.file = file;
   }
 }
 

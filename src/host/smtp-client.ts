@@ -116,6 +116,13 @@ export class SmtpClient {
     setTimeout(() => this.close(), limits.smtpQuitMs).unref();
   }
 
+  /** Says goodbye and waits until the connection is closed. */
+  async leave(): Promise<void> {
+    const closed = new Promise((resolve) => this.#connection.once('end', resolve));
+    this.quit();
+    await closed;
+  }
+
   close(): void {
     this.#connection.close();
   }

@@ -16,7 +16,7 @@ export const limits = {
   bodyPartBytes: 1 * MiB,
   /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
   envelopeLineBytes: 64 * KiB,
-  /** Recipients in one hand-over; Exim's transport sends at most `batch_max = 1000`. */
+  /** Recipients in one hand-over, ten times what Exim's transport sends (`batch_max`). */
   handOverRecipients: 10_000,
   /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
   postRecipients: 100,
@@ -51,6 +51,7 @@ export const limits = {
   /** Header fields, and keys, that it names. */
   namedHeaders: 20,
   namedKeys: 20,
+  namedSenders: 10,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
   /** Damaged files that repairs keep beside the new one: the first, and the latest. */
@@ -131,9 +132,14 @@ export const limits = {
   endpointJitter: 0.25,
   /** The longest Retry-After that is honoured. */
   retryAfterMaxMs: 10 * MINUTE,
-  /** A message's own backoff after temporary verdicts; ± `jitter`. */
+  /**
+   * A message's own backoff after temporary verdicts, ± `jitter`: drain `--first-wait`, `--longest-wait`. Both are within
+   * `messageWaitMinMs` and `messageWaitMaxMs`: what is deferred is tried once a day.
+   */
   messageFirstMs: 30 * SECOND,
   messageMaxMs: 30 * MINUTE,
+  messageWaitMinMs: 1 * SECOND,
+  messageWaitMaxMs: 1 * DAY,
   jitter: 0.2,
   /** A post that takes longer holds up no other, unless the proxy has asked for fewer posts. */
   slowPostMs: 1 * SECOND,
@@ -144,9 +150,14 @@ export const limits = {
   /** An operator's fault is told at once and then this often. */
   faultRepeatMs: 1 * HOUR,
 
-  /** How long a message is tried: its own time, and with outages of the endpoint added. */
+  /**
+   * How long a message is tried, drain `--lifetime`, and for how long at most outages of the endpoint are added. Together
+   * they end before `renewalMs`, and so before the ledger forgets.
+   */
   lifetimeMs: 5 * DAY,
-  lifetimeWithOutagesMs: 14 * DAY,
+  lifetimeMinMs: 1 * HOUR,
+  lifetimeMaxMs: 16 * DAY,
+  outagesAddedMs: 9 * DAY,
   /** `retry` and `release` of a message first posted longer ago than this ask for --force. */
   renewalMs: 25 * DAY,
   /** After how much trouble of its own a message's sender is warned; drain `--delay-warnings`. */
@@ -183,6 +194,8 @@ export const limits = {
   /** How long queue commands wait for the outcome of what is being sent. */
   operatorWaitMs: 30 * SECOND,
   operatorPollMs: 100,
+  /** Ids that bash is offered for completion. */
+  completedIds: 100,
   /** Messages that queue commands read, and change, at once. */
   listPage: 200,
   operatorBatch: 200,
@@ -222,6 +235,12 @@ export const limits = {
    * put together, and for HTTP v1, or with a sender who was replaced, as the message that is sent on.
    */
   requestsBytes: 512 * MiB,
+  /**
+   * The pieces in which a body arrives (chunks of HTTP, or what one read of the socket gives) have at least so many octets
+   * on average, once there were so many of them: each takes time, however small it is.
+   */
+  pieceBytes: 64,
+  piecesOfAnySize: 1000,
   /** A body whose key nothing hints at is hashed with every key; so much, and others have their turn. */
   hashedAtOnceBytes: 1 * MiB,
   /** Lines of the journal about requests without a key of the proxy's, in so long a time; one more counts the rest. */
@@ -279,6 +298,8 @@ export const limits = {
   /** And of a certificate that is valid for less than this, and for less than this share of its life: some live for 160 h. */
   checkCertificateMs: 7 * DAY,
   checkCertificateShare: 0.2,
+  /** How long `proxy check` waits for the relay in all: an administrator looks on. */
+  checkRelayMs: 60 * SECOND,
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,

@@ -59,7 +59,7 @@ export class BsmtpReader {
     const end = newline < 0 ? chunk.length : newline + 1;
     if (this.#line.length + end > limits.envelopeLineBytes) {
       throw new BsmtpError(
-        `a line of the envelope is over ${limits.envelopeLineBytes} octets long`,
+        `a line of the envelope is over ${limits.envelopeLineBytes} octets long, which no address may be. ${RETURN}`,
       );
     }
     this.#line = Buffer.concat([this.#line, chunk.subarray(0, end)]);
@@ -81,7 +81,10 @@ export class BsmtpReader {
     } else if (command.toUpperCase() !== 'DATA') {
       this.#recipients.add(path(line, 'RCPT TO:<', command));
       if (this.#recipients.size > limits.handOverRecipients) {
-        throw new BsmtpError(`there are more than ${limits.handOverRecipients} recipients`);
+        throw new BsmtpError(
+          `there are more than ${limits.handOverRecipients} recipients in one hand-over. ` +
+            "To do: set batch_max = 1000 in Exim's transport; Exim then hands over several times",
+        );
       }
     } else if (this.#recipients.size === 0) {
       throw new BsmtpError('there is no recipient');
@@ -126,7 +129,10 @@ export class BsmtpReader {
   #keep(piece: Buffer): void {
     this.#size += piece.length;
     if (this.#size > this.#bytesMax) {
-      throw new BsmtpError(`the message is larger than the limit of ${this.#bytesMax} bytes`);
+      throw new BsmtpError(
+        `the message is larger than the limit of ${this.#bytesMax} bytes. ` +
+          `${RETURN}, and message_size_limit has Exim refuse the next one`,
+      );
     }
     this.#hash.update(piece);
     this.#pieces.push(piece);
@@ -148,6 +154,9 @@ function path(line: Buffer, prefix: string, command: string): string {
   }
   return decodeAddress(line.subarray(prefix.length, end));
 }
+
+/** What helps where Exim would hand a message over again and again. */
+const RETURN = 'To do: exim4 -Mg and its id in Exim return it to its sender';
 
 const LF = 0x0a;
 const CR = 0x0d;

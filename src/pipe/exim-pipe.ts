@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { giveUpRoot } from '../host/give-up-root.ts';
+import { loadDefaults } from '../host/settings.ts';
 import { limits } from '../mail/limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
@@ -21,6 +22,7 @@ export async function eximPipe(
   input: number,
 ): Promise<{ exitCode: 0 | 75; line: string }> {
   try {
+    loadDefaults('/etc/default/appengine-mailer'); // Where it cannot be read this ends here: it may name the spool.
     const { eximId, folder, bytesMax } = interpret(args, environment);
     if (process.geteuid?.() === 0) await giveUpRoot(folder, () => environment);
     const reader = new BsmtpReader(bytesMax);

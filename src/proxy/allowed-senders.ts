@@ -1,13 +1,14 @@
 import { exitCodes, Failure } from '../host/failure.ts';
+import { severalValues } from '../host/several-values.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { canonicalAddress } from '../mail/canonical-address.ts';
 
 /** Addresses and @domains, each as canonicalAddress gives it. */
 export type AllowedSenders = ReadonlySet<string>;
 
-/** Reads one or more addresses and @domains, separated by commas and white space. Throws Failure 78. */
-export function parseAllowedSenders(text: string): AllowedSenders {
-  const entries = text.split(/[\s,]+/).filter((entry) => entry !== '');
+/** Reads one or more addresses and @domains, as severalValues does. Throws Failure 78. */
+export function parseAllowedSenders(given: readonly string[]): AllowedSenders {
+  const entries = severalValues(given);
   if (entries.length === 0) {
     throw new Failure(exitCodes.configuration, 'a list of allowed senders names none');
   }

@@ -1,6 +1,6 @@
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
-import { environmentOptions } from '../host/environment-options.ts';
 import { exclusiveLock } from '../host/exclusive-lock.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { giveUpRoot } from '../host/give-up-root.ts';
@@ -14,23 +14,19 @@ import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
 import { limits } from '../mail/limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
-import type { Backend } from './backend.ts';
-import { discardBackend } from './backends/discard.ts';
-import { fileBackend } from './backends/file.ts';
-import { smtpOptions, smtpRelay } from './backends/smtp-options.ts';
-import { relayName } from './backends/relay-name.ts';
-import { smtpBackend } from './backends/smtp.ts';
+import { backendOptions, backendText, chooseBackend, openBackend } from './chosen-backend.ts';
 import { parseDefaultSender } from './default-sender.ts';
 import { Deliverer } from './deliverer.ts';
 import { keepHouse } from './keep-house.ts';
 import { Keyring, readKeys } from './keyring.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
-import { addressText, parseListen, unwanted, type Places } from './listen.ts';
+import { parseListen, unwanted, type Places } from './listen.ts';
 import { startProxy } from './proxy.ts';
 import { parseRate } from './rate-limit.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './sender-policy.ts';
+import { sendersText } from './senders-text.ts';
 import { watchKeys } from './watch-keys.ts';
 import { watchLedger } from './watch-ledger.ts';
 
@@ -41,11 +37,7 @@ export const proxyOptions = {
     describe: 'HOST:PORT or unix:PATH to listen on; else the sockets of systemd, or 127.0.0.1:8025',
     requiresArg: true,
   },
-  backend: {
-    choices: ['file', 'smtp', 'appengine', 'discard'] as const,
-    default: 'file' as const,
-    describe: 'What becomes of the mail',
-  },
+  ...backendOptions,
   ledger: {
     type: 'string',
     default: './ledger.db',
@@ -58,7 +50,6 @@ export const proxyOptions = {
     describe: 'Folder of the file backend',
     requiresArg: true,
   },
-  ...smtpOptions,
   'keys-file': {
     type: 'string',
     describe: 'File of keys, one a line; else GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
@@ -74,7 +65,7 @@ export const proxyOptions = {
     type: 'string',
     array: true,
     describe:
-      'Address or @domain that may be a sender, again for more; else all may. The null sender may with such a From, and in reports with any',
+      'Addresses and @domains that may be a sender; else all may. The null sender may with such a From, and in reports with any',
     requiresArg: true,
   },
   'default-sender': {
@@ -104,13 +95,10 @@ type Arguments = ArgumentsCamelCase<
   Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>
 >;
 
-const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];
-
-/** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
+/** `appengine-mailer proxy`, for which proxyOptions are to be set up: takes signed messages over HTTP and sends them on. */
 export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof proxyOptions>> = {
   command: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
-  builder: (yargs) => yargs.options(environmentOptions(proxyOptions)),
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
@@ -123,30 +111,36 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
     }
     const journal = new ProxyJournal();
-    const backend = await makeBackend(argv, resolve(dir), journal);
-    const lock = orFailure(ledgerFile, () => exclusiveLock(`${ledgerFile}.lock`));
-    if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
-    if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
-    const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
+    const chosen = await chooseBackend(argv, resolve(dir));
+    const policy = senderPolicy(rules, journal);
+    const { maxRecipients: recipientsMax, softBounce } = argv;
+    // Another proxy that has the ledger is told before its address is; where there was none, no file is made until this
+    // one listens.
+    const lockFile = `${ledgerFile}.lock`;
+    let lock = existsSync(lockFile) ? lockLedger(ledgerFile, lockFile) : undefined;
+    const open = async () => {
+      const backend = await openBackend(chosen, journal);
+      lock ??= lockLedger(ledgerFile, lockFile);
+      if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
+      const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
 
-    await tellRepair(ledgerFile, (sentences) => {
-      for (const sentence of sentences) journal.ledgerRepaired(sentence);
+      await tellRepair(ledgerFile, (sentences) => {
+        for (const sentence of sentences) journal.ledgerRepaired(sentence);
+      });
+      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      return { keys, rate, fixSender: rules.fix, deliverer: new Deliverer(options), ledger };
+    };
+    const proxy = await startProxy({ ...places, journal }, open).catch((error: Error) => {
+      lock?.release();
+      throw error;
     });
+    const { deliverer, ledger } = proxy.service;
     const replaced = new AbortController();
     const stop = AbortSignal.any([stopSignal(), replaced.signal]);
     watchKeys(keys, journal, stop);
-    const policy = senderPolicy(rules, journal);
-    const { maxRecipients: recipientsMax, softBounce } = argv;
-    const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
-    const deliverer = new Deliverer(options);
-    const service = { keys, deliverer, rate, fixSender: rules.fix };
-    const proxy = await startProxy({ ...service, ...places, journal }).catch((error: Error) => {
-      const { wanted } = places;
-      const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-      throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
-    });
     const address = proxy.addresses.join(' and ');
-    journal.proxyStarted(address, argv.backend, ledger, keys.size, argv.softBounce);
+    const about = `${backendText(chosen)}, ${sendersText(rules)}`;
+    journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
     const held = unwanted(places, proxy.addresses);
     if (held.length > 0) journal.listensElsewhere(held);
     for (const fault of keys.faults) journal.keysUnsafe(fault);
@@ -159,12 +153,12 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
       shrunk: () => journal.ledgerLogShrunk(ledgerFile),
     });
-    void reportWork(address, deliverer, new SdNotify(), stop);
+    void reportWork(`${address}; ${about}`, deliverer, new SdNotify(), stop);
     await keepHouse(ledger, journal, stop);
     await proxy.stop();
     unwatchLog();
     ledger.close();
-    lock.release();
+    lock?.release();
     journal.proxyStopped(address);
     const fault = await watched;
     if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
@@ -172,7 +166,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
 };
 
 /** See giveUpRoot: only root may read the secrets. */
-async function becomeOwner(ledgerFile: string): Promise<void> {
+export async function becomeOwner(ledgerFile: string): Promise<void> {
   try {
     await giveUpRoot(dirname(ledgerFile), () => withSettings(SECRETS));
   } catch (error) {
@@ -191,7 +185,8 @@ const SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_OAUTH',
 ];
 
-function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
+/** Who may send, by options and settings. Throws Failure 78. */
+export function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
   const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
   const text = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
   const parsed = parseDefaultSender(text.trim());
@@ -202,33 +197,10 @@ function senderRules({ allowSender, defaultSender, fixSender }: Arguments): Send
     );
   }
   return {
-    allowed: allowSender && parseAllowedSenders(allowSender.join(' ')),
+    allowed: allowSender && parseAllowedSenders(allowSender),
     defaultSender: parsed,
     fix: fixSender,
   };
-}
-
-async function makeBackend(argv: Arguments, dir: string, journal: ProxyJournal): Promise<Backend> {
-  const { backend } = argv;
-  if (backend === 'smtp') {
-    const relay = smtpRelay(argv, { environment: process.env, folder: '.' });
-    const { name, fault } = await relayName(relay.name);
-    if (fault) journal.nameless(fault.text, fault.todo);
-    return smtpBackend({ ...relay, name });
-  }
-  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
-  if (stray !== undefined) {
-    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
-  }
-  if (backend === 'discard') return discardBackend;
-  if (backend === 'appengine') {
-    // Loaded where it is used.
-    const { apiHost, appengineBackend } = await import('./backends/appengine.ts');
-    return appengineBackend(apiHost(process.env), journal);
-  }
-  return fileBackend(dir).catch((error: Error) => {
-    throw new Failure(exitCodes.configuration, `cannot deliver into ${dir}: ${error.message}`);
-  });
 }
 
 /** What systemd holds open is listened on in any case: what came there while no proxy ran waits for an answer. */
@@ -236,6 +208,12 @@ function placesOf(text: string | undefined): Places {
   const handedOver = systemdSockets();
   const address = text ?? (handedOver.length > 0 ? undefined : '127.0.0.1:8025');
   return { wanted: address === undefined ? undefined : parseListen(address), handedOver };
+}
+
+function lockLedger(ledgerFile: string, lockFile: string): { release(): void } {
+  const lock = orFailure(ledgerFile, () => exclusiveLock(lockFile));
+  if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+  return lock;
 }
 
 function orFailure<T>(file: string, action: () => T): T {

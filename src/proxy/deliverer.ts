@@ -48,6 +48,8 @@ export class Deliverer {
   readonly softBounce: boolean;
   /** What was told so far. */
   readonly teller: VerdictTeller;
+  /** What kept the last delivery from being made, and since when (monotonic); undefined when one has passed after it. */
+  trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
   readonly #outcomes: OutcomeWriter;
   readonly #backend: Backend;
@@ -243,7 +245,9 @@ export class Deliverer {
   /** What the backend says, or that nothing was sent, which the ledger then knows. */
   async #callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
     try {
-      return await callBackend(place, delivery);
+      const results = await callBackend(place, delivery);
+      if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
+      return results;
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error;
       const { recipients } = delivery;
@@ -308,6 +312,7 @@ export class Deliverer {
   }
 
   #unavailable(error: BackendUnavailableError): never {
+    this.trouble = { text: error.message, since: this.trouble?.since ?? performance.now() };
     this.#journal.proxyTrouble(error.message);
     throw error;
   }

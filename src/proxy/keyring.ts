@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { keyFaults, type KeyFault } from '../host/key-faults.ts';
+import { readRegularFile } from '../host/regular-file.ts';
 import { findSetting, firstLine, type Setting } from '../host/settings.ts';
 import { keyHint } from '../wire/sign.ts';
 import { parseAllowedSenders, type AllowedSenders } from './allowed-senders.ts';
@@ -115,8 +115,7 @@ function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] 
       if (!KEY_NAME.test(line.value)) throw wrong(place, `has no name: ${KEY_NAME_RULE}`);
       name = line.value;
     } else {
-      const allowedSenders =
-        senders.length > 0 ? parseAllowedSenders(senders.join(' ')) : undefined;
+      const allowedSenders = senders.length > 0 ? parseAllowedSenders(senders) : undefined;
       const key = { secret: line.secret, name, allowedSenders };
       const text = line.secret.toString('latin1');
       const other = placed.get(text);
@@ -148,7 +147,7 @@ function wrong(place: string, why: string): Failure {
 
 function fileOf(file: string): Setting {
   try {
-    return { bytes: readFileSync(file), file };
+    return { bytes: readRegularFile(file), file };
   } catch (error) {
     throw new Failure(exitCodes.configuration, `cannot use ${file}: ${(error as Error).message}`);
   }

@@ -13,9 +13,10 @@ import type { MessageName } from './message-name.ts';
 
 /** What the proxy writes into the journal. */
 export class ProxyJournal extends Journal {
+  /** `about`: the backend, with the relay, and who may send. */
   proxyStarted(
     address: string,
-    backend: string,
+    about: string,
     ledger: { file: string; isEmpty: boolean },
     keys: number,
     softBounce: boolean,
@@ -24,7 +25,7 @@ export class ProxyJournal extends Journal {
     const remembers = `${ledger.file}${ledger.isEmpty ? ' (empty)' : ''}`;
     this.write('proxy_started', {
       text:
-        `proxy listens on ${address}, backend ${backend}, ledger ${remembers}, ${countOf(keys, 'key')}` +
+        `proxy listens on ${address}, ${about}, ledger ${remembers}, ${countOf(keys, 'key')}` +
         (softBounce ? '; --soft-bounce is on: nothing is refused for good' : ''),
       priority: priority.info,
     });

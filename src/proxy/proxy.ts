@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { exitCodes, Failure } from '../host/failure.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 import { limits } from '../mail/limits.ts';
 import { v2Type } from '../wire/frame.ts';
@@ -7,31 +8,43 @@ import { ALLOWED, answerUnparsed } from './answer-unparsed.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
-import { listen, type Places } from './listen.ts';
-import { BodyRefused, limitTime, RequestBodies } from './request-bodies.ts';
+import { addressText, listen, type Places } from './listen.ts';
+import { BodyRefused, dropBody, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { checkSignature } from './signature-check.ts';
 import { StrangerLines } from './stranger-lines.ts';
 
-export interface ProxyOptions extends Service, Places {
+export interface ProxyOptions extends Places {
   journal: ProxyJournal;
 }
 
 /** A proxy at work. */
-export interface Proxy {
+export interface Proxy<S extends Service = Service> {
+  service: S;
   /** All that it listens on, each HOST:PORT or unix:PATH. */
   addresses: string[];
   /** Takes nothing more, finishes what it took, its backend too, for limits.stopMs at most. */
   stop(): Promise<void>;
 }
 
-/** Starts the HTTP server (src/wire/README.md), at all places. Rejects when it cannot listen. */
-export async function startProxy(options: ProxyOptions): Promise<Proxy> {
-  const { deliverer, journal } = options;
+/**
+ * Starts the HTTP server (src/wire/README.md), at all places, and then opens the service; what comes meanwhile waits for
+ * it. So a proxy that cannot listen (Failure 78) has made no files. Rejects, and listens nowhere, where the service
+ * cannot be opened.
+ */
+export async function startProxy<S extends Service>(
+  options: ProxyOptions,
+  open: () => Promise<S>,
+): Promise<Proxy<S>> {
+  const { journal } = options;
   const bodies = new RequestBodies();
   const strangers = new StrangerLines((count) => journal.strangersLeftOut(count));
   const latest = new WeakMap<Duplex, ServerResponse>();
+  /** Connections with an answer that is their last: what comes after it is not looked at. */
+  const ending = new WeakSet<Duplex>();
+  /** Those of them whose client is still writing. */
+  const unread = new Set<ServerResponse>();
   let stopping = false;
 
   function makeServer() {
@@ -43,7 +56,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
         connectionsCheckingInterval: limits.connectionsCheckMs,
       },
       (request, response) => {
-        const { socket } = request; // It is gone from there when the body is refused.
+        const { socket } = request; // It is gone from there when the body takes too long.
+        if (ending.has(socket)) return;
         const from = clientAddress(request);
         latest.set(socket, response);
         limitTime(request);
@@ -70,6 +84,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
 
   async function answer(request: IncomingMessage): Promise<Reply> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
+    const service = await opened.catch(() => undefined);
+    if (!service) return retryLater('the proxy cannot start');
     if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
     if (request.method === 'GET' || request.method === 'HEAD') return { status: 200, text: '' };
     if (request.method !== 'POST') {
@@ -78,58 +94,81 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     if (stopping) return retryLater('the proxy is stopping');
     const arrivedAt = Date.now();
     const isV2 = mediaType(request) === v2Type;
-    const check = isV2 ? checkSignature(request.headers, options.keys) : undefined;
-    if (isV2 && !check) return WRONG_SIGNATURE; // Node reads the body and drops it.
+    const check = isV2 ? checkSignature(request.headers, service.keys) : undefined;
+    if (isV2 && !check) return WRONG_SIGNATURE;
     try {
       return await bodies.with(request, check?.watch, async (body) =>
         check
-          ? answerV2(request.headers, check, arrivedAt, body, options)
-          : answerV1(request.headers, body, options),
+          ? answerV2(request.headers, check, arrivedAt, body, service)
+          : answerV1(request.headers, body, service),
       );
     } catch (error) {
       if (!(error instanceof BodyRefused)) throw error;
       const { status, message } = error;
-      return { ...(status === 503 ? retryLater(message) : { status, text: message }), close: true };
+      return status === 503 ? retryLater(message) : { status, text: message };
     }
   }
 
-  function send(
+  /** Only who shows a key may go on using the connection. */
+  async function send(
     request: IncomingMessage,
     response: ServerResponse,
-    reply: Reply,
+    { status, text, headers, key }: Reply,
     from: string,
-  ): void {
-    const { status, text, headers, close, key } = reply;
+  ): Promise<void> {
+    const { method, socket } = request;
     if (status >= 400 && status !== 404 && (key !== undefined || strangers.take())) {
-      journal.requestRefused(
-        from,
-        request.headers['webhook-id'] as string | undefined,
-        status,
-        text,
-        key,
-      );
+      const id = request.headers['webhook-id'] as string | undefined;
+      journal.requestRefused(from, id, status, text, key);
     }
-    if (stopping || close) response.setHeader('connection', 'close');
-    if (status === 204) return void response.writeHead(status).end();
-    const body = Buffer.from(text);
+    if (stopping || key === undefined) {
+      response.setHeader('connection', 'close');
+      ending.add(socket);
+    }
+    const content = status === 204 ? undefined : Buffer.from(text);
     response.writeHead(status, {
-      'content-type': 'text/plain; charset=utf-8',
-      'content-length': body.length,
+      ...(content && {
+        'content-type': 'text/plain; charset=utf-8',
+        'content-length': content.length,
+      }),
       ...headers,
     });
-    response.end(request.method === 'HEAD' ? undefined : body);
+    const written = method === 'HEAD' ? undefined : content;
+    if (request.complete || stopping) return void response.end(written);
+    // Most clients read no answer before they have written all: to them a closed connection would be a network's fault.
+    if (written) response.write(written);
+    else response.flushHeaders();
+    unread.add(response);
+    await dropBody(request).catch(() => {}); // It goes on for too long, or the client is gone: the end is the same.
+    unread.delete(response);
+    response.end(() => request.destroy()); // What it has read, and its time limit, would stay.
   }
 
-  const listeners = await listen(makeServer, options);
+  const listening = listen(makeServer, options).catch((error: Error) => {
+    const { wanted } = options;
+    const where = wanted ? addressText(wanted) : 'the sockets of systemd';
+    throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
+  });
+  const opened = listening.then(async (listeners) =>
+    open().catch((error: Error) => {
+      for (const { server } of listeners) server.close();
+      throw error;
+    }),
+  );
+  const service = await opened;
+  const { deliverer } = service;
+  const listeners = await listening;
   const servers = listeners.map(({ server }) => server);
   for (const server of servers) {
     server.on('error', (error) => journal.proxyTrouble(`the server fails: ${error.message}`));
   }
   return {
+    service,
     addresses: listeners.map(({ address }) => address),
     async stop() {
       stopping = true;
       deliverer.stop();
+      for (const response of unread) response.end();
       const closed = Promise.all(
         servers.map(async (server) => {
           const isClosed = new Promise<void>((resolve) => server.close(() => resolve()));

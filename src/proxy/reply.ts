@@ -5,9 +5,7 @@ export interface Reply {
   status: number;
   text: string;
   headers?: Record<string, string>;
-  /** Close the connection: the rest of the request is not read. */
-  close?: boolean;
-  /** The name of the key that the request was signed with, for the journal; undefined for a wrong signature. */
+  /** The name of the key that signed the request; undefined when none did, or when nobody looked. */
   key?: string | undefined;
 }
 

@@ -1,20 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { showDuration } from '../host/duration.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
+import { cut } from '../mail/cut.ts';
 import { limits } from '../mail/limits.ts';
 import type { Deliverer } from './deliverer.ts';
 
-/** Tells systemd until stopped that the proxy answers, and what it answered since its start. */
+/**
+ * Tells systemd until stopped that the proxy answers, what it answered since its start, and first of all what keeps it from
+ * delivering, while that lasts. `about`: where it listens, its backend and who may send.
+ */
 export async function reportWork(
-  address: string,
+  about: string,
   deliverer: Deliverer,
   notify: SdNotify,
   stop: AbortSignal,
 ): Promise<void> {
   const status = () => {
-    const { given, repeated } = deliverer.teller;
+    const { trouble, teller } = deliverer;
+    const { given, repeated } = teller;
+    const sinceMs = trouble && performance.now() - trouble.since;
+    const attention =
+      trouble && sinceMs !== undefined
+        ? `attention, for ${showDuration(sinceMs)}: ${cut(trouble.text, limits.reasonChars)}; `
+        : '';
     const before = repeated > 0 ? `, ${repeated} sent before` : '';
     return (
-      `listens on ${address}; recipients since the start: ` +
+      `${attention}listens on ${about}; recipients since the start: ` +
       `${given.sent} sent, ${given.deferred} deferred, ${given.failed} refused${before}`
     );
   };

@@ -6,10 +6,10 @@ import { postTimeMs } from '../wire/post-time.ts';
 
 /** The body of a request is not read to its end. */
 export class BodyRefused extends Error {
-  /** 413 for one that is too large, 503 when all that are held together are, 408 for one too slow. */
-  readonly status: 408 | 413 | 503;
+  /** 413 for one too large, 503 when all that are held together are, 408 for one too slow, 400 for pieces too small. */
+  readonly status: 400 | 408 | 413 | 503;
 
-  constructor(status: 408 | 413 | 503, message: string) {
+  constructor(status: 400 | 408 | 413 | 503, message: string) {
     super(message);
     this.status = status;
   }
@@ -28,8 +28,7 @@ export class RequestBodies {
 
   /**
    * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece.
-   * Rejects with BodyRefused, when the client goes
-   * away, or as `work` does.
+   * Rejects with BodyRefused, when the client goes away, or as `work` does; the connection stays open.
    */
   async with<T>(
     request: IncomingMessage,
@@ -49,18 +48,37 @@ export class RequestBodies {
     try {
       // What is only announced is not held: it costs nothing, and would keep others out.
       requireSize(Number(request.headers['content-length'] ?? 0));
-      for await (const piece of request as AsyncIterable<Buffer>) {
+      await eachPiece(request, (piece) => {
         requireSize(body.size + piece.length);
         const before = body.held;
         body.add(piece);
         this.#held += body.held - before;
         if (this.#held > limits.requestsBytes) throw new BodyRefused(503, 'too much mail at once');
         watch?.(piece);
-      }
+      });
       return await work({ bytes: body.whole(), hold });
     } finally {
       release();
     }
+  }
+}
+
+/** Reads what is left of a body that nobody needs. Rejects with BodyRefused, or when the client goes away. */
+export async function dropBody(request: IncomingMessage): Promise<void> {
+  await eachPiece(request, () => {});
+}
+
+async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void): Promise<void> {
+  const { pieceBytes, piecesOfAnySize } = limits;
+  let [pieces, size] = [0, 0];
+  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    pieces += 1;
+    size += piece.length;
+    if (pieces > piecesOfAnySize && size < pieces * pieceBytes) {
+      const least = `${pieceBytes} bytes on average`;
+      throw new BodyRefused(400, `the pieces of the body are too small: send at least ${least}`);
+    }
+    take(piece);
   }
 }
 

@@ -23,8 +23,11 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
   if (file === undefined) return;
 
   // By looking, not by inotify: it sees what is behind a symbolic link, whatever is replaced on the way.
-  watchFile(file, { interval: limits.keysLookMs, persistent: false }, () => {
-    setTimeout(() => reload(false), limits.keysSettleMs).unref();
-  });
+  const soon = (delayMs: number) => void setTimeout(() => reload(false), delayMs).unref();
+  watchFile(file, { interval: limits.keysLookMs, persistent: false }, () =>
+    soon(limits.keysSettleMs),
+  );
+  // What its first look finds is no change to it, even if the keys were read before that.
+  soon(limits.keysLookMs);
   stop.addEventListener('abort', () => unwatchFile(file));
 }

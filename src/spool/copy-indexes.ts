@@ -30,7 +30,11 @@ CREATE TEMP TABLE by_address (
   position INTEGER NOT NULL,
   PRIMARY KEY (message, position)
 ) STRICT;
-CREATE TEMP TABLE old_counter (name TEXT NOT NULL, messages INTEGER NOT NULL) STRICT;
+CREATE TEMP TABLE old_counter (
+  name TEXT NOT NULL,
+  messages INTEGER NOT NULL,
+  bytes INTEGER NOT NULL DEFAULT 0
+) STRICT;
 CREATE TEMP TABLE old_sequence (name TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;
 `;
 const SOURCES = {

@@ -75,44 +75,45 @@ function bodyFaults(parts: Iterable<[number, Buffer]>, { state, size, digest }: 
   return hash.digest().equals(digest) ? [] : ['its bytes are not those that Exim wrote'];
 }
 
-/** Law 8: a row for each message that is not finished, and no more messages than were accepted. */
+/** Law 8: a row for each message that is not finished, and no more messages, or bytes, than were accepted. */
 function counterFaults(db: Database): string[] {
   const counters = readCounters(db);
   const rows = countRows(db);
   if (!counters) return ['the counters of law 8 do not add up'];
-  return messageStates.flatMap((state) => {
-    const [counted = 0, there = 0] = [counters.get(state), rows.get(state)];
-    const isWrong = FORGOTTEN.has(state) ? counted < there : counted !== there;
-    return isWrong ? [`${counted} messages are counted as ${state} and ${there} are there`] : [];
-  });
-}
-
-/** Law 8's counters; undefined when some are missing or they do not add up. */
-export function readCounters(db: Database): Map<string, number> | undefined {
-  return soundCounters(
-    db.prepare<[], [string, number]>('SELECT name, messages FROM counter').raw().all(),
+  return UNITS.flatMap((unit) =>
+    messageStates.flatMap((state) => {
+      const counted = counters.get(state)?.[unit] ?? 0;
+      const there = rows.get(state)?.[unit] ?? 0;
+      const isWrong = FORGOTTEN.has(state) ? counted < there : counted !== there;
+      return isWrong ? [`${counted} ${unit} are counted as ${state} and ${there} are there`] : [];
+    }),
   );
 }
 
-/** Such pairs as a map, if law 8 holds of them. */
-export function soundCounters(
-  pairs: readonly (readonly [string, number])[],
-): Map<string, number> | undefined {
-  const counters = new Map(pairs);
-  const parts = [...messageStates, 'damaged'].map((name) => counters.get(name) ?? 0);
+/** Messages and their bytes. */
+export type Amount = Record<(typeof UNITS)[number], number>;
+const UNITS = ['messages', 'bytes'] as const;
+
+/** Law 8's counters, or what is left of them in another table; undefined when some are missing or they do not add up. */
+export function readCounters(db: Database, table = 'counter'): Map<string, Amount> | undefined {
+  const counters = amounts(db, `SELECT name, messages, bytes FROM ${table}`);
   const isWhole = ['accepted', ...messageStates].every((name) => counters.has(name));
-  const sum = parts.reduce((total, messages) => total + messages, 0);
-  return isWhole && sum === counters.get('accepted') ? counters : undefined;
+  const addsUp = UNITS.every((unit) => {
+    const parts = [...messageStates, 'damaged'].map((name) => counters.get(name)?.[unit] ?? 0);
+    const sum = parts.reduce((total, part) => total + part, 0);
+    return sum === counters.get('accepted')?.[unit];
+  });
+  return isWhole && addsUp ? counters : undefined;
 }
 
-/** How many messages are there, by state. */
-export function countRows(db: Database): Map<string, number> {
-  return new Map(
-    db
-      .prepare<[], [string, number]>('SELECT state, count(*) FROM message GROUP BY state')
-      .raw()
-      .all(),
-  );
+/** How many messages are there, and how many bytes, by state. */
+export function countRows(db: Database): Map<string, Amount> {
+  return amounts(db, 'SELECT state, count(*), sum(size) FROM message GROUP BY state');
+}
+
+function amounts(db: Database, sql: string): Map<string, Amount> {
+  const rows = db.prepare<[], [string, number, number]>(sql).raw().all();
+  return new Map(rows.map(([name, messages, bytes]) => [name, { messages, bytes }]));
 }
 
 /** States whose messages are forgotten after limits.historyMs, while their counters stay. */

@@ -1,7 +1,7 @@
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../mail/limits.ts';
 import { outageMs } from './endpoint.ts';
-import { expiresAt, type LifetimeStart } from './lifetime.ts';
+import { expiresAt, lifetimeMs, type LifetimeStart } from './lifetime.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 
 /** A message as the queue commands show it. Times are observed time but for `queuedAt`; absent is null. */
@@ -47,7 +47,7 @@ export interface Filter {
  * costs the same however long the queue is.
  */
 export function* listMessages(spool: Spool, filter: Filter, now: number): Generator<Listed> {
-  const outage = outageMs(spool, now);
+  const ages = agesOf(spool, now);
   const page = spool.sql<Row>(
     `SELECT ${COLUMNS} FROM ${source(filter.states)} AND seq > :after AND seq <= :upTo
        AND (:sender IS NULL OR ${fits('sender', ':sender')})
@@ -66,7 +66,7 @@ export function* listMessages(spool: Spool, filter: Filter, now: number): Genera
     const rows = page.all({ ...wanted, after });
     for (const row of rows) {
       after = row.seq;
-      yield listed(spool, row, outage);
+      yield listed(spool, row, ages);
     }
     if (rows.length < limits.listPage) return;
   }
@@ -101,17 +101,22 @@ function octets(address: string | undefined): Buffer | null {
 
 /** The message of that id, or those that were handed over under it as their Exim id, oldest first. */
 export function findMessages(spool: Spool, id: string, now: number): Listed[] {
-  const outage = outageMs(spool, now);
+  const ages = agesOf(spool, now);
   return spool
     .sql<Row>(`SELECT ${COLUMNS} FROM message WHERE id = :id OR exim_id = :id`)
     .all({ id })
     .toSorted((one, two) => one.seq - two.seq)
-    .map((row) => listed(spool, row, outage));
+    .map((row) => listed(spool, row, ages));
 }
 
 type Row = LifetimeStart & Omit<Listed, 'sender' | 'recipients' | 'expiresAt'> & { sender: Buffer };
 
-function listed(spool: Spool, row: Row, outage: number): Listed {
+/** What decides when messages expire: the endpoint's outages, and the lifetime. */
+function agesOf(spool: Spool, now: number): [outageMs: number, lifetimeMs: number] {
+  return [outageMs(spool, now), lifetimeMs(spool)];
+}
+
+function listed(spool: Spool, row: Row, ages: ReturnType<typeof agesOf>): Listed {
   const { renewedAt, outageMs: outageBefore, ...message } = row;
   const lives = row.state === 'queued' || row.state === 'sending';
   return {
@@ -123,7 +128,7 @@ function listed(spool: Spool, row: Row, outage: number): Listed {
       )
       .all(row.seq)
       .map((recipient) => ({ ...recipient, address: decodeAddress(recipient.address) })),
-    expiresAt: lives ? expiresAt({ renewedAt, outageMs: outageBefore }, outage) : null,
+    expiresAt: lives ? expiresAt({ renewedAt, outageMs: outageBefore }, ...ages) : null,
   };
 }
 

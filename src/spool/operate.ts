@@ -7,13 +7,19 @@ import { callEndpoint, outageMs } from './endpoint.ts';
 import { remember } from './history.ts';
 import { finish } from './record.ts';
 import { returnRuns } from './return-lock.ts';
-import type { MessageState, Spool } from './spool.ts';
+import type { MessageState, RecipientState, Spool } from './spool.ts';
 
 /** What an operator may do to a message. `return` has a second half, `returned`. */
 export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return';
 
 /** What came of it. `busy`: it is being sent, or given to Exim; `old`: it wants --force; `unfit`: not in this state. */
 export type Operated = 'done' | 'busy' | 'old' | 'unfit' | 'missing';
+
+/** What came of it, and how many recipients of the message it was done for. */
+export interface Outcome {
+  operated: Operated;
+  recipients: number;
+}
 
 interface Subject {
   seq: number;
@@ -32,8 +38,8 @@ export function operate(
   now: number,
   force = false,
 ): Operated {
-  const [operated = 'missing'] = operateEach(spool, verb, [id], now, force);
-  return operated;
+  const [outcome] = operateEach(spool, verb, [id], now, force);
+  return outcome?.operated ?? 'missing';
 }
 
 /** The same with several messages, in one transaction. */
@@ -43,12 +49,14 @@ export function operateEach(
   ids: readonly string[],
   now: number,
   force = false,
-): Operated[] {
+): Outcome[] {
   const each = (forget: typeof deleteBody) =>
     spool.transaction(() => {
-      const operated = ids.map((id) => operateOn(spool, verb, id, { now, force, forget }));
-      if (SENDS.has(verb) && operated.includes('done')) callEndpoint(spool);
-      return operated;
+      const outcomes = ids.map((id) => operateOn(spool, verb, id, { now, force, forget }));
+      if (SENDS.has(verb) && outcomes.some(({ operated }) => operated === 'done')) {
+        callEndpoint(spool);
+      }
+      return outcomes;
     });
   try {
     return each(deleteBody);
@@ -70,16 +78,34 @@ function operateOn(
   verb: Verb | 'returned',
   id: string,
   circumstances: Circumstances,
-): Operated {
+): Outcome {
   const subject = spool
     .sql<Subject>('SELECT seq, state, posted_at AS postedAt FROM message WHERE id = ?')
     .get(id);
-  if (!subject) return 'missing';
-  if (subject.state === 'sending') return 'busy';
-  if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) return 'busy';
+  if (!subject) return { operated: 'missing', recipients: 0 };
+  if (subject.state === 'sending') return { operated: 'busy', recipients: 0 };
+  if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) {
+    return { operated: 'busy', recipients: 0 };
+  }
+  const recipients = countIn(spool, subject.seq, concerned(verb, subject));
   const operated = verbs[verb](spool, subject, circumstances);
-  if (operated === 'done') remember(spool, subject.seq, { what: verb });
-  return operated;
+  if (operated !== 'done') return { operated, recipients: 0 };
+  remember(spool, subject.seq, { what: verb });
+  return { operated, recipients };
+}
+
+/** The states of the recipients that a verb is about. */
+function concerned(verb: Verb | 'returned', { state }: Subject): RecipientState[] {
+  if (verb === 'delete') return ['pending', 'failed', 'bounced'];
+  if (!isWaiting(state)) return ['failed', 'bounced'];
+  return verb === 'retry' ? ['pending', 'failed'] : ['pending'];
+}
+
+function countIn(spool: Spool, seq: number, states: readonly RecipientState[]): number {
+  const recipients = spool.sql<{ state: RecipientState }>(
+    'SELECT state FROM recipient WHERE message = ?',
+  );
+  return recipients.all(seq).filter(({ state }) => states.includes(state)).length;
 }
 
 /**

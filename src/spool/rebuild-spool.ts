@@ -13,7 +13,8 @@ import {
   FORGOTTEN,
   inspectSpool,
   messageFaults,
-  soundCounters,
+  readCounters,
+  type Amount,
 } from './inspect-spool.ts';
 import { repairSentences, type Damaged, type Saved } from './repair-sentences.ts';
 import { renewTimes } from './renew-times.ts';
@@ -234,29 +235,36 @@ class Rescue {
 
   /** Law 8: what is not there and was not finished is damaged. Returns how many of it are lost now. */
   #count(): number {
-    const rows = countRows(this.#db);
-    const old = soundCounters(
-      this.#db.prepare<[], [string, number]>('SELECT name, messages FROM old_counter').raw().all(),
-    );
+    const old = readCounters(this.#db, 'old_counter');
     if (!old) {
       this.#notes.push(
         'the counters were lost and count anew what is there: more messages may be lost than are named',
       );
     }
+    const messages = this.#tally('messages', old, this.#damaged.length - this.#finishedPerhaps);
+    const bytes = this.#tally('bytes', old, 0);
+    const add = this.#db.prepare('INSERT INTO counter (name, messages, bytes) VALUES (?, ?, ?)');
+    for (const [name, count] of messages) add.run(name, count, bytes.get(name));
+    return (messages.get('damaged') ?? 0) - (old?.get('damaged')?.messages ?? 0);
+  }
+
+  /** The counters in one unit, from what is there and what was counted; `lost` is what is known to be lost now. */
+  #tally(
+    unit: keyof Amount,
+    old: Map<string, Amount> | undefined,
+    lost: number,
+  ): Map<string, number> {
+    const rows = countRows(this.#db);
     const counters = new Map<string, number>();
     for (const state of messageStates) {
-      const there = rows.get(state) ?? 0;
-      const counted = FORGOTTEN.has(state) ? (old?.get(state) ?? 0) : 0;
+      const there = rows.get(state)?.[unit] ?? 0;
+      const counted = FORGOTTEN.has(state) ? (old?.get(state)?.[unit] ?? 0) : 0;
       counters.set(state, Math.max(there, counted));
     }
-    const sum = [...counters.values()].reduce((total, messages) => total + messages, 0);
-    const before = old?.get('damaged') ?? 0;
-    const damaged = before + this.#damaged.length - this.#finishedPerhaps;
-    const accepted = Math.max(old?.get('accepted') ?? 0, sum + damaged);
-    counters.set('damaged', accepted - sum).set('accepted', accepted);
-    const add = this.#db.prepare('INSERT INTO counter (name, messages) VALUES (?, ?)');
-    for (const pair of counters) add.run(...pair);
-    return accepted - sum - before;
+    const sum = [...counters.values()].reduce((total, count) => total + count, 0);
+    const damaged = (old?.get('damaged')?.[unit] ?? 0) + lost;
+    const accepted = Math.max(old?.get('accepted')?.[unit] ?? 0, sum + damaged);
+    return counters.set('damaged', accepted - sum).set('accepted', accepted);
   }
 
   /** The numbers of messages whose row is lost. */

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { makeFile } from '../host/open-database.ts';
 import { PAGE_BYTES, PageFile } from '../host/page-file.ts';
 import { readRows } from '../host/read-rows.ts';
+import { NotRegularFileError, readRegularFile } from '../host/regular-file.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { readBody } from './body.ts';
 import { store } from './enqueue.ts';
@@ -82,9 +83,9 @@ export function adoptRescued(
   let adopted = 0;
   for (const name of readdirSync(spool.folder)) {
     if (!RESCUED.test(name)) continue;
-    const content = readFileSync(join(spool.folder, name));
-    const end = content.indexOf('\n');
-    const saved = readSaved(content.toString('utf8', 0, end));
+    const content = contentOf(join(spool.folder, name));
+    const end = content?.indexOf('\n') ?? -1;
+    const saved = content && readSaved(content.toString('utf8', 0, end));
     if (!saved) {
       renameSync(join(spool.folder, name), join(spool.folder, `${name}.damaged`));
       unreadable(join(spool.folder, `${name}.damaged`));
@@ -99,6 +100,16 @@ export function adoptRescued(
     rmSync(join(spool.folder, name));
   }
   return adopted;
+}
+
+/** Undefined for what only has the name of such a file. */
+function contentOf(file: string): Buffer | undefined {
+  try {
+    return readRegularFile(file, true);
+  } catch (error) {
+    if (error instanceof NotRegularFileError) return undefined;
+    throw error;
+  }
 }
 
 function readSaved(line: string): Saved | undefined {

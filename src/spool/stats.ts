@@ -5,7 +5,9 @@ import type { MessageState, Spool } from './spool.ts';
 export type Counters = Record<'accepted' | MessageState | 'damaged', number>;
 
 export interface Stats {
+  /** In messages, and how large these are in bytes. */
   counters: Counters;
+  bytes: Counters;
   /** When the oldest message that waits or is being sent was queued; null when none is. */
   oldestQueuedAt: number | null;
   endpoint: EndpointRecord;
@@ -14,17 +16,21 @@ export interface Stats {
 /** The spool in numbers, at one moment. The cost does not depend on how much is queued. */
 export function stats(spool: Spool): Stats {
   return spool.db.transaction(() => ({
-    counters: counters(spool),
+    ...counters(spool),
     oldestQueuedAt: oldestQueuedAt(spool),
     endpoint: endpointRecord(spool),
   }))();
 }
 
-function counters(spool: Spool): Counters {
+function counters(spool: Spool): Pick<Stats, 'counters' | 'bytes'> {
   const rows = spool
-    .sql<{ name: keyof Counters; messages: number }>('SELECT name, messages FROM counter')
+    .sql<{ name: string; messages: number; bytes: number }>(
+      'SELECT name, messages, bytes FROM counter',
+    )
     .all();
-  return Object.fromEntries(rows.map(({ name, messages }) => [name, messages])) as Counters;
+  const by = (unit: 'messages' | 'bytes') =>
+    Object.fromEntries(rows.map((row) => [row.name, row[unit]])) as Counters;
+  return { counters: by('messages'), bytes: by('bytes') };
 }
 
 function oldestQueuedAt(spool: Spool): number | null {

@@ -67,18 +67,20 @@ export async function attempt(
   }
   const greeting = connection.url.protocol === 'https:' ? undefined : greetingOf(connection);
   const response = await exchange(connection, { ...request, fresh: post.fresh }, stop, greeting);
-  return response.kind === 'response' ? answerOf(connection, post, response) : response;
+  return response.kind === 'response' ? answerOf(connection, post, request, response) : response;
 }
 
 function greetingOf(connection: Connection): Greeting<Trouble> {
   let hello = probe();
+  let request: Request;
   return {
     request() {
       hello = probe(); // A fresh one for each connection: an earlier answer must not do.
-      return signedRequest(connection, hello);
+      request = signedRequest(connection, hello);
+      return request;
     },
     fault(response) {
-      const answer = answerOf(connection, hello, response);
+      const answer = answerOf(connection, hello, request, response);
       if (answer.kind === 'verdicts') return undefined;
       const isOfProxy = answer.kind === 'clock' || answer.kind === 'slower';
       return isOfProxy ? answer : { kind: 'not greeted', trouble: answer };
@@ -118,9 +120,10 @@ function signedRequest(
 function answerOf(
   connection: Connection,
   { id, envelope }: Post,
+  request: Request,
   { status, headers, body }: Response,
 ): Answer {
-  const serverTime = signedTime(connection, id, headers, body);
+  const serverTime = signedTime(connection, id, request, { headers, body });
   if (status === 200) {
     if (serverTime === undefined) return { kind: 'unusable', signed: false, fault: UNSIGNED };
     const verdicts = decodeVerdicts(body, id, envelope.recipients);
@@ -144,19 +147,24 @@ export function retryAfterMs({ 'retry-after': header, date }: ResponseHeaders): 
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
-/** The time of the server's clock, in milliseconds, when the answer to `id` is signed with our key. */
+/**
+ * The time of the server's clock, in milliseconds, when the answer to `id` is signed with our key. What was signed here and
+ * comes back as it was sent is signed by nobody else.
+ */
 function signedTime(
-  connection: Connection,
+  { key }: Connection,
   id: string,
-  headers: ResponseHeaders,
-  body: Buffer,
+  request: Request,
+  { headers, body }: Pick<Response, 'headers' | 'body'>,
 ): number | undefined {
   const header = (name: string) => String(headers[name] ?? '');
   const timestamp = header(signatureHeaders.timestamp);
   if (header(signatureHeaders.id) !== id || !/^\d{1,12}$/.test(timestamp)) return undefined;
   const signatures = header(signatureHeaders.signature);
-  const valid = verify([connection.key], signatures, { id, timestamp, body: [body] });
-  return valid && Number(timestamp) * 1000;
+  const signed = { id, timestamp, body: [body] };
+  if (!verify([key], signatures, signed)) return undefined;
+  const isOurs = sign(key, signed) === request.headers?.[signatureHeaders.signature];
+  return isOurs ? undefined : Number(timestamp) * 1000;
 }
 
 function plainText(headers: ResponseHeaders, body: Buffer): string {

@@ -15,6 +15,8 @@ export interface Meaning {
   messageWhen: 'never' | 'posts pass' | 'a probe passes' | 'always';
   /** What the operator has to do; undefined when time may mend it. */
   remedy?: string;
+  /** No server has answered anything. */
+  unanswered?: true;
   /** What the server asked for. */
   retryAfterMs?: number | undefined;
   /** The message may have been sent: only a person can know whether to post it again. */
@@ -203,7 +205,8 @@ function networkMeaning({ stage, webProxy, code, text }: Network): Meaning {
     };
   }
   if (stage === 'connecting') {
-    return { text: `the proxy cannot be reached: ${said}`, messageWhen: 'never' };
+    const text = `the proxy cannot be reached: ${said}`;
+    return { text, messageWhen: 'never', unanswered: true };
   }
   // The connection broke, or the answer was slow, endless, garbled or cut off: it may be this message.
   return { text: `the post to the proxy failed: ${said}`, messageWhen: 'a probe passes' };

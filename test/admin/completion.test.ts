@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { handIn } from '../support/hand-in.ts';
 import { appengineMailer, inCheckout, run } from '../support/program.ts';
+import { Road } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
 
 /** What bash offers for a line whose last word is being typed; its other words are whole. */
@@ -37,7 +39,44 @@ test('bash completes commands, those below them, options and their choices', asy
   assert.deepEqual(await ask('queue', 'rel'), ['release']);
   assert.deepEqual(await ask('queue', 'list', '--s'), ['--sender', '--spool', '--state']);
   assert.deepEqual(await ask('queue', 'list', '--state', 'sendi'), ['sending']);
+  assert.deepEqual(await ask('proxy', 'ch'), ['check']);
+  assert.deepEqual(await ask('proxy', 'check', '--js'), ['--json']);
   assert.deepEqual(await ask('proxy', '--backend', ''), ['appengine', 'discard', 'file', 'smtp']);
+});
+
+test('bash completes what queue takes without a command, and values behind =', async (t) => {
+  const ask = async (...words: string[]) => offered(t, 'appengine-mailer', ...words);
+  assert.deepEqual(await ask('queue', '--state', 'se'), ['sending', 'sent']);
+  assert.deepEqual(await ask('queue', '--old'), ['--older-than']);
+  assert.deepEqual(await ask('queue', 'delete', '--state', '=', 'he'), ['held']);
+  assert.deepEqual(await ask('drain', '--wire', '='), ['v1', 'v2']);
+});
+
+test('bash completes ids of messages, the latest first, where a command takes them', async (t) => {
+  const road = new Road(t);
+  const ids = handIn(
+    road.spool,
+    Array.from({ length: 101 }, () => ({})),
+  ).toSorted();
+  const ask = async (...words: string[]) =>
+    offered(
+      t,
+      'appengine-mailer',
+      'queue',
+      ...words.slice(0, 1),
+      '--spool',
+      road.spool,
+      ...words.slice(1),
+    );
+  assert.deepEqual(await ask('show', ''), ids.slice(1));
+  const [first = ''] = ids;
+  assert.deepEqual(await ask('explain', first.slice(0, -1)), [first]);
+  assert.deepEqual(await ask('retry', first, first.slice(0, -1)), [first]);
+  assert.deepEqual(await ask('show', '--raw', first.slice(0, -1)), [first]);
+  assert.deepEqual(await ask('show', '--ra'), ['--raw']);
+  assert.deepEqual(await ask('show', 'x'), [''], 'no id begins so');
+  assert.deepEqual(await ask('delete', '--state', 'f'), ['failed']);
+  assert.deepEqual(await ask('list', first.slice(0, -1)), [''], 'takes no ids');
 });
 
 test('bash completes the options of gmail', async (t) => {

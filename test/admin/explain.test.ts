@@ -74,7 +74,7 @@ test('explain: each attempt and operator’s command, why it waits, and when the
   assert.deepEqual([told['next'], told['next_at']], ['attempt 3', told['due_at']]);
   assert.match(
     await text(road, id),
-    /attempt: 4\.2\.2 <full@x> deferred \(4\.2\.2 mailbox full\); <sent@x> sent \(2\.0\.0 ok\)\n.* held it\n.* released it\n.* attempt: [^]*\nwhy: it was put off[^]*\nnext: attempt 3, at .*Z \(in \d+ s\)\ngiven up: not before .*Z\n$/,
+    /attempt: 4\.2\.2 <full@x> deferred \(4\.2\.2 mailbox full\); <sent@x> sent \(2\.0\.0 ok\)\n.* held it\n.* released it\n.* attempt: [^]*\nwhy: it was put off[^]*\nnext: attempt 3, at .* [+-]\d{4} \(in \d+ s\)\ngiven up: not before .* [+-]\d{4}\n$/,
   );
 });
 

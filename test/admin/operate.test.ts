@@ -27,7 +27,7 @@ test('retry of a failed message sends it again, also after a restart, to those w
   assert.equal(lookInto(road.spool).counters.failed, 1);
   proxy.script = (post, proxy) => proxy.accept(post);
   const { code, stdout } = await road.queue('retry', id);
-  assert.deepEqual([code, stdout.toString()], [0, 'retry: 1 done\n']);
+  assert.deepEqual([code, stdout.toString()], [0, 'retried 1 message for 1 recipient\n']);
   await drain.says(/attempt 2: <b@example.org> sent/);
   assert.deepEqual(
     proxy.posts.map(({ recipients }) => recipients),
@@ -48,7 +48,10 @@ test('retry --all makes due what waits for its backoff', async (t) => {
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/deferred/, 2);
   proxy.script = (post, proxy) => proxy.accept(post);
-  assert.equal((await road.queue('retry', '--all')).stdout.toString(), 'retry: 2 done\n');
+  assert.equal(
+    (await road.queue('retry', '--all')).stdout.toString(),
+    'retried 2 messages for 2 recipients\n',
+  );
   await drain.says(/attempt 2: .*> sent \(/, 2);
 });
 
@@ -109,10 +112,14 @@ test('ids may be several, and Exim’s', async (t) => {
   const [first = '', second = '', third = ''] = handIn(road.spool, [{}, {}, {}]);
   const { eximId = '' } = lookInto(road.spool).messages.find(({ id }) => id === second) ?? {};
   const held = await road.queue('hold', first, eximId);
-  assert.deepEqual([held.code, held.stdout.toString()], [0, 'hold: 2 done\n'], held.stderr);
+  assert.deepEqual(
+    [held.code, held.stdout.toString()],
+    [0, 'held 2 messages for 2 recipients\n'],
+    held.stderr,
+  );
   assert.match((await road.queue('show', eximId)).stdout.toString(), new RegExp(`id: +${second}`));
   const mixed = await road.queue('hold', third, 'nobody-knows');
-  assert.deepEqual([mixed.code, mixed.stdout.toString()], [1, 'hold: 1 done\n']);
+  assert.deepEqual([mixed.code, mixed.stdout.toString()], [1, 'held 1 message for 1 recipient\n']);
   assert.match(mixed.stderr, /no such message \(1 of/);
 });
 
@@ -126,9 +133,46 @@ test('hold --all holds what is queued at once, also while a post gets no answer'
   while (lookInto(road.spool).counters.held < 2) await new Promise((look) => setTimeout(look, 50));
   assert.equal(operator.child.exitCode, null, 'it waits for the outcome of the one being sent');
   proxy.accept(post);
-  assert.equal((await operator.ended).stdout.toString(), 'hold: 2 done\n');
+  assert.equal((await operator.ended).stdout.toString(), 'held 2 messages for 2 recipients\n');
   await drain.says(/> sent \(/);
   assert.equal(proxy.posts.length, 1);
+});
+
+test('a filter by recipient chooses whole messages, and the commands say for how many recipients it was done', async (t) => {
+  const road = new Road(t);
+  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
+    proxy.answer(post, (recipient) =>
+      recipient.startsWith('sent')
+        ? { status: '2.0.0', reason: 'ok' }
+        : { status: '4.2.2', reason: 'full' },
+    ),
+  );
+  handIn(road.spool, [{ recipients: ['x@a.example', 'y@a.example', 'sent@a.example'] }, {}]);
+  await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
+  for (const [verb, done] of [
+    ['retry', 'retried'],
+    ['hold', 'held'],
+    ['release', 'released'],
+    ['delete', 'deleted'],
+  ] as const) {
+    const { code, stdout, stderr } = await road.queue(verb, '--recipient', 'x@a.example');
+    assert.equal(code, 0, stderr);
+    assert.equal(
+      stdout.toString(),
+      `${done} 1 message for 2 recipients (--recipient chooses messages, with all their recipients)\n`,
+    );
+  }
+  const rest = await road.queue('delete', '--all');
+  assert.equal(rest.stdout.toString(), 'deleted 1 message for 1 recipient\n');
+});
+
+test('the help of each command that takes a filter says that it chooses whole messages', async (t) => {
+  const road = new Road(t);
+  for (const command of ['list', 'retry', 'hold', 'release', 'delete', 'bounce', 'return']) {
+    const { stdout } = await road.queue(command, '--help');
+    const help = stdout.toString().replace(/\s+/g, ' ');
+    assert.match(help, /messages to this address or @domain, whoever else they are to/, command);
+  }
 });
 
 test('delete removes without sending, and is counted (law 8)', async (t) => {
@@ -137,7 +181,7 @@ test('delete removes without sending, and is counted (law 8)', async (t) => {
   assert.equal((await road.queue('delete', first)).code, 0);
   assert.equal((await road.queue('delete', first)).code, 1);
   const all = await road.queue('delete', '--all');
-  assert.deepEqual([all.code, all.stdout.toString()], [0, 'delete: 2 done\n']);
+  assert.deepEqual([all.code, all.stdout.toString()], [0, 'deleted 2 messages for 2 recipients\n']);
   const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
   await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   assert.equal(proxy.posts.length, 0);

@@ -130,6 +130,27 @@ test('a filter takes a domain, addresses within < >, and both cases; --ids print
   }
 });
 
+test('a filter without @ is a usage error that says how to write a domain; within < > it is an address', async (t) => {
+  const road = new Road(t);
+  const [local = ''] = handIn(road.spool, [
+    { sender: 'root', recipients: ['postmaster'] },
+    { sender: 'a@example.com', recipients: ['b@example.org'] },
+  ]);
+  for (const option of ['--sender', '--recipient']) {
+    for (const command of ['list', 'delete', 'hold']) {
+      const { code, stdout, stderr } = await road.queue(command, option, 'example.org');
+      assert.deepEqual([code, stdout.toString()], [64, ''], command);
+      assert.match(stderr, new RegExp(`${option} takes .* say name@example.org or @example.org`));
+    }
+  }
+  for (const filter of [
+    ['--sender', '<root>'],
+    ['--recipient', '<postmaster>'],
+  ]) {
+    assert.equal((await road.queue('list', '--ids', ...filter)).stdout.toString(), `${local}\n`);
+  }
+});
+
 test('the list ends with a total; a filter that nothing fits says so and exits with 1', async (t) => {
   const road = new Road(t);
   const [gone = ''] = handIn(road.spool, [{}]);
@@ -154,20 +175,20 @@ test('the commands on messages take filters in place of ids, and refuse both at 
   const held = async (...args: string[]) =>
     (await road.messages('--state', 'held', ...args)).map(({ id }) => id);
   const held1 = await road.queue('hold', '--sender', '@web.example', '--older-than', '1h');
-  assert.deepEqual([held1.code, held1.stdout.toString()], [0, 'hold: 1 done\n']);
+  assert.deepEqual([held1.code, held1.stdout.toString()], [0, 'held 1 message for 1 recipient\n']);
   assert.deepEqual(await held(), [old]);
   assert.equal(
     (await road.queue('delete', '--state', 'held')).stdout.toString(),
-    'delete: 1 done\n',
+    'deleted 1 message for 1 recipient\n',
   );
   assert.equal(lookInto(road.spool).counters.deleted, 1);
   const unfit = await road.queue('release', '--sender', '@web.example', '--state', 'queued');
-  assert.deepEqual([unfit.code, unfit.stdout.toString()], [1, 'release: 0 done\n']);
+  assert.deepEqual([unfit.code, unfit.stdout.toString()], [1, 'released 0 messages\n']);
   assert.match(unfit.stderr, new RegExp(`not in a state to release.*${web} is queued`));
   for (const args of [
     [web ?? '', '--all'],
-    ['--all', '--sender', 'x'],
-    [web ?? '', '--sender', 'x'],
+    ['--all', '--sender', '@x.example'],
+    [web ?? '', '--sender', '@x.example'],
     [],
   ]) {
     const { code, stderr } = await road.queue('delete', ...args);
@@ -201,9 +222,10 @@ test('queue show: fields for people, one JSON object, or the exact bytes however
   assert.equal((await road.queue('show', id)).code, 0);
 });
 
-test('stats: the nouns of law 8, adding up; --max-age answers 1 when a message waits longer (law 8)', async (t) => {
+test('stats: the nouns of law 8, adding up, in messages and in bytes; --max-age answers 1 when a message waits longer (law 8)', async (t) => {
   const road = new Road(t);
-  const ids = handIn(road.spool, [{}, {}, {}, {}], { queuedAt: Date.now() - 3_600_000 });
+  const messages = [1000, 30, 300, 2000].map((size) => ({ bytes: 'x'.repeat(size) }));
+  const ids = handIn(road.spool, messages, { queuedAt: Date.now() - 3_600_000 });
   await road.queue('delete', ids[0] ?? '');
   await road.queue('hold', ids[1] ?? '');
   const { stdout } = await road.queue('stats', '--json');
@@ -218,13 +240,27 @@ test('stats: the nouns of law 8, adding up; --max-age answers 1 when a message w
     damaged: 0,
     bounced: 0,
     deleted: 1,
+    bytes: {
+      accepted: 3330,
+      queued: 2300,
+      sending: 0,
+      held: 30,
+      failed: 0,
+      sent: 0,
+      damaged: 0,
+      bounced: 0,
+      deleted: 1000,
+    },
     proxy_down_since: null,
     proxy_reason: null,
     last_passed_at: null,
   });
   assert.match(String(oldest_queued_at), rfc3339);
   const text = await road.queue('stats');
-  assert.match(text.stdout.toString(), /^accepted 4, deleted 1, held 1, queued 2\n/);
+  assert.match(
+    text.stdout.toString(),
+    /^accepted 4, deleted 1, held 1, queued 2\nsize: accepted 3.3 kB, deleted 1.0 kB, held 30 bytes, queued 2.3 kB\n/,
+  );
 
   assert.equal((await road.queue('stats', '--max-age', '2h')).code, 0);
   const late = await road.queue('stats', '--max-age', '30m');

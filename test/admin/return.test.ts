@@ -73,7 +73,10 @@ for (const [moment, script] of [
       [other],
     );
     returning.takes('cat >taken');
-    assert.equal((await returning.start(id).ended).stdout.toString(), 'return: 1 done\n');
+    assert.equal(
+      (await returning.start(id).ended).stdout.toString(),
+      'returned 1 message for 1 recipient\n',
+    );
     assert.match(returning.taken(), /^MAIL FROM:<s@example.com>\n[^]*\n\.\n$/);
     assert.deepEqual(returning.states, ['deleted', 'sent']);
   });
@@ -88,7 +91,7 @@ for (const [what, script, reason] of [
     const returning = new Returning(t, script);
     const [id = ''] = handIn(returning.road.spool, [{ bytes: Buffer.alloc(3_000_000, 'text\n') }]);
     const { code, stdout, stderr } = await returning.start(id).ended;
-    assert.deepEqual([code, stdout.toString()], [75, 'return: 0 done\n']);
+    assert.deepEqual([code, stdout.toString()], [75, 'returned 0 messages\n']);
     assert.match(stderr, new RegExp(`Exim did not take 1.*queue explain ${id}`));
     assert.deepEqual(returning.states, ['held']);
     assert.match(await returning.story(id), reason);

@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { account } from '../support/account.ts';
+import { appengineMailerAs } from '../support/as-account.ts';
+import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
@@ -181,6 +186,30 @@ test('a queue that takes nothing is a 75 with its reason', async (t) => {
   assert.equal(ended.code, 75);
   assert.match(ended.stderr, /^gmail: not queued, try again later: [^\n]*\n$/);
 });
+
+for (const [what, args] of [
+  ['cannot read the key', []],
+  ['may not write to the queue', ['--queue']],
+] as const) {
+  test(`an ordinary user who ${what} is told 77, and what to use`, needs('root'), async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    const secret = join(road.folder, 'GMAIL_SECRET_KEY');
+    writeFileSync(secret, 'a key that only root reads\n', { mode: 0o600 });
+    chmodSync(road.spool, 0o2770);
+    const env = {
+      CREDENTIALS_DIRECTORY: road.folder,
+      GMAIL_PROXY_URL: 'http://127.0.0.1:1/',
+      APPENGINE_MAILER_SPOOL: road.spool,
+    };
+    const words = [...args, 'a@example.org'];
+    const { code, stderr } = await appengineMailerAs(road, { uid, gid }, words, env, 'gmail').ended;
+    assert.equal(code, 77, stderr);
+    const file = args.length > 0 ? road.spool : secret;
+    assert.match(stderr, /^gmail: no permission to [^\n]+: use sendmail or mail, [^\n]+\n$/);
+    assert.ok(stderr.includes(file), stderr);
+  });
+}
 
 async function start(t: TestContext, script: Script = (post, proxy) => proxy.accept(post)) {
   const scripted = await ScriptedProxy.start(t, 'a secret key', script);

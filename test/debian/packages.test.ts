@@ -79,7 +79,7 @@ test(
       async (t) => {
         assert.deepEqual(debs.map(packageOf).toSorted(), Object.keys(programs));
         for (const [name, files] of Object.entries(programs)) {
-          assert.deepEqual(filesIn(libOf(name)), files);
+          assert.deepEqual(filesIn(libOf(name)), files.toSorted());
           const lib = join(unpacked(name), 'usr/lib');
           assert.ok(existsSync(join(lib, `systemd/system/${name}.service`)));
           assert.ok(existsSync(join(lib, `sysusers.d/${name}.conf`)));

@@ -115,3 +115,14 @@ test(
     assert.equal(await questions.answer('secret-keys'), good);
   },
 );
+
+test(
+  'the package asks at priority high what becomes of the mail, since nothing leaves the machine without an answer',
+  needs('debconf'),
+  async (t) => {
+    const questions = new Questions(t, 'appengine-mailer-proxy');
+    assert.equal(await questions.ask('backend', ['smtp', 'not asked']), 1);
+    assert.equal(await questions.answer('backend'), 'smtp');
+    assert.equal(await questions.ask('backend', ['not asked']), 0, 'it was answered');
+  },
+);

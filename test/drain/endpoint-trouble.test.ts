@@ -154,6 +154,7 @@ async function waits(t: TestContext, trouble: Trouble): Promise<void> {
   await drain.says(/try 2 failed/);
 
   assert.match(drain.stderr, trouble.says);
+  assert.doesNotMatch(drain.stderr, /does the proxy run/, 'a server has answered');
   const [first, ...probes] = arrivals;
   assert.equal(first?.probe, false);
   assert.ok(probes.length >= 1 && probes.every(({ probe }) => probe), 'only probes while down');

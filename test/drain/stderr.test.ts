@@ -11,6 +11,8 @@ import { until } from '../support/until.ts';
 /** Where nothing can be written: a disk that is full, and a pipe whose reader is gone. */
 const BROKEN = {
   'a full disk': 'exec "$@" 2>/dev/full',
+  'a full disk that systemd calls the journal, where no journal listens':
+    'JOURNAL_STREAM=$(stat -Lc %d:%i /dev/full) exec "$@" 2>/dev/full',
   'a closed pipe': 'mkfifo "$FOLDER/pipe"; exec 3<>"$FOLDER/pipe"; exec "$@" 2>"$FOLDER/pipe" 3>&-',
 };
 

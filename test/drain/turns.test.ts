@@ -13,6 +13,7 @@ import { poster } from '../../src/wire/poster.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
+import { usualRetryTimes } from '../support/retry-times.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 
@@ -39,6 +40,7 @@ class CountedDrain {
         names: { host: 'mx.host.example', mail: 'host.example', unusable: undefined },
       },
       delayWarningsMs: [],
+      retryTimes: usualRetryTimes,
       stop: this.#stop.signal,
       progress: () => (this.#turns += 1),
     });

@@ -16,6 +16,7 @@ test('a closed port: the queue waits, and everything arrives when it opens (law 
   await port.close();
   const drain = road.drain([], { GMAIL_PROXY_URL: `http://127.0.0.1:${port.port}/` });
   await drain.says(/cannot be reached: .*ECONNREFUSED.*try 2 failed/);
+  assert.match(drain.stderr, /no post has ever passed: is GMAIL_PROXY_URL right, and does the /);
   for (const message of lookInto(road.spool).messages) {
     assert.deepEqual([message.state, message.attempts], ['queued', 0]);
   }

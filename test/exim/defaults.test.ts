@@ -21,8 +21,8 @@ test(
   needs('root'),
   async (t) => {
     const { road, line } = await handOver(t, '600', '--spool');
-    assert.match(line, /^75 try again later, [^\n]*exim-pipe\S* [^\n]*\n$/);
-    assert.ok(line.includes(`${FILE}: Permission denied`), line);
+    assert.match(line, /^75 not queued, try again later: cannot read [^\n]*\n$/);
+    assert.ok(line.includes(`${FILE}: EACCES: permission denied`), line);
     assert.deepEqual(stored(road.spool), []);
   },
 );

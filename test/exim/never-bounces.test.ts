@@ -83,7 +83,7 @@ const troubles: Trouble[] = [
   },
   {
     what: 'the message is over the limit',
-    reason: said('the message is larger than the limit of 99 bytes'),
+    reason: said('the message is larger than the limit of 99 bytes. To do: exim4 -Mg .*'),
     spoil: (exim) => launch(exim, 'export APPENGINE_MAILER_MAX_SIZE=99'),
   },
   {

@@ -10,6 +10,7 @@ import {
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
+import { limits } from '../../src/mail/limits.ts';
 import { account } from '../support/account.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, type Ended } from '../support/program.ts';
@@ -54,7 +55,21 @@ const streams: [what: string, input: string, reason: RegExp][] = [
   ['a greeting', `EHLO host\n${whole}`, /expected MAIL FROM:</],
   ['parameters', whole.replace('>\n', '> SIZE=10\n'), /parameters are not supported/],
   ['a plain message', message, /expected MAIL FROM:</],
+  [
+    'more recipients than fit, with what to do',
+    bsmtp('', numbered(limits.handOverRecipients + 1), message).toString(),
+    /more than 10000 recipients in one hand-over\. To do: set batch_max = 1000 in Exim's transport/,
+  ],
+  [
+    'a longer line than fits, with what to do',
+    bsmtp('', ['x'.repeat(limits.envelopeLineBytes)], message).toString(),
+    /over 65536 octets long, [^\n]*To do: exim4 -Mg/,
+  ],
 ];
+
+function numbered(count: number): string[] {
+  return Array.from({ length: count }, (_, number) => `${number}@a.example`);
+}
 
 /** Arguments and environments that cannot be meant. */
 const calls: [what: string, args: string[], env: NodeJS.ProcessEnv, reason: RegExp][] = [

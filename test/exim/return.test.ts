@@ -83,7 +83,11 @@ test(
       { sender: 'l@b.example', recipients: ['large@a.example'], bytes: large },
     ]);
     const { code, stdout, stderr } = await back(...ids);
-    assert.deepEqual([code, stdout.toString()], [0, 'return: 3 done\n'], stderr);
+    assert.deepEqual(
+      [code, stdout.toString()],
+      [0, 'returned 3 messages for 10 recipients\n'],
+      stderr,
+    );
 
     const queue = queueOf(exim);
     const of = (recipient: string) => queue.find((each) => each.recipients.includes(recipient));
@@ -156,7 +160,7 @@ test(
     assert.equal(await exim.queued(), 0);
 
     exim.configure({ smarthost: false, main: 'queue_only' });
-    assert.equal((await back('--all')).stdout.toString(), 'return: 2 done\n');
+    assert.equal((await back('--all')).stdout.toString(), 'returned 2 messages for 3 recipients\n');
     assert.equal(await exim.queued(), 2);
   },
 );
@@ -168,7 +172,7 @@ test(
     const { road, exim, back } = start(t);
     const [bad = ''] = handIn(road.spool, [{ recipients: ['a,b@a.example'] }, {}]);
     const { code, stdout, stderr } = await back('--all');
-    assert.deepEqual([code, stdout.toString()], [75, 'return: 1 done\n']);
+    assert.deepEqual([code, stdout.toString()], [75, 'returned 1 message for 1 recipient\n']);
     assert.match(stderr, /Exim did not take 1, which stay here and are held/);
     assert.deepEqual(
       lookInto(road.spool).messages.map(({ state }) => state),
@@ -235,7 +239,10 @@ test(
     const mails = messages.map((bytes, nth) => ({ bytes, recipients: [`r${nth}@a.example`] }));
     handIn(road.spool, mails);
     const { code, stdout } = await back('--all');
-    assert.deepEqual([code, stdout.toString()], [0, `return: ${messages.length} done\n`]);
+    assert.deepEqual(
+      [code, stdout.toString()],
+      [0, `returned ${messages.length} messages for ${messages.length} recipients\n`],
+    );
     for (const [nth, bytes] of messages.entries()) {
       const message = queueOf(exim).find((each) => each.recipients.includes(`r${nth}@a.example`));
       const lines = bytes.replaceAll(/\r\n?/g, '\n').replace(/\n?$/, '\n');

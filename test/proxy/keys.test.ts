@@ -2,9 +2,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { Keyring } from '../../src/proxy/keyring.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { watchKeys } from '../../src/proxy/watch-keys.ts';
 import { formPost } from '../support/form-post.ts';
 import { appengineMailer } from '../support/program.ts';
 import { Road } from '../support/road.ts';
+import { scratch } from '../support/scratch.ts';
 import { signedPost } from '../support/signed-post.ts';
 
 /** A change that is never noticed shows as a wait without end. */
@@ -89,7 +93,7 @@ test(
     rmSync(file);
     await proxy.says(new RegExp(`${kept}: cannot use ${file}: ENOENT`));
     mkdirSync(file);
-    await proxy.says(new RegExp(`${kept}: cannot use ${file}: EISDIR`));
+    await proxy.says(new RegExp(`${kept}: cannot use ${file}: ${file} is a folder`));
     rmSync(file, { recursive: true });
     writeFileSync(file, '# allow-sender nobody\na key\n');
     await proxy.says(new RegExp(`${kept}: an allowed sender is .* not "nobody"`));
@@ -118,6 +122,21 @@ test('a change behind symbolic links is noticed, whichever of them it is', hang,
   symlinkSync('two', inside('data.new'));
   renameSync(inside('data.new'), inside('data'));
   await proxy.says(/the keys were read again: 3 keys in force/);
+});
+
+test('a change between the first reading and the first look is noticed', hang, async (t) => {
+  const file = join(scratch(t), 'keys');
+  const secret = Buffer.from('key');
+  const key = { secret, name: '', allowedSenders: undefined };
+  const found = [[key], [key, key]];
+  const keyring = new Keyring(() => ({ keys: found.shift() ?? [key, key], file, faults: [] }));
+  writeFileSync(file, 'as it stays\n');
+  const told: string[] = [];
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  watchKeys(keyring, new ProxyJournal(({ text }) => void told.push(text)), stop.signal);
+  await until(() => told.length > 0);
+  assert.deepEqual(told, ['the keys were read again: 2 keys in force']);
 });
 
 test('SIGHUP reads the keys again, wherever they are from', hang, async (t) => {

@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -91,6 +92,8 @@ const ways: Way[] = [
   ['migrate-spool', 'spool.db', async (machine) => migrate(machine)],
   ['proxy', 'ledger.db.lock', async (machine) => proxy(machine)],
   ['proxy', 'ledger.db', async (machine) => proxy(machine)],
+  ['proxy check', 'ledger.db.lock', async (machine) => proxyCheck(machine)],
+  ['proxy check', 'ledger.db', async (machine) => proxyCheck(machine)],
 ];
 
 /** Of a message whose return was cut off, which asks whether some program returns it. */
@@ -109,6 +112,9 @@ const fsckLedger = async (machine: Machine) =>
 
 const check = async (machine: Machine) =>
   machine.asRoot(['check', '--spool', machine.road.spool, '--proxy-url', 'http://127.0.0.1:1/']);
+
+const proxyCheck = async (machine: Machine) =>
+  machine.asRoot(['proxy', 'check', '--ledger', machine.ledger]);
 
 const drainOnce = async ({ road }: Machine) =>
   road.drain(['--once'], { GMAIL_PROXY_URL: 'http://127.0.0.1:1/' }).ended;
@@ -212,5 +218,72 @@ test(
     assert.match((await list(join(theirs, 'spool'))).stderr, /can exchange it, in \S+theirs\n/);
     symlinkSync(road.spool, join(theirs, 'link'));
     assert.match((await list(join(theirs, 'link'))).stderr, /can exchange it, in \S+theirs\n/);
+  },
+);
+
+test(
+  'law 14: root runs nothing with its own group for a folder of another’s whose group is root, and says what to do',
+  needs('root'),
+  async (t) => {
+    const machine = new Machine(t);
+    const { road, state, ledger, member } = machine;
+    const { uid } = account();
+    for (const folder of [road.spool, state]) chownSync(folder, uid, 0);
+    const refused = new RegExp(
+      `root opens nothing in \\S+: it belongs to uid ${uid}, and to the group root: .*\\(chown ${uid}: /`,
+    );
+    for (const args of [
+      ['queue', 'list', '--spool', road.spool],
+      ['queue', 'fsck', '--spool', road.spool],
+      ['queue', 'fsck', '--ledger', ledger],
+      ['proxy', '--ledger', ledger, '--listen', '127.0.0.1:0'],
+    ]) {
+      const { code, stderr } = await machine.asRoot(args, { GMAIL_SECRET_KEY: road.key });
+      assert.equal(code, 77, args.join(' '));
+      assert.match(stderr, refused);
+    }
+    const pipe = await road.pipe('1abc', bsmtp('', ['r@a.b'], 'x\n'));
+    assert.equal(pipe.code, 75);
+    assert.match(pipe.stdout.toString(), refused);
+    const checked = await machine.asRoot(['check', '--spool', road.spool]);
+    assert.match(checked.stdout.toString(), refused);
+
+    for (const folder of [road.spool, state]) chownSync(folder, uid, member.gid);
+    assert.equal((await machine.asRoot(['queue', 'list', '--spool', road.spool])).code, 0);
+  },
+);
+
+test(
+  'law 14: root looks at each link of a chain that leads to a folder of its own, and at the folder of each',
+  needs('root'),
+  async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    const list = async (folder: string, cwd = '/') =>
+      appengineMailer(t, ['queue', '--spool', folder], { cwd, input: '' }).ended;
+    handIn(road.spool, [{}]);
+    const theirs = join(road.folder, 'theirs');
+    const ours = join(road.folder, 'ours');
+    for (const folder of [theirs, ours]) mkdirSync(folder);
+    symlinkSync(road.spool, join(theirs, 'last'));
+    symlinkSync('../theirs/last', join(ours, 'middle'));
+    symlinkSync(join(ours, 'middle'), join(ours, 'first'));
+    assert.equal((await list(join(ours, 'first'))).code, 0, 'all is root’s');
+    assert.equal((await list('ours/../ours/first', road.folder)).code, 0);
+
+    chownSync(theirs, uid, gid);
+    for (const [folder, cwd] of [
+      [join(ours, 'first'), '/'],
+      [`${ours}/../ours/middle`, '/'],
+      ['first', ours],
+    ] as const) {
+      const { code, stderr } = await list(folder, cwd);
+      assert.equal(code, 77, stderr);
+      assert.match(stderr, /others than root can exchange it, in \S+theirs\n/);
+    }
+    chownSync(theirs, 0, 0);
+    assert.equal((await list(join(ours, 'first'))).code, 0);
+    lchownSync(join(ours, 'middle'), uid, gid);
+    assert.match((await list(join(ours, 'first'))).stderr, /can exchange it, in \S+middle\n/);
   },
 );

@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
-import test from 'node:test';
+import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
+import { v2Type } from '../../src/wire/frame.ts';
 import { keyHint } from '../../src/wire/sign.ts';
 import { Road } from '../support/road.ts';
 import { encodePost, exchange, signedPost } from '../support/signed-post.ts';
+import { wirePost } from '../support/wire-post.ts';
 
 const MB = 1_000_000;
 /** As other clients post. */
@@ -38,28 +40,97 @@ async function statusOf(sent: ClientRequest): Promise<number> {
   return response.statusCode ?? 0;
 }
 
-test('a body in chunks of one octet takes about as much memory as it has octets', async (t) => {
-  const road = new Road(t);
-  const proxy = await road.proxy();
-  const pid = proxy.child.pid ?? 0;
-  const before = rssBytes(pid);
-  const socket = connect(Number(road.address.split(':')[1]), '127.0.0.1');
+/** Writes to the proxy until it closes the connection; what it said, and how much was sent, with a limit. */
+async function writeOn(
+  t: TestContext,
+  address: string,
+  head: string,
+  more: Buffer,
+): Promise<{ said: string; octets: number }> {
+  const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
   t.after(() => socket.destroy());
+  socket.on('error', () => {}); // It is closed with some of it unread, which is a reset.
+  const pieces: Buffer[] = [];
+  socket.on('data', (piece: Buffer) => pieces.push(piece));
+  socket.write(head);
+  const write = () => {
+    if (socket.bytesWritten > 20 * MB) socket.destroy(); // More than the buffers of two sockets.
+    while (socket.writable && socket.write(more));
+  };
+  socket.on('drain', write);
+  write();
+  await new Promise((resolve) => socket.once('close', resolve));
+  return { said: Buffer.concat(pieces).toString(), octets: socket.bytesWritten };
+}
+
+const forged = () => {
   const { headers } = encodePost({
-    key: road.key,
+    key: 'any',
     headers: { ...NO_HINT, 'webhook-signature': FORGED },
   });
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.write(`POST / HTTP/1.1\r\nHost: x\r\n${lines.join('')}Transfer-Encoding: chunked\r\n\r\n`);
-  const some = Buffer.from('1\r\nx\r\n'.repeat(10_000));
-  for (let rest = 800_000; rest > 0; rest -= 10_000) {
-    if (!socket.write(some)) await once(socket, 'drain');
+  return Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+};
+
+for (const [what, path, headers, status] of [
+  ['that may be signed', '/', forged(), 400],
+  ['of HTTP v1', '/', ['Content-Type: application/x-www-form-urlencoded\r\n'], 400],
+  ['whose headers are refused', '/', forged().with(3, 'webhook-signature: none\r\n'), 401],
+  ['for another path', '/mail', [], 404],
+] as const) {
+  test(`a body ${what} in chunks of one octet ends with its connection before it costs much`, async (t) => {
+    const road = new Road(t);
+    const proxy = await road.proxy(['--backend', 'discard']);
+    const before = rssBytes(proxy.child.pid ?? 0);
+    const head = `POST ${path} HTTP/1.1\r\nHost: x\r\n${headers.join('')}Transfer-Encoding: chunked\r\n\r\n`;
+    for (let times = 0; times < 20; times += 1) {
+      const ended = await writeOn(t, road.address, head, Buffer.from('1\r\nx\r\n'.repeat(10_000)));
+      if (ended.said) assert.match(ended.said, new RegExp(`^HTTP/1\\.1 ${status} `));
+      assert.ok(ended.octets < 20 * MB, `${ended.octets}`);
+    }
+    // What each had read was kept for the time that its body may take: 3 MB and more.
+    assert.ok(rssBytes(proxy.child.pid ?? 0) - before < 50 * MB);
+    assert.equal((await signedPost(road.address, { key: road.key })).status, 200);
+  });
+}
+
+test('a body in many small chunks, as of lines, is taken', async (t) => {
+  const road = new Road(t);
+  await road.proxy(['--backend', 'discard']);
+  const line = limits.pieceBytes + 10; // A chunk may arrive in two pieces.
+  const bytes = Buffer.alloc(10 * limits.piecesOfAnySize * line, 'x\n');
+  const { headers, body } = encodePost({ key: road.key, bytes });
+  const sent = begin(road.address, headers);
+  for (let at = 0; at < body.length; at += line) {
+    if (!sent.write(body.subarray(at, at + line))) await once(sent, 'drain');
   }
-  socket.write('0\r\n\r\n');
-  const [answer] = (await once(socket, 'data')) as [Buffer];
-  assert.match(answer.toString(), /^HTTP\/1\.1 401 /);
-  // An object for each chunk took 300 octets and more: 240 MB.
-  assert.ok(rssBytes(pid) - before < 100 * MB, `${(rssBytes(pid) - before) / MB} MB`);
+  sent.end();
+  assert.equal(await statusOf(sent), 200);
+});
+
+test('after a request without a key nothing else is read from its connection', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  const { head, body } = wirePost({ key: road.key });
+  const { said } = await writeOn(
+    t,
+    road.address,
+    `GET / HTTP/1.1\r\nHost: x\r\n\r\n${head}${body.toString('latin1')}`,
+    Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000)),
+  );
+  assert.equal([...said.matchAll(/HTTP\/1\.1 200 /g)].length, 1);
+  assert.match(said, /^connection: close\r$/im);
+  assert.deepEqual(road.deliveries(), []);
+  assert.doesNotMatch(proxy.stderr, /defect/);
+});
+
+test('a client that has its answer and writes on keeps no proxy from stopping', async (t) => {
+  const road = new Road(t);
+  const proxy = await road.proxy();
+  const sent = begin(road.address, { 'content-length': `${100 * MB}`, 'content-type': v2Type });
+  assert.equal(await statusOf(sent), 401);
+  const closed = once(sent, 'close');
+  const [{ code }] = await Promise.all([proxy.stop(), closed]);
+  assert.equal(code, 0);
 });
 
 for (const [what, wrong] of Object.entries({

@@ -223,11 +223,12 @@ function compare(model: SpoolModel, spool: Spool): void {
       })),
     })),
   );
-  const { counters } = stats(spool);
-  assert.deepEqual(counters, model.counters);
-  const { accepted, ...states } = counters;
-  const sum = Object.values(states).reduce((total, each) => total + each, 0);
-  assert.equal(accepted, sum, 'law 8');
+  const { counters, bytes } = stats(spool);
+  assert.deepEqual({ counters, bytes }, { counters: model.counters, bytes: model.bytes });
+  for (const { accepted, ...states } of [counters, bytes]) {
+    const sum = Object.values(states).reduce((total, each) => total + each, 0);
+    assert.equal(accepted, sum, 'law 8');
+  }
   const repeated = spool.sql(
     `SELECT 1 FROM recipient JOIN message ON message = seq
      GROUP BY exim_id, digest, address HAVING count(*) > 1`,

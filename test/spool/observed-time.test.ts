@@ -18,6 +18,7 @@ import { Spool, spoolFile } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
 import { holds } from '../support/holds.ts';
+import { usualRetryTimes } from '../support/retry-times.ts';
 import { scratch } from '../support/scratch.ts';
 
 const MINUTE = 60_000;
@@ -125,7 +126,7 @@ test('a drain that starts tries what became due meanwhile, as the wall clock has
     spool.transaction(() => {});
     clocks.wall += stepMs;
     const now = spool.now();
-    catchUp(spool, now, Date.now());
+    catchUp(spool, now, Date.now(), 36 * MINUTE);
     const claimed = spool.transaction(() => claim(spool, room, now));
     assert.deepEqual(
       claimed.map(({ eximId }) => eximId),
@@ -168,7 +169,11 @@ function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boole
     const [message] = spool.transaction(() => claim(spool, room, now));
     if (!message) return;
     const facts = { now, outageMs: outageMs(spool, now), random: 0.5 };
-    const decided = outcomeOf(message, delivery, { ...facts, delayWarningsMs: [4 * HOUR, DAY] });
+    const decided = outcomeOf(message, delivery, {
+      ...facts,
+      delayWarningsMs: [4 * HOUR, DAY],
+      retryTimes: usualRetryTimes,
+    });
     spool.transaction(() => record(spool, decided, now));
   };
   const verdict = { recipient: 'r@example.org', status: '4.2.2', reason: 'full' };
@@ -180,7 +185,7 @@ function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boole
       spool.close();
       clocks.reboot();
       spool = new Spool(folder, 'drain');
-      catchUp(spool, spool.now(), Date.now());
+      catchUp(spool, spool.now(), Date.now(), 36 * MINUTE);
       recoverClaimed(spool, spool.now());
     }
     if (act.do === 'defer') outcome({ verdicts: [verdict] });

@@ -4,6 +4,7 @@ import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
+import { latestIds } from '../../src/spool/latest-ids.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf, remember } from '../../src/spool/history.ts';
@@ -50,7 +51,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
     spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6, passingBytes: 0 }, NOW)),
   nextDueAt: (spool) => nextDueAt(spool),
   recoverClaimed: (spool) => recoverClaimed(spool, NOW),
-  catchUp: (spool) => catchUp(spool, NOW, Date.now()),
+  catchUp: (spool) => catchUp(spool, NOW, Date.now(), limits.messageMaxMs),
   readBody: (spool) => [...readBody(spool, 1, 18)],
   record: (spool) => {
     const verdicts = [{ position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' }];
@@ -100,6 +101,7 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
   findMessages: (spool, id) => findMessages(spool, id, NOW)[0],
   keepHouse: (spool) => keepHouse(spool, NOW),
   stats: (spool) => stats(spool),
+  latestIds: (spool) => latestIds(spool, '0'),
   list: (spool) => {
     for (const states of lists) listMessages(spool, { states }, NOW).next();
   },

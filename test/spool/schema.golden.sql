@@ -58,16 +58,7 @@ CREATE TABLE recipient (
 CREATE TABLE counter (
   name TEXT PRIMARY KEY,
   messages INTEGER NOT NULL DEFAULT 0 CHECK (messages >= 0)
-) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
-  UPDATE counter SET messages = messages + 1 WHERE name IN ('accepted', NEW.state);
-END;
-
-CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
-  UPDATE counter SET messages = messages - 1 WHERE name = OLD.state;
-  UPDATE counter SET messages = messages + 1 WHERE name = NEW.state;
-END;
+, bytes INTEGER NOT NULL DEFAULT 0 CHECK (bytes >= 0)) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER message_unfinished BEFORE DELETE ON message WHEN OLD.finished_at IS NULL BEGIN
   SELECT raise(ABORT, 'an unfinished message must not be forgotten');
@@ -78,7 +69,7 @@ CREATE TABLE endpoint (
   down_since INTEGER,
   outage_ms INTEGER NOT NULL DEFAULT 0 CHECK (outage_ms >= 0),
   reason TEXT,
-  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0),
+  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0), lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0),
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
 
@@ -130,3 +121,15 @@ CREATE TABLE clock (
   observed_ms INTEGER NOT NULL CHECK (observed_ms BETWEEN 0 AND 1000000000000000),
   written_at INTEGER NOT NULL
 ) STRICT;
+
+CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
+  UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
+    WHERE name IN ('accepted', NEW.state);
+END;
+
+CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
+  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
+    WHERE name = OLD.state;
+  UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
+    WHERE name = NEW.state;
+END;

@@ -4,11 +4,15 @@ import test, { type TestContext } from 'node:test';
 import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { operate } from '../../src/spool/operate.ts';
-import type { Spool } from '../../src/spool/spool.ts';
+import { openDatabase } from '../../src/host/open-database.ts';
+import { inspectSpool } from '../../src/spool/inspect-spool.ts';
+import { migrations } from '../../src/spool/schema.ts';
+import { Spool, spoolFile } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
 import { inCheckout } from '../support/program.ts';
+import { scratch } from '../support/scratch.ts';
 
 /** A spool with one queued message for two recipients: number 1. */
 function spoolWithMessage(t: TestContext): { spool: Spool; id: string } {
@@ -115,6 +119,7 @@ const illegal: [what: string, sql: string][] = [
   ['a part before the first', `INSERT INTO body VALUES (1, -1, x'00')`],
   ['a part that is text', `INSERT INTO body VALUES (1, 1, 'text')`],
   ['a negative counter', `UPDATE counter SET messages = -1 WHERE name = 'held'`],
+  ['a negative counter of bytes', `UPDATE counter SET bytes = -1 WHERE name = 'held'`],
   ['a second endpoint', `INSERT INTO endpoint (only) VALUES (2)`],
   ['an outage without a reason', `UPDATE endpoint SET down_since = 1`],
   ['a reason without an outage', `UPDATE endpoint SET reason = 'why'`],
@@ -173,9 +178,63 @@ test('counters outlive the rows (law 8)', (t) => {
   const { spool, id } = spoolWithMessage(t);
   operate(spool, 'delete', id, 2000);
   spool.db.exec('DELETE FROM message');
-  const { accepted, deleted, ...others } = stats(spool).counters;
-  assert.deepEqual([accepted, deleted], [1, 1]);
-  assert.ok(Object.values(others).every((messages) => messages === 0));
+  const { counters, bytes } = stats(spool);
+  const size = handOver().bytes.length;
+  for (const [counted, one] of [
+    [counters, 1],
+    [bytes, size],
+  ] as const) {
+    const { accepted, deleted, ...others } = counted;
+    assert.deepEqual([accepted, deleted], [one, one]);
+    assert.ok(Object.values(others).every((count) => count === 0));
+  }
+});
+
+test('an older spool is given the bytes of what is there, and counts on from them (law 8)', (t) => {
+  const folder = scratch(t);
+  const old = openDatabase(spoolFile(folder), {
+    name: 'spool',
+    migrations: migrations.slice(0, 6),
+    migrate: true,
+    create: true,
+  });
+  const add = old.prepare(
+    `INSERT INTO message (id, exim_id, digest, sender, size, state, queued_at, due_at, renewed_at, outage_ms, finished_at)
+     VALUES (lower(hex(randomblob(16))), 'x', randomblob(32), x'73', :size, :state, 0, iif(:state = 'queued', 0, NULL),
+       0, 0, iif(:state = 'sent', 0, NULL))`,
+  );
+  for (const size of [1, 20]) add.run({ state: 'queued', size });
+  for (const size of [300, 4000]) add.run({ state: 'sent', size });
+  old.exec('DELETE FROM message WHERE size = 4000');
+  old.close();
+
+  const spool = new Spool(folder, 'drain');
+  t.after(() => spool.close());
+  enqueue(spool, handOver({ message: 'five!' }), 1);
+  const { counters, bytes } = stats(spool);
+  assert.deepEqual([counters.accepted, counters.queued, counters.sent], [5, 3, 2]);
+  assert.deepEqual([bytes.accepted, bytes.queued, bytes.sent], [326, 26, 300]);
+  assert.deepEqual(
+    inspectSpool(spool.db).filter((fault) => /count|law 8/.test(fault)),
+    [],
+  );
+});
+
+test('what the counters say is held against the rows, in messages and in bytes (law 8)', (t) => {
+  const { spool } = spoolWithMessage(t);
+  spool.db.exec(`UPDATE counter SET bytes = bytes + 7 WHERE name IN ('accepted', 'queued')`);
+  const size = handOver().bytes.length;
+  assert.deepEqual(inspectSpool(spool.db), [
+    `${size + 7} bytes are counted as queued and ${size} are there`,
+  ]);
+});
+
+test('a size that is damaged stops nothing: neither its message nor the counters', (t) => {
+  const { spool, id } = spoolWithMessage(t);
+  spool.db.exec('UPDATE message SET size = 9223372036854775807');
+  assert.equal(operate(spool, 'hold', id, 2000), 'done');
+  assert.equal(operate(spool, 'release', id, 3000), 'done');
+  assert.equal(stats(spool).counters.queued, 1);
 });
 
 // Postfix gives a queue id again, so that a command may hit another message.

@@ -38,7 +38,7 @@ export class SpoolModel {
   now = 1_800_000_000_000;
   /** In the order of arrival; house-keeping takes them out. */
   messages: ModelMessage[] = [];
-  readonly #forgotten: MessageState[] = [];
+  readonly #forgotten: Pick<ModelMessage, 'state' | 'size'>[] = [];
   #downSince: number | null = null;
   #outageMs = 0;
 
@@ -47,13 +47,24 @@ export class SpoolModel {
     return this.#outageMs + present;
   }
 
+  /** In messages. */
   get counters(): Counters {
-    const states = [...this.#forgotten, ...this.messages.map(({ state }) => state)];
-    const counts = STATES.map((state) => [state, states.filter((each) => each === state).length]);
+    return this.#count(() => 1);
+  }
+
+  get bytes(): Counters {
+    return this.#count(({ size }) => size);
+  }
+
+  #count(amount: (message: Pick<ModelMessage, 'size'>) => number): Counters {
+    const all = [...this.#forgotten, ...this.messages];
+    const sum = (messages: typeof all) =>
+      messages.reduce((total, message) => total + amount(message), 0);
+    const states = STATES.map((state) => [state, sum(all.filter((each) => each.state === state))]);
     return {
-      accepted: states.length,
+      accepted: sum(all),
       damaged: 0,
-      ...(Object.fromEntries(counts) as Omit<Counters, 'accepted' | 'damaged'>),
+      ...(Object.fromEntries(states) as Omit<Counters, 'accepted' | 'damaged'>),
     };
   }
 
@@ -198,7 +209,7 @@ export class SpoolModel {
     const older = (message: ModelMessage, days: number) =>
       message.finishedAt !== null && message.finishedAt < this.now - days * DAY_MS;
     for (const message of this.messages) {
-      if (older(message, 30) && !message.owesNotice) this.#forgotten.push(message.state);
+      if (older(message, 30) && !message.owesNotice) this.#forgotten.push({ ...message });
       if (older(message, 5) && message.state === 'bounced') message.hasBody = false;
     }
     this.messages = this.messages.filter((message) => !older(message, 30) || message.owesNotice);

@@ -12,7 +12,7 @@ export interface Ids {
 }
 
 /**
- * Starts `appengine-mailer ARGS…` as an account, as root may. The account may not be let into the
+ * Starts `appengine-mailer ARGS…`, or `gmail ARGS…`, as an account, as root may. The account may not be let into the
  * checkout: it sees it by a mount of its own in the road's folder.
  */
 export function appengineMailerAs(
@@ -20,6 +20,7 @@ export function appengineMailerAs(
   { uid, gid, groups = [] }: Ids,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  command: 'appengine-mailer' | 'gmail' = 'appengine-mailer',
 ): Program {
   const place = join(folder, 'checkout');
   mkdirSync(place, { recursive: true });
@@ -29,7 +30,7 @@ export function appengineMailerAs(
     'mount --make-rprivate / 2>/dev/null; mount --bind "$1" "$2" && cd "$2" && shift 2 && exec "$@"';
   const others = groups.length > 0 ? `--groups=${groups.join()}` : '--clear-groups';
   const account = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, others, '--'];
-  const program = [process.execPath, join(place, 'dist/bin/appengine-mailer.js'), ...args];
+  const program = [process.execPath, join(place, `dist/bin/${command}.js`), ...args];
   const inside = ['sh', '-c', script, 'sh', inCheckout('.'), place, ...account, ...program];
   return start(t, 'unshare', ['-m', '--propagation', 'unchanged', ...inside], { env, input: '' });
 }

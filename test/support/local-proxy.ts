@@ -31,12 +31,8 @@ export class LocalProxy {
     const { deliverer } = controlled;
     const key = { secret: Buffer.from('a secret key'), name: '', allowedSenders: undefined };
     const keys = new Keyring(() => ({ keys: [key], faults: [] }));
-    const proxy = await startProxy({
-      deliverer,
-      keys,
-      journal,
-      wanted: { host: '127.0.0.1', port: 0 },
-    });
+    const places = { wanted: { host: '127.0.0.1', port: 0 } };
+    const proxy = await startProxy({ ...places, journal }, async () => ({ deliverer, keys }));
     const local = new LocalProxy(controlled, proxy, lines);
     t.after(async () => {
       t.mock.timers.reset(); // With a mocked clock it may wait for ever.

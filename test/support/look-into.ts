@@ -17,9 +17,12 @@ function look(folder: string): Look {
     const shown = shownTime(spool, Date.now());
     const messages = [...listMessages(spool, { states: messageStates }, shown.now)];
     const all = stats(spool);
-    const { counters } = all;
-    const sum = messageStates.reduce((sum, state) => sum + counters[state], counters.damaged);
-    if (sum !== counters.accepted) throw new Error(`law 8 is broken: ${JSON.stringify(counters)}`);
+    for (const counters of [all.counters, all.bytes]) {
+      const sum = messageStates.reduce((sum, state) => sum + counters[state], counters.damaged);
+      if (sum !== counters.accepted) {
+        throw new Error(`law 8 is broken: ${JSON.stringify(counters)}`);
+      }
+    }
     return { ...all, messages, shown };
   } finally {
     spool.close();

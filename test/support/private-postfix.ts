@@ -1,12 +1,21 @@
 import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { account } from './account.ts';
 import { certificate } from './certificate.ts';
 import { scratch } from './scratch.ts';
 import { startPostfix } from './start-postfix.ts';
+
+/** What a Postfix is to offer. */
+interface Offers {
+  /** STARTTLS; true unless told otherwise. */
+  tls?: boolean;
+  /** AUTH, for users with these passwords; they alone may then send. */
+  passwords?: Record<string, string>;
+}
 
 /**
  * A Postfix of the test's own, with STARTTLS, that delivers what is for a@ and b@example.org into
@@ -26,11 +35,16 @@ export class PrivatePostfix {
     this.ca = [cert.toString()];
   }
 
-  static async start(t: TestContext): Promise<PrivatePostfix> {
+  static async start(
+    t: TestContext,
+    { tls = true, passwords }: Offers = {},
+  ): Promise<PrivatePostfix> {
     const folder = scratch(t);
     chmodSync(folder, 0o711); // Its programs become the account and pass through it.
     const { cert } = await certificate(t, folder);
-    await startPostfix(t, folder, { main: mainOf(folder), services: SERVICES });
+    const auth = passwords && (await answerLogins(t, folder, passwords));
+    const main = [mainOf(folder), ...(tls ? [] : ['smtpd_tls_security_level = none']), auth];
+    await startPostfix(t, folder, { main: `${main.join('\n')}\n`, services: SERVICES });
     return new PrivatePostfix(
       folder,
       await listen(t, join(folder, 'queue', 'public', 'smtpd')),
@@ -47,6 +61,38 @@ export class PrivatePostfix {
       await sleep(10);
     }
   }
+}
+
+/**
+ * Answers Postfix whether a password is right, in the protocol that it speaks with Dovecot (PLAIN alone); returns the lines
+ * of main.cf for that.
+ */
+async function answerLogins(
+  t: TestContext,
+  folder: string,
+  passwords: Record<string, string>,
+): Promise<string> {
+  const path = join(folder, 'auth');
+  const server = createServer((socket) => {
+    socket.write('VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t0\nDONE\n');
+    createInterface(socket).on('line', (line) => {
+      const [, id = '', response] = /^AUTH\t(\d+)\t.*\tresp=(.*)$/.exec(line) ?? [];
+      if (response === undefined) return;
+      const [, user = '', password] = Buffer.from(response, 'base64').toString().split('\0');
+      socket.write(`${passwords[user] === password ? 'OK' : 'FAIL'}\t${id}\tuser=${user}\n`);
+    });
+    socket.on('error', () => {});
+    t.after(() => socket.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  chmodSync(path, 0o666); // For the account of Postfix.
+  t.after(() => server.close());
+  return `
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = ${path}
+smtpd_tls_auth_only = no
+smtpd_client_restrictions = permit_sasl_authenticated, reject`;
 }
 
 /** Postfix cannot choose a free port, so it serves a socket file, and this the port. */

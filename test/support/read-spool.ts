@@ -25,13 +25,15 @@ export function readSpool(folder: string): Spooled[] {
       assert.deepEqual(db.pragma('integrity_check'), [{ integrity_check: 'ok' }]);
       assert.deepEqual(db.pragma('foreign_key_check'), []);
       const messages = db.prepare<[], Row>(MESSAGES).all();
-      const counters = db.prepare<[], [string, number]>(COUNTERS).raw().all();
-      const states = messages.map(({ state }) => state);
-      const damaged = counters.find(([name]) => name === 'damaged')?.[1] ?? 0;
-      for (const [name, count] of counters) {
-        const rows = states.filter((state) => state === name).length;
-        const wanted = { damaged, accepted: states.length + damaged }[name] ?? rows;
-        assert.equal(count, wanted, `law 8: the counter ${name} is not the number of rows`);
+      const counters = db.prepare<[], [string, number, number]>(COUNTERS).raw().all();
+      const damaged = counters.find(([name]) => name === 'damaged') ?? ['damaged', 0, 0];
+      for (const [name, ...counted] of counters) {
+        if (name === 'damaged') continue;
+        const rows = messages.filter(({ state }) => name === 'accepted' || state === name);
+        const bytes = rows.reduce((sum, { size }) => sum + size, 0);
+        const [more, moreBytes] = name === 'accepted' ? [damaged[1], damaged[2]] : [0, 0];
+        const wanted = [rows.length + more, bytes + moreBytes];
+        assert.deepEqual(counted, wanted, `law 8: the counter ${name} is not that of the rows`);
       }
       const recipients = db.prepare<[number], Spooled['recipients'][number]>(RECIPIENTS);
       const parts = db.prepare<[number], Buffer>(PARTS).pluck();
@@ -53,6 +55,6 @@ type Row = Omit<Spooled, 'recipients' | 'bytes'> & { seq: number; size: number; 
 const MESSAGES = `SELECT seq, id, exim_id AS eximId, state, CAST(sender AS TEXT) AS sender, size, digest
   FROM message ORDER BY seq`;
 const PARTS = 'SELECT bytes FROM body WHERE message = ? ORDER BY part';
-const COUNTERS = 'SELECT name, messages FROM counter';
+const COUNTERS = 'SELECT name, messages, bytes FROM counter';
 const RECIPIENTS = `SELECT CAST(address AS TEXT) AS address, state
   FROM recipient WHERE message = ? ORDER BY position`;

@@ -31,7 +31,7 @@ export const spoolWork = {
   },
   'look when the next is due': (spool) => nextDueAt(spool),
   'start of drain': (spool, _nth, now) => {
-    catchUp(spool, now, Date.now());
+    catchUp(spool, now, Date.now(), limits.messageMaxMs);
     recoverClaimed(spool, now);
   },
   stats: (spool) => stats(spool),

@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { endpointBackoffMs, messageBackoffMs } from '../../src/drain/backoff.ts';
+import {
+  endpointBackoffMs,
+  longestBackoffMs,
+  messageBackoffMs as backoffMs,
+} from '../../src/drain/backoff.ts';
 import { limits } from '../../src/mail/limits.ts';
 import { holds } from '../support/holds.ts';
+import { usualRetryTimes } from '../support/retry-times.ts';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const LAST = 1 - Number.EPSILON;
+
+function messageBackoffMs(deferrals: number, random: number): number {
+  return backoffMs(deferrals, random, usualRetryTimes);
+}
 
 const count = fc.oneof(
   fc.integer({ min: 1, max: 20 }),
@@ -37,6 +46,14 @@ test('a message waits 30 s, 1 min, 2 min … 30 min, ± 20 %', () => {
   assert.equal(messageBackoffMs(1, LAST), 36 * SECOND);
   assert.equal(messageBackoffMs(99, 0), 24 * MINUTE);
   assert.equal(messageBackoffMs(99, LAST), 36 * MINUTE);
+});
+
+test('the first and the longest wait are those of the options, ± 20 %', () => {
+  const times = { firstWaitMs: 3 * SECOND, longestWaitMs: 10 * SECOND };
+  const waits = [1, 2, 3, 99].map((deferrals) => backoffMs(deferrals, 0.5, times));
+  assert.deepEqual(waits, [3 * SECOND, 6 * SECOND, 10 * SECOND, 10 * SECOND]);
+  assert.equal(longestBackoffMs({ longestWaitMs: 60 * MINUTE }), 72 * MINUTE);
+  assert.equal(longestBackoffMs(times), limits.retryAfterMaxMs, 'a Retry-After may be longer');
 });
 
 // maddy #678: a factor that was no whole number broke the sequence.

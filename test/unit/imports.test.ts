@@ -50,7 +50,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   spool: { files: ['host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
   pipe: {
-    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database)\.ts$/],
+    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database|settings)\.ts$/],
     modules: /^node:/,
   },
   drain: { files: ['spool', 'wire', 'host', 'mail'], modules: ANY },
@@ -64,6 +64,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
       /^proxy\/rebuild-ledger\.ts$/,
+      /^proxy\/check\/proxy-findings\.ts$/,
     ],
     modules: ANY,
   },
@@ -100,7 +101,7 @@ test('every kind of import is seen by this test', () => {
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
-test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clock of a database', () => {
+test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
   assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
@@ -112,6 +113,9 @@ test('exim-pipe loads nothing but pipe, spool, mail, and the opening and the clo
     'host/observed-time.ts',
     'host/open-database.ts',
     'host/open-files.ts',
+    'host/read-variables.ts',
+    'host/regular-file.ts',
+    'host/settings.ts',
     'host/show-bytes.ts',
   ]);
   const modules = files.flatMap((file) =>

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { limits } from '../../src/mail/limits.ts';
 import { decodeFrame, encodeFrame } from '../../src/wire/frame.ts';
 import { decodeVerdicts, encodeVerdicts } from '../../src/wire/verdicts.ts';
+import { inCheckout } from '../support/program.ts';
 
 const numbers = Array.from({ length: limits.handOverRecipients }, (_, number) => String(number));
 
@@ -11,6 +13,12 @@ const longest = (start: string) => start.padEnd(limits.addressBytes, '"');
 
 const frameOf = (first: string) =>
   encodeFrame({ sender: '', recipients: [first, ...numbers.slice(1)] });
+
+test('exim-pipe takes as many recipients at once as the transport for Exim hands over', () => {
+  const transport = readFileSync(inCheckout('exim/transport'), 'utf8');
+  const batch = Number(/^ {2}batch_max = (\d+)$/m.exec(transport)?.[1]);
+  assert.ok(batch > 1 && batch <= limits.handOverRecipients, `${batch}`);
+});
 
 test('envelopeBytes holds every hand-over of valid addresses', () => {
   const frame = encodeFrame({ sender: longest(''), recipients: numbers.map(longest) });
@@ -44,8 +52,13 @@ test('everybody waits longer than who it waits for', () => {
     ['busyRetryAfterMs', 'smtpIdleMs'],
     ['appengineDeadlineMs', 'unheardMs'],
     ['clientIdleMs', 'proxyIdleMs'],
-    ['lifetimeWithOutagesMs', 'renewalMs'],
     ['renewalMs', 'historyMs'],
   ];
   for (const [less, more] of pairs) assert.ok(limits[less] < limits[more], `${less} < ${more}`);
+});
+
+test('law 6: the longest lifetime, outages added, ends before the ledger forgets, with days to spare', () => {
+  const longest = limits.lifetimeMaxMs + limits.outagesAddedMs;
+  assert.ok(longest <= limits.renewalMs);
+  assert.ok(longest + 5 * 86_400_000 <= limits.historyMs);
 });

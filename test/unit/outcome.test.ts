@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import type { Delivery } from '../../src/drain/courier.ts';
 import { holdOf, outcomeOf } from '../../src/drain/outcome.ts';
 import type { Claimed } from '../../src/spool/claim.ts';
+import { usualRetryTimes } from '../support/retry-times.ts';
 import { holds } from '../support/holds.ts';
 
 const SECOND = 1000;
@@ -36,6 +37,7 @@ function outcome(delivery: Delivery, { age = MINUTE, outage = 0, deferrals = 2 }
     outageMs: 1000 + outage,
     random: 0.5,
     delayWarningsMs,
+    retryTimes: usualRetryTimes,
   };
   return outcomeOf({ ...message, deferrals }, delivery, circumstances);
 }
@@ -230,7 +232,13 @@ test('only a 5.x.x verdict for that recipient, or old age at a failing attempt, 
         const { verdicts: decided, dueAt } = outcomeOf(
           message,
           { verdicts: given.verdicts, ...(ended ? { trouble: ended } : {}) },
-          { now: QUEUED_AT + age, outageMs: 1000 + outage, random, delayWarningsMs },
+          {
+            now: QUEUED_AT + age,
+            outageMs: 1000 + outage,
+            random,
+            delayWarningsMs,
+            retryTimes: usualRetryTimes,
+          },
         );
         assert.ok(dueAt >= QUEUED_AT + age);
         for (const { position, state } of decided) {

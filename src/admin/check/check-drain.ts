@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { runCommand } from '../../host/run-command.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { spoolTroubleStatus } from '../../spool/with-spool.ts';
-import { fault, notChecked, ok, type Finding } from './finding.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether something drains the spool, with the settings of now: systemd's unit, or who else has the lock. */
 export function checkDrain(folder: string): Finding {

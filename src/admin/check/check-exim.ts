@@ -1,5 +1,5 @@
 import { eximStatus } from '../exim/status.ts';
-import { fault, ok, type Finding } from './finding.ts';
+import { fault, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether Exim hands its mail to the queue. */
 export function checkExim(): Finding {

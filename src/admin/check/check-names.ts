@@ -1,5 +1,5 @@
 import { machineNames, nameFault } from '../../host/machine-names.ts';
-import { fault, ok, type Finding } from './finding.ts';
+import { fault, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether reports to senders come from a name that others know. */
 export async function checkNames(): Promise<Finding> {

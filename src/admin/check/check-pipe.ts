@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { findAccount, runCommandWith } from '../../host/run-command.ts';
 import { snippetFolder } from '../exim/hook.ts';
 import { accountName } from './account-name.ts';
-import { fault, ok, type Finding } from './finding.ts';
+import { fault, ok, type Finding } from '../../host/finding.ts';
 
 /**
  * Whether exim-pipe, with its launcher, Node.js and native module, can store a message: it gets one, for a

@@ -3,7 +3,7 @@ import { limits } from '../../mail/limits.ts';
 import { shownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { stats } from '../../spool/stats.ts';
-import { fault, ok, type Finding } from './finding.ts';
+import { fault, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether mail goes out: what the spool remembers of the last posts, and of its oldest message. `now`: since 1970. */
 export function checkProgress(spool: Spool, now: number): Finding {

@@ -8,7 +8,7 @@ import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts
 import { meaningOf } from '../../wire/meaning.ts';
 import type { Wire } from '../../wire/poster.ts';
 import { probe } from '../../wire/probe.ts';
-import { fault, notChecked, ok, type Finding } from './finding.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /**
  * Whether the proxy answers, and takes what is signed with our key: by a GET, which every version of the

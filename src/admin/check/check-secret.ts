@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
 import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
-import { fault, notChecked, ok, type Finding } from './finding.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether the key is there, nobody else's to read and not to be guessed; and the key, which no finding tells. */
 export function checkSecret(): { finding: Finding; key?: Buffer } {

@@ -5,7 +5,7 @@ import { logBytes, logGrownRemedy, logGrownText } from '../../host/watch-log.ts'
 import { limits } from '../../mail/limits.ts';
 import { spoolFile, type Spool } from '../../spool/spool.ts';
 import { accountName } from './account-name.ts';
-import { fault, ok, type Finding } from './finding.ts';
+import { fault, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether the spool keeps messages through a power cut, and has room for more. Throws when it cannot be written. */
 export function checkSpool(spool: Spool): Finding[] {

@@ -2,13 +2,13 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { fault, notChecked, type Finding } from '../../host/finding.ts';
 import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
 import { runCommandWith } from '../../host/run-command.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
-import { print, printJson } from '../print.ts';
+import { printJson } from '../print.ts';
 import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
 import { checkExim } from './check-exim.ts';
@@ -17,7 +17,7 @@ import { checkPipe } from './check-pipe.ts';
 import { checkProgress } from './check-progress.ts';
 import { checkSecret } from './check-secret.ts';
 import { checkSpool, checkWritable } from './check-spool.ts';
-import { fault, findingText, notChecked, type Finding } from './finding.ts';
+import { jsonOption, tellFindings } from './tell-findings.ts';
 
 const options = {
   spool: spoolOption,
@@ -27,29 +27,18 @@ const options = {
 
 const part = { type: 'string', choices: ['spool'], hidden: true } as const;
 
-const json = { type: 'boolean', default: false, describe: 'One JSON object a line' } as const;
-
-type Arguments = InferredOptionTypes<typeof options & { json: typeof json; part: typeof part }>;
+type Arguments = InferredOptionTypes<
+  typeof options & { json: typeof jsonOption; part: typeof part }
+>;
 
 /** `appengine-mailer check`: everything between sendmail and the proxy's answer; exits with 1 for a fault. */
 export const checkCommand: CommandModule<object, Arguments> = {
   command: 'check',
   describe: 'Check everything between sendmail and the proxy, and say what to do',
-  builder: (yargs) => yargs.options({ ...environmentOptions(options), json, part }),
+  builder: (yargs) => yargs.options({ ...environmentOptions(options), json: jsonOption, part }),
   handler: async (argv) => {
     if (argv.part === 'spool') return printJson(await spoolFindings(argv.spool));
-    let faults = 0;
-    for await (const finding of findings(argv)) {
-      if (argv.json) await printJson(finding);
-      else await print(findingText(finding));
-      if (finding.ok === false) faults += 1;
-    }
-    if (faults > 0) {
-      throw new Failure(
-        exitCodes.no,
-        faults === 1 ? 'one thing is to be done' : `${faults} things are to be done`,
-      );
-    }
+    await tellFindings(findings(argv), argv.json);
   },
 };
 

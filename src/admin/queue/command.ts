@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { explainCommand } from './explain.ts';
 import { fsckCommand } from './fsck.ts';
+import { idsCommand } from './ids.ts';
 import { listCommand } from './list.ts';
 import { operateCommands } from './operate.ts';
 import { showCommand } from './show.ts';
@@ -18,6 +19,7 @@ export const queueCommand: CommandModule = {
       .command(explainCommand)
       .command(statsCommand)
       .command(fsckCommand)
+      .command(idsCommand)
       .demandCommand(0, 1);
   },
   handler: () => {},

@@ -25,6 +25,7 @@ export function dueTime({ dueAt, queuedAt }: Listed, { wall }: ShownTime): numbe
 }
 
 /** Milliseconds since 1970 as RFC 3339 in UTC, or null. */
+export function time<Time extends number | null>(ms: Time): Time extends null ? null : string;
 export function time(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }

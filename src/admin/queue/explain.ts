@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
@@ -63,7 +64,7 @@ function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
 
 function storyFields(facts: Facts, subject: string | null): object {
   const { message, history, endpoint, shown } = facts;
-  const { why, next, nextAt } = explain(facts);
+  const { why, next, nextAt } = explain(facts, time);
   return {
     ...entryFields(message, shown),
     subject,
@@ -85,7 +86,7 @@ function storyFields(facts: Facts, subject: string | null): object {
 
 function storyLines(facts: Facts, subject: string | null): string[] {
   const { message, history, shown } = facts;
-  const { why, next, nextAt } = explain(facts);
+  const { why, next, nextAt } = explain(facts, localTime);
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
     `from ${addressText(message.sender)}, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
@@ -93,13 +94,13 @@ function storyLines(facts: Facts, subject: string | null): string[] {
       const said = status === null ? '' : ` (${status} ${reason})`;
       return `  to ${addressText(address)}: ${state}${said}`;
     }),
-    `${time(message.queuedAt)} taken from Exim`,
+    `${localTime(message.queuedAt)} taken from Exim`,
     ...historyLines(history),
     `why: ${why}`,
     `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, shown)}`}`,
   ];
   if (message.expiresAt !== null && history.length > 0) {
-    lines.push(`given up: not before ${time(shown.wall(message.expiresAt))}`);
+    lines.push(`given up: not before ${localTime(shown.wall(message.expiresAt))}`);
   }
   return lines;
 }
@@ -116,8 +117,8 @@ function historyLines(history: readonly HistoryEvent[]): string[] {
   return runs.flatMap(({ text, first, last }, nth) => {
     const missing = first.number - (runs[nth - 1]?.last.number ?? 0) - 1;
     const times = last.number - first.number + 1;
-    const until = times > 1 ? ` until ${time(last.at)}, ${times} times:` : '';
-    const line = `${time(first.at)}${until} ${text}`;
+    const until = times > 1 ? ` until ${localTime(last.at)}, ${times} times:` : '';
+    const line = `${localTime(first.at)}${until} ${text}`;
     return missing > 0 ? [`  (${missing} more, not kept)`, line] : [line];
   });
 }
@@ -142,5 +143,5 @@ const OPERATED = {
 } as const;
 
 function when(at: number, { now, wall }: ShownTime): string {
-  return at <= now ? 'now' : `at ${time(wall(at))} (in ${showDuration(at - now)})`;
+  return at <= now ? 'now' : `at ${localTime(wall(at))} (in ${showDuration(at - now)})`;
 }

@@ -5,7 +5,6 @@ import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
 import type { ShownTime } from '../../spool/shown-time.ts';
-import { time } from './entry-json.ts';
 
 /** What an explanation is made of. */
 export interface Facts {
@@ -27,12 +26,15 @@ export interface Explanation {
   nextAt: number | null;
 }
 
-/** Explains a message from what the spool knows of it. Foreign text is as it is. */
-export function explain(facts: Facts): Explanation {
-  return explanations[facts.message.state](facts);
+/** Explains a message from what the spool knows of it, with times in the given form. Foreign text is as it is. */
+export function explain(facts: Facts, timeText: (ms: number) => string): Explanation {
+  return explanations[facts.message.state](facts, timeText);
 }
 
-const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
+const explanations: Record<
+  Listed['state'],
+  (facts: Facts, timeText: (ms: number) => string) => Explanation
+> = {
   queued,
   sending,
   held,
@@ -51,9 +53,12 @@ const explanations: Record<Listed['state'], (facts: Facts) => Explanation> = {
   }),
 };
 
-function queued({ message, history, endpoint, drainRuns, shown }: Facts): Explanation {
+function queued(
+  { message, history, endpoint, drainRuns, shown }: Facts,
+  timeText: (ms: number) => string,
+): Explanation {
   const { now } = shown;
-  const why = waitsBecause(message, history, endpoint, shown);
+  const why = waitsBecause(message, history, endpoint, shown, timeText);
   if (!drainRuns) {
     return { why: `${why}; and no drain runs`, next: NO_DRAIN, nextAt: null };
   }
@@ -74,9 +79,10 @@ function waitsBecause(
   history: readonly HistoryEvent[],
   { downSince, reason }: EndpointRecord,
   { now, wall }: ShownTime,
+  timeText: (ms: number) => string,
 ): string {
   if (downSince !== null) {
-    return `the proxy is down since ${time(wall(downSince))} (for ${showDuration(now - downSince)}): ${reason}`;
+    return `the proxy is down since ${timeText(wall(downSince))} (for ${showDuration(now - downSince)}): ${reason}`;
   }
   if (history.length === 0) return 'it is new';
   if (dueAt !== null && dueAt > now && lastStatus !== null) {

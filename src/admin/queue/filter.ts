@@ -4,7 +4,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import type { Filter } from '../../spool/list.ts';
 import { messageStates } from '../../spool/spool.ts';
 
-/** Options that choose messages by what they are. */
+/** Options that choose messages by what they are: always whole messages, with all their recipients. */
 export const filterOptions = {
   state: {
     type: 'string',
@@ -18,7 +18,7 @@ export const filterOptions = {
   },
   recipient: {
     type: 'string',
-    describe: 'Only to this address or @domain',
+    describe: 'Only messages to this address or @domain, whoever else they are to',
     requiresArg: true,
   },
   'older-than': {
@@ -41,8 +41,8 @@ export function filterOf(
   if ([state, sender, recipient, olderThan].every((each) => each === undefined)) return undefined;
   return {
     states: state === undefined ? undefined : state === 'all' ? messageStates : [state],
-    sender: addressOf(sender),
-    recipient: addressOf(recipient),
+    sender: addressOf('sender', sender),
+    recipient: addressOf('recipient', recipient),
     queuedBefore: olderThan === undefined ? undefined : wallNow - parseDuration(olderThan),
   };
 }
@@ -50,11 +50,20 @@ export function filterOf(
 /** What a command says whose filter nothing fits. */
 export const NONE_FITS = 'no message fits the filter';
 
-/** An address may be within < >, as it is printed; <> is the null sender. */
-function addressOf(text: string | undefined): string | undefined {
+/**
+ * An address may be within < >, as it is printed; <> is the null sender. An address without @ has to be within them: who
+ * leaves them out means a domain, and would take it for one to which no mail goes.
+ */
+function addressOf(option: string, text: string | undefined): string | undefined {
   if (text === '') {
     // A variable of a script that is empty by mistake would choose all reports.
     throw new Failure(exitCodes.usage, 'an empty address is written <>');
   }
-  return text?.replace(/^<(.*)>$/s, '$1');
+  const within = text && /^<(.*)>$/s.exec(text)?.[1];
+  if (within !== undefined || text === undefined || text.includes('@')) return within ?? text;
+  throw new Failure(
+    exitCodes.usage,
+    `--${option} takes an address or @domain, and ${text} has no @: ` +
+      `say name@${text} or @${text}, or <${text}> for an address that has none`,
+  );
 }

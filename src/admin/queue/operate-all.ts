@@ -3,7 +3,7 @@ import { limits } from '../../mail/limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
-import { operate, operateEach, type Operated, type Verb } from '../../spool/operate.ts';
+import { operateEach, type Operated, type Outcome, type Verb } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 
 /** What an operator wants done, and to which messages. */
@@ -23,8 +23,8 @@ export interface Operation {
 /** `kept`: Exim did not take back what was to be returned; `part`: not for all of its recipients. */
 export type Result = Operated | 'kept' | 'part';
 
-/** How many messages an operation came to each result with, and the ids of the first of them. */
-export type Results = Map<Result, { count: number; ids: string[] }>;
+/** How many messages, for how many recipients, an operation came to each result with, and the ids of the first of them. */
+export type Results = Map<Result, { count: number; recipients: number; ids: string[] }>;
 
 /** Operates on everything that is not being sent or given to Exim, then on what was, when its outcome is known. */
 export async function operateAll(
@@ -32,11 +32,12 @@ export async function operateAll(
   { verb, names, filter, force, before, after }: Operation,
 ): Promise<Results> {
   const results: Results = new Map();
-  const end = async (operated: Operated, id: string) => {
+  const end = async ({ operated, recipients }: Outcome, id: string) => {
     const result = operated === 'done' && after ? await after(id) : operated;
-    const { count, ids } = results.get(result) ?? { count: 0, ids: [] };
-    if (count < limits.namedMessages) ids.push(id);
-    results.set(result, { count: count + 1, ids });
+    const before = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
+    if (before.count < limits.namedMessages) before.ids.push(id);
+    const [count, all] = [before.count + 1, before.recipients + recipients];
+    results.set(result, { count, recipients: all, ids: before.ids });
   };
   const busy: string[] = [];
   const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
@@ -44,15 +45,15 @@ export async function operateAll(
     await before?.(ids);
     const batch = operateEach(spool, verb, ids, spool.now(), force);
     for (const [at, id] of ids.entries()) {
-      const operated = batch[at] ?? 'missing';
-      if (operated === 'busy') busy.push(id);
-      else await end(operated, id);
+      const outcome = batch[at] ?? MISSING;
+      if (outcome.operated === 'busy') busy.push(id);
+      else await end(outcome, id);
     }
   }
   spool.wakeDrain();
   const deadline = performance.now() + limits.operatorWaitMs;
   for (const id of busy) {
-    const step = () => operate(spool, verb, id, spool.now(), force);
+    const step = () => operateEach(spool, verb, [id], spool.now(), force)[0] ?? MISSING;
     await end(await whenIdle(spool, step, deadline), id);
   }
   spool.wakeDrain();
@@ -60,16 +61,18 @@ export async function operateAll(
 }
 
 /** Waits for the outcome of what is being sent, or given to Exim; without a drain nothing is sent. */
-async function whenIdle(spool: Spool, step: () => Operated, deadline: number): Promise<Operated> {
+async function whenIdle(spool: Spool, step: () => Outcome, deadline: number): Promise<Outcome> {
   for (;;) {
-    const operated = step();
-    if (operated !== 'busy' || performance.now() > deadline) return operated;
+    const outcome = step();
+    if (outcome.operated !== 'busy' || performance.now() > deadline) return outcome;
     const lock = drainLock(spool.folder);
     if (lock) recoverClaimed(spool, spool.now());
     lock?.release();
     await sleep(limits.operatorPollMs);
   }
 }
+
+const MISSING: Outcome = { operated: 'missing', recipients: 0 };
 
 /** Ids in batches of a size. */
 function* batches(ids: Iterable<string>, size: number): Generator<string[]> {

@@ -1,10 +1,11 @@
 import type { CommandModule } from 'yargs';
+import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { limits } from '../../mail/limits.ts';
 import { hasBody } from '../../spool/body.ts';
-import { findMessages } from '../../spool/list.ts';
+import { findMessages, type Filter } from '../../spool/list.ts';
 import type { Verb } from '../../spool/operate.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
@@ -33,7 +34,7 @@ export const operateCommands: CommandModule<object, Arguments>[] = [
   operateCommand('hold', 'Keep from being sent until it is released'),
   operateCommand('release', 'Send what was held, with a new lifetime'),
   operateCommand('bounce', 'Fail what is not sent yet; its sender gets a report'),
-  operateCommand('delete', 'Remove without sending and without a report'),
+  operateCommand('delete', 'Remove without sending and without a report, for all recipients'),
   operateCommand('return', 'Give back to Exim with its envelope, and remove when Exim has it'),
 ];
 
@@ -85,15 +86,25 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
             ? await operateAll(spool, operation)
             : await giveBack(spool, exim, (steps) => operateAll(spool, { ...operation, ...steps }));
         if (filter && results.size === 0) throw new Failure(exitCodes.no, NONE_FITS);
+        await print(doneText(verb, results, filter));
         await report(spool, verb, results, all);
       });
     },
   };
 }
 
+/** Such as `deleted 1 message for 3 recipients`: those that were sent, or had gone before, are not among them. */
+function doneText(verb: Verb, results: Results, filter: Filter | undefined): string {
+  const { count = 0, recipients = 0 } = results.get('done') ?? {};
+  const messages = `${DONE[verb]} ${countOf(count, 'message')}`;
+  if (count === 0) return messages;
+  const text = `${messages} for ${countOf(recipients, 'recipient')}`;
+  const isWider = filter?.recipient !== undefined && recipients > count;
+  return isWider ? `${text} (--recipient chooses messages, with all their recipients)` : text;
+}
+
 async function report(spool: Spool, verb: Verb, results: Results, all: boolean): Promise<void> {
   const count = (result: string) => results.get(result as 'done')?.count ?? 0;
-  await print(`${verb}: ${count('done')} done`);
   if (count('busy') > 0) {
     throw new Failure(
       exitCodes.busy,
@@ -148,6 +159,15 @@ const forceOption = {
 } as const;
 
 const FAILED = 'failed or bounced and has its body';
+
+const DONE: Record<Verb, string> = {
+  retry: 'retried',
+  hold: 'held',
+  release: 'released',
+  bounce: 'bounced',
+  delete: 'deleted',
+  return: 'returned',
+};
 
 /** The states that a verb is for; what is being sent is waited for. */
 const FITS: Record<Verb, string> = {

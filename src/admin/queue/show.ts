@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
@@ -8,7 +9,7 @@ import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print, printBytes, printJson } from '../print.ts';
-import { dueTime, entryFields, time } from './entry-json.ts';
+import { dueTime, entryFields } from './entry-json.ts';
 import { subjectOf } from './subject.ts';
 
 interface Arguments {
@@ -71,11 +72,11 @@ function entryLines(message: Listed, subject: string | null, shown: ShownTime): 
     ['sender', addressText(message.sender)],
     ['subject', subject],
     ['size', `${message.size} bytes`],
-    ['queued at', time(message.queuedAt)],
-    ['due at', time(dueTime(message, shown))],
+    ['queued at', localTime(message.queuedAt)],
+    ['due at', localTime(dueTime(message, shown))],
     ['attempts', message.attempts],
     ['last answer', lastStatus === null ? null : `${lastStatus} ${lastReason}`],
-    ['expires at', time(shown.wall(message.expiresAt))],
+    ['expires at', localTime(shown.wall(message.expiresAt))],
     ...message.recipients.map(({ address, state, status, reason }): [string, string] => [
       'recipient',
       `${addressText(address)} ${state}${status === null ? '' : ` (${status} ${reason})`}`,

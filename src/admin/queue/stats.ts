@@ -2,8 +2,9 @@ import type { CommandModule } from 'yargs';
 import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
+import { showBytes } from '../../host/show-bytes.ts';
 import { shownTime, type ShownTime } from '../../spool/shown-time.ts';
-import { stats, type Stats } from '../../spool/stats.ts';
+import { stats, type Counters, type Stats } from '../../spool/stats.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print, printJson } from '../print.ts';
 import { time } from './entry-json.ts';
@@ -44,9 +45,13 @@ export const statsCommand: CommandModule<object, Arguments> = {
   },
 };
 
-function statsFields({ counters, oldestQueuedAt, endpoint }: Stats, { wall }: ShownTime): object {
+function statsFields(
+  { counters, bytes, oldestQueuedAt, endpoint }: Stats,
+  { wall }: ShownTime,
+): object {
   return {
     ...counters,
+    bytes,
     oldest_queued_at: time(oldestQueuedAt),
     proxy_down_since: time(wall(endpoint.downSince)),
     proxy_reason: endpoint.reason,
@@ -55,15 +60,18 @@ function statsFields({ counters, oldestQueuedAt, endpoint }: Stats, { wall }: Sh
 }
 
 function statsLines(
-  { counters, oldestQueuedAt, endpoint }: Stats,
+  { counters, bytes, oldestQueuedAt, endpoint }: Stats,
   shown: ShownTime,
   now: number,
 ): string[] {
   const ago = (ms: number | null) => (ms === null ? 'never' : `${showDuration(now - ms)} ago`);
-  const { accepted, ...states } = counters;
-  const numbers = Object.entries(states).filter(([, messages]) => messages > 0);
+  const { accepted: _accepted, ...states } = counters;
+  const names = (Object.keys(states) as (keyof Counters)[]).filter((name) => counters[name] > 0);
+  const list = (said: (name: keyof Counters) => string) =>
+    (['accepted', ...names] as const).map((name) => `${name} ${said(name)}`).join(', ');
   return [
-    `accepted ${accepted}${numbers.map(([name, messages]) => `, ${name} ${messages}`).join('')}`,
+    list((name) => `${counters[name]}`),
+    `size: ${list((name) => showBytes(bytes[name]))}`,
     ...(oldestQueuedAt === null ? [] : [`oldest queued ${ago(oldestQueuedAt)}`]),
     endpoint.downSince === null
       ? `last post that passed: ${ago(endpoint.passedAt)}`

@@ -5,7 +5,6 @@ import { addressLiteral } from '../../host/machine-names.ts';
 import { pieces } from '../../host/pieces.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { limits } from '../../mail/limits.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
 import {
   BackendBusyError,
@@ -15,6 +14,7 @@ import {
   type Result,
 } from '../backend.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
+import { smtpErrorText } from './smtp-error-text.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 
 /**
@@ -29,7 +29,7 @@ export function smtpBackend(relay: SmtpRelay): Backend {
   const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
   const unavailable = (error: unknown) => {
     if (error instanceof BackendBusyError) throw error;
-    throw new BackendUnavailableError(told(textOf(error)));
+    throw new BackendUnavailableError(told(smtpErrorText(error)));
   };
 
   async function deliver(first: SmtpSession, delivery: Delivery): Promise<Result[]> {
@@ -79,7 +79,7 @@ async function transact(
   const { ended, rejected, stage } = await client.send(envelope, pieces(bytes));
   const isReply = !(ended instanceof Error);
   const final = isReply ? readReply(ended.response, 'message') : finalReply(ended);
-  const text = isReply ? ended.response : textOf(ended);
+  const text = isReply ? ended.response : smtpErrorText(ended);
 
   const reset = final !== undefined && stage !== 'whole';
   const sent = final?.status.startsWith('2') === true;
@@ -173,12 +173,3 @@ function sizeInCrlf(bytes: Buffer): number {
 }
 
 const [CR, LF] = [0x0d, 0x0a];
-
-/** On one line. The error of a host with several addresses has only a code. */
-function textOf(error: unknown): string {
-  const { message, code, response, command } = error as SMTPError;
-  const answered =
-    response && `it answered "${response}" to ${command === 'CONN' ? 'us' : command}`;
-  const text = answered || message || code || 'no reason given';
-  return text.replace(/\s+/g, ' ').slice(0, limits.reasonChars);
-}

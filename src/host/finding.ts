@@ -4,12 +4,17 @@ export interface Finding {
   /** Null: it could not be checked, and `text` says why. */
   ok: boolean | null;
   text: string;
-  /** What to do, where it is not ok. */
+  /** What to do: where it is not ok, and where it is in order and perhaps not what was meant. */
   todo: string | null;
 }
 
 export function ok(check: string, text: string): Finding {
   return { check, ok: true, text, todo: null };
+}
+
+/** It works as it is set, and an administrator may have meant something else. */
+export function note(check: string, text: string, todo: string): Finding {
+  return { check, ok: true, text, todo };
 }
 
 export function fault(check: string, text: string, todo: string): Finding {
@@ -22,7 +27,7 @@ export function notChecked(check: string, why: string): Finding {
 
 /** One line for people. */
 export function findingText({ check, ok, text, todo }: Finding): string {
-  const word = ok === null ? '?' : ok ? 'ok' : 'FAULT';
+  const word = ok === null ? '?' : ok ? (todo === null ? 'ok' : 'NOTE') : 'FAULT';
   const doing = todo === null ? '' : `. To do: ${todo}`;
   return `${word.padEnd(5)} ${check}: ${text.replace(/\.$/, '')}${doing}`;
 }

@@ -1,0 +1,17 @@
+import type { CommandModule, InferredOptionTypes } from 'yargs';
+import type { proxyOptions } from '../../proxy/command.ts';
+import { jsonOption, tellFindings } from './tell-findings.ts';
+
+type ProxyArguments = InferredOptionTypes<typeof proxyOptions>;
+type Arguments = ProxyArguments & InferredOptionTypes<{ json: typeof jsonOption }>;
+
+/** `appengine-mailer proxy check`: what the proxy needs, with its options and settings; exits with 1 for a fault. */
+export const proxyCheckCommand: CommandModule<ProxyArguments, Arguments> = {
+  command: 'check',
+  describe: 'Check keys, ledger and backend of the proxy without sending, and say what to do',
+  builder: (yargs) => yargs.option('json', jsonOption),
+  handler: async (argv) => {
+    const { proxyFindings } = await import('../../proxy/check/proxy-findings.ts');
+    await tellFindings(proxyFindings(argv), argv.json);
+  },
+};

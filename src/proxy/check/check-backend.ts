@@ -1,0 +1,57 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { connectSocket } from '../../host/connect-socket.ts';
+import { fault, note, ok, type Finding } from '../../host/finding.ts';
+import type { ApiHost } from '../backends/appengine-call.ts';
+import { relayName } from '../backends/relay-name.ts';
+import type { SmtpRelay } from '../backends/smtp-sessions.ts';
+import { backendText, keptText, type ChosenBackend } from '../chosen-backend.ts';
+import { checkRelay } from './check-relay.ts';
+
+/** Whether the backend can be reached and used, as far as that shows without sending; and whether mail leaves this machine. */
+export async function* checkBackend(chosen: ChosenBackend): AsyncGenerator<Finding> {
+  if (chosen.kind === 'file') yield checkFolder(chosen.folder);
+  const kept = keptText(chosen);
+  if (kept !== undefined) yield note('backend', kept, SEND_ON);
+  else yield ok('backend', `mail leaves this machine: ${backendText(chosen)}`);
+  if (chosen.kind === 'appengine') yield checkApi(chosen.api);
+  if (chosen.kind === 'smtp') yield* checkSmtp(chosen.relay);
+}
+
+async function* checkSmtp(relay: SmtpRelay): AsyncGenerator<Finding> {
+  const { name, fault: nameless } = await relayName(relay.name);
+  if (nameless) yield fault('names', nameless.text, nameless.todo);
+  else yield ok('names', `the proxy calls itself ${name} at the relay`);
+  yield* await checkRelay({ ...relay, name });
+}
+
+function checkFolder(folder: string): Finding {
+  const isThere = existsSync(folder);
+  try {
+    accessSync(isThere ? folder : dirname(folder), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const text = `cannot deliver into ${folder}: ${(error as Error).message}`;
+    return fault('folder', text, OWNED);
+  }
+  return ok('folder', isThere ? `${folder} can be written` : `the proxy makes ${folder}`);
+}
+
+/** Without the ticket of a request no call can be made: so it is only reached. */
+async function checkApi({ host, port }: ApiHost): Promise<Finding> {
+  try {
+    const socket = await connectSocket({ host, port }, new AbortController().signal);
+    socket.destroy();
+  } catch (error) {
+    const text = `App Engine's API host ${host}:${port} cannot be reached: ${(error as Error).message}`;
+    return fault('connection', text, APP_ENGINE);
+  }
+  const text = `App Engine's API host ${host}:${port} can be reached; whether it takes mail shows with the first message`;
+  return ok('connection', text);
+}
+
+const SEND_ON =
+  'to have mail sent on, set APPENGINE_MAILER_BACKEND=smtp and APPENGINE_MAILER_SMTP_HOST in ' +
+  '/etc/default/appengine-mailer-proxy, then systemctl restart appengine-mailer-proxy';
+const OWNED = 'see that it is a folder (--dir) and belongs to the account of the proxy';
+const APP_ENGINE =
+  'run the proxy on App Engine, with app_engine_apis in app.yaml, or choose another backend';

@@ -1,0 +1,19 @@
+import { countOf } from '../../host/count-of.ts';
+import { fault, ok, type Finding } from '../../host/finding.ts';
+import { limits } from '../../mail/limits.ts';
+import { readKeys } from '../keyring.ts';
+
+/** Whether there are keys, none of them can be guessed, and whose they are. Throws Failure 78 where there is none. */
+export function checkKeys(keysFile: string | undefined): Finding {
+  const { keys, faults } = readKeys(keysFile);
+  if (faults.length > 0) {
+    const [texts, todos] = [faults.map(({ text }) => text), faults.map(({ todo }) => todo)];
+    return fault('keys', texts.join('; '), todos.join('; '));
+  }
+  const names = [...new Set(keys.map(({ name }) => name).filter((name) => name !== ''))];
+  const named = names.slice(0, limits.namedKeys).join(', ');
+  const more = names.length - limits.namedKeys;
+  const of =
+    names.length === 0 ? ' without a name' : ` of ${named}${more > 0 ? ` and ${more} more` : ''}`;
+  return ok('keys', `${countOf(keys.length, 'key')}${of}`);
+}

@@ -1,0 +1,62 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { exclusiveLock } from '../../host/exclusive-lock.ts';
+import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { isDamage } from '../../host/is-damage.ts';
+import { logIsCut } from '../../host/log-is-cut.ts';
+import { openDatabase } from '../../host/open-database.ts';
+import { OpenFiles } from '../../host/open-files.ts';
+import { ledgerRemedy } from '../ledger-fault.ts';
+import { migrations } from '../ledger.ts';
+
+/** Whether the ledger can be written, beside a proxy that is at work on it, or without one. */
+export function checkLedger(file: string): Finding {
+  const isThere = existsSync(file);
+  try {
+    accessSync(isThere ? file : dirname(file), constants.R_OK | constants.W_OK);
+    if (!isThere) return note('ledger', `there is no ${file}: the proxy makes it`, RIGHT_PATH);
+    // Whoever opens it first would pass over this without a word.
+    if (logIsCut(file)) {
+      const text = `the write-ahead log of ${file} has lost its end: what was sent last may be forgotten`;
+      return fault('ledger', text, 'look for a failing disk (dmesg), then start the proxy');
+    }
+    write(file);
+    return ok('ledger', `${file} can be written`);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EACCES') return notChecked('ledger', `only root and its owner may (${message})`);
+    return fault('ledger', message, isDamage(error) ? ledgerRemedy(file) : WRITABLE);
+  }
+}
+
+/** Whether a proxy is at work on the ledger. */
+export function checkService(ledgerFile: string): Finding {
+  const lockFile = `${ledgerFile}.lock`;
+  try {
+    // Asking makes the file, which is for the proxy to do.
+    const lock = existsSync(lockFile) ? exclusiveLock(lockFile) : NOBODY;
+    lock?.release();
+    if (!lock) return ok('service', 'a proxy is at work on this ledger');
+    return note('service', 'no proxy is at work on this ledger', START);
+  } catch (error) {
+    return notChecked('service', (error as Error).message);
+  }
+}
+
+function write(file: string): void {
+  const format = { name: 'ledger', migrations, migrate: false, create: false };
+  const db = openDatabase(file, format);
+  const files = new OpenFiles(db);
+  try {
+    files.transaction(() => db.exec('UPDATE checked SET times = times + 1'));
+  } finally {
+    files.close();
+  }
+}
+
+const NOBODY = { release() {} };
+const START = 'systemctl start appengine-mailer-proxy, or appengine-mailer proxy by hand';
+const RIGHT_PATH =
+  'see that this is the right path (--ledger): with another ledger, what was sent before may be sent again';
+const WRITABLE =
+  'see that the file and its folder belong to the account of the proxy, and that the disk has room and works';

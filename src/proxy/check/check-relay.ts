@@ -1,0 +1,91 @@
+import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { connectSocket } from '../../host/connect-socket.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { SmtpClient } from '../../host/smtp-client.ts';
+import { withinTime } from '../../host/within-time.ts';
+import { limits } from '../../mail/limits.ts';
+import { smtpErrorText } from '../backends/smtp-error-text.ts';
+import type { SmtpRelay } from '../backends/smtp-sessions.ts';
+import { relayText } from '../chosen-backend.ts';
+
+/** A session with the relay without a message: connection, TLS, login and goodbye. Never rejects. */
+export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
+  const { auth, ...server } = relay;
+  const where = `the relay ${relayText(relay)}`;
+  const found: Finding[] = [];
+  const answers = () => found.push(ok('connection', `${where} answers`));
+  try {
+    await withinTime(limits.checkRelayMs, 'no answer', [], async (timeUp) => {
+      const client = new SmtpClient({ ...server, socket: await connectSocket(relay, timeUp) });
+      timeUp.addEventListener('abort', () => client.cut(timeUp.reason as Error));
+      try {
+        await client.connect();
+        answers();
+        found.push(ok('tls', TLS[relay.security]));
+        if (auth) await client.login(auth);
+        const user = auth?.user;
+        found.push(
+          ok('login', user ? `it takes the password of ${user}` : 'there is no --smtp-user'),
+        );
+        await client.leave();
+        found.push(ok('quit', 'the session ended in order'));
+      } finally {
+        client.close();
+      }
+    });
+    return found;
+  } catch (error) {
+    if (found.length === 0 && isOfTls(error as SMTPError)) answers();
+    const step = STEPS[found.length] ?? 'quit';
+    const text = `${where}: ${smtpErrorText(error)}`;
+    found.push(fault(step, text, remedy(step, error as SMTPError, relay)));
+    const others = STEPS.slice(found.length);
+    return [...found, ...others.map((each) => notChecked(each, `the session ended at ${step}`))];
+  }
+}
+
+const STEPS = ['connection', 'tls', 'login', 'quit'] as const;
+
+const TLS = {
+  starttls: 'the session is encrypted (STARTTLS), and the certificate is trusted',
+  tls: 'the connection is encrypted, and the certificate is trusted',
+  none: 'the session is not encrypted, as --smtp-security none wants it',
+};
+
+function isOfTls(error: SMTPError): boolean {
+  const { code = '', command, message } = error;
+  return (
+    command === 'STARTTLS' ||
+    code === 'ETLS' ||
+    CERTIFICATE.test(message) ||
+    OTHER_TLS.test(message)
+  );
+}
+
+/** What to do, by the step at which the session ended. */
+function remedy(step: (typeof STEPS)[number], error: SMTPError, { security }: SmtpRelay): string {
+  const { code = '', command, message, response } = error;
+  if (step === 'login') {
+    return 'set --smtp-user (APPENGINE_MAILER_SMTP_USER) and the password (/etc/envdir/APPENGINE_SMTP_PASSWORD) right; some relays want a password made for the program';
+  }
+  if (step === 'tls') {
+    if (CERTIFICATE.test(message)) {
+      return 'name the relay as its certificate does (--smtp-host), or the authority that has signed it (--smtp-ca-file); an expired one has to be renewed at the relay';
+    }
+    if (security === 'tls')
+      return 'see whether this port begins with TLS: 587 mostly wants --smtp-security starttls';
+    return response === undefined && command !== 'STARTTLS'
+      ? 'see whether this port is the right one: 465 wants --smtp-security tls'
+      : 'the relay has no STARTTLS on this port: use --smtp-security tls (port 465) if it has that; with none anybody on the way can read the mail';
+  }
+  if (response !== undefined) {
+    return 'the relay refuses this machine: see its answer, what the proxy calls itself (--smtp-name), and whether the relay knows this address';
+  }
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return 'set --smtp-host (APPENGINE_MAILER_SMTP_HOST) right, or the name servers in /etc/resolv.conf';
+  }
+  return 'see whether the relay runs, --smtp-host and --smtp-port are right, and no firewall is in between; many providers block port 25';
+}
+
+const CERTIFICATE = /certificate|altnames/i;
+const OTHER_TLS = /SSL|wrong version number|TLS/;

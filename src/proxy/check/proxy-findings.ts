@@ -1,0 +1,60 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { ArgumentsCamelCase, InferredOptionTypes } from 'yargs';
+import { exitCodes, Failure } from '../../host/failure.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { chooseBackend } from '../chosen-backend.ts';
+import { becomeOwner, proxyOptions, senderRules } from '../command.ts';
+import { sendersText } from '../senders-text.ts';
+import { checkBackend } from './check-backend.ts';
+import { checkKeys } from './check-keys.ts';
+import { checkLedger, checkService } from './check-ledger.ts';
+
+type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof proxyOptions>>;
+
+/**
+ * Whether the proxy can work with these options, in the order in which it needs what is looked at; nothing is sent. Root
+ * becomes the owner of the ledger's folder before (law 14).
+ */
+export async function* proxyFindings(argv: Arguments): AsyncGenerator<Finding> {
+  enterServiceFolder(argv.ledger);
+  const ledgerFile = resolve(argv.ledger);
+  await becomeOwner(ledgerFile);
+  yield await found('keys', () => checkKeys(argv.keysFile));
+  yield await found('senders', () => ok('senders', sendersText(senderRules(argv))));
+  yield checkLedger(ledgerFile);
+  yield checkService(ledgerFile);
+  const chosen = await found('backend', async () => chooseBackend(argv, resolve(argv.dir)));
+  if ('check' in chosen) yield chosen;
+  else yield* checkBackend(chosen);
+}
+
+/** What the service finds in its working directory is meant, unless this one has a ledger, or one is named. */
+function enterServiceFolder(ledger: string): void {
+  if (ledger !== proxyOptions.ledger.default || existsSync(ledger)) return;
+  if (!existsSync(SERVICE_FOLDER)) return;
+  try {
+    process.chdir(SERVICE_FOLDER);
+  } catch (error) {
+    throw new Failure(
+      exitCodes.notPermitted,
+      `only root and the account of the proxy may look into ${SERVICE_FOLDER}: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** What a look at the settings gives, or the fault that it ends with. */
+async function found<T>(check: string, look: () => T | Promise<T>): Promise<T | Finding> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const { message } = error;
+    if (message.includes('EACCES')) return notChecked(check, `only root can look (${message})`);
+    return fault(check, message, TODO);
+  }
+}
+
+const SERVICE_FOLDER = '/var/lib/appengine-mailer-proxy';
+const TODO =
+  'set that right in /etc/envdir or /etc/default/appengine-mailer-proxy, then systemctl restart appengine-mailer-proxy';
