@@ -138,7 +138,10 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
   }
   if (all) return;
   if (count('missing') > 0) {
-    throw new Failure(exitCodes.no, `no such message (${count('missing')} of the ids)`);
+    const ids = results.get('missing')?.ids ?? [];
+    const more = count('missing') - ids.length;
+    const named = `${ids.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+    throw new Failure(exitCodes.no, `there is no message ${named}`);
   }
   if (count('unfit') > 0) {
     const states = (results.get('unfit')?.ids ?? []).map((id) => stateOf(spool, id)).join('; ');
