@@ -92,7 +92,7 @@ test('a 200 counts only when it is signed, complete and about this post (law 5)'
     [
       'a class that is none',
       encodeVerdicts(post.id, [a, { ...b, status: '3.1.1' }]),
-      /is none: .3\.1\.1/,
+      /cannot be read: .3\.1\.1/,
     ],
     ['a status that is none', encodeVerdicts(post.id, [a, { ...b, status: '250 OK' }]), /is none/],
     [
