@@ -67,7 +67,12 @@ function importOne(
       .run(seq);
   }
   addRecipients(spool, seq, missing);
-  if (found && !wasExported && !isFinished(found.state)) return 'imported';
+  if (found && !wasExported && !isFinished(found.state)) {
+    // It has its bytes. What is being sent stays so: what the proxy was asked is to be heard.
+    if (!held || found.state === 'sending') return 'imported';
+    keepFromDrain(spool, seq);
+    return 'held';
+  }
   spool.sql('DELETE FROM body WHERE message = ?').run(seq);
   writeBody(spool, seq, message.bytes);
   if (held) keepFromDrain(spool, seq);

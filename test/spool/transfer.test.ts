@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { confirmExported, exported, takeOut } from '../../src/spool/export.ts';
+import { limits } from '../../src/mail/limits.ts';
 import { importMessages } from '../../src/spool/import.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { beginTransfer } from '../../src/spool/transfer.ts';
@@ -35,6 +36,25 @@ test('an import that goes on after its messages have left by another export brin
   // But what comes from there later is brought back.
   const { number: later } = beginTransfer(spool, 'import', 'c', 'c'.repeat(32));
   assert.deepEqual(importMessages(spool, later, [message], circumstances), ['imported']);
+});
+
+test('recipients that join a message which waits here have it held, where the file has it held (law 6)', (t) => {
+  for (const [fromFile, circumstances] of [
+    [{ held: true }, { now: NOW, transitMs: 0 }],
+    [{ postedMs: 0 }, { now: NOW, transitMs: limits.renewalMs + 1 }],
+  ] as const) {
+    const [spool, other] = [freshSpool(t), freshSpool(t)];
+    const { id } = enqueue(other, handOver(), NOW);
+    const { message } = export1(other, 'a', id);
+    const { number } = beginTransfer(spool, 'import', 'a', 'a'.repeat(32));
+    const now = { now: NOW, transitMs: 0 };
+    assert.deepEqual(importMessages(spool, number, [message], now), ['imported']);
+    const { number: more } = beginTransfer(spool, 'import', 'b', 'b'.repeat(32));
+    const joined = { ...message, ...fromFile, recipients: [Buffer.from('one.more@example.org')] };
+    assert.deepEqual(importMessages(spool, more, [joined], circumstances), ['held']);
+    const state = spool.sql<{ state: string }>('SELECT state FROM message').get()?.state;
+    assert.equal(state, 'held');
+  }
 });
 
 test('another message of the same id is not imported', (t) => {

@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { showDuration } from '../../host/duration.ts';
+import { exitCodes } from '../../host/failure.ts';
 import { fault, type Finding } from '../../host/finding.ts';
 import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
 import { withoutSecrets } from '../../host/settings.ts';
@@ -34,13 +36,17 @@ async function* followed(folder: string, eximId: string): AsyncGenerator<Finding
     env: withoutSecrets(process.env),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const said = text(child.stderr);
+  const ended = once(child, 'close') as Promise<[code: number | null, signal: string | null]>;
+  const [said, end] = [text(child.stderr), ended.catch((error: Error) => error)];
   for await (const line of createInterface(child.stdout)) yield JSON.parse(line) as Finding;
-  const trouble = (await said).trim();
-  if (trouble !== '')
-    yield fault(
-      'queued',
-      trouble,
-      'run this as root, or as a member of the group appengine-mailer',
-    );
+  const how = await end;
+  const [code, signal] = how instanceof Error ? [null, how.message] : how;
+  // With exitCodes.no it has told a fault.
+  if (code === 0 || code === exitCodes.no) return;
+  const trouble = (await said).trim() || `the look into the spool ended with ${code ?? signal}`;
+  const todo =
+    code === exitCodes.notPermitted
+      ? 'run this as root, or as a member of the group appengine-mailer'
+      : `appengine-mailer queue explain ${eximId} tells what becomes of the message`;
+  yield fault('queued', trouble, todo);
 }
