@@ -119,8 +119,12 @@ void test(
     );
     assert.match((await machine.try(`${name} check`)).output, /FAULT +connection: .*127\.0\.0\.9/);
 
-    await machine.sh(`sed -i s/=smtp/=file/ /etc/default/${name}`);
-    await machine.sh(`dpkg-reconfigure -fnoninteractive ${name}`);
+    // Somebody answers the question anew.
+    await machine.sh(`cat >/usr/local/bin/types; chmod 755 /usr/local/bin/types`, {
+      input: `#!/bin/sh\nsed -i 's|/backend=.*|/backend="file"|' "$1"\n`,
+    });
+    const asked = `VISUAL=/usr/local/bin/types dpkg-reconfigure -feditor ${name}`;
+    await machine.sh(`script -qec '${asked}' /dev/null`);
     await machine.sh(`systemctl restart ${name}`);
     const settings = await machine.sh(`cat /etc/default/${name}`);
     assert.match(settings, /^# APPENGINE_MAILER_SMTP_HOST=127\.0\.0\.9$/m);
