@@ -54,10 +54,10 @@ async function found<T>(check: string, look: () => T | Promise<T>): Promise<T | 
     if (!(error instanceof Failure)) throw error;
     const { message } = error;
     if (message.includes('EACCES')) return notChecked(check, `only root can look (${message})`);
-    return fault(check, message, TODO);
+    return fault(check, message, REMEDY);
   }
 }
 
 const SERVICE_FOLDER = '/var/lib/appengine-mailer-proxy';
-const TODO =
+const REMEDY =
   'set that right in /etc/envdir or /etc/default/appengine-mailer-proxy, then systemctl restart appengine-mailer-proxy';
