@@ -5,7 +5,7 @@ import { CollectedBytes } from '../host/collected-bytes.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { SettingDeniedError } from '../host/settings.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { connectionOptions } from '../wire/connection-options.ts';
 import type { GmailProxyOptions } from './gmail-proxy.ts';
 import { USE_SENDMAIL } from './use-sendmail.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Answer, Post, Trouble } from '../wire/attempt.ts';
 import type { Connection } from '../wire/connection.ts';
 import { meaningOf } from '../wire/meaning.ts';

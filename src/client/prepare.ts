@@ -1,7 +1,7 @@
 import { statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { headerValues, parseHeaders } from '../mail/headers.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { withoutBcc } from '../mail/without-bcc.ts';
 import { crowdedAddress } from '../wire/crowded-address.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';

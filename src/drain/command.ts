@@ -12,7 +12,7 @@ import { withSettings } from '../host/settings.ts';
 import { severalValues } from '../host/several-values.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../host/watch-log.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/rescue.ts';

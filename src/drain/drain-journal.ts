@@ -8,7 +8,7 @@ import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import {
   kindsOf,
   mailFields,

@@ -1,5 +1,5 @@
 import { isUnusable } from '../host/is-damage.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { claim, nextDueAt, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';

@@ -3,7 +3,7 @@ import type { DrainJournal } from './drain-journal.ts';
 import type { MachineNames } from '../host/machine-names.ts';
 import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
 import { headerSize } from '../mail/headers.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { readBody } from '../spool/body.ts';
 import { outageMs } from '../spool/endpoint.ts';
 import { expiresAt, lifetimeMs } from '../spool/lifetime.ts';

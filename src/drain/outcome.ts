@@ -1,7 +1,7 @@
 import { countOf } from '../host/count-of.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Claimed } from '../spool/claim.ts';
 import { expiresAt, outageExpiresAt } from '../spool/lifetime.ts';
 import type { Outcome } from '../spool/record.ts';

@@ -1,7 +1,7 @@
 import type { InferredOptionTypes, Options } from 'yargs';
 import { durationText, parseDuration } from '../host/duration.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** How long a message is tried that meets trouble of its own, and how often; in milliseconds of observed time. */
 export interface RetryTimes {

@@ -6,7 +6,7 @@ import { exitCodes } from '../host/failure.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import { tellRepair } from '../host/repair-report.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { SpoolDamaged } from '../spool/with-spool.ts';
 

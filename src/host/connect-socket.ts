@@ -1,7 +1,7 @@
 import dns, { type LookupAddress } from 'node:dns';
 import { connect, isIP, type NetConnectOpts, type Socket } from 'node:net';
 import { promisify } from 'node:util';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { ConnectError } from './connect-error.ts';
 import { withinTime } from './within-time.ts';
 

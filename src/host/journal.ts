@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { journalSink, type Entry, type Sink } from './journal-sink.ts';
 import { messageIds } from './message-ids.ts';

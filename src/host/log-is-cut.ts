@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { connect } from './open-database.ts';
 import { PageFile } from './page-file.ts';
 

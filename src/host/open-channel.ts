@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { connectSocket } from './connect-socket.ts';
 import { secureSocket } from './secure-socket.ts';
 import { unixPathOf } from './unix-path.ts';

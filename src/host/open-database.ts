@@ -11,7 +11,7 @@ import {
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { requireRootGivenUp } from './give-up-root.ts';
 import { irregularity } from './regular-file.ts';
 

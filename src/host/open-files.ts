@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
 
 /**

@@ -14,7 +14,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { connect, DatabaseUnusable, inode, openDatabase, type Format } from './open-database.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { spaceFault } from './free-space.ts';
 import { faultsOf, isDamage } from './is-damage.ts';
 import { PageFile } from './page-file.ts';

@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { connectToRead, requireKnown, schemaOf, type Format } from './open-database.ts';
 
 /** What a file of ours is called, and has in it. */

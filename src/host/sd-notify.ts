@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { stderrLine } from './stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';

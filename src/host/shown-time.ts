@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { storedTime } from './observed-time.ts';
 import type { Database } from './open-database.ts';
 

@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Database } from './open-database.ts';
 
 /** What SQLite itself finds wrong with a database: its pages, indexes, constraints and foreign keys. */

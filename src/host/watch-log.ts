@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { holdersOf } from './holders-of.ts';
 import type { OpenFiles } from './open-files.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { decodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** The stream is not one complete message; nothing of it may be stored. */
 export class BsmtpError extends Error {}

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { giveUpRoot } from '../host/give-up-root.ts';
 import { loadDefaults } from '../host/settings.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
 import { defaultSpool, Spool } from '../spool/spool.ts';

@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * The chunks of a blocking descriptor until its end. Each is good until the next is asked for, and all

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { addressList } from '../mail/address-list.ts';
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import type { Answer, Post } from '../wire/attempt.ts';
 import { decodeForm, FormError } from '../wire/form.ts';

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { decodeFrame, FrameError, messageId } from '../wire/frame.ts';
 import { sign, signatureHeaders } from '../wire/sign.ts';
 import { encodeVerdicts } from '../wire/verdicts.ts';

@@ -1,6 +1,6 @@
 import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { BackendUnavailableError, type Delivery, type Place, type Result } from './backend.ts';
 
 /**

@@ -12,7 +12,7 @@ import { firstLine, readSetting, withSettings, type SettingName } from '../host/
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../host/watch-log.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { parseAllowedSenders } from './allowed-senders.ts';
 import {
   backendOptions,

@@ -4,7 +4,7 @@ import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import {
   BackendBusyError,

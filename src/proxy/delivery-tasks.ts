@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { storedName, type MessageName } from './message-name.ts';
 

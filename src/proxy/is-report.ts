@@ -1,5 +1,5 @@
 import { fieldsNamed, headerValue } from '../mail/headers.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * Whether a message says that it is a report or another answer of a program: by Content-Type multipart/report

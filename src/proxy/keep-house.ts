@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProxyJournal } from './proxy-journal.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import type { Ledger } from './ledger.ts';
 

@@ -1,7 +1,7 @@
 import { ObservedTime } from '../host/observed-time.ts';
 import { openDatabase, type Database } from '../host/open-database.ts';
 import { OpenFiles } from '../host/open-files.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { storedName, type MessageName } from './message-name.ts';
 
 /** A recipient's verdict as the ledger keeps it. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Result } from './backend.ts';
 import type { Ledger, Settled } from './ledger.ts';
 import type { PostedMessage } from './message-name.ts';

@@ -7,7 +7,7 @@ import { recipientsText } from '../host/recipients-text.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { ledgerCommand } from './ledger-command.ts';
 import type { PostedMessage } from './message-name.ts';

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Duplex } from 'node:stream';
 import { exitCodes, Failure } from '../host/failure.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { v2Type } from '../wire/frame.ts';
 import { ALLOWED, answerUnparsed } from './answer-unparsed.ts';
 import { answerV1 } from './answer-v1.ts';

@@ -1,7 +1,7 @@
 import { fitsAddress } from '../host/fits-address.ts';
 import type { Database } from '../host/open-database.ts';
 import { shownTime } from '../host/shown-time.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { nameOfStored, type MessageName } from './message-name.ts';
 
 /** unknown: it may have been sent or not; begun: the backend has it; sent: it is not sent again. */

@@ -1,6 +1,6 @@
 import type { Envelope } from '../mail/envelope.ts';
 import { headerSize, headerValues, lineEndOf, parseHeaders } from '../mail/headers.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { withoutBcc } from '../mail/without-bcc.ts';
 import { crowdedAddress } from '../wire/crowded-address.ts';

@@ -4,7 +4,7 @@ import { clockFaults, restoreTime } from '../host/observed-time.ts';
 import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { faultsOf } from '../host/is-damage.ts';
 import { sqliteFaults } from '../host/sqlite-faults.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { ledgerSchema } from './ledger.ts';
 
 /**

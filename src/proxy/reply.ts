@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** An answer of the proxy: one plain line for people, unless the headers say otherwise. */
 export interface Reply {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { awakeTimer } from '../host/awake-timer.ts';
 import { CollectedBytes } from '../host/collected-bytes.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 
 /** The body of a request is not read to its end. */

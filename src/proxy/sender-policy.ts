@@ -8,7 +8,7 @@ import {
   headerValue,
   type HeaderField,
 } from '../mail/headers.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { isAllowed, type AllowedSenders } from './allowed-senders.ts';
 import type { Delivery } from './backend.ts';
 import type { DefaultSender } from './default-sender.ts';

@@ -1,5 +1,5 @@
 import { countOf } from '../host/count-of.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Key } from './keyring.ts';
 import type { SenderRules } from './sender-policy.ts';
 

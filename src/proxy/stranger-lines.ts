@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * Limits the lines about strangers, whose requests have no key of ours: limits.strangerLines a minute, and then one that

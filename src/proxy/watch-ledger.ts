@@ -1,7 +1,7 @@
 import { watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { FILES } from '../host/open-files.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Ledger } from './ledger.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { DatabaseUnusable, requireWhole } from '../host/open-database.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { spaceFault } from '../host/free-space.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { SpoolFull } from './enqueue.ts';

@@ -1,7 +1,7 @@
 import { isDamage } from '../host/is-damage.ts';
 import { encodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { deleteBody, hasBody } from './body.ts';
 import { callEndpoint, outageMs } from './endpoint.ts';
 import { remember } from './history.ts';

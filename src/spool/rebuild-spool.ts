@@ -5,7 +5,7 @@ import { restoreTime } from '../host/observed-time.ts';
 import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { contradictions } from './contradictions.ts';
 import { copyIndexes } from './copy-indexes.ts';
 import {

@@ -5,7 +5,7 @@ import { fsckRemedy } from '../host/fsck-remedy.ts';
 import { isDamage } from '../host/is-damage.ts';
 import { DatabaseUnusable } from '../host/open-database.ts';
 import { foreignSchema } from '../host/schema-faults.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
 

@@ -1,6 +1,6 @@
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { retryAfterMs, type Answer, type Post, type Trouble } from './attempt.ts';
 import type { Connection } from './connection.ts';
 import { exchange } from './exchange.ts';

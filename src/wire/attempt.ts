@@ -1,5 +1,5 @@
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
 import {
   exchange,

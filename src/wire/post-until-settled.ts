@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Answer, Post, Trouble } from './attempt.ts';
 import type { Verdict } from './verdicts.ts';
 

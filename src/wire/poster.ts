@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { attempt as attemptV2, type Answer, type Attempt, type Post } from './attempt.ts';
 import { attemptV1, SENT } from './attempt-v1.ts';
 import type { Connection } from './connection.ts';

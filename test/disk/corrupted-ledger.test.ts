@@ -3,7 +3,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { Ledger } from '../../src/proxy/ledger.ts';
 import { rebuildLedger } from '../../src/proxy/rebuild-ledger.ts';
 import { countPages, damages, pagesOf, spoilPage } from '../support/damage.ts';

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { listMessages } from '../../src/spool/list.ts';

@@ -3,7 +3,7 @@ import { statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { checkSpool } from '../../src/admin/check/check-spool.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';

@@ -5,7 +5,7 @@ import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { Notices } from '../../src/drain/notices.ts';
 import { DrainJournal } from '../../src/drain/drain-journal.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { Spool } from '../../src/spool/spool.ts';

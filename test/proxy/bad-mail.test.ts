@@ -3,7 +3,7 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { addressFault } from '../../src/mail/address-fault.ts';
 import { fieldsNamed, headerSize, parseHeaders } from '../../src/mail/headers.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { headerAddresses } from '../../src/wire/header-addresses.ts';
 import { MailFault, readMail } from '../../src/proxy/read-mail.ts';
 import { holds } from '../support/holds.ts';

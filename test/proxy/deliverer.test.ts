@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import {
   BackendBusyError,
   BackendUnavailableError,

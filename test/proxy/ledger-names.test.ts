@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { openDatabase } from '../../src/host/open-database.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { BackendBusyError } from '../../src/proxy/backend.ts';
 import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';

@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { BackendUnavailableError } from '../../src/proxy/backend.ts';
 import { signV1 } from '../../src/wire/sign-v1.ts';
 import { everyone } from '../support/controlled-deliverer.ts';

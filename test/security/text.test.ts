@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer, inCheckout, start, type Ended } from '../support/program.ts';
 import { Road } from '../support/road.ts';

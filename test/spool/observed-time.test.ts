@@ -3,7 +3,7 @@ import test, { type TestContext } from 'node:test';
 import * as fc from 'fast-check';
 import { openDatabase } from '../../src/host/open-database.ts';
 import { outcomeOf } from '../../src/drain/outcome.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { outageMs, recordDown, recordPassed } from '../../src/spool/endpoint.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { BackendUnavailableError, type Backend } from '../../src/proxy/backend.ts';
 import { ControlledDeliverer, rowsOf } from './controlled-deliverer.ts';
 import { inCheckout } from './program.ts';

@@ -6,7 +6,7 @@ import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectError } from '../../src/host/connect-error.ts';
 import { connectSocket, type Lookup } from '../../src/host/connect-socket.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 
 const never = new AbortController().signal;
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { decodeForm, encodeForm, FormError } from '../../src/wire/form.ts';
 import { signV1, verifyV1 } from '../../src/wire/sign-v1.ts';
 import { holds } from '../support/holds.ts';

@@ -1,5 +1,5 @@
 import { showDuration } from '../../host/duration.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { shownTime } from '../../host/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { stats } from '../../spool/stats.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, ok, type Finding } from '../../host/finding.ts';
 import { showDuration } from '../../host/duration.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { localTime } from '../../host/local-time.ts';

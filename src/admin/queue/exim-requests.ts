@@ -1,4 +1,4 @@
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 
 /** What Exim can be asked: how it routes addresses, one a line, or to take a message in batch SMTP. */
 export type EximRequest = 'route' | 'take';

@@ -1,6 +1,6 @@
 import { showDuration } from '../../host/duration.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';

@@ -1,6 +1,6 @@
 import { fsyncSync } from 'node:fs';
 import { unlessDamaged } from '../../host/is-damage.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { exported, leave, takeOut, type Taken } from '../../spool/export.ts';
 import { latestNumber, listMessages, type Filter } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';

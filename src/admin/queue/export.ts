@@ -4,7 +4,7 @@ import type { CommandModule } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { confirmExported, takeBack } from '../../spool/export.ts';
 import type { Filter } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';

@@ -1,6 +1,6 @@
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { encodeAddress } from '../../mail/address.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { writeBsmtp } from '../../mail/write-bsmtp.ts';
 import { readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';

@@ -4,7 +4,7 @@ import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { SpoolFull } from '../../spool/enqueue.ts';
 import { importMessages, type Taken } from '../../spool/import.ts';
 import type { Spool } from '../../spool/spool.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';

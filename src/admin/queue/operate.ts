@@ -3,7 +3,7 @@ import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { hasBody } from '../../spool/body.ts';
 import { findMessages, type Filter } from '../../spool/list.ts';
 import type { Verb } from '../../spool/operate.ts';

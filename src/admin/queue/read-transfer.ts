@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import type { Imported } from '../../spool/import.ts';
 import { MAGIC } from './write-transfer.ts';
 

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { asOwner, endWith, ownerToBecome } from '../../host/give-up-root.ts';
 import { withoutSecrets } from '../../host/settings.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { stderrLine } from '../../host/stderr-line.ts';
 import { EXIM_FD } from './exim-runner.ts';
 import { END, LENGTH_BYTES, OPCODES, type EximAnswer, type EximRequest } from './exim-requests.ts';

@@ -1,5 +1,5 @@
 import { unlessDamaged } from '../../host/is-damage.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { headerValues, parseHeaders } from '../../mail/headers.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
 import type { Listed } from '../../spool/list.ts';

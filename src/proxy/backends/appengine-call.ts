@@ -3,7 +3,7 @@ import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { connectSocket, type HostPort } from '../../host/connect-socket.ts';
 import { withinTime } from '../../host/within-time.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { BackendUnavailableError } from '../backend.ts';
 import { decodeFields, encodeField, type ProtobufFields } from './appengine-protobuf.ts';
 

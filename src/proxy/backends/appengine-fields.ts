@@ -1,7 +1,7 @@
 import { parseAddressHeader, type EmailAddress } from 'mailparser';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { headerSize, parseHeaders, type HeaderField } from '../../mail/headers.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { attachmentName, isBlocked } from './appengine-file-name.ts';
 import type { MailAttachment, MailMessage } from './appengine-message.ts';
 import { MimeTrouble, parseMime, type MimePart, type ParsedMime } from './appengine-parts.ts';

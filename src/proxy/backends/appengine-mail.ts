@@ -1,5 +1,5 @@
 import { Thread } from '../../host/thread.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import type { Delivery } from '../backend.ts';
 import type { readFields } from './appengine-fields.ts';
 import type { MailMessage } from './appengine-message.ts';

@@ -1,5 +1,5 @@
 import { statuses } from '../../mail/enhanced-status.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import type { ApiAnswer } from './appengine-call.ts';
 
 /** What an answer of the Mail API means for the message. */

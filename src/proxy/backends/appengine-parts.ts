@@ -7,7 +7,7 @@ import {
   type StructuredHeader,
 } from 'mailparser';
 import { pieces } from '../../host/pieces.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 
 /** A part of a message that is no multipart, transfer encoding undone. */
 export interface MimePart {

@@ -1,6 +1,6 @@
 import { htmlToText } from 'html-to-text';
 import { answerCalls } from '../../host/answer-calls.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { readFields } from './appengine-fields.ts';
 
 // The threads of the appengine backend. In JavaScript: its name is the same when it is built.

@@ -2,7 +2,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { TimeUpError } from '../../host/within-time.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { BackendUnavailableError, limited, type Backend, type Delivery } from '../backend.ts';
 import { callApi, type ApiHost } from './appengine-call.ts';
 import { mailFields } from './appengine-mail.ts';

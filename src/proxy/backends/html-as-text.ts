@@ -1,6 +1,6 @@
 import { Thread } from '../../host/thread.ts';
 import { TimeUpError } from '../../host/within-time.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 
 /** The beginning of HTML as text, for readers that show no HTML; empty when that takes too much. */
 export async function htmlAsText(html: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { callbackify } from 'node:util';
 import XOAuth2, { type XOAuth2TokenCallback } from 'nodemailer/lib/xoauth2';
 import { webProxyFor } from '../../host/web-proxy.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 
 /**
  * Access tokens for XOAUTH2, got with a refresh token (RFC 6749 6). nodemailer keeps them, and asks for one

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import libmime from 'libmime';
 import { parseHeaders, type HeaderField } from '../../mail/headers.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { OpenMultiparts } from './open-multiparts.ts';
 import { headerText, isNamed } from './text-of.ts';
 

@@ -1,5 +1,5 @@
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 
 /** What a relay, or the way to it, had to say, on one line. The error of a host with several addresses has only a code. */
 export function smtpErrorText(error: unknown): string {

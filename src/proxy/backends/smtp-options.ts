@@ -6,7 +6,7 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { parseBoolean } from '../../host/parse-boolean.ts';
 import { readCertificates } from '../../host/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../host/settings.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { OAuthTokens } from './oauth-tokens.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 

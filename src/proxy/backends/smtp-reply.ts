@@ -1,4 +1,4 @@
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 
 /** What an SMTP server answered, read. */
 export interface SmtpReply {

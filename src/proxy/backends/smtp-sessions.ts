@@ -1,7 +1,7 @@
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
 import { connectSocket } from '../../host/connect-socket.ts';
 import { SmtpClient } from '../../host/smtp-client.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { BackendBusyError } from '../backend.ts';
 
 /** The relay, how to talk to it, and who we are there. */

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import libmime from 'libmime';
 import { pieces } from '../../host/pieces.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import type { MimePart } from './appengine-parts.ts';
 
 /**

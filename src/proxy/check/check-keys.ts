@@ -1,6 +1,6 @@
 import { countOf } from '../../host/count-of.ts';
 import { fault, ok, type Finding } from '../../host/finding.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { readKeys } from '../keyring.ts';
 
 /** Whether there are keys, none of them can be guessed, and whose they are. Throws Failure 78 where there is none. */

@@ -3,7 +3,7 @@ import { connectSocket } from '../../host/connect-socket.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { SmtpClient } from '../../host/smtp-client.ts';
 import { withinTime } from '../../host/within-time.ts';
-import { limits } from '../../mail/limits.ts';
+import { limits } from '../../limits.ts';
 import { smtpErrorText } from '../backends/smtp-error-text.ts';
 import type { SmtpRelay } from '../backends/smtp-sessions.ts';
 import { relayText } from '../chosen-backend.ts';

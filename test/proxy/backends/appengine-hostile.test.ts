@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../../src/mail/limits.ts';
+import { limits } from '../../../src/limits.ts';
 import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
 import { appengineBackend } from '../../../src/proxy/backends/appengine.ts';
 import { Thread } from '../../../src/host/thread.ts';

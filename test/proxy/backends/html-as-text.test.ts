@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../../src/mail/limits.ts';
+import { limits } from '../../../src/limits.ts';
 import { htmlAsText } from '../../../src/proxy/backends/html-as-text.ts';
 
 /** Costs html-to-text tens of seconds: each quotation marks all lines of those in it. */
