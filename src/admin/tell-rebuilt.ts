@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '../host/failure.ts';
-import { tellRepair } from '../host/repair-report.ts';
+import { tellRepair } from '../sqlite/recover/repair-report.ts';
 import { print, printed } from './print.ts';
 
 /** Repairs a file and tells what came of it, and of an earlier repair that was killed before it told. Throws Failure. */

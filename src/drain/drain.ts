@@ -1,4 +1,4 @@
-import { isUnusable } from '../host/is-damage.ts';
+import { isUnusable } from '../sqlite/is-damage.ts';
 import { limits } from '../limits.ts';
 import { claim, nextDueAt, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';

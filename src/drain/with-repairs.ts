@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../host/failure.ts';
 import type { DrainJournal } from './drain-journal.ts';
-import { tellRepair } from '../host/repair-report.ts';
+import { tellRepair } from '../sqlite/recover/repair-report.ts';
 import type { SdNotify } from '../host/sd-notify.ts';
 import { limits } from '../limits.ts';
 import { spoolFile } from '../spool/spool.ts';

@@ -1,5 +1,5 @@
-import { isDamage } from '../host/is-damage.ts';
-import { foreignSchema } from '../host/schema-faults.ts';
+import { isDamage } from '../sqlite/is-damage.ts';
+import { foreignSchema } from '../sqlite/schema-faults.ts';
 import { ledgerCommand } from './ledger-command.ts';
 import { ledgerSchema } from './ledger.ts';
 

@@ -1,6 +1,6 @@
-import { ObservedTime } from '../host/observed-time.ts';
-import { openDatabase, type Database } from '../host/open-database.ts';
-import { OpenFiles } from '../host/open-files.ts';
+import { ObservedTime } from '../sqlite/observed-time.ts';
+import { openDatabase, type Database } from '../sqlite/open-database.ts';
+import { OpenFiles } from '../sqlite/open-files.ts';
 import { limits } from '../limits.ts';
 import { storedName, type MessageName } from './message-name.ts';
 
@@ -278,7 +278,7 @@ function prepare(db: Database) {
  * gap        between which ids a damaged ledger has lost messages, and when that was found: one that is new
  *            there is doubtful
  * checked    one row, written to find out whether the ledger can be written
- * clock      one row: observed time (host/observed-time.ts), in milliseconds, and when it was written down
+ * clock      one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time; listed_at and written_at are by the wall clock, in milliseconds since 1970 UTC.
  */
 export const migrations: readonly string[] = [

@@ -2,7 +2,7 @@ import { countOf } from '../host/count-of.ts';
 import { priority } from '../host/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import type { KeyFault } from '../host/key-faults.ts';
-import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
+import { logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { cut } from '../mail/cut.ts';

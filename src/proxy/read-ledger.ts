@@ -1,6 +1,6 @@
 import { fitsAddress } from '../host/fits-address.ts';
-import type { Database } from '../host/open-database.ts';
-import { shownTime } from '../host/shown-time.ts';
+import type { Database } from '../sqlite/open-database.ts';
+import { shownTime } from '../sqlite/shown-time.ts';
 import { limits } from '../limits.ts';
 import { nameOfStored, type MessageName } from './message-name.ts';
 

@@ -1,9 +1,9 @@
-import { copyRows, type Gap } from '../host/copy-rows.ts';
-import type { Database } from '../host/open-database.ts';
-import { clockFaults, restoreTime } from '../host/observed-time.ts';
-import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
-import { faultsOf } from '../host/is-damage.ts';
-import { sqliteFaults } from '../host/sqlite-faults.ts';
+import { copyRows, type Gap } from '../sqlite/recover/copy-rows.ts';
+import type { Database } from '../sqlite/open-database.ts';
+import { clockFaults, restoreTime } from '../sqlite/observed-time.ts';
+import { rebuildDatabase, type Rebuilt, type Remains } from '../sqlite/recover/rebuild-database.ts';
+import { faultsOf } from '../sqlite/is-damage.ts';
+import { sqliteFaults } from '../sqlite/sqlite-faults.ts';
 import { limits } from '../limits.ts';
 import { ledgerSchema } from './ledger.ts';
 

@@ -1,6 +1,6 @@
 import { watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { FILES } from '../host/open-files.ts';
+import { FILES } from '../sqlite/open-files.ts';
 import { limits } from '../limits.ts';
 import type { Ledger } from './ledger.ts';
 

@@ -4,7 +4,7 @@ import { becomeOwner } from '../host/become-owner.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
 import { irregularity } from '../host/regular-file.ts';
-import { openToRead, type Database } from '../host/open-database.ts';
+import { openToRead, type Database } from '../sqlite/open-database.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { migrations } from './ledger.ts';
 

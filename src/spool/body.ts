@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { DatabaseUnusable, requireWhole } from '../host/open-database.ts';
+import { DatabaseUnusable, requireWhole } from '../sqlite/open-database.ts';
 import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 

@@ -1,4 +1,4 @@
-import { storedTime } from '../host/observed-time.ts';
+import { storedTime } from '../sqlite/observed-time.ts';
 import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 

@@ -1,4 +1,4 @@
-import { requireWhole } from '../host/open-database.ts';
+import { requireWhole } from '../sqlite/open-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { limits } from '../limits.ts';
 import { outageMs as totalOutageMs } from './endpoint.ts';

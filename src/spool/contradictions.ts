@@ -1,5 +1,5 @@
-import type { Gap } from '../host/copy-rows.ts';
-import type { Database } from '../host/open-database.ts';
+import type { Gap } from '../sqlite/recover/copy-rows.ts';
+import type { Database } from '../sqlite/open-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 
 /**

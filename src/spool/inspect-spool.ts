@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Database } from '../host/open-database.ts';
-import { faultsOf } from '../host/is-damage.ts';
-import { clockFaults } from '../host/observed-time.ts';
-import { sqliteFaults } from '../host/sqlite-faults.ts';
+import type { Database } from '../sqlite/open-database.ts';
+import { faultsOf } from '../sqlite/is-damage.ts';
+import { clockFaults } from '../sqlite/observed-time.ts';
+import { sqliteFaults } from '../sqlite/sqlite-faults.ts';
 import { messageStates } from './spool.ts';
 
 /**

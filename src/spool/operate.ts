@@ -1,4 +1,4 @@
-import { isDamage } from '../host/is-damage.ts';
+import { isDamage } from '../sqlite/is-damage.ts';
 import { encodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { copyRows, type Gap } from '../host/copy-rows.ts';
-import type { Database } from '../host/open-database.ts';
-import { restoreTime } from '../host/observed-time.ts';
-import { rebuildDatabase, type Rebuilt, type Remains } from '../host/rebuild-database.ts';
+import { copyRows, type Gap } from '../sqlite/recover/copy-rows.ts';
+import type { Database } from '../sqlite/open-database.ts';
+import { restoreTime } from '../sqlite/observed-time.ts';
+import { rebuildDatabase, type Rebuilt, type Remains } from '../sqlite/recover/rebuild-database.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';

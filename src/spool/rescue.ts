@@ -10,9 +10,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { makeFile } from '../host/open-database.ts';
-import { PAGE_BYTES, PageFile } from '../host/page-file.ts';
-import { readRows } from '../host/read-rows.ts';
+import { makeFile } from '../sqlite/open-database.ts';
+import { PAGE_BYTES, PageFile } from '../sqlite/recover/page-file.ts';
+import { readRows } from '../sqlite/recover/read-rows.ts';
 import { NotRegularFileError, readRegularFile } from '../host/regular-file.ts';
 import { decodeAddress } from '../mail/address.ts';
 import { readBody } from './body.ts';

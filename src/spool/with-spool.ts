@@ -1,10 +1,10 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, Failure } from '../host/failure.ts';
-import { fsckRemedy } from '../host/fsck-remedy.ts';
-import { isDamage } from '../host/is-damage.ts';
-import { DatabaseUnusable } from '../host/open-database.ts';
-import { foreignSchema } from '../host/schema-faults.ts';
+import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
+import { isDamage } from '../sqlite/is-damage.ts';
+import { DatabaseUnusable } from '../sqlite/open-database.ts';
+import { foreignSchema } from '../sqlite/schema-faults.ts';
 import { limits } from '../limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spool.ts';

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/limits.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { logIsCut } from '../../src/host/log-is-cut.ts';
+import { logIsCut } from '../../src/sqlite/log-is-cut.ts';
 import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { handOver } from '../support/hand-over.ts';

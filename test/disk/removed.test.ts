@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { DatabaseReplacedError } from '../../src/host/open-database.ts';
+import { DatabaseReplacedError } from '../../src/sqlite/open-database.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { adoptRescued } from '../../src/spool/rescue.ts';
 import { Spool } from '../../src/spool/spool.ts';

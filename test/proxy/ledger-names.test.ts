@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { openDatabase } from '../../src/host/open-database.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { limits } from '../../src/limits.ts';
 import { BackendBusyError } from '../../src/proxy/backend.ts';
 import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { openDatabase } from '../../src/host/open-database.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backend.ts';
 import { keepHouse } from '../../src/proxy/keep-house.ts';
 import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';

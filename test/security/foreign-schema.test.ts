@@ -3,7 +3,7 @@ import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { foreignSchema } from '../../src/host/schema-faults.ts';
+import { foreignSchema } from '../../src/sqlite/schema-faults.ts';
 import { Ledger, ledgerSchema } from '../../src/proxy/ledger.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import * as fc from 'fast-check';
-import { openDatabase } from '../../src/host/open-database.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { outcomeOf } from '../../src/drain/outcome.ts';
 import { limits } from '../../src/limits.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
@@ -13,7 +13,7 @@ import { findMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { migrations } from '../../src/spool/schema.ts';
-import { shownTime } from '../../src/host/shown-time.ts';
+import { shownTime } from '../../src/sqlite/shown-time.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';

@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { DatabaseUnusable, openDatabase, type Format } from '../../src/host/open-database.ts';
+import { DatabaseUnusable, openDatabase, type Format } from '../../src/sqlite/open-database.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { migrations } from '../../src/spool/schema.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';

@@ -4,7 +4,7 @@ import test, { type TestContext } from 'node:test';
 import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { operate } from '../../src/spool/operate.ts';
-import { openDatabase } from '../../src/host/open-database.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { inspectSpool } from '../../src/spool/inspect-spool.ts';
 import { migrations } from '../../src/spool/schema.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';

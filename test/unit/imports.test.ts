@@ -48,19 +48,21 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   'limits.ts': { files: [], modules: /^$/ },
   mail: { files: [], modules: /^idn-hostname$/ },
   host: { files: ['mail'], modules: ANY },
-  spool: { files: ['host', 'mail'], modules: ANY },
+  sqlite: { files: ['host', 'mail'], modules: ANY },
+  spool: { files: ['sqlite', 'host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
   pipe: {
-    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database|settings)\.ts$/],
+    files: ['spool', 'sqlite', 'mail', /^host\/(?:give-up-root|settings)\.ts$/],
     modules: /^node:/,
   },
-  drain: { files: ['spool', 'wire', 'host', 'mail'], modules: ANY },
-  proxy: { files: ['wire', 'host', 'mail'], modules: ANY },
+  drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
   admin: {
     files: [
       'spool',
       'wire',
+      'sqlite',
       'host',
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
@@ -99,7 +101,9 @@ test('every kind of import is seen by this test', () => {
     dgram.map(({ typeOnly }) => typeOnly),
     [true, false],
   );
-  assert.ok(modules('host/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')));
+  assert.ok(
+    modules('sqlite/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')),
+  );
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
@@ -107,15 +111,20 @@ test('every kind of import is seen by this test', () => {
 test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
-  assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'limits.ts', 'mail', 'pipe', 'spool']);
+  assert.deepEqual([...folders].toSorted(), [
+    'bin',
+    'host',
+    'limits.ts',
+    'mail',
+    'pipe',
+    'spool',
+    'sqlite',
+  ]);
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
     'host/failure.ts',
     'host/free-space.ts',
     'host/give-up-root.ts',
-    'host/observed-time.ts',
-    'host/open-database.ts',
-    'host/open-files.ts',
     'host/read-variables.ts',
     'host/regular-file.ts',
     'host/settings.ts',
@@ -146,6 +155,7 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
     'src/mail',
     'src/pipe',
     'src/spool',
+    'src/sqlite',
   ]);
   assert.doesNotMatch(bundle, /undici|yargs|unix-dgram/);
 });
@@ -217,9 +227,9 @@ test('every opening of a file of SQLite begins with the question whether root wa
   );
   assert.deepEqual(
     openers.map(([path]) => path),
-    ['host/open-database.ts'],
+    ['sqlite/open-database.ts'],
   );
-  const text = sources.get('host/open-database.ts') ?? '';
+  const text = sources.get('sqlite/open-database.ts') ?? '';
   assert.match(text, /\nfunction open\([^]*?\{\n {2}requireRootGivenUp\(dirname\(file\)\);\n/);
   assert.equal(text.split('new Database(').length, 2);
   assert.equal(text.split(/\bload\(file, readonly\)/).length, 2);

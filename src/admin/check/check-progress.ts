@@ -1,6 +1,6 @@
 import { showDuration } from '../../host/duration.ts';
 import { limits } from '../../limits.ts';
-import { shownTime } from '../../host/shown-time.ts';
+import { shownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { stats } from '../../spool/stats.ts';
 import { fault, ok, type Finding } from '../../host/finding.ts';

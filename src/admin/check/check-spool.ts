@@ -1,7 +1,7 @@
 import { spaceFault } from '../../host/free-space.ts';
-import { holdersOf } from '../../host/holders-of.ts';
+import { holdersOf } from '../../sqlite/holders-of.ts';
 import { findAccount, runCommandWith } from '../../host/run-command.ts';
-import { logBytes, logGrownRemedy, logGrownText } from '../../host/watch-log.ts';
+import { logBytes, logGrownRemedy, logGrownText } from '../../sqlite/watch-log.ts';
 import { limits } from '../../limits.ts';
 import { spoolFile, type Spool } from '../../spool/spool.ts';
 import { accountName } from './account-name.ts';

@@ -5,7 +5,7 @@ import { limits } from '../../limits.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { localTime } from '../../host/local-time.ts';
-import { shownTime } from '../../host/shown-time.ts';
+import { shownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { explain } from '../queue/explanation.ts';
 import { factsOf } from '../queue/explain.ts';

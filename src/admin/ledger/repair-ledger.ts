@@ -1,5 +1,5 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
-import { exclusiveLock } from '../../host/exclusive-lock.ts';
+import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
 import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/with-ledger.ts';

@@ -1,5 +1,5 @@
 import type { Listed } from '../../spool/list.ts';
-import type { ShownTime } from '../../host/shown-time.ts';
+import type { ShownTime } from '../../sqlite/shown-time.ts';
 
 /** What `queue --json` says of a message: times RFC 3339 in UTC, what is absent is null. */
 export function entryFields(message: Listed, shown: ShownTime): Record<string, unknown> {

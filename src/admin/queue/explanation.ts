@@ -4,7 +4,7 @@ import { limits } from '../../limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
-import type { ShownTime } from '../../host/shown-time.ts';
+import type { ShownTime } from '../../sqlite/shown-time.ts';
 import type { Transfer } from '../../spool/transfer.ts';
 
 /** What an explanation is made of. */

@@ -9,7 +9,7 @@ import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';
-import { shownTime, type ShownTime } from '../../host/shown-time.ts';
+import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print, printJson } from '../print.ts';
 import { entryFields } from './entry-json.ts';

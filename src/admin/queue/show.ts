@@ -5,7 +5,7 @@ import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
-import { shownTime, type ShownTime } from '../../host/shown-time.ts';
+import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print, printBytes, printJson } from '../print.ts';

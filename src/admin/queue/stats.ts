@@ -3,7 +3,7 @@ import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
 import { showBytes } from '../../host/show-bytes.ts';
-import { shownTime, type ShownTime } from '../../host/shown-time.ts';
+import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { stats, type Counters, type Stats } from '../../spool/stats.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print, printJson } from '../print.ts';

@@ -1,11 +1,11 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { exclusiveLock } from '../../host/exclusive-lock.ts';
+import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
-import { isDamage } from '../../host/is-damage.ts';
-import { logIsCut } from '../../host/log-is-cut.ts';
-import { openDatabase } from '../../host/open-database.ts';
-import { OpenFiles } from '../../host/open-files.ts';
+import { isDamage } from '../../sqlite/is-damage.ts';
+import { logIsCut } from '../../sqlite/log-is-cut.ts';
+import { openDatabase } from '../../sqlite/open-database.ts';
+import { OpenFiles } from '../../sqlite/open-files.ts';
 import { ledgerRemedy } from '../ledger-fault.ts';
 import { migrations } from '../ledger.ts';
 

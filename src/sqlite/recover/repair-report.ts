@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
-import { inode } from './open-database.ts';
-import { NotRegularFileError, readRegularFile } from './regular-file.ts';
-import { replaceFile } from './replace-file.ts';
+import { inode } from '../open-database.ts';
+import { NotRegularFileError, readRegularFile } from '../../host/regular-file.ts';
+import { replaceFile } from '../../host/replace-file.ts';
 
 /** What a repair of a database has to tell, as it is kept beside the file until somebody has told it. */
 interface Kept {

@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import type { Row, Value } from './read-rows.ts';
 
 /** Where rows cannot be read, or are none that the table takes: what comes before and behind, in order. */

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import { limits } from '../limits.ts';
 import { connect } from './open-database.ts';
-import { PageFile } from './page-file.ts';
+import { PageFile } from './recover/page-file.ts';
 
 /**
  * Whether a damaged write-ahead log has lost commits that were acknowledged: SQLite passes over what is behind the

@@ -13,14 +13,14 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
-import { connect, DatabaseUnusable, inode, openDatabase, type Format } from './open-database.ts';
-import { limits } from '../limits.ts';
-import { spaceFault } from './free-space.ts';
-import { faultsOf, isDamage } from './is-damage.ts';
+import { connect, DatabaseUnusable, inode, openDatabase, type Format } from '../open-database.ts';
+import { limits } from '../../limits.ts';
+import { spaceFault } from '../../host/free-space.ts';
+import { faultsOf, isDamage } from '../is-damage.ts';
 import { PageFile } from './page-file.ts';
 import { readRows, type Row } from './read-rows.ts';
 import { keepReport } from './repair-report.ts';
-import { schemaFaults } from './schema-faults.ts';
+import { schemaFaults } from '../schema-faults.ts';
 
 /** What can be read of a damaged file. */
 export interface Remains {

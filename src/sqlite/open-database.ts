@@ -12,8 +12,8 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { limits } from '../limits.ts';
-import { requireRootGivenUp } from './give-up-root.ts';
-import { irregularity } from './regular-file.ts';
+import { requireRootGivenUp } from '../host/give-up-root.ts';
+import { irregularity } from '../host/regular-file.ts';
 
 export type { Database } from 'better-sqlite3';
 
