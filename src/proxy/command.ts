@@ -13,28 +13,28 @@ import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd-sockets.ts';
 import { watchLog } from '../sqlite/watch-log.ts';
 import { limits } from '../limits.ts';
-import { parseAllowedSenders } from './allowed-senders.ts';
+import { parseAllowedSenders } from './policy/allowed-senders.ts';
 import {
   backendOptions,
   backendText,
   chooseBackend,
   keptText,
   openBackend,
-} from './chosen-backend.ts';
-import { parseDefaultSender } from './default-sender.ts';
+} from './backends/chosen-backend.ts';
+import { parseDefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { keepHouse } from './keep-house.ts';
-import { Keyring, readKeys } from './keyring.ts';
-import { ledgerFault } from './ledger-fault.ts';
-import { Ledger } from './ledger.ts';
-import { parseListen, unwanted, type Places } from './listen.ts';
-import { startProxy } from './proxy.ts';
-import { parseRate } from './rate-limit.ts';
+import { keepHouse } from './ledger/keep-house.ts';
+import { Keyring, readKeys } from './policy/keyring.ts';
+import { ledgerFault } from './ledger/ledger-fault.ts';
+import { Ledger } from './ledger/ledger.ts';
+import { parseListen, unwanted, type Places } from './http/listen.ts';
+import { startProxy } from './http/proxy.ts';
+import { parseRate } from './policy/rate-limit.ts';
 import { reportWork } from './report-work.ts';
-import { senderPolicy, type SenderRules } from './sender-policy.ts';
-import { sendersText } from './senders-text.ts';
-import { watchKeys } from './watch-keys.ts';
-import { watchLedger } from './watch-ledger.ts';
+import { senderPolicy, type SenderRules } from './policy/sender-policy.ts';
+import { sendersText } from './policy/senders-text.ts';
+import { watchKeys } from './policy/watch-keys.ts';
+import { watchLedger } from './ledger/watch-ledger.ts';
 
 /** Options of the proxy. */
 export const proxyOptions = {

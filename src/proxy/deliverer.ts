@@ -14,18 +14,18 @@ import {
   type Place,
   type Result,
   type Rights,
-} from './backend.ts';
+} from './backends/backend.ts';
 import { callBackend } from './call-backend.ts';
 import { DeliveryTasks, type Task } from './delivery-tasks.ts';
-import { earlyTimer } from './early-timer.ts';
-import { ledgerFault } from './ledger-fault.ts';
-import { DigestConflict, type Kept, type Ledger } from './ledger.ts';
-import type { MessageName, PostedMessage } from './message-name.ts';
-import { OutcomeWriter } from './outcome-writer.ts';
-import { refusalsOf } from './refusals.ts';
-import type { SenderPolicy } from './sender-policy.ts';
+import { earlyTimer } from './http/early-timer.ts';
+import { ledgerFault } from './ledger/ledger-fault.ts';
+import { DigestConflict, type Kept, type Ledger } from './ledger/ledger.ts';
+import type { MessageName, PostedMessage } from './ledger/message-name.ts';
+import { OutcomeWriter } from './ledger/outcome-writer.ts';
+import { refusalsOf } from './http/refusals.ts';
+import type { SenderPolicy } from './policy/sender-policy.ts';
 import { VerdictTeller } from './verdict-teller.ts';
-import { sentBeforeName } from './sent-before-name.ts';
+import { sentBeforeName } from './ledger/sent-before-name.ts';
 
 export interface DelivererOptions {
   ledger: Ledger;

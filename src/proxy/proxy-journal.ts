@@ -9,8 +9,8 @@ import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { ledgerCommand } from './ledger-command.ts';
-import type { PostedMessage } from './message-name.ts';
+import { ledgerCommand } from './ledger/ledger-command.ts';
+import type { PostedMessage } from './ledger/message-name.ts';
 
 /** What the proxy writes into the journal. */
 export class ProxyJournal extends Journal {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { Ledger } from '../../src/proxy/ledger.ts';
+import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { account } from '../support/account.ts';
 import { appengineMailerAs } from '../support/as-account.ts';
 import { needs } from '../support/needs.ts';

@@ -9,8 +9,8 @@ import {
   BackendUnavailableError,
   type Delivery,
   type Result,
-} from '../../src/proxy/backend.ts';
-import { DigestConflict } from '../../src/proxy/ledger.ts';
+} from '../../src/proxy/backends/backend.ts';
+import { DigestConflict } from '../../src/proxy/ledger/ledger.ts';
 import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 
 const [a, b] = ['a@example.org', 'b@example.org'] as const;

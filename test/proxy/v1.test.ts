@@ -4,7 +4,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { BackendUnavailableError } from '../../src/proxy/backend.ts';
+import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
 import { signV1 } from '../../src/wire/sign-v1.ts';
 import { everyone } from '../support/controlled-deliverer.ts';
 import { needs } from '../support/needs.ts';

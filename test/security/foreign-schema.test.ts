@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
 import { foreignSchema } from '../../src/sqlite/schema-faults.ts';
-import { Ledger, ledgerSchema } from '../../src/proxy/ledger.ts';
+import { Ledger, ledgerSchema } from '../../src/proxy/ledger/ledger.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { BackendUnavailableError, type Backend } from '../../src/proxy/backend.ts';
+import { BackendUnavailableError, type Backend } from '../../src/proxy/backends/backend.ts';
 import { ControlledDeliverer, rowsOf } from './controlled-deliverer.ts';
 import { inCheckout } from './program.ts';
 import { Road } from './road.ts';

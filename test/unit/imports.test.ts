@@ -66,7 +66,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'host',
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
-      /^proxy\/(?:read|rebuild|with)-ledger\.ts$/,
+      /^proxy\/ledger\/(?:read|rebuild|with)-ledger\.ts$/,
       /^proxy\/check\/proxy-findings\.ts$/,
     ],
     modules: ANY,
@@ -177,7 +177,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   {
     what: "Node's HTTP client",
     pattern: /^import \{[^}]*\b(?:request|get|Agent)\b[^}]*\} from 'node:http'/m,
-    allowed: ['host/web-proxy.ts', 'proxy/backends/appengine-call.ts'],
+    allowed: ['host/web-proxy.ts', 'proxy/backends/appengine/call.ts'],
     handed: /\brequest\(\{[^]*?createConnection: \(\) => socket,/,
   },
   {

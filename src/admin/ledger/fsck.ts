@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { ledgerFile, ledgerOption } from '../../proxy/with-ledger.ts';
+import { ledgerFile, ledgerOption } from '../../proxy/ledger/with-ledger.ts';
 import { repairLedger } from './repair-ledger.ts';
 
 /** `appengine-mailer ledger fsck`: says what is wrong with a ledger, and repairs it. */

@@ -1,6 +1,6 @@
 import { showDuration } from '../../host/duration.ts';
 import { addressText } from '../../mail/address-list.ts';
-import type { KnownRecipient } from '../../proxy/read-ledger.ts';
+import type { KnownRecipient } from '../../proxy/ledger/read-ledger.ts';
 import { time } from '../queue/entry-json.ts';
 
 /** A recipient of the ledger in a line. `now` is in milliseconds since 1970. */

@@ -1,8 +1,8 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { rebuildLedger } from '../../proxy/rebuild-ledger.ts';
-import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/with-ledger.ts';
+import { rebuildLedger } from '../../proxy/ledger/rebuild-ledger.ts';
+import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/ledger/with-ledger.ts';
 import { tellRebuilt } from '../tell-rebuilt.ts';
 
 /** Repairs a ledger that no proxy has, and tells what came of it. Throws Failure. */

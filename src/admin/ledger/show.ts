@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { findKnown } from '../../proxy/read-ledger.ts';
-import { ledgerOption, withLedger } from '../../proxy/with-ledger.ts';
+import { findKnown } from '../../proxy/ledger/read-ledger.ts';
+import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
 import { knownFields, knownText } from './known-text.ts';
 

@@ -1,8 +1,8 @@
 import type { CommandModule } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
-import { ledgerStats, type LedgerStats } from '../../proxy/read-ledger.ts';
-import { ledgerOption, withLedger } from '../../proxy/with-ledger.ts';
+import { ledgerStats, type LedgerStats } from '../../proxy/ledger/read-ledger.ts';
+import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
 import { time } from '../queue/entry-json.ts';
 

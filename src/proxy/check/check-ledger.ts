@@ -6,8 +6,8 @@ import { isDamage } from '../../sqlite/is-damage.ts';
 import { logIsCut } from '../../sqlite/log-is-cut.ts';
 import { openDatabase } from '../../sqlite/open-database.ts';
 import { OpenFiles } from '../../sqlite/open-files.ts';
-import { ledgerRemedy } from '../ledger-fault.ts';
-import { migrations } from '../ledger.ts';
+import { ledgerRemedy } from '../ledger/ledger-fault.ts';
+import { migrations } from '../ledger/ledger.ts';
 
 /** Whether the ledger can be written, beside a proxy that is at work on it, or without one. */
 export function checkLedger(file: string): Finding {

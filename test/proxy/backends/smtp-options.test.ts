@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { Failure } from '../../../src/host/failure.ts';
-import { smtpRelay } from '../../../src/proxy/backends/smtp-options.ts';
+import { smtpRelay } from '../../../src/proxy/backends/smtp/smtp-options.ts';
 import { handIn } from '../../support/hand-in.ts';
 import { lookInto } from '../../support/look-into.ts';
 import { appengineMailer } from '../../support/program.ts';
