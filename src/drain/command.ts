@@ -15,7 +15,7 @@ import { watchLog } from '../sqlite/watch-log.ts';
 import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
-import { adoptRescued } from '../spool/rescue.ts';
+import { adoptRescued } from '../spool/recover/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';

@@ -8,7 +8,7 @@ import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { listMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
-import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
+import { rebuildSpool } from '../../src/spool/recover/rebuild-spool.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { countPages, damages, pagesOf, spoilPage } from '../support/damage.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { rebuildLedger } from '../../src/proxy/ledger/rebuild-ledger.ts';
-import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
+import { rebuildSpool } from '../../src/spool/recover/rebuild-spool.ts';
 import { pagesOf, spoilPage } from '../support/damage.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';

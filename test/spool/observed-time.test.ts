@@ -298,7 +298,7 @@ test('law 12: an older spool is brought up to date whatever the wall clock says,
 });
 
 test('a spool whose clock is lost is repaired: what waits has a new lifetime, and nothing is forgotten', async (t) => {
-  const { rebuildSpool } = await import('../../src/spool/rebuild-spool.ts');
+  const { rebuildSpool } = await import('../../src/spool/recover/rebuild-spool.ts');
   const spool = freshSpool(t);
   const much = 900 * DAY;
   enqueue(spool, handOver({ eximId: 'waits' }), much);

@@ -5,7 +5,7 @@ import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
-import { inspectSpool } from '../../src/spool/inspect-spool.ts';
+import { inspectSpool } from '../../src/spool/recover/inspect-spool.ts';
 import { migrations } from '../../src/spool/schema.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';

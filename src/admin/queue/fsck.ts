@@ -5,8 +5,8 @@ import { exitCodes, Failure } from '../../host/failure.ts';
 import { faultsOf } from '../../sqlite/is-damage.ts';
 import { schemaFaults } from '../../sqlite/schema-faults.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
-import { inspectSpool } from '../../spool/inspect-spool.ts';
-import { rebuildSpool } from '../../spool/rebuild-spool.ts';
+import { inspectSpool } from '../../spool/recover/inspect-spool.ts';
+import { rebuildSpool } from '../../spool/recover/rebuild-spool.ts';
 import { spoolFile, spoolSchema } from '../../spool/spool.ts';
 import {
   becomeOwnerOfSpool,

@@ -1,6 +1,6 @@
-import type { Gap } from '../sqlite/recover/copy-rows.ts';
-import type { Database } from '../sqlite/open-database.ts';
-import { decodeAddress } from '../mail/address.ts';
+import type { Gap } from '../../sqlite/recover/copy-rows.ts';
+import type { Database } from '../../sqlite/open-database.ts';
+import { decodeAddress } from '../../mail/address.ts';
 
 /**
  * What is still to be sent or reported and of which a table says otherwise than an index (copyIndexes), or less than it

@@ -1,5 +1,5 @@
-import { addressText } from '../mail/address-list.ts';
-import { limits } from '../limits.ts';
+import { addressText } from '../../mail/address-list.ts';
+import { limits } from '../../limits.ts';
 
 /** What was saved of a damaged spool, and what was not. */
 export interface Saved {

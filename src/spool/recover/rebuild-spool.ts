@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto';
-import { copyRows, type Gap } from '../sqlite/recover/copy-rows.ts';
-import type { Database } from '../sqlite/open-database.ts';
-import { restoreTime } from '../sqlite/observed-time.ts';
-import { rebuildDatabase, type Rebuilt, type Remains } from '../sqlite/recover/rebuild-database.ts';
-import { decodeAddress } from '../mail/address.ts';
-import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../limits.ts';
+import { copyRows, type Gap } from '../../sqlite/recover/copy-rows.ts';
+import type { Database } from '../../sqlite/open-database.ts';
+import { restoreTime } from '../../sqlite/observed-time.ts';
+import {
+  rebuildDatabase,
+  type Rebuilt,
+  type Remains,
+} from '../../sqlite/recover/rebuild-database.ts';
+import { decodeAddress } from '../../mail/address.ts';
+import { statuses } from '../../mail/enhanced-status.ts';
+import { limits } from '../../limits.ts';
 import { contradictions } from './contradictions.ts';
 import { copyIndexes } from './copy-indexes.ts';
 import {
@@ -18,7 +22,7 @@ import {
 } from './inspect-spool.ts';
 import { repairSentences, type Damaged, type Saved } from './repair-sentences.ts';
 import { renewTimes } from './renew-times.ts';
-import { messageStates, spoolFile, spoolSchema } from './spool.ts';
+import { messageStates, spoolFile, spoolSchema } from '../spool.ts';
 
 /** What came of a rebuilding. */
 export interface RebuiltSpool extends Rebuilt, Saved {}

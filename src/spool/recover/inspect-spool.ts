@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { Database } from '../sqlite/open-database.ts';
-import { faultsOf } from '../sqlite/is-damage.ts';
-import { clockFaults } from '../sqlite/observed-time.ts';
-import { sqliteFaults } from '../sqlite/sqlite-faults.ts';
-import { messageStates } from './spool.ts';
+import type { Database } from '../../sqlite/open-database.ts';
+import { faultsOf } from '../../sqlite/is-damage.ts';
+import { clockFaults } from '../../sqlite/observed-time.ts';
+import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
+import { messageStates } from '../spool.ts';
 
 /**
  * Says what is wrong with the content of a spool, in a sentence each: SQLite's own checks, law 8's sum, and

@@ -1,6 +1,6 @@
-import { copyRows, type Gap } from '../sqlite/recover/copy-rows.ts';
-import type { Database } from '../sqlite/open-database.ts';
-import type { Remains } from '../sqlite/recover/rebuild-database.ts';
+import { copyRows, type Gap } from '../../sqlite/recover/copy-rows.ts';
+import type { Database } from '../../sqlite/open-database.ts';
+import type { Remains } from '../../sqlite/recover/rebuild-database.ts';
 
 /**
  * Copies what can be read of a damaged spool's indexes into temporary tables, because they repeat what their

@@ -1,4 +1,4 @@
-import type { Database } from '../sqlite/open-database.ts';
+import type { Database } from '../../sqlite/open-database.ts';
 
 /**
  * Lets all times of a repaired spool begin at `now`, its observed time. Nothing vouches for them, nor for the clock that

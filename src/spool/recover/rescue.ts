@@ -10,15 +10,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { makeFile } from '../sqlite/open-database.ts';
-import { PAGE_BYTES, PageFile } from '../sqlite/recover/page-file.ts';
-import { readRows } from '../sqlite/recover/read-rows.ts';
-import { NotRegularFileError, readRegularFile } from '../host/regular-file.ts';
-import { decodeAddress } from '../mail/address.ts';
-import { readBody } from './body.ts';
-import { store } from './enqueue.ts';
-import { operate } from './operate.ts';
-import { spoolFile, type Spool } from './spool.ts';
+import { makeFile } from '../../sqlite/open-database.ts';
+import { PAGE_BYTES, PageFile } from '../../sqlite/recover/page-file.ts';
+import { readRows } from '../../sqlite/recover/read-rows.ts';
+import { NotRegularFileError, readRegularFile } from '../../host/regular-file.ts';
+import { decodeAddress } from '../../mail/address.ts';
+import { readBody } from '../body.ts';
+import { store } from '../enqueue.ts';
+import { operate } from '../operate.ts';
+import { spoolFile, type Spool } from '../spool.ts';
 
 /** What is saved of a message before its bytes, as a line of JSON. */
 interface Saved {
