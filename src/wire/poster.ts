@@ -1,6 +1,6 @@
 import { limits } from '../limits.ts';
 import { attempt as attemptV2, type Answer, type Attempt, type Post } from './attempt.ts';
-import { attemptV1, SENT } from './attempt-v1.ts';
+import { attemptV1, SENT } from './v1/attempt-v1.ts';
 import type { Connection } from './connection.ts';
 
 /** The versions of the HTTP interface. */

@@ -5,7 +5,7 @@ import { addressFault } from '../../src/mail/address-fault.ts';
 import { fieldsNamed, headerSize, parseHeaders } from '../../src/mail/headers.ts';
 import { limits } from '../../src/limits.ts';
 import { headerAddresses } from '../../src/wire/header-addresses.ts';
-import { MailFault, readMail } from '../../src/proxy/http/read-mail.ts';
+import { MailFault, readMail } from '../../src/wire/v1/read-mail.ts';
 import { holds } from '../support/holds.ts';
 import { LocalProxy } from '../support/local-proxy.ts';
 import { formPost } from '../support/form-post.ts';

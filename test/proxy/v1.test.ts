@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
 import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
-import { signV1 } from '../../src/wire/sign-v1.ts';
+import { signV1 } from '../../src/wire/v1/sign-v1.ts';
 import { everyone } from '../support/controlled-deliverer.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import { FormError } from './form.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 
 /** A form that cannot be decoded; the message is one line for the client. */
 export class FormError extends Error {}

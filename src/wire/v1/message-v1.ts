@@ -1,5 +1,5 @@
-import { headerSize, lineEndOf, parseHeaders } from '../mail/headers.ts';
-import { limits } from '../limits.ts';
+import { headerSize, lineEndOf, parseHeaders } from '../../mail/headers.ts';
+import { limits } from '../../limits.ts';
 
 /**
  * The message as an original server gets it, by recipient: such a server takes the recipients from the

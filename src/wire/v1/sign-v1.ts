@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { Turns } from './turns.ts';
+import { Turns } from '../turns.ts';
 
 /** Signs as in 2012: base64 of HMAC-SHA1 over the message's bytes. */
 export function signV1(key: Buffer, message: Uint8Array): string {

@@ -1,13 +1,13 @@
-import { addressFault } from '../mail/address-fault.ts';
-import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../limits.ts';
-import { retryAfterMs, type Answer, type Post, type Trouble } from './attempt.ts';
-import type { Connection } from './connection.ts';
-import { exchange } from './exchange.ts';
+import { addressFault } from '../../mail/address-fault.ts';
+import { statuses } from '../../mail/enhanced-status.ts';
+import { limits } from '../../limits.ts';
+import { retryAfterMs, type Answer, type Post, type Trouble } from '../attempt.ts';
+import type { Connection } from '../connection.ts';
+import { exchange } from '../exchange.ts';
 import { encodeForm } from './form.ts';
 import { messageV1 } from './message-v1.ts';
 import { signV1 } from './sign-v1.ts';
-import type { Verdict } from './verdicts.ts';
+import type { Verdict } from '../verdicts.ts';
 
 /**
  * Makes one attempt of HTTP v1 (src/wire/README.md), as `exchange` does. A post of v1 has one recipient,
