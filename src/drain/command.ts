@@ -19,7 +19,7 @@ import { adoptRescued } from '../spool/recover/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
-import type { NoticeOptions } from './notices.ts';
+import type { NoticeOptions } from './reports/notices.ts';
 import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';

@@ -17,7 +17,7 @@ import {
   toldOf,
   type JournalMail,
   type ToldMail,
-} from './journal-mail.ts';
+} from './reports/journal-mail.ts';
 
 /** What drain writes into the journal. */
 export class DrainJournal extends Journal {

@@ -18,7 +18,7 @@ import { announceDown, type EndpointFailure } from './announce-down.ts';
 import { Courier, type Delivery } from './courier.ts';
 import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
-import { Notices } from './notices.ts';
+import { Notices } from './reports/notices.ts';
 import { holdOf, outcomeOf } from './outcome.ts';
 import { statusText } from './status-text.ts';
 import { takeOver } from './take-over.ts';

@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { Notices } from '../../src/drain/notices.ts';
+import { Notices } from '../../src/drain/reports/notices.ts';
 import { DrainJournal } from '../../src/drain/drain-journal.ts';
 import { limits } from '../../src/limits.ts';
 import { readBody } from '../../src/spool/body.ts';

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { DrainJournal } from './drain-journal.ts';
-import type { MachineNames } from '../host/machine-names.ts';
-import { deliveryReport, summaryReport } from '../mail/delivery-report.ts';
-import { headerSize } from '../mail/headers.ts';
-import { limits } from '../limits.ts';
-import { readBody } from '../spool/body.ts';
-import { outageMs } from '../spool/endpoint.ts';
-import { expiresAt, lifetimeMs } from '../spool/lifetime.ts';
+import type { DrainJournal } from '../drain-journal.ts';
+import type { MachineNames } from '../../host/machine-names.ts';
+import { deliveryReport, summaryReport } from '../../mail/delivery-report.ts';
+import { headerSize } from '../../mail/headers.ts';
+import { limits } from '../../limits.ts';
+import { readBody } from '../../spool/body.ts';
+import { outageMs } from '../../spool/endpoint.ts';
+import { expiresAt, lifetimeMs } from '../../spool/lifetime.ts';
 import {
   collectNotice,
   countNotice,
@@ -21,9 +21,9 @@ import {
   toldTimes,
   type Notice,
   type NoticeSubject,
-} from '../spool/notice.ts';
-import type { Spool } from '../spool/spool.ts';
-import { noticeBackoffMs } from './backoff.ts';
+} from '../../spool/notice.ts';
+import type { Spool } from '../../spool/spool.ts';
+import { noticeBackoffMs } from '../backoff.ts';
 import { isWarned } from './is-warned.ts';
 import { submit, type MailServer, type Submission } from './submit.ts';
 

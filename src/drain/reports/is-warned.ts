@@ -1,4 +1,4 @@
-import { headerValues, parseHeaders } from '../mail/headers.ts';
+import { headerValues, parseHeaders } from '../../mail/headers.ts';
 
 /**
  * Whether the sender of a message with this header section is warned of a delay: not when a program or a

@@ -1,7 +1,7 @@
-import { connectSocket } from '../host/connect-socket.ts';
-import { pieces } from '../host/pieces.ts';
-import { SmtpClient, type SmtpSent } from '../host/smtp-client.ts';
-import { addressFault } from '../mail/address-fault.ts';
+import { connectSocket } from '../../host/connect-socket.ts';
+import { pieces } from '../../host/pieces.ts';
+import { SmtpClient, type SmtpSent } from '../../host/smtp-client.ts';
+import { addressFault } from '../../mail/address-fault.ts';
 
 /** A mail server of this host that takes notices. */
 export interface MailServer {
