@@ -17,7 +17,7 @@ import {
   toldOf,
   type JournalMail,
   type ToldMail,
-} from './reports/journal-mail.ts';
+} from './journal-mail.ts';
 
 /** What drain writes into the journal. */
 export class DrainJournal extends Journal {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { checkSpool } from '../../src/admin/check/check-spool.ts';
+import { checkSpool } from '../../src/cli/check/check-spool.ts';
 import { limits } from '../../src/limits.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock } from '../support/clock.ts';

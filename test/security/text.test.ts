@@ -191,7 +191,7 @@ test('a defect that nobody catches ends the program with one line, whatever is i
 
 /** Who writes to standard output or error, and why it needs no other function for it. */
 const WRITERS = {
-  'admin/print.ts': 'what commands print',
+  'cli/print.ts': 'what commands print',
   'host/stderr-line.ts': 'the journal off systemd, and how a command failed',
   'bin/exim-pipe.ts':
     'one line, made printable by exim-pipe; loads nothing before its signals are set',

@@ -51,14 +51,14 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   sqlite: { files: ['host', 'mail'], modules: ANY },
   spool: { files: ['sqlite', 'host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
-  pipe: {
+  intake: {
     files: ['spool', 'sqlite', 'mail', /^host\/(?:give-up-root|settings)\.ts$/],
     modules: /^node:/,
   },
   drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
   proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
-  admin: {
+  cli: {
     files: [
       'spool',
       'wire',
@@ -95,7 +95,7 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
-  assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'pipe/exim-pipe.ts']);
+  assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'intake/exim-pipe.ts']);
   const dgram = importsOf('host/unix-datagram.ts').filter(({ module }) => module === 'unix-dgram');
   assert.deepEqual(
     dgram.map(({ typeOnly }) => typeOnly),
@@ -108,15 +108,15 @@ test('every kind of import is seen by this test', () => {
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
-test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the opening and the clock of a database', () => {
+test('exim-pipe loads nothing but intake, spool, mail, the settings, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
   assert.deepEqual([...folders].toSorted(), [
     'bin',
     'host',
+    'intake',
     'limits.ts',
     'mail',
-    'pipe',
     'spool',
     'sqlite',
   ]);
@@ -151,9 +151,9 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
     'node_modules/file-uri-to-path',
     'src/bin',
     'src/host',
+    'src/intake',
     'src/limits.ts',
     'src/mail',
-    'src/pipe',
     'src/spool',
     'src/sqlite',
   ]);
@@ -167,7 +167,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
     pattern:
       /^import (?:type )?\{[^}]*\b(?:connect|createConnection)\b[^}]*\} from 'node:net'|\bnew Socket\(|from 'node:dns(?:\/promises)?'/m,
     // The other is given one by the process that started it.
-    allowed: ['admin/queue/exim-runner.ts', 'host/connect-socket.ts'],
+    allowed: ['cli/queue/exim-runner.ts', 'host/connect-socket.ts'],
   },
   {
     what: 'a TLS connection',
@@ -241,7 +241,7 @@ test('every opening of a file of SQLite begins with the question whether root wa
 });
 
 test('what stays root opens no file of SQLite: Exim’s commands, and what runs Exim for a return (law 14)', () => {
-  for (const path of ['admin/exim/command.ts', 'admin/queue/serve-exim.ts']) {
+  for (const path of ['cli/exim/command.ts', 'cli/queue/serve-exim.ts']) {
     const files = [...closure(path)];
     const opening = files.filter((file) => /^spool\/|^host\/open-database\.ts$/.test(file));
     assert.deepEqual(opening, [], path);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { DrainJournal } from '../../src/drain/drain-journal.ts';
-import type { ToldMail } from '../../src/drain/reports/journal-mail.ts';
+import type { ToldMail } from '../../src/drain/journal-mail.ts';
 
 const mail = (kind: ToldMail['kind']): ToldMail => ({
   id: '0'.repeat(32),

@@ -1,4 +1,4 @@
-import { addressText } from '../../mail/address-list.ts';
+import { addressText } from '../mail/address-list.ts';
 
 /** A message, as the journal names it. */
 export interface JournalMail {

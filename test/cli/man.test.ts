@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import { proxyOptions } from '../../src/proxy/command.ts';
-import { filterOptions } from '../../src/admin/queue/filter.ts';
+import { filterOptions } from '../../src/cli/queue/filter.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
 
