@@ -7,7 +7,7 @@ import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
-import { SdNotify } from '../host/sd-notify.ts';
+import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
 import { severalValues } from '../host/several-values.ts';
 import { stopSignal } from '../host/stop-signal.ts';

@@ -1,7 +1,7 @@
 import { countOf } from '../host/count-of.ts';
 import { showDuration, showWait } from '../host/duration.ts';
 import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
-import { priority } from '../host/journal-sink.ts';
+import { priority } from '../host/systemd/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import type { KeyFault } from '../host/key-faults.ts';
 import { logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';

@@ -1,4 +1,4 @@
-import type { SdNotify } from '../host/sd-notify.ts';
+import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';

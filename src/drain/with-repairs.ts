@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../host/failure.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import { tellRepair } from '../sqlite/recover/repair-report.ts';
-import type { SdNotify } from '../host/sd-notify.ts';
+import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import { limits } from '../limits.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { SpoolDamaged } from '../spool/with-spool.ts';

@@ -1,5 +1,5 @@
 import { countOf } from '../host/count-of.ts';
-import { priority } from '../host/journal-sink.ts';
+import { priority } from '../host/systemd/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import type { KeyFault } from '../host/key-faults.ts';
 import { logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';

@@ -1,5 +1,5 @@
 import { exitCodes, Failure } from '../host/failure.ts';
-import { readCertificates } from '../host/read-certificates.ts';
+import { readCertificates } from '../host/net/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
 import { Connection, parseProxyUrl } from './connection.ts';
 

@@ -96,7 +96,9 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
   assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'intake/exim-pipe.ts']);
-  const dgram = importsOf('host/unix-datagram.ts').filter(({ module }) => module === 'unix-dgram');
+  const dgram = importsOf('host/systemd/unix-datagram.ts').filter(
+    ({ module }) => module === 'unix-dgram',
+  );
   assert.deepEqual(
     dgram.map(({ typeOnly }) => typeOnly),
     [true, false],
@@ -167,35 +169,35 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
     pattern:
       /^import (?:type )?\{[^}]*\b(?:connect|createConnection)\b[^}]*\} from 'node:net'|\bnew Socket\(|from 'node:dns(?:\/promises)?'/m,
     // The other is given one by the process that started it.
-    allowed: ['cli/queue/exim-runner.ts', 'host/connect-socket.ts'],
+    allowed: ['cli/queue/exim-runner.ts', 'host/net/connect-socket.ts'],
   },
   {
     what: 'a TLS connection',
     pattern: /^import \{[^}]*\bconnect\b[^}]*\} from 'node:tls'/m,
-    allowed: ['host/secure-socket.ts'],
+    allowed: ['host/net/secure-socket.ts'],
   },
   {
     what: "Node's HTTP client",
     pattern: /^import \{[^}]*\b(?:request|get|Agent)\b[^}]*\} from 'node:http'/m,
-    allowed: ['host/web-proxy.ts', 'proxy/backends/appengine/call.ts'],
+    allowed: ['host/net/web-proxy.ts', 'proxy/backends/appengine/call.ts'],
     handed: /\brequest\(\{[^]*?createConnection: \(\) => socket,/,
   },
   {
     what: 'another HTTP client',
     pattern:
       /^import (?!type\b)[^;]* from '(?:undici|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
-    allowed: ['host/http-pool.ts'],
+    allowed: ['host/net/http-pool.ts'],
     handed: /new Client\([^]*?connect: \(/,
   },
   {
     what: "nodemailer's SMTP client",
     pattern: /^import (?!type\b)[^;]* from 'nodemailer\/lib\/smtp-connection'/m,
-    allowed: ['host/smtp-connection.ts'],
+    allowed: ['host/net/smtp-connection.ts'],
   },
   {
     what: 'our own of it',
     pattern: /\bnew SmtpConnection\(/,
-    allowed: ['host/smtp-client.ts'],
+    allowed: ['host/net/smtp-client.ts'],
     handed: /new SmtpConnection\(\{[^}]*?\bconnection: socket,/,
   },
   {
@@ -206,7 +208,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
 ];
 
 for (const { what, pattern, allowed, handed = /^/ } of openers) {
-  test(`connections are opened by host/connect-socket.ts alone: ${what} has no other user`, () => {
+  test(`connections are opened by host/net/connect-socket.ts alone: ${what} has no other user`, () => {
     const users = [...sources].filter(([, text]) => pattern.test(text));
     assert.deepEqual(users.map(([path]) => path).toSorted(), allowed.toSorted());
     for (const [path, text] of users) assert.match(text, handed, path);
@@ -214,7 +216,7 @@ for (const { what, pattern, allowed, handed = /^/ } of openers) {
 }
 
 test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_UNAUTHORIZED says', () => {
-  for (const path of ['host/secure-socket.ts', 'host/smtp-client.ts']) {
+  for (const path of ['host/net/secure-socket.ts', 'host/net/smtp-client.ts']) {
     assert.match(sources.get(path) ?? '', /rejectUnauthorized: true/, path);
   }
   const careless = [...sources].filter(([, text]) => text.includes('rejectUnauthorized: false'));

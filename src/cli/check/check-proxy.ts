@@ -1,6 +1,6 @@
 import { TLSSocket } from 'node:tls';
 import { showDuration } from '../../host/duration.ts';
-import { openChannel } from '../../host/open-channel.ts';
+import { openChannel } from '../../host/net/open-channel.ts';
 import { limits } from '../../limits.ts';
 import { attempt, type Answer, type Trouble } from '../../wire/attempt.ts';
 import { isLoopback, type Connection } from '../../wire/connection.ts';

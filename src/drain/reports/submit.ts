@@ -1,6 +1,6 @@
-import { connectSocket } from '../../host/connect-socket.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
 import { pieces } from '../../host/pieces.ts';
-import { SmtpClient, type SmtpSent } from '../../host/smtp-client.ts';
+import { SmtpClient, type SmtpSent } from '../../host/net/smtp-client.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 
 /** A mail server of this host that takes notices. */

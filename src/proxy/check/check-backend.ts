@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { connectSocket } from '../../host/connect-socket.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, note, ok, type Finding } from '../../host/finding.ts';
 import type { ApiHost } from '../backends/appengine/call.ts';
 import { relayName } from '../backends/smtp/relay-name.ts';

@@ -1,7 +1,7 @@
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
-import { connectSocket } from '../../host/connect-socket.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
-import { SmtpClient } from '../../host/smtp-client.ts';
+import { SmtpClient } from '../../host/net/smtp-client.ts';
 import { withinTime } from '../../host/within-time.ts';
 import { limits } from '../../limits.ts';
 import { smtpErrorText } from '../backends/smtp/smtp-error-text.ts';

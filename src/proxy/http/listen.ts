@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { lstatSync, rmSync } from 'node:fs';
 import { isIPv6, SocketAddress, type ListenOptions, type Server } from 'node:net';
-import { connectSocket, type HostPort, type UnixPath } from '../../host/connect-socket.ts';
+import { connectSocket, type HostPort, type UnixPath } from '../../host/net/connect-socket.ts';
 import { exitCodes, Failure } from '../../host/failure.ts';
-import { unixPathOfSocket } from '../../host/systemd-sockets.ts';
-import { unixPathFault } from '../../host/unix-path.ts';
+import { unixPathOfSocket } from '../../host/systemd/systemd-sockets.ts';
+import { unixPathFault } from '../../host/net/unix-path.ts';
 
 /** Where to listen. */
 export interface Places {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { SmtpClient } from '../../../src/host/smtp-client.ts';
+import { SmtpClient } from '../../../src/host/net/smtp-client.ts';
 import { addressFault } from '../../../src/mail/address-fault.ts';
 import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
 import { holds } from '../../support/holds.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { connectSocket, type HostPort } from '../../../host/connect-socket.ts';
+import { connectSocket, type HostPort } from '../../../host/net/connect-socket.ts';
 import { withinTime } from '../../../host/within-time.ts';
 import { limits } from '../../../limits.ts';
 import { BackendUnavailableError } from '../backend.ts';

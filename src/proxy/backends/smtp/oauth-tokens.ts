@@ -1,6 +1,6 @@
 import { callbackify } from 'node:util';
 import XOAuth2, { type XOAuth2TokenCallback } from 'nodemailer/lib/xoauth2';
-import { webProxyFor } from '../../../host/web-proxy.ts';
+import { webProxyFor } from '../../../host/net/web-proxy.ts';
 import { limits } from '../../../limits.ts';
 
 /**
@@ -15,7 +15,7 @@ export class OAuthTokens extends XOAuth2 {
   /** Rejects with an Error that has no secret in it. */
   async #fetch(): Promise<string> {
     // The HTTP client is loaded when it is used, as elsewhere.
-    const { HttpPool } = await import('../../../host/http-pool.ts');
+    const { HttpPool } = await import('../../../host/net/http-pool.ts');
     const { exchange } = await import('../../../wire/exchange.ts');
     const { accessUrl = '', clientId = '', clientSecret = '', refreshToken = '' } = this.options;
     const url = new URL(accessUrl);

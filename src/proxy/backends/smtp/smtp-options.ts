@@ -4,7 +4,7 @@ import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, Failure } from '../../../host/failure.ts';
 import { parseBoolean } from '../../../host/parse-boolean.ts';
-import { readCertificates } from '../../../host/read-certificates.ts';
+import { readCertificates } from '../../../host/net/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../../host/settings.ts';
 import { limits } from '../../../limits.ts';
 import { OAuthTokens } from './oauth-tokens.ts';

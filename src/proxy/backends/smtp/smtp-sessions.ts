@@ -1,6 +1,6 @@
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
-import { connectSocket } from '../../../host/connect-socket.ts';
-import { SmtpClient } from '../../../host/smtp-client.ts';
+import { connectSocket } from '../../../host/net/connect-socket.ts';
+import { SmtpClient } from '../../../host/net/smtp-client.ts';
 import { limits } from '../../../limits.ts';
 import { BackendBusyError } from '../backend.ts';
 

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { Client } from 'undici';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import { openChannel, type Route } from './open-channel.ts';
-import { Places } from './places.ts';
+import { Places } from '../places.ts';
 import { unixPathOf } from './unix-path.ts';
 
 /** A connection for one request after the other. */

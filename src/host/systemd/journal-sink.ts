@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { stderrLine } from './stderr-line.ts';
+import { stderrLine } from '../stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /** Priorities of syslog(3) that are used here. */

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import { connectSocket } from './connect-socket.ts';
 import { secureSocket } from './secure-socket.ts';
 import { unixPathOf } from './unix-path.ts';
 import { connectThrough, hostPort, type WebProxy } from './web-proxy.ts';
-import { withinTime } from './within-time.ts';
+import { withinTime } from '../within-time.ts';
 
 /** A server of HTTP, and how it is reached. */
 export interface Route {

@@ -1,6 +1,6 @@
-import { limits } from '../limits.ts';
-import { printable } from '../mail/printable.ts';
-import { stderrLine } from './stderr-line.ts';
+import { limits } from '../../limits.ts';
+import { printable } from '../../mail/printable.ts';
+import { stderrLine } from '../stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /**

@@ -5,9 +5,9 @@ import type {
   SMTPConnectionSendInfo,
   SMTPError,
 } from 'nodemailer/lib/smtp-connection';
-import { limits } from '../limits.ts';
-import { awakeTimer } from './awake-timer.ts';
-import { addressLiteral } from './machine-names.ts';
+import { limits } from '../../limits.ts';
+import { awakeTimer } from '../awake-timer.ts';
+import { addressLiteral } from '../machine-names.ts';
 import { SmtpConnection, type SmtpEnvelope } from './smtp-connection.ts';
 
 export interface SmtpClientOptions {

@@ -4,7 +4,7 @@ import NodemailerConnection, {
   type SMTPConnectionSendCallback,
   type SMTPEnvelope,
 } from 'nodemailer/lib/smtp-connection';
-import { addressFault } from '../mail/address-fault.ts';
+import { addressFault } from '../../mail/address-fault.ts';
 
 /** Sender ('' is the null sender) and recipients; the rest is nodemailer's. */
 export interface SmtpEnvelope extends SMTPEnvelope {

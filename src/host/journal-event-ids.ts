@@ -1,5 +1,5 @@
 /** The events and their catalog ids (`journalctl -x`, systemd.journal-fields(7)). */
-export const messageIds = {
+export const journalEventIds = {
   sent: 'fc00f2ad7866ff2d2878619c5b123e67',
   deferred: '4d9e9eae1971282e4b9d9e6502cb1ed7',
   failed: 'cea56a7efcf8e9ca97c7d5c2f41552d7',

@@ -1,9 +1,9 @@
 import dns, { type LookupAddress } from 'node:dns';
 import { connect, isIP, type NetConnectOpts, type Socket } from 'node:net';
 import { promisify } from 'node:util';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import { ConnectError } from './connect-error.ts';
-import { withinTime } from './within-time.ts';
+import { withinTime } from '../within-time.ts';
 
 /** A name or an IP address, and a TCP port. */
 export interface HostPort {

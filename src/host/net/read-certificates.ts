@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
-import { exitCodes, Failure } from './failure.ts';
-import { readRegularFile } from './regular-file.ts';
+import { exitCodes, Failure } from '../failure.ts';
+import { readRegularFile } from '../regular-file.ts';
 
 /** Reads a file of certificate authorities (PEM). Throws Failure 78 also for one that has none. */
 export function readCertificates(file: string): string {

@@ -1,4 +1,4 @@
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 
 /** What keeps a path from naming a Unix socket (unix(7)), as a sentence; undefined where it can. */
 export function unixPathFault(path: string): string | undefined {
