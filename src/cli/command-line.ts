@@ -2,7 +2,7 @@ import yargs, { type Argv, type Options } from 'yargs';
 import { gmailCommand } from '../client/command.ts';
 import { drainCommand, drainOptions } from '../drain/command.ts';
 import { environmentOptions, refuseStrayVariables } from '../host/environment-options.ts';
-import { exitCodes, Failure, type ExitCode } from '../host/failure.ts';
+import { exitCodes, CommandError, type ExitCode } from '../host/command-error.ts';
 import { parseBoolean } from '../host/parse-boolean.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { stderrLine } from '../host/stderr-line.ts';
@@ -56,7 +56,7 @@ export async function runCommandLine(
           (name) => !LISTS.has(name) && Array.isArray(argv[name]),
         );
         if (twice === undefined) return true;
-        throw new Failure(
+        throw new CommandError(
           exitCodes.usage,
           `${twice.length > 1 ? '--' : '-'}${twice} is given twice`,
         );
@@ -67,14 +67,14 @@ export async function runCommandLine(
           .trim()
           .replace(/\s+/g, ' ')
           .replace(/\.?$/, '.');
-        throw new Failure(exitCodes.usage, `${sentence} See ${program} --help.`);
+        throw new CommandError(exitCodes.usage, `${sentence} See ${program} --help.`);
       })
       .parseAsync();
     return exitCodes.ok;
   } catch (error) {
-    const text = error instanceof Failure ? error.message : defectText(error);
+    const text = error instanceof CommandError ? error.message : defectText(error);
     stderrLine(`${program}: ${text}`);
-    return error instanceof Failure ? error.exitCode : exitCodes.defect;
+    return error instanceof CommandError ? error.exitCode : exitCodes.defect;
   }
 }
 
@@ -90,7 +90,10 @@ function readFlags(argv: Record<string, unknown>, args: readonly string[]): void
     if (typeof argv[name] !== 'boolean') continue;
     const value = parseBoolean(text);
     if (value === undefined) {
-      throw new Failure(exitCodes.usage, `--${name} is yes or no, and not ${JSON.stringify(text)}`);
+      throw new CommandError(
+        exitCodes.usage,
+        `--${name} is yes or no, and not ${JSON.stringify(text)}`,
+      );
     }
     argv[name] = value;
     argv[camelCase(name)] = value;

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../host/failure.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
 import { tellRepair } from '../sqlite/recover/repair-report.ts';
 import { print, printed } from './print.ts';
 
@@ -11,7 +11,7 @@ export async function tellRebuilt(
   const earlier = await tellRepair(file, printAllButSummary);
   rebuild();
   const summary = (await tellRepair(file, printAllButSummary)) ?? earlier;
-  if (summary !== undefined) throw new Failure(exitCodes.no, summary);
+  if (summary !== undefined) throw new CommandError(exitCodes.no, summary);
   await print(nothing);
 }
 

@@ -1,4 +1,4 @@
-import { isDamage } from '../sqlite/is-damage.ts';
+import { isCorruption } from '../sqlite/is-corruption.ts';
 import { encodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
@@ -65,7 +65,7 @@ export function operateEach(
   try {
     return each(deleteBody);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isCorruption(error)) throw error;
     return each(() => {}); // Bytes on a damaged page go when the spool is repaired.
   }
 }

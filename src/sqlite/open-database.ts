@@ -30,12 +30,12 @@ export interface Format {
 }
 
 /** A database cannot be used as it is; the message says why and what to do. */
-export class DatabaseUnusable extends Error {
+export class DatabaseUnusableError extends Error {
   override readonly name: string = 'DatabaseUnusable';
 }
 
 /** A file of an open database was removed or replaced; see OpenFiles. */
-export class DatabaseReplacedError extends DatabaseUnusable {
+export class DatabaseReplacedError extends DatabaseUnusableError {
   override readonly name = 'DatabaseReplacedError';
 
   constructor(file: string) {
@@ -61,7 +61,7 @@ export function openDatabase(file: string, format: Format): Database.Database {
     whileBusy(() => db.pragma('journal_mode = WAL'));
     // From now on it is locked against being replaced; before, rebuildDatabase may have done so.
     if (inode(file) !== found?.ino) {
-      throw new DatabaseUnusable(`the ${format.name} ${file} was just replaced: try again`);
+      throw new DatabaseUnusableError(`the ${format.name} ${file} was just replaced: try again`);
     }
     db.pragma('synchronous = FULL');
     db.pragma(`journal_size_limit = ${limits.walBytes}`);
@@ -128,7 +128,7 @@ function load(file: string, readonly: boolean): Database.Database {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_DLOPEN_FAILED') throw error;
     const { version, versions } = process;
-    throw new DatabaseUnusable(
+    throw new DatabaseUnusableError(
       `Node.js ${version} (ABI ${versions.modules}) cannot load ${nativeBinding}, which is built for ` +
         'another: install Node.js 20, or an appengine-mailer for this one',
     );
@@ -168,7 +168,7 @@ function regularFile(file: string): Stats | undefined {
   const found = lstatSync(file, { throwIfNoEntry: false });
   const fault = found && irregularity(file, found);
   if (fault === undefined) return found;
-  throw new DatabaseUnusable(`${fault}: see who has made it, and remove it`);
+  throw new DatabaseUnusableError(`${fault}: see who has made it, and remove it`);
 }
 
 function adopt(db: Database.Database, file: string, format: Format): void {
@@ -202,7 +202,7 @@ function requireCurrent(
   requireKnown(db, file, format);
   const [found, latest] = [schemaOf(db), format.migrations.length];
   if (found === latest) return;
-  throw new DatabaseUnusable(
+  throw new DatabaseUnusableError(
     `the ${format.name} ${file} has schema ${found} and this program needs ${latest}: ` +
       'start the service once, it brings the file up to date',
   );
@@ -216,7 +216,7 @@ export function requireKnown(
 ): void {
   const [found, latest] = [schemaOf(db), format.migrations.length];
   if (found <= latest) return;
-  throw new DatabaseUnusable(
+  throw new DatabaseUnusableError(
     `the ${format.name} ${file} has schema ${found} and this program knows schemas up to ` +
       `${latest}: it was written by a newer appengine-mailer; install that version or a later one`,
   );

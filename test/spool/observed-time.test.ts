@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import * as fc from 'fast-check';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
-import { outcomeOf } from '../../src/drain/outcome.ts';
+import { decideOutcome } from '../../src/drain/outcome.ts';
 import { limits } from '../../src/limits.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
@@ -163,13 +163,13 @@ interface Act {
 function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boolean): unknown {
   let spool = new Spool(folder, 'drain');
   const { id } = enqueue(spool, handOver(), spool.now());
-  const outcome = (delivery: Parameters<typeof outcomeOf>[1]) => {
+  const outcome = (delivery: Parameters<typeof decideOutcome>[1]) => {
     spool.db.exec(`UPDATE message SET due_at = 0 WHERE state = 'queued'`);
     const now = spool.now();
     const [message] = spool.transaction(() => claim(spool, room, now));
     if (!message) return;
     const facts = { now, outageMs: outageMs(spool, now), random: 0.5 };
-    const decided = outcomeOf(message, delivery, {
+    const decided = decideOutcome(message, delivery, {
       ...facts,
       delayWarningsMs: [4 * HOUR, DAY],
       retryTimes: usualRetryTimes,

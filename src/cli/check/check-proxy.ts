@@ -2,10 +2,10 @@ import { TLSSocket } from 'node:tls';
 import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/net/open-channel.ts';
 import { limits } from '../../limits.ts';
-import { attempt, type Answer, type Trouble } from '../../wire/attempt.ts';
+import { attempt, type PostResult, type PostFailure } from '../../wire/attempt.ts';
 import { isLoopback, type Connection } from '../../wire/connection.ts';
 import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
-import { meaningOf } from '../../wire/meaning.ts';
+import { diagnose } from '../../wire/diagnose.ts';
 import type { Wire } from '../../wire/poster.ts';
 import { probe } from '../../wire/probe.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
@@ -47,7 +47,7 @@ function reachable({ url }: Connection, { status }: Response): Finding {
   return trouble('proxy', { kind: 'http', status, text: '', retryAfterMs: undefined });
 }
 
-function signature(answer: Answer): Finding {
+function signature(answer: PostResult): Finding {
   if (answer.kind !== 'verdicts') return trouble('signature', answer);
   const text = 'the proxy takes our key, and has it too';
   if (answer.note === undefined) return ok('signature', text);
@@ -74,8 +74,8 @@ function clockFinding(offsetMs: number): Finding {
   );
 }
 
-function trouble(check: string, answer: Trouble | NoResponse): Finding {
-  const { text, remedy } = meaningOf(answer);
+function trouble(check: string, answer: PostFailure | NoResponse): Finding {
+  const { text, remedy } = diagnose(answer);
   const see =
     answer.kind === 'network'
       ? 'see whether the proxy runs and its port can be reached from here'

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { fault, notChecked, type Finding } from '../../host/finding.ts';
 import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
 import { runCommandWith } from '../../host/run-command.ts';
@@ -61,7 +61,7 @@ export const checkCommand: CommandModule<object, Arguments> = {
 /** Sends a message where Exim would hand it to the queue. Throws Failure 1 unless it was sent, whatever else was found. */
 async function send(address: string, found: readonly Finding[], argv: Arguments): Promise<void> {
   if (!found.some(({ check, ok }) => check === 'exim' && ok === true)) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       'no message was sent: Exim would not hand it to the queue, see exim above',
     );
@@ -69,13 +69,13 @@ async function send(address: string, found: readonly Finding[], argv: Arguments)
   const told = await tellFindings(sendFindings(address, argv.spool), argv.json);
   const { check, ok } = told.at(-1) ?? {};
   if (check === 'verdict' && ok === true) return;
-  throw new Failure(exitCodes.no, 'the message was not sent: see the last line');
+  throw new CommandError(exitCodes.no, 'the message was not sent: see the last line');
 }
 
 function requireAddress(address: string): void {
   const fault = addressFault(address);
   if (fault === undefined) return;
-  throw new Failure(exitCodes.usage, `--send takes an address: ${fault}`);
+  throw new CommandError(exitCodes.usage, `--send takes an address: ${fault}`);
 }
 
 async function follow(folder: string, eximId: string): Promise<void> {

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { showDuration } from '../../host/duration.ts';
-import { exitCodes } from '../../host/failure.ts';
+import { exitCodes } from '../../host/command-error.ts';
 import { fault, type Finding } from '../../host/finding.ts';
 import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
 import { withoutSecrets } from '../../host/settings.ts';

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { findingText, type Finding } from '../../host/finding.ts';
 import { print, printJson } from '../print.ts';
 
@@ -28,5 +28,5 @@ export function requireNoFault(findings: readonly Finding[]): void {
   const faults = findings.filter(({ ok }) => ok === false).length;
   if (faults === 0) return;
   const text = faults === 1 ? 'one thing is to be done' : `${faults} things are to be done`;
-  throw new Failure(exitCodes.no, text);
+  throw new CommandError(exitCodes.no, text);
 }

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { replaceFile } from '../../host/replace-file.ts';
 import { runCommand } from '../../host/run-command.ts';
 
@@ -23,7 +23,7 @@ export function readSettings(confdir = etcExim): DebianSettings {
   const file = settingsFile(confdir);
   const script = '. "$1" && printf "%s\\n%s" "$dc_eximconfig_configtype" "$dc_use_split_config"';
   const { code, stdout, stderr } = runCommand('sh', '-c', script, 'sh', file);
-  if (code !== 0) throw new Failure(exitCodes.configuration, `cannot read ${file}: ${stderr}`);
+  if (code !== 0) throw new CommandError(exitCodes.configuration, `cannot read ${file}: ${stderr}`);
   const [type = '', split = ''] = stdout.toLowerCase().split('\n');
   return { type, split: split === 'true' };
 }
@@ -85,7 +85,10 @@ export class TrialConfig {
     const args = ['--removecomments', '-d', this.confdir, '-o', file];
     const { code, stderr } = runCommand(UPDATE, ...args);
     if (code === 0) return file;
-    throw new Failure(exitCodes.configuration, `update-exim4.conf ends with ${code}: ${stderr}`);
+    throw new CommandError(
+      exitCodes.configuration,
+      `update-exim4.conf ends with ${code}: ${stderr}`,
+    );
   }
 
   remove(): void {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { print } from '../print.ts';
 import { eximRoute } from './ask-exim.ts';
 import { etcExim, setSplitLine, settingsFile, TrialConfig, updateConfig } from './debian-config.ts';
@@ -22,7 +22,7 @@ export const disableCommand: CommandModule = {
         await unsplit();
         updateConfig();
       } catch (error) {
-        throw new Failure(
+        throw new CommandError(
           exitCodes.busy,
           `${(error as Error).message}; Exim goes on as it was configured: fix that and say disable again`,
         );
@@ -31,7 +31,7 @@ export const disableCommand: CommandModule = {
     forgetUnsplit();
     const { ours, text } = eximRoute();
     if (ours) {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.configuration,
         `Exim still hands mail to the queue, by a configuration that is not of this command: ${text}`,
       );

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { readIfThere, replaceFile } from '../../host/replace-file.ts';
 import { runCommand } from '../../host/run-command.ts';
 import { print } from '../print.ts';
@@ -132,7 +132,7 @@ function putInForce(unsplit: boolean): void {
     const { ours, text } = eximRoute();
     if (!ours) throw new Error(`Exim says "${text}"`);
   } catch (error) {
-    throw new Failure(exitCodes.busy, `${(error as Error).message}; ${undo(putBack)}`);
+    throw new CommandError(exitCodes.busy, `${(error as Error).message}; ${undo(putBack)}`);
   }
 }
 
@@ -165,6 +165,6 @@ function isExecutable(file: string): boolean {
   }
 }
 
-function refusal(sentence: string): Failure {
-  return new Failure(exitCodes.configuration, sentence);
+function refusal(sentence: string): CommandError {
+  return new CommandError(exitCodes.configuration, sentence);
 }

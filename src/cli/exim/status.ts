@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { print } from '../print.ts';
 import { eximRoute } from './ask-exim.ts';
 import { etcExim } from './debian-config.ts';
@@ -12,7 +12,7 @@ export const statusCommand: CommandModule = {
   describe: 'Say whether Exim hands mail for other hosts to the queue',
   handler: async () => {
     const { enabled, text } = eximStatus();
-    if (!enabled) throw new Failure(exitCodes.no, text);
+    if (!enabled) throw new CommandError(exitCodes.no, text);
     await print(text);
   },
 };

@@ -1,7 +1,7 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { parseDuration } from '../../host/duration.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { listKnown, recipientStates } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
@@ -43,7 +43,7 @@ export const ledgerListCommand: CommandModule<object, Arguments> = {
         else await print(knownText(known, now));
       }
       if (recipients === 0 && (recipient ?? before) !== undefined) {
-        throw new Failure(exitCodes.no, 'no recipient fits the filter');
+        throw new CommandError(exitCodes.no, 'no recipient fits the filter');
       }
       if (!json)
         await print(

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { rebuildLedger } from '../../proxy/ledger/rebuild-ledger.ts';
 import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/ledger/with-ledger.ts';
 import { tellRebuilt } from '../tell-rebuilt.ts';
@@ -23,13 +23,13 @@ async function withLedgerLock(file: string, action: () => Promise<void>): Promis
   try {
     if (!existsSync(lockFile) && !isDatabase(file)) {
       const why = `it is no database, and has no ${lockFile} of a proxy beside it`;
-      throw new Failure(exitCodes.usage, `${file} is no ledger: ${why}`);
+      throw new CommandError(exitCodes.usage, `${file} is no ledger: ${why}`);
     }
     const lock = exclusiveLock(lockFile);
     if (!lock) {
       const stop = 'systemctl stop appengine-mailer-proxy.socket appengine-mailer-proxy';
       const busy = `a proxy is at work on ${file}: ${stop}`;
-      throw new Failure(exitCodes.busy, busy);
+      throw new CommandError(exitCodes.busy, busy);
     }
     try {
       await action();

@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { findKnown } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
@@ -25,7 +25,7 @@ export const ledgerShowCommand: CommandModule<object, Arguments> = {
     await withLedger(ledger, async (db, file) => {
       const found = findKnown(db, id, now);
       if (found.length === 0) {
-        throw new Failure(exitCodes.no, `no recipient of a message ${id} is in ${file}`);
+        throw new CommandError(exitCodes.no, `no recipient of a message ${id} is in ${file}`);
       }
       if (json) for (const known of found) await printJson(knownFields(known));
       else await print(found.map((known) => knownText(known, now)));

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import {
   END,
   framesOf,
@@ -41,7 +41,7 @@ export class EximRunner {
     const answer = await this.#answer();
     if (!('fault' in answer)) return answer;
     const hint = 'name Exim’s program with --exim or APPENGINE_MAILER_EXIM';
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `cannot run ${this.program}: ${answer.fault}; ${hint}`,
     );
@@ -66,7 +66,7 @@ export class EximRunner {
 }
 
 /** Nobody can say whether Exim has what it was given. */
-export class EximRunnerEndedError extends Failure {
+export class EximRunnerEndedError extends CommandError {
   override readonly name = 'EximRunnerEndedError';
 
   constructor() {

@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
@@ -37,7 +37,8 @@ export const explainCommand: CommandModule<object, Arguments> = {
     await withSpool(folder, 'operator', async (spool) => {
       const shown = shownTime(spool, Date.now());
       const messages = findMessages(spool, id, shown.now);
-      if (messages.length === 0) throw new Failure(exitCodes.no, `no message ${id} in ${folder}`);
+      if (messages.length === 0)
+        throw new CommandError(exitCodes.no, `no message ${id} in ${folder}`);
       for (const [nth, message] of messages.entries()) {
         const facts = factsOf(spool, message, shown);
         const subject = subjectOf(spool, message);

@@ -1,5 +1,5 @@
 import { fsyncSync } from 'node:fs';
-import { unlessDamaged } from '../../sqlite/is-damage.ts';
+import { unlessDamaged } from '../../sqlite/is-corruption.ts';
 import { limits } from '../../limits.ts';
 import { exported, leave, takeOut, type Taken } from '../../spool/export.ts';
 import { latestNumber, listMessages, type Filter } from '../../spool/list.ts';

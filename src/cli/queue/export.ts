@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import { confirmExported, takeBack } from '../../spool/export.ts';
 import type { Filter } from '../../spool/list.ts';
@@ -55,10 +55,10 @@ export const exportCommand: CommandModule<object, Arguments> = {
       .check(({ confirm, 'take-back': back, ...filter }) => {
         const ways = [confirm, back, filterOf(filter, 0) !== undefined];
         if (ways.filter((given) => given).length > 1) {
-          throw new Failure(exitCodes.usage, 'say --confirm, or --take-back, or filters');
+          throw new CommandError(exitCodes.usage, 'say --confirm, or --take-back, or filters');
         }
         if (filter.state === undefined || /^(?:queued|held)$/.test(filter.state)) return true;
-        throw new Failure(exitCodes.usage, 'only what is queued or held is exported');
+        throw new CommandError(exitCodes.usage, 'only what is queued or held is exported');
       }),
   handler: async ({ file, confirm, 'take-back': back, opened, spool: folder, ...chosen }) => {
     const path = resolve(file);
@@ -81,7 +81,7 @@ async function alone(folder: string, step: (spool: Spool) => Promise<void>): Pro
   await withSpool(folder, 'operator', async (spool) => {
     const lock = exportLock(folder);
     if (!lock) {
-      throw new Failure(exitCodes.busy, `another \`queue export\` is at work on ${folder}`);
+      throw new CommandError(exitCodes.busy, `another \`queue export\` is at work on ${folder}`);
     }
     try {
       await step(spool);
@@ -110,19 +110,19 @@ async function exportAll(
       : `exported ${countOf(done, 'message')} for ${countOf(recipients, 'recipient')} into ${file}; held here until \`queue export\` --confirm or --take-back`,
   );
   if (busy > 0) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.busy,
       `${busy} stay here, and are not in the file: they were being sent, or given to Exim, for more than ` +
         `${limits.operatorWaitMs / 1000} s; export them into another file`,
     );
   }
   if (damaged > 0) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.spool,
       `${damaged} stay here, and are not in the file, since their bytes are damaged: see \`queue fsck\``,
     );
   }
-  if (done === 0 && filter) throw new Failure(exitCodes.no, NONE_FITS);
+  if (done === 0 && filter) throw new CommandError(exitCodes.no, NONE_FITS);
 }
 
 /** Undoes an export that fails: first nobody can read the file any more, then its messages are back in the queue. */
@@ -142,12 +142,12 @@ async function orUndo<Result>(
       fsyncSync(fd);
       back = returnAll(spool, number);
     } catch {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.busy,
         `${why}, and its messages are held: take them back with \`queue export --take-back\`, and remove the file`,
       );
     }
-    throw new Failure(
+    throw new CommandError(
       exitCodes.busy,
       `${why}: ${countOf(back, 'message')} went back into the queue`,
     );
@@ -158,10 +158,13 @@ async function orUndo<Result>(
 async function confirmAll(spool: Spool, reader: TransferReader): Promise<void> {
   const transfer = transferNamed(spool, reader.header.name);
   if (transfer?.what !== 'export') {
-    throw new Failure(exitCodes.no, `the file was not exported from ${spool.folder}`);
+    throw new CommandError(exitCodes.no, `the file was not exported from ${spool.folder}`);
   }
   if (transfer.state === 'taken back') {
-    throw new Failure(exitCodes.no, 'this export was taken back: its messages are sent from here');
+    throw new CommandError(
+      exitCodes.no,
+      'this export was taken back: its messages are sent from here',
+    );
   }
   decideTransfer(spool, transfer.number, 'confirmed');
   let confirmed = 0;
@@ -176,7 +179,7 @@ async function takeBackAll(spool: Spool, file: string): Promise<void> {
   const exports = exportsInto(spool, file);
   const open = exports.filter(({ state }) => state !== 'confirmed');
   if (open.length === 0) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       exports.length === 0
         ? `nothing was exported into ${file}: name the file as it was named then (\`queue explain\` tells)`

@@ -1,6 +1,6 @@
 import type { InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../../host/duration.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Filter } from '../../spool/list.ts';
 import { messageStates } from '../../spool/spool.ts';
 
@@ -57,11 +57,11 @@ export const NONE_FITS = 'no message fits the filter';
 export function addressOf(option: string, text: string | undefined): string | undefined {
   if (text === '') {
     // A variable of a script that is empty by mistake would choose all reports.
-    throw new Failure(exitCodes.usage, 'an empty address is written <>');
+    throw new CommandError(exitCodes.usage, 'an empty address is written <>');
   }
   const within = text && /^<(.*)>$/s.exec(text)?.[1];
   if (within !== undefined || text === undefined || text.includes('@')) return within ?? text;
-  throw new Failure(
+  throw new CommandError(
     exitCodes.usage,
     `--${option} takes an address or @domain, and ${text} has no @: ` +
       `say name@${text} or @${text}, or <${text}> for an address that has none`,

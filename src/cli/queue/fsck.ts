@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
-import { faultsOf } from '../../sqlite/is-damage.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { faultsOf } from '../../sqlite/is-corruption.ts';
 import { schemaFaults } from '../../sqlite/schema-faults.ts';
 import { stopSignal } from '../../host/stop-signal.ts';
 import { inspectSpool } from '../../spool/recover/inspect-spool.ts';
@@ -50,7 +50,10 @@ export const fsckCommand: CommandModule<object, Arguments> = {
       }),
   handler: async ({ spool, check, ledger, untold }) => {
     if (ledger !== undefined && check) {
-      throw new Failure(exitCodes.usage, '--check is for a spool, and --ledger names a ledger');
+      throw new CommandError(
+        exitCodes.usage,
+        '--check is for a spool, and --ledger names a ledger',
+      );
     }
     if (ledger !== undefined) return repairLedger(ledger);
     return check ? look(spool) : repair(spool, untold);
@@ -65,7 +68,7 @@ async function look(folder: string): Promise<void> {
   });
   await print([...new Set(faults)]);
   if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}`);
-  throw new Failure(exitCodes.no, `the spool ${folder} is damaged; nothing was changed`);
+  throw new CommandError(exitCodes.no, `the spool ${folder} is damaged; nothing was changed`);
 }
 
 async function repair(folder: string, untold: boolean): Promise<void> {

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { encodeAddress } from '../../mail/address.ts';
 import { limits } from '../../limits.ts';
 import { writeBsmtp } from '../../mail/write-bsmtp.ts';
@@ -31,7 +31,10 @@ export async function giveBack<T>(
 ): Promise<T> {
   const lock = returnLock(spool.folder);
   if (!lock) {
-    throw new Failure(exitCodes.busy, `another \`queue return\` is at work on ${spool.folder}`);
+    throw new CommandError(
+      exitCodes.busy,
+      `another \`queue return\` is at work on ${spool.folder}`,
+    );
   }
   try {
     return await operation({
@@ -51,14 +54,14 @@ async function refuseLoop(exim: EximRunner, addresses: readonly string[]): Promi
   );
   const { code, stdout, stderr } = await exim.run('route', lines);
   if (code === null) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.busy,
       `\`${exim.program} -bt\` was killed: it may hang on the DNS; try again later`,
     );
   }
   // Each answer follows a prompt; whoever gives no prompt has not asked its routers.
   if (!stdout.startsWith('> ')) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `\`${exim.program} -bt\` does not work: ${stderr || stdout}`,
     );
@@ -66,7 +69,7 @@ async function refuseLoop(exim: EximRunner, addresses: readonly string[]): Promi
   for (const answer of stdout.split(/^> /m)) {
     const router = /(?:router|transport) = (appengine_mailer\w*)/.exec(answer)?.[1];
     if (router === undefined) continue;
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `Exim would hand mail for ${answer.split('\n', 1)[0]} straight back to this queue (${router}): ` +
         'run `appengine-mailer exim disable` first',

@@ -3,9 +3,9 @@ import type { CommandModule } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
-import { SpoolFull } from '../../spool/enqueue.ts';
+import { SpoolFullError } from '../../spool/enqueue.ts';
 import { importMessages, type Taken } from '../../spool/import.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { beginTransfer, decideTransfer } from '../../spool/transfer.ts';
@@ -65,8 +65,11 @@ async function importAll(spool: Spool, file: string, reader: TransferReader): Pr
       for (const result of results) counts[result] += 1;
     }
   } catch (error) {
-    if (!(error instanceof SpoolFull)) throw error;
-    throw new Failure(exitCodes.busy, `${error.message}; import the file again when there is room`);
+    if (!(error instanceof SpoolFullError)) throw error;
+    throw new CommandError(
+      exitCodes.busy,
+      `${error.message}; import the file again when there is room`,
+    );
   } finally {
     spool.wakeDrain();
   }
@@ -75,14 +78,14 @@ async function importAll(spool: Spool, file: string, reader: TransferReader): Pr
     `imported ${countOf(imported + held, 'message')}, ${held} of them held; ${known} were here before`,
   );
   if (other > 0) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       `${other} were not imported: this queue has other messages of the same id`,
     );
   }
   decideTransfer(spool, number, 'done');
   if (transitMs > limits.renewalMs) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       `the file is ${showDuration(transitMs)} old, so that the proxy may have forgotten what it sent: all is held`,
     );

@@ -2,7 +2,7 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { showBytes } from '../../host/show-bytes.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
@@ -43,7 +43,7 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
         if (argv.json) await printJson(entryFields(message, shown));
         else await print(argv.ids ? [message.id] : entryLines(message, wait, now, shown));
       }
-      if (filter && messages === 0) throw new Failure(exitCodes.no, NONE_FITS);
+      if (filter && messages === 0) throw new CommandError(exitCodes.no, NONE_FITS);
       if (!argv.json && !argv.ids) await print([totalText(messages, bytes)]);
     });
   },

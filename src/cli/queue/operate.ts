@@ -2,7 +2,7 @@ import type { CommandModule } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import { hasBody } from '../../spool/body.ts';
 import { findMessages, type Filter } from '../../spool/list.ts';
@@ -55,7 +55,7 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
         .check(({ ids, all, ...filter }) => {
           const ways = [ids.length > 0, all, filterOf(filter, 0) !== undefined];
           if (ways.filter((given) => given).length === 1) return true;
-          throw new Failure(
+          throw new CommandError(
             exitCodes.usage,
             'say which messages: name ids, or say --all, or one or more of --sender, --recipient, --older-than and --state',
           );
@@ -85,7 +85,7 @@ function operateCommand(verb: Verb, describe: string): CommandModule<object, Arg
           exim === undefined
             ? await operateAll(spool, operation)
             : await giveBack(spool, exim, (steps) => operateAll(spool, { ...operation, ...steps }));
-        if (filter && results.size === 0) throw new Failure(exitCodes.no, NONE_FITS);
+        if (filter && results.size === 0) throw new CommandError(exitCodes.no, NONE_FITS);
         await print(doneText(verb, results, filter));
         await report(spool, verb, results, all);
       });
@@ -106,14 +106,14 @@ function doneText(verb: Verb, results: Results, filter: Filter | undefined): str
 async function report(spool: Spool, verb: Verb, results: Results, all: boolean): Promise<void> {
   const count = (result: string) => results.get(result as 'done')?.count ?? 0;
   if (count('busy') > 0) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.busy,
       `${count('busy')} being sent, or given to Exim, for more than ${limits.operatorWaitMs / 1000} s; try again later`,
     );
   }
   if (count('exported') > 0) {
     const [id = ''] = results.get('exported')?.ids ?? [];
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       `${count('exported')} are in a file of \`queue export\`, and another queue may have them: confirm the export, or ` +
         `take it back; \`queue explain ${id}\` names the file`,
@@ -123,14 +123,14 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
   if (count('part') > 0) left.push(`refused recipients of ${count('part')}`);
   if (left.length > 0) {
     const [id = ''] = (results.get('kept') ?? results.get('part'))?.ids ?? [];
-    throw new Failure(
+    throw new CommandError(
       exitCodes.busy,
       `Exim ${left.join(', and ')}, which stay here and are held; \`queue explain ${id}\` ` +
         'says why; then return again, or release',
     );
   }
   if (count('old') > 0) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       `${count('old')} first posted more than ${showDuration(limits.renewalMs)} ago: the proxy may have forgotten that it sent ` +
         'them, and would send them twice; say --force if you are sure',
@@ -141,11 +141,11 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
     const ids = results.get('missing')?.ids ?? [];
     const more = count('missing') - ids.length;
     const named = `${ids.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-    throw new Failure(exitCodes.no, `there is no message ${named}`);
+    throw new CommandError(exitCodes.no, `there is no message ${named}`);
   }
   if (count('unfit') > 0) {
     const states = (results.get('unfit')?.ids ?? []).map((id) => stateOf(spool, id)).join('; ');
-    throw new Failure(
+    throw new CommandError(
       exitCodes.no,
       `${count('unfit')} not in a state to ${verb}, which is for what is ${FITS[verb]}: ${states}`,
     );

@@ -1,12 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import type { Imported } from '../../spool/import.ts';
 import { MAGIC } from './write-transfer.ts';
 
 /** A file is not what `queue export` writes, or is not whole; nothing of it may be used. */
-export class TransferFileError extends Failure {
+export class TransferFileError extends CommandError {
   override readonly name = 'TransferFileError';
 
   constructor(file: string, fault: string) {

@@ -1,6 +1,6 @@
 import type { CommandModule } from 'yargs';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
@@ -35,7 +35,7 @@ export const showCommand: CommandModule<object, Arguments> = {
       const shown = shownTime(spool, Date.now());
       const messages = findMessages(spool, argv.id, shown.now);
       if (messages.length === 0) {
-        throw new Failure(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
+        throw new CommandError(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
       }
       if (argv.raw) {
         await printRaw(spool, messages);
@@ -55,10 +55,13 @@ async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void
   const [message, ...more] = messages;
   if (!message || more.length > 0) {
     const ids = messages.map(({ id }) => id).join(' ');
-    throw new Failure(exitCodes.usage, `that Exim id has several messages, name one of ${ids}`);
+    throw new CommandError(
+      exitCodes.usage,
+      `that Exim id has several messages, name one of ${ids}`,
+    );
   }
   if (!hasBody(spool, message.seq)) {
-    throw new Failure(exitCodes.no, `message ${message.id} has no body any more`);
+    throw new CommandError(exitCodes.no, `message ${message.id} has no body any more`);
   }
   for (const part of readBody(spool, message.seq, message.size)) await printBytes(part);
 }

@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { parseDuration, showDuration } from '../../host/duration.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { showBytes } from '../../host/show-bytes.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { stats, type Counters, type Stats } from '../../spool/stats.ts';
@@ -40,7 +40,10 @@ export const statsCommand: CommandModule<object, Arguments> = {
     else await print(statsLines(found, shown, now));
     const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
     if (ageMs > maxAgeMs) {
-      throw new Failure(exitCodes.no, `the oldest message has waited for ${showDuration(ageMs)}`);
+      throw new CommandError(
+        exitCodes.no,
+        `the oldest message has waited for ${showDuration(ageMs)}`,
+      );
     }
   },
 };

@@ -1,4 +1,4 @@
-import { unlessDamaged } from '../../sqlite/is-damage.ts';
+import { unlessDamaged } from '../../sqlite/is-corruption.ts';
 import { limits } from '../../limits.ts';
 import { headerValues, parseHeaders } from '../../mail/headers.ts';
 import { hasBody, readBody } from '../../spool/body.ts';

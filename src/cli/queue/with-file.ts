@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { dirname, resolve } from 'node:path';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { asOwner, endWith, ownerToBecome, requireRootGivenUp } from '../../host/give-up-root.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 
@@ -49,7 +49,7 @@ function open(file: string, way: Way): number {
     if (way === 'read') {
       const fd = openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       if (fstatSync(fd).isFile()) return fd;
-      throw new Failure(exitCodes.no, `${file} is not a regular file`);
+      throw new CommandError(exitCodes.no, `${file} is not a regular file`);
     }
     const fd = openSync(file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     fsyncSync(fd);
@@ -58,17 +58,17 @@ function open(file: string, way: Way): number {
     closeSync(place);
     return fd;
   } catch (error) {
-    if (error instanceof Failure) throw error;
+    if (error instanceof CommandError) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.no,
         `${file} is there already, and is not written over: if an export into it was cut off, take it back ` +
           '(`queue export --take-back`), and remove the file',
       );
     }
     const denied = code === 'EACCES' || code === 'EPERM' || code === 'ELOOP';
-    throw new Failure(
+    throw new CommandError(
       denied ? exitCodes.notPermitted : exitCodes.no,
       `cannot open ${file}: ${message}`,
     );

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { exitCodes, Failure } from '../failure.ts';
+import { exitCodes, CommandError } from '../command-error.ts';
 import { readRegularFile } from '../regular-file.ts';
 
 /** Reads a file of certificate authorities (PEM). Throws Failure 78 also for one that has none. */
@@ -9,7 +9,7 @@ export function readCertificates(file: string): string {
     void new X509Certificate(text); // TLS would pass over what is no certificate.
     return text;
   } catch (error) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `cannot read certificates (PEM) from ${file}: ${(error as Error).message}`,
     );

@@ -4,7 +4,7 @@ import type { AllowedSenders } from '../policy/allowed-senders.ts';
 import type { PostedMessage } from '../ledger/message-name.ts';
 
 /** What a message may be sent with besides its envelope, as its post and the client's key say. */
-export interface Rights {
+export interface SendOptions {
   /** Whom it may send as; undefined: as the proxy's own rules say. */
   allowedSenders?: AllowedSenders | undefined;
   /** It asks that a sender who is not allowed be replaced. */
@@ -16,7 +16,7 @@ export interface Rights {
 }
 
 /** A message for a backend: raw bytes and true envelope, the addresses already found to be valid. */
-export interface Delivery extends PostedMessage, Rights {
+export interface Delivery extends PostedMessage, SendOptions {
   sender: string;
   recipients: readonly string[];
   bytes: Buffer;

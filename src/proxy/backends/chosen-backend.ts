@@ -1,5 +1,5 @@
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Backend } from './backend.ts';
 import type { ApiHost } from './appengine/call.ts';
 import { discardBackend } from './discard.ts';
@@ -37,7 +37,7 @@ export async function chooseBackend(argv: Arguments, folder: string): Promise<Ch
   }
   const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
   if (stray !== undefined) {
-    throw new Failure(exitCodes.configuration, `--${stray} is for --backend smtp`);
+    throw new CommandError(exitCodes.configuration, `--${stray} is for --backend smtp`);
   }
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
@@ -61,7 +61,10 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
   }
   const { folder } = chosen;
   return fileBackend(folder).catch((error: Error) => {
-    throw new Failure(exitCodes.configuration, `cannot deliver into ${folder}: ${error.message}`);
+    throw new CommandError(
+      exitCodes.configuration,
+      `cannot deliver into ${folder}: ${error.message}`,
+    );
   });
 }
 

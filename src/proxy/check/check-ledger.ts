@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
-import { isDamage } from '../../sqlite/is-damage.ts';
+import { isCorruption } from '../../sqlite/is-corruption.ts';
 import { logIsCut } from '../../sqlite/log-is-cut.ts';
 import { openDatabase } from '../../sqlite/open-database.ts';
 import { OpenFiles } from '../../sqlite/open-files.ts';
@@ -25,7 +25,7 @@ export function checkLedger(file: string): Finding {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES') return notChecked('ledger', `only root and its owner may (${message})`);
-    return fault('ledger', message, isDamage(error) ? ledgerRemedy(file) : WRITABLE);
+    return fault('ledger', message, isCorruption(error) ? ledgerRemedy(file) : WRITABLE);
   }
 }
 

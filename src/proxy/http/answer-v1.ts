@@ -5,14 +5,18 @@ import { statuses, statusClass } from '../../mail/enhanced-status.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import { limits } from '../../limits.ts';
 import { printable } from '../../mail/printable.ts';
-import type { Answer, Post } from '../../wire/attempt.ts';
+import type { PostResult, PostRequest } from '../../wire/attempt.ts';
 import { decodeForm, FormError } from '../../wire/v1/form.ts';
 import { decodeMultipart } from '../../wire/v1/multipart-form.ts';
 import { postUntilSettled } from '../../wire/post-until-settled.ts';
 import { verifyV1 } from '../../wire/v1/sign-v1.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
-import { BackendBusyError, BackendUnavailableError, type Rights } from '../backends/backend.ts';
-import { MailFault, readMail } from '../../wire/v1/read-mail.ts';
+import {
+  BackendBusyError,
+  BackendUnavailableError,
+  type SendOptions,
+} from '../backends/backend.ts';
+import { InvalidMailError, readMail } from '../../wire/v1/read-mail.ts';
 import type { Deliverer } from '../deliverer.ts';
 import type { Key } from '../policy/keyring.ts';
 import type { PostedMessage } from '../ledger/message-name.ts';
@@ -56,7 +60,7 @@ export async function answerV1(
     return by(replyOf(await sendToAll(deliverer, name, envelope, bytes, rights)));
   } catch (error) {
     if (error instanceof FormError) return by({ status: 400, text: error.message });
-    if (error instanceof MailFault) {
+    if (error instanceof InvalidMailError) {
       return by({ status: deliverer.softBounce ? 500 : 400, text: error.message });
     }
     if (error instanceof BackendBusyError) return by({ ...retryLater(error.message), status: 500 });
@@ -89,10 +93,10 @@ async function sendToAll(
   message: PostedMessage,
   envelope: Envelope,
   bytes: Buffer,
-  rights: Rights,
+  rights: SendOptions,
 ): Promise<Verdict[]> {
   const ends = performance.now() + limits.answerV1Ms;
-  const once = async ({ envelope: part }: Post): Promise<Answer> => {
+  const once = async ({ envelope: part }: PostRequest): Promise<PostResult> => {
     try {
       const waitMs = Math.max(0, ends - performance.now());
       const verdicts = await deliverer.send(message, part, bytes, rights, waitMs);

@@ -4,7 +4,7 @@ import { decodeFrame, FrameError, messageId } from '../../wire/frame.ts';
 import { sign, signatureHeaders } from '../../wire/sign.ts';
 import { encodeVerdicts } from '../../wire/verdicts.ts';
 import { BackendBusyError, BackendUnavailableError } from '../backends/backend.ts';
-import { DigestConflict } from '../ledger/ledger.ts';
+import { DigestConflictError } from '../ledger/ledger.ts';
 import type { Key } from '../policy/keyring.ts';
 import { retryLater, slower, type Reply } from './reply.ts';
 import type { RequestBody } from './request-bodies.ts';
@@ -94,7 +94,7 @@ async function answerSigned(
     return verdictsReply(id, await deliverer.send(message, envelope, bytes, rights));
   } catch (error) {
     if (error instanceof FrameError) return { status: 400, text: error.message };
-    if (error instanceof DigestConflict) return { status: 409, text: error.message };
+    if (error instanceof DigestConflictError) return { status: 409, text: error.message };
     if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
     if (error instanceof BackendUnavailableError) {
       return retryLater(error.message, error.retryAfterMs);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { lstatSync, rmSync } from 'node:fs';
 import { isIPv6, SocketAddress, type ListenOptions, type Server } from 'node:net';
 import { connectSocket, type HostPort, type UnixPath } from '../../host/net/connect-socket.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { unixPathOfSocket } from '../../host/systemd/systemd-sockets.ts';
 import { unixPathFault } from '../../host/net/unix-path.ts';
 
@@ -28,7 +28,7 @@ export function parseListen(text: string): HostPort | UnixPath {
   if (port !== undefined && Number(port) <= 65_535) {
     return { host: v6 ?? host ?? '', port: Number(port) };
   }
-  throw new Failure(
+  throw new CommandError(
     exitCodes.configuration,
     `--listen takes HOST:PORT or unix:PATH and got ${text}${fault === undefined ? '' : `: ${fault}`}`,
   );

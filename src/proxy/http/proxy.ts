@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
 import { v2Type } from '../../wire/frame.ts';
@@ -9,7 +9,7 @@ import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
 import { addressText, listen, type Places } from './listen.ts';
-import { BodyRefused, dropBody, limitTime, RequestBodies } from './request-bodies.ts';
+import { BodyRefusedError, dropBody, limitTime, RequestBodies } from './request-bodies.ts';
 import { retryLater, type Reply } from './reply.ts';
 import type { Service } from './service.ts';
 import { checkSignature } from './signature-check.ts';
@@ -109,7 +109,7 @@ export async function startProxy<S extends Service>(
           : answerV1(request.headers, client, body, service),
       );
     } catch (error) {
-      if (!(error instanceof BodyRefused)) throw error;
+      if (!(error instanceof BodyRefusedError)) throw error;
       const { status, message } = error;
       return status === 503 ? retryLater(message) : { status, text: message };
     }
@@ -150,7 +150,7 @@ export async function startProxy<S extends Service>(
   const listening = listen(makeServer, options).catch((error: Error) => {
     const { wanted } = options;
     const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-    throw new Failure(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
+    throw new CommandError(exitCodes.configuration, `cannot listen on ${where}: ${error.message}`);
   });
   const opened = listening.then(async (listeners) =>
     open().catch((error: Error) => {

@@ -5,7 +5,7 @@ import { limits } from '../../limits.ts';
 import { postTimeMs } from '../../wire/post-time.ts';
 
 /** The body of a request is not read to its end. */
-export class BodyRefused extends Error {
+export class BodyRefusedError extends Error {
   /** 413 for one too large, 503 when all that are held together are, 408 for one too slow, 400 for pieces too small. */
   readonly status: 400 | 408 | 413 | 503;
 
@@ -53,7 +53,8 @@ export class RequestBodies {
         const before = body.held;
         body.add(piece);
         this.#held += body.held - before;
-        if (this.#held > limits.requestsBytes) throw new BodyRefused(503, 'too much mail at once');
+        if (this.#held > limits.requestsBytes)
+          throw new BodyRefusedError(503, 'too much mail at once');
         watch?.(piece);
       });
       return await work({ bytes: body.whole(), hold });
@@ -77,7 +78,7 @@ async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void
     size += piece.length;
     if ((pieces - piecesOfAnySize) * pieceBytes > size) {
       const least = `${pieceBytes} bytes or more`;
-      throw new BodyRefused(
+      throw new BodyRefusedError(
         400,
         `the body is in too many small pieces: send it in such of ${least}`,
       );
@@ -88,7 +89,7 @@ async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void
 
 function requireSize(size: number): void {
   if (size <= BODY_BYTES) return;
-  throw new BodyRefused(413, `the body is larger than the limit of ${BODY_BYTES} bytes`);
+  throw new BodyRefusedError(413, `the body is larger than the limit of ${BODY_BYTES} bytes`);
 }
 
 /**
@@ -97,7 +98,7 @@ function requireSize(size: number): void {
  */
 export function limitTime(request: IncomingMessage): void {
   const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);
-  const late = () => request.destroy(new BodyRefused(408, 'the body took too long'));
+  const late = () => request.destroy(new BodyRefusedError(408, 'the body took too long'));
   request.once('close', awakeTimer(postTimeMs(size), late));
 }
 

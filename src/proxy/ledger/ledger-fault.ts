@@ -1,4 +1,4 @@
-import { isDamage } from '../../sqlite/is-damage.ts';
+import { isCorruption } from '../../sqlite/is-corruption.ts';
 import { foreignSchema } from '../../sqlite/schema-faults.ts';
 import { ledgerCommand } from './ledger-command.ts';
 import { ledgerSchema } from './ledger.ts';
@@ -6,7 +6,7 @@ import { ledgerSchema } from './ledger.ts';
 /** What is wrong with a ledger, and what to do where it is damaged, or others have changed its schema. */
 export function ledgerFault(file: string, error: Error): string {
   const foreign = foreignSchema(error, file, ledgerSchema);
-  if (!isDamage(error) && foreign === undefined) return error.message;
+  if (!isCorruption(error) && foreign === undefined) return error.message;
   const fault = foreign === undefined ? error.message : `${error.message}; ${foreign}`;
   return `${fault}. To do: ${ledgerRemedy(file)}`;
 }

@@ -17,7 +17,7 @@ export type Settled =
   | { address: string; kind: 'unknown'; reason: string };
 
 /** The same id was posted with other bytes before. */
-export class DigestConflict extends Error {
+export class DigestConflictError extends Error {
   override readonly name = 'DigestConflict';
 
   constructor(id: string) {
@@ -85,7 +85,7 @@ export class Ledger {
     const { known, find } = this.#statements;
     const own = known.get(storedName(message));
     const isOther = own && digest && ![digest, LOST_DIGEST].some((each) => own.digest.equals(each));
-    if (isOther) throw new DigestConflict(message.id);
+    if (isOther) throw new DigestConflictError(message.id);
     const names = own ? [storedName(message)] : [];
     if (digest && message.key !== '' && known.get(message.id)?.digest.equals(digest)) {
       names.push(message.id);
@@ -115,7 +115,7 @@ export class Ledger {
       const now = this.now();
       const name = storedName(message);
       const known = seen.get({ name, id: message.id, digest, now });
-      if (!known?.digest.equals(digest)) throw new DigestConflict(message.id);
+      if (!known?.digest.equals(digest)) throw new DigestConflictError(message.id);
       for (const address of addresses) {
         const isNew = begin.run(name, address).changes > 0;
         if (isNew && known.doubtful) doubt.run({ name, address, now, wallNow });

@@ -6,7 +6,7 @@ import {
   type Rebuilt,
   type Remains,
 } from '../../sqlite/recover/rebuild-database.ts';
-import { faultsOf } from '../../sqlite/is-damage.ts';
+import { faultsOf } from '../../sqlite/is-corruption.ts';
 import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
 import { limits } from '../../limits.ts';
 import { ledgerSchema } from './ledger.ts';

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { becomeOwner } from '../../host/become-owner.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { openToRead, type Database } from '../../sqlite/open-database.ts';
 import { ledgerFault } from './ledger-fault.ts';
@@ -51,10 +51,10 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
     if (!found) {
-      throw new Failure(exitCodes.spool, `there is no ledger ${file}: name it with --ledger`);
+      throw new CommandError(exitCodes.spool, `there is no ledger ${file}: name it with --ledger`);
     }
     const fault = irregularity(file, found);
-    if (fault !== undefined) throw new Failure(exitCodes.spool, fault);
+    if (fault !== undefined) throw new CommandError(exitCodes.spool, fault);
   } catch (error) {
     throw ledgerFailure(file, error as Error);
   }
@@ -65,16 +65,16 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
 export function ledgerFailure(file: string, error: NodeJS.ErrnoException): Error {
   const { code = '', name } = error;
   const isOurs = ['SqliteError', 'DatabaseUnusable'].includes(name) || 'syscall' in error;
-  if (error instanceof Failure || !isOurs) return error;
+  if (error instanceof CommandError || !isOurs) return error;
   const text = `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`;
-  if (code.startsWith('SQLITE_BUSY')) return new Failure(exitCodes.busy, text);
+  if (code.startsWith('SQLITE_BUSY')) return new CommandError(exitCodes.busy, text);
   if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)/.test(code) || isDenied(file)) {
-    return new Failure(
+    return new CommandError(
       exitCodes.notPermitted,
       `no permission for the ledger ${file}: ${error.message}; be root, or in the group of its folder while its proxy runs`,
     );
   }
-  return new Failure(exitCodes.spool, text);
+  return new CommandError(exitCodes.spool, text);
 }
 
 /** SQLite says only that it cannot open a file, when it may not read it, or not make its log beside it. */

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { severalValues } from '../../host/several-values.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { canonicalAddress } from '../../mail/canonical-address.ts';
@@ -10,17 +10,17 @@ export type AllowedSenders = ReadonlySet<string>;
 export function parseAllowedSenders(given: readonly string[]): AllowedSenders {
   const entries = severalValues(given);
   if (entries.length === 0) {
-    throw new Failure(exitCodes.configuration, 'a list of allowed senders names none');
+    throw new CommandError(exitCodes.configuration, 'a list of allowed senders names none');
   }
   for (const entry of entries) {
     if (entry.startsWith('*@')) {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.configuration,
         `an allowed sender has no wildcard: everybody of a domain is ${entry.slice(1)}`,
       );
     }
     if (addressFault(entry.startsWith('@') ? `anybody${entry}` : entry) !== undefined) {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.configuration,
         `an allowed sender is an address or a @domain, and not ${JSON.stringify(entry)}`,
       );

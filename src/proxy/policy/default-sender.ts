@@ -1,6 +1,6 @@
 import addressparser from 'nodemailer/lib/addressparser';
 import { encodeWord } from 'nodemailer/lib/mime-funcs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 
 /** Who takes the place of a sender that may not send. */
@@ -21,7 +21,7 @@ export function parseDefaultSender(text: string): DefaultSender | undefined {
   const fault =
     mailboxes.length > 1 ? 'it has more than one address' : faultOf(text, name, address);
   if (fault !== undefined) {
-    throw new Failure(exitCodes.configuration, `the default sender is not valid: ${fault}`);
+    throw new CommandError(exitCodes.configuration, `the default sender is not valid: ${fault}`);
   }
   const encoded = /^[ -~]*$/.test(name) ? text : `${encodeWord(name, 'Q', 52)} <${address}>`;
   return { address, mailbox: text, from: encoded };

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { lines } from '../../host/settings.ts';
 import { printable } from '../../mail/printable.ts';
 
@@ -16,7 +16,7 @@ export type KeyLine =
  */
 export function keyLines(bytes: Buffer, file: string): KeyLine[] {
   if (NOT_TEXT.test(bytes.toString('latin1'))) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `the keys are not lines of text: there is a byte order mark or a control character in ${file}`,
     );
@@ -90,9 +90,9 @@ function decode(line: Buffer): string {
 }
 
 /** Only comments are quoted: anything else may be a key. */
-function faulty(number: number, file: string, what: string, text: string): Failure {
+function faulty(number: number, file: string, what: string, text: string): CommandError {
   const quoted = text.startsWith('#') ? `: ${visible(text)}` : '';
-  return new Failure(exitCodes.configuration, `line ${number} of ${file} ${what}${quoted}`);
+  return new CommandError(exitCodes.configuration, `line ${number} of ${file} ${what}${quoted}`);
 }
 
 function visible(text: string): string {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
 import { readRegularFile } from '../../host/regular-file.ts';
 import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
@@ -87,7 +87,7 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
     const faults = keyFaults(named, found);
     return { keys: placed.map(({ key }) => key), file: found.file, faults };
   }
-  throw new Failure(
+  throw new CommandError(
     exitCodes.configuration,
     found?.file === undefined
       ? 'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS'
@@ -128,7 +128,7 @@ function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] 
   }
   const dangling = senders.length > 0 ? '# allow-sender' : name === '' ? undefined : '# name';
   if (dangling === undefined) return [...placed.values()];
-  throw new Failure(
+  throw new CommandError(
     exitCodes.configuration,
     `there is no key after the last ${dangling} of ${file}`,
   );
@@ -141,15 +141,18 @@ function singleKey(bytes: Buffer): PlacedKey[] {
   return [{ key: { secret, name: '', allowedSenders: undefined }, place: 'GMAIL_SECRET_KEY' }];
 }
 
-function wrong(place: string, why: string): Failure {
-  return new Failure(exitCodes.configuration, `${place} ${why}`);
+function wrong(place: string, why: string): CommandError {
+  return new CommandError(exitCodes.configuration, `${place} ${why}`);
 }
 
 function fileOf(file: string): Setting {
   try {
     return { bytes: readRegularFile(file), file };
   } catch (error) {
-    throw new Failure(exitCodes.configuration, `cannot use ${file}: ${(error as Error).message}`);
+    throw new CommandError(
+      exitCodes.configuration,
+      `cannot use ${file}: ${(error as Error).message}`,
+    );
   }
 }
 

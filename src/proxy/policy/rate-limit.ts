@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Key } from './keyring.ts';
 
 /**
@@ -31,7 +31,7 @@ export class RateLimit {
 export function parseRate(text: string): RateLimit {
   const perMinute = Number(/^(\d{1,9})\/min$/.exec(text)?.[1]);
   if (perMinute > 0) return new RateLimit(perMinute);
-  throw new Failure(
+  throw new CommandError(
     exitCodes.configuration,
     `--rate takes a number a minute, such as 60/min, and got ${text}`,
   );

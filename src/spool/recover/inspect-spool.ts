@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../../sqlite/open-database.ts';
-import { faultsOf } from '../../sqlite/is-damage.ts';
+import { faultsOf } from '../../sqlite/is-corruption.ts';
 import { clockFaults } from '../../sqlite/observed-time.ts';
 import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
 import { messageStates } from '../spool.ts';

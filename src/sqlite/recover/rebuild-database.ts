@@ -13,10 +13,16 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
-import { connect, DatabaseUnusable, inode, openDatabase, type Format } from '../open-database.ts';
+import {
+  connect,
+  DatabaseUnusableError,
+  inode,
+  openDatabase,
+  type Format,
+} from '../open-database.ts';
 import { limits } from '../../limits.ts';
 import { spaceFault } from '../../host/free-space.ts';
-import { faultsOf, isDamage } from '../is-damage.ts';
+import { faultsOf, isCorruption } from '../is-corruption.ts';
 import { PageFile } from './page-file.ts';
 import { readRows, type Row } from './read-rows.ts';
 import { keepReport } from './repair-report.ts';
@@ -82,7 +88,7 @@ export function rebuildDatabase(
     const { size } = statSync(file);
     const lacking = spaceFault(dirname(file), size);
     if (lacking !== undefined) {
-      throw new DatabaseUnusable(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
+      throw new DatabaseUnusableError(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
     }
 
     removeDatabase(next);
@@ -131,7 +137,7 @@ function fillNew(file: string, format: Format, fill: (fresh: Database.Database) 
       fresh.close();
     }
     if (fstatSync(fd).size !== bytes || inode(file) !== fstatSync(fd).ino) {
-      throw new DatabaseUnusable(`${file} was replaced while it was filled: try again`);
+      throw new DatabaseUnusableError(`${file} was replaced while it was filled: try again`);
     }
     fsyncSync(fd);
   } finally {
@@ -150,7 +156,7 @@ function lockOut(db: Database.Database): string[] {
     return [];
   } catch (error) {
     const isOtherwise = error instanceof Database.SqliteError && error.code === 'SQLITE_READONLY';
-    if (!isOtherwise && !isDamage(error)) throw error;
+    if (!isOtherwise && !isCorruption(error)) throw error;
     return [`SQLite says: ${error.message}`];
   }
 }
@@ -173,7 +179,7 @@ function ofEarlierRepair(file: string): string | undefined {
   if (nlink === 1) return undefined;
   const earlier = keptOf(file).find((path) => lstatSync(path).ino === ino);
   if (earlier !== undefined && nlink === 2) return earlier;
-  throw new DatabaseUnusable(`${file} has another name (a hard link)`);
+  throw new DatabaseUnusableError(`${file} has another name (a hard link)`);
 }
 
 /** Makes room for one more: a disk that goes on damaging files must not fill up with them. */

@@ -1,7 +1,7 @@
 import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
-import { retryAfterMs, type Answer, type Post, type Trouble } from '../attempt.ts';
+import { retryAfterMs, type PostResult, type PostRequest, type PostFailure } from '../attempt.ts';
 import type { Connection } from '../connection.ts';
 import { exchange } from '../exchange.ts';
 import { encodeForm } from './form.ts';
@@ -17,10 +17,10 @@ import type { Verdict } from '../verdicts.ts';
  */
 export async function attemptV1(
   connection: Connection,
-  post: Post,
+  post: PostRequest,
   stop: AbortSignal,
   success: number = SENT,
-): Promise<Answer> {
+): Promise<PostResult> {
   const { recipients } = post.envelope;
   const posted = recipients.find((recipient) => addressFault(recipient) === undefined);
   const answer =
@@ -39,11 +39,11 @@ export async function attemptV1(
 }
 
 /** What a server of v1 says of its one recipient. */
-type Said = ({ kind: 'verdict' } & Omit<Verdict, 'recipient'>) | Trouble;
+type Said = ({ kind: 'verdict' } & Omit<Verdict, 'recipient'>) | PostFailure;
 
 async function postOne(
   connection: Connection,
-  { bytes, fresh }: Post,
+  { bytes, fresh }: PostRequest,
   recipient: string,
   stop: AbortSignal,
   success: number,
@@ -87,7 +87,11 @@ export const SENT = 204;
 const prepared = new WeakMap<Iterable<Buffer>, ReturnType<typeof messageV1>>();
 
 /** The probe of v1, which has none: it tells that the server is there, not that it takes our key. */
-async function knock(connection: Connection, { fresh }: Post, stop: AbortSignal): Promise<Said> {
+async function knock(
+  connection: Connection,
+  { fresh }: PostRequest,
+  stop: AbortSignal,
+): Promise<Said> {
   const response = await exchange(connection, { method: 'GET', length: 0, fresh }, stop);
   if (response.kind !== 'response') return response;
   const { status, headers } = response;

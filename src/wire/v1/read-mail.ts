@@ -8,7 +8,7 @@ import { headerAddresses } from '../header-addresses.ts';
 import { NO_SENDER } from './no-sender.ts';
 
 /** A message that HTTP v1 cannot send; the message is one line for the client. */
-export class MailFault extends Error {}
+export class InvalidMailError extends Error {}
 
 /**
  * Reads the envelope of a message of HTTP v1 from its headers: the sender is the first of From, the
@@ -25,24 +25,24 @@ export function readMail(
   const [unixFrom, unixSender] = UNIX_FROM.exec(posted.toString('latin1', 0, 1024)) ?? [''];
   const whole = posted.subarray(unixFrom.length);
   if (whole.length > limits.messageBytes) {
-    throw new MailFault(`the message is larger than ${limits.messageBytes} bytes`);
+    throw new InvalidMailError(`the message is larger than ${limits.messageBytes} bytes`);
   }
   if (headerSize(whole) > limits.headerBytes) {
-    throw new MailFault(`the header section is larger than ${limits.headerBytes} bytes`);
+    throw new InvalidMailError(`the header section is larger than ${limits.headerBytes} bytes`);
   }
   const message = withEmptyLine(whole);
   const headers = parseHeaders(message);
   const from = headerValues(message, headers, 'from');
   const [named] = from.length > 0 ? headerAddresses(from) : [unixSender];
   const sender = named || (fixSender ? NO_SENDER : undefined);
-  if (sender === undefined) throw new MailFault('No sender specified');
+  if (sender === undefined) throw new InvalidMailError('No sender specified');
   const fields = headerValues(message, headers, 'to', 'cc', 'bcc');
   const crowded = crowdedAddress(fields);
-  if (crowded !== undefined) throw new MailFault(`'${printable(crowded)}' is no address`);
+  if (crowded !== undefined) throw new InvalidMailError(`'${printable(crowded)}' is no address`);
   const recipients = headerAddresses(fields);
-  if (recipients.length === 0) throw new MailFault('No destination addresses specified');
+  if (recipients.length === 0) throw new InvalidMailError('No destination addresses specified');
   if (recipients.length > recipientsMax) {
-    throw new MailFault(`there are more than ${recipientsMax} recipients`);
+    throw new InvalidMailError(`there are more than ${recipientsMax} recipients`);
   }
   return { envelope: { sender, recipients }, bytes: withoutBcc(message) };
 }

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from '../../../host/failure.ts';
+import { exitCodes, CommandError } from '../../../host/command-error.ts';
 import { TimeUpError } from '../../../host/within-time.ts';
 import type { ProxyJournal } from '../../proxy-journal.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
@@ -71,7 +71,7 @@ export function appengineBackend(api: ApiHost, journal: ProxyJournal): Backend {
 export function apiHost({ API_HOST, API_PORT }: NodeJS.ProcessEnv): ApiHost {
   const port = Number(API_PORT || 10_001);
   if (!Number.isSafeInteger(port) || port < 1 || port > 65_535) {
-    throw new Failure(exitCodes.configuration, 'API_PORT is a number from 1 to 65535');
+    throw new CommandError(exitCodes.configuration, 'API_PORT is a number from 1 to 65535');
   }
   return { host: API_HOST || 'appengine.googleapis.internal', port };
 }

@@ -4,7 +4,7 @@ import { headerSize, parseHeaders, type HeaderField } from '../../../mail/header
 import { limits } from '../../../limits.ts';
 import { attachmentName, isBlocked } from './file-name.ts';
 import type { MailAttachment, MailMessage } from './message.ts';
-import { MimeTrouble, parseMime, type MimePart, type ParsedMime } from './parts.ts';
+import { MimeError, parseMime, type MimePart, type ParsedMime } from './parts.ts';
 import { repairMime, unfolded } from './repair-mime.ts';
 import { headerText, textOf } from './text-of.ts';
 import { UnsendableError } from './unsendable-error.ts';
@@ -96,7 +96,7 @@ function headerAndBody(bytes: Buffer): { header: HeaderField[]; bodyAt: number }
 
 async function readMime(...message: Parameters<typeof parseMime>): Promise<ParsedMime> {
   return parseMime(...message).catch((error: unknown) => {
-    if (error instanceof MimeTrouble) throw new UnsendableError(statuses.badContent, error.message);
+    if (error instanceof MimeError) throw new UnsendableError(statuses.badContent, error.message);
     throw error;
   });
 }

@@ -33,7 +33,7 @@ export interface ParsedMime {
 }
 
 /** The message has more of something than is read. */
-export class MimeTrouble extends Error {}
+export class MimeError extends Error {}
 
 /**
  * Takes a message apart that was repaired (`repairMime`); `body` is its body as it came. Where a multipart has no
@@ -58,7 +58,7 @@ export async function parseMime(message: Buffer, body: Buffer): Promise<ParsedMi
     await Promise.all([pipeline(source, parser), collect()]);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw code === 'EMAXLEN' ? new MimeTrouble(tooMuch(message)) : error;
+    throw code === 'EMAXLEN' ? new MimeError(tooMuch(message)) : error;
   }
   const leaves = parser.leaves();
   const places = leaves.filter((leaf) => !isMultipart(leaf));

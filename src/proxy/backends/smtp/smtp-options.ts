@@ -2,7 +2,7 @@ import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
-import { exitCodes, Failure } from '../../../host/failure.ts';
+import { exitCodes, CommandError } from '../../../host/command-error.ts';
 import { parseBoolean } from '../../../host/parse-boolean.ts';
 import { readCertificates } from '../../../host/net/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../../host/settings.ts';
@@ -145,6 +145,6 @@ function parseObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
-function misconfigured(sentence: string): Failure {
-  return new Failure(exitCodes.configuration, sentence);
+function misconfigured(sentence: string): CommandError {
+  return new CommandError(exitCodes.configuration, sentence);
 }

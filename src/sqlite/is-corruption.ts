@@ -1,14 +1,14 @@
 import Database from 'better-sqlite3';
-import { DatabaseUnusable } from './open-database.ts';
+import { DatabaseUnusableError } from './open-database.ts';
 
 /** Whether an error means that a file is not as SQLite wrote it. */
-export function isDamage(error: unknown): error is Error & { code: string } {
+export function isCorruption(error: unknown): error is Error & { code: string } {
   return error instanceof Database.SqliteError && DAMAGED.test(error.code);
 }
 
 /** Whether a file, or what is read of it, cannot be used as it is: damage, whether SQLite finds it or we do. */
 export function isUnusable(error: unknown): error is Error {
-  return error instanceof DatabaseUnusable || isDamage(error);
+  return error instanceof DatabaseUnusableError || isCorruption(error);
 }
 
 /** What is read, or undefined where it is damaged. */
@@ -27,7 +27,7 @@ export function faultsOf(inspect: () => string[]): string[] {
     return inspect();
   } catch (error) {
     const isMissing = error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
-    if (!isMissing && !isDamage(error)) throw error;
+    if (!isMissing && !isCorruption(error)) throw error;
     return [`SQLite says: ${error.message}`];
   }
 }

@@ -1,11 +1,11 @@
-import type { Trouble } from './attempt.ts';
+import type { PostFailure } from './attempt.ts';
 import { CLOSED_AFTER_GREETING } from './exchange.ts';
 
 /** Whether, since the attempt began, other messages passed, at least a probe did, or nothing. */
-export type Passing = 'posts' | 'probe' | 'nothing';
+export type HealthSince = 'posts' | 'probe' | 'nothing';
 
 /** What an answer without verdicts means (law 5). */
-export interface Meaning {
+export interface Diagnosis {
   /** For the journal and the operator: what happened. */
   text: string;
   /**
@@ -24,7 +24,10 @@ export interface Meaning {
 }
 
 /** Who has to wait: the whole queue, or this message alone. */
-export function blame({ messageWhen }: Meaning, passing: Passing): 'endpoint' | 'message' {
+export function faultScope(
+  { messageWhen }: Diagnosis,
+  passing: HealthSince,
+): 'endpoint' | 'message' {
   if (messageWhen === 'always') return 'message';
   if (messageWhen === 'never' || passing === 'nothing') return 'endpoint';
   return messageWhen === 'a probe passes' || passing === 'posts' ? 'message' : 'endpoint';
@@ -34,7 +37,7 @@ export function blame({ messageWhen }: Meaning, passing: Passing): 'endpoint' | 
  * What an answer without verdicts means. Nothing here ends a message: all of it is trouble that is
  * waited for. What is unknown counts as trouble of the endpoint, unless others pass.
  */
-export function meaningOf(answer: Trouble): Meaning {
+export function diagnose(answer: PostFailure): Diagnosis {
   switch (answer.kind) {
     case 'clock':
       return {
@@ -72,7 +75,7 @@ export function meaningOf(answer: Trouble): Meaning {
       };
     case 'not greeted':
       // What is said before a message is sent is never about that message.
-      return { ...meaningOf(answer.trouble), messageWhen: 'never' };
+      return { ...diagnose(answer.trouble), messageWhen: 'never' };
     case 'unreadable':
       return { text: `the message cannot be posted: ${answer.text}`, messageWhen: 'always' };
     case 'http':
@@ -82,9 +85,9 @@ export function meaningOf(answer: Trouble): Meaning {
   }
 }
 
-type Http = Extract<Trouble, { kind: 'http' }>;
+type Http = Extract<PostFailure, { kind: 'http' }>;
 
-function httpMeaning({ status, text, retryAfterMs }: Http): Meaning {
+function httpMeaning({ status, text, retryAfterMs }: Http): Diagnosis {
   const cause = HTTP_CAUSES[status];
   const said =
     `the proxy answered ${status}${text === '' ? '' : ` ${JSON.stringify(text)}`}` +
@@ -147,9 +150,9 @@ const ALL_REFUSED: Partial<Record<number, { remedy: string }>> = {
   502: { remedy: 'start the proxy on its machine: systemctl status appengine-mailer-proxy' },
 };
 
-type Network = Extract<Trouble, { kind: 'network' }>;
+type Network = Extract<PostFailure, { kind: 'network' }>;
 
-function networkMeaning({ stage, webProxy, code, text }: Network): Meaning {
+function networkMeaning({ stage, webProxy, code, text }: Network): Diagnosis {
   const said = text.includes(code) ? text : `${text} (${code})`;
   if (webProxy !== undefined) {
     const what = code.startsWith('HTTP_') ? 'lets nothing through' : 'cannot be used';
