@@ -2,7 +2,7 @@ import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';
-import type { Poster } from '../wire/poster.ts';
+import type { PostOnce } from '../wire/post-once.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { NoticeOptions } from './reports/notices.ts';
 import type { RetryTimes } from './retry-times.ts';
@@ -13,7 +13,7 @@ export interface DrainOptions {
   spool: Spool;
   connection: Connection;
   /** Posts over the connection. */
-  post: Poster;
+  postOnce: PostOnce;
   journal: DrainJournal;
   notify: SdNotify;
   notices: NoticeOptions;

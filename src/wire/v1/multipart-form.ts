@@ -11,10 +11,7 @@ export async function decodeMultipart(
   contentType: string,
   body: Buffer,
 ): Promise<Map<string, Buffer>> {
-  const [, quoted, token] = BOUNDARY.exec(contentType) ?? [];
-  const boundary = quoted ?? token;
-  if (!boundary) throw malformed('its type names no boundary');
-  const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1');
+  const delimiter = delimiterOf(contentType);
   const fields = new Map<string, Buffer>();
   let at = await startOfParts(body, delimiter);
   for (let count = 0; ; count += 1) {
@@ -27,13 +24,25 @@ export async function decodeMultipart(
     // The line end of empty headers may be that of an empty value.
     const end = await find(delimiter, body, at + head.length - 2);
     if (end < 0) throw malformed('it is cut short');
-    const [, quotedName, plainName] = NAME.exec(head) ?? [];
-    const name = quotedName ?? plainName;
+    const name = nameOf(head);
     if (name !== undefined && !fields.has(name)) {
       fields.set(name, body.subarray(Math.min(at + head.length, end), end));
     }
     at = end + delimiter.length;
   }
+}
+
+/** What separates the parts, but for the first, before which there may be no line end. */
+function delimiterOf(contentType: string): Buffer {
+  const [, quoted, token] = BOUNDARY.exec(contentType) ?? [];
+  const boundary = quoted ?? token;
+  if (!boundary) throw malformed('its type names no boundary');
+  return Buffer.from(`\r\n--${boundary}`, 'latin1');
+}
+
+function nameOf(head: string): string | undefined {
+  const [, quoted, token] = NAME.exec(head) ?? [];
+  return quoted ?? token;
 }
 
 /** What is before the first boundary is for nobody; where there is nothing, there is no line end either. */

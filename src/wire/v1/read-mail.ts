@@ -3,9 +3,9 @@ import { headerSize, headerValues, lineEndOf, parseHeaders } from '../../mail/he
 import { limits } from '../../limits.ts';
 import { printable } from '../../mail/printable.ts';
 import { withoutBcc } from '../../mail/without-bcc.ts';
-import { crowdedAddress } from './crowded-address.ts';
+import { crowdedAddress } from '../crowded-address.ts';
 import { headerAddresses } from '../header-addresses.ts';
-import { NO_SENDER } from './no-sender.ts';
+import { NO_SENDER } from '../no-sender.ts';
 
 /** A message that HTTP v1 cannot send; the message is one line for the client. */
 export class InvalidMailError extends Error {}
