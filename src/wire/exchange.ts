@@ -38,12 +38,12 @@ export interface Response {
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
 
 /** The code of a connection that was closed after its first probe. */
-export const CLOSED_AFTER_PROBE = 'CLOSED_AFTER_GREETING';
+export const CLOSED_AFTER_PROBE = 'CLOSED_AFTER_PROBE';
 
 /** Why there is no answer. */
 export type NoResponse =
   /**
-   * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_GREETING. `stage` is what
+   * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_PROBE. `stage` is what
    * went wrong: connecting to the server, its greeting included, or the request and its answer. `webProxy` is
    * the variable that names the web proxy, where that is the trouble. `repeated`: two connections broke, the
    * second of them new.

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import type { Attempt } from '../../src/drain/attempt.ts';
-import { decideOutcome } from '../../src/drain/decide-outcome.ts';
+import type { Attempt, Trouble } from '../../src/drain/attempt.ts';
+import { decideOutcome, decideRecipient, type MessageAge } from '../../src/drain/decide-outcome.ts';
 import type { Claimed } from '../../src/spool/claim.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
 import { holds } from '../support/holds.ts';
@@ -277,4 +277,70 @@ test('what may have been sent is held as it is, and neither deferred nor failed,
   for (const scope of ['endpoint', 'message', 'stop'] as const) {
     assert.equal(outcome(trouble(scope)).hold, undefined);
   }
+});
+
+const young: MessageAge = { ms: 5 * DAY - 1, isOver: false, isOverByOutage: false };
+const old: MessageAge = { ms: 5 * DAY, isOver: true, isOverByOutage: false };
+const oldByOutage: MessageAge = { ms: 14 * DAY, isOver: true, isOverByOutage: true };
+
+const text = 'it broke';
+const troubleOf = (scope: Trouble['scope'], maybeSent?: true): Trouble => ({
+  scope,
+  diagnosis: { text, scope: 'endpoint', ...(maybeSent && { maybeSent }) },
+});
+const mayBeSent = troubleOf('endpoint', true);
+
+type Row = [
+  name: string,
+  verdict: string | undefined,
+  trouble: Trouble | undefined,
+  age: MessageAge,
+  decided: string | undefined,
+];
+
+/** What is known about a recipient, how old the message is, and what is decided: a state and a status. */
+const decisions: Row[] = [
+  ['2.x.x', '2.0.0', undefined, young, 'sent 2.0.0'],
+  ['2.x.x for an old message', '2.0.0', undefined, oldByOutage, 'sent 2.0.0'],
+  ['2.x.x before trouble of the endpoint', '2.1.5', troubleOf('endpoint'), old, 'sent 2.1.5'],
+  ['5.x.x', '5.1.1', undefined, young, 'failed 5.1.1'],
+  ['5.x.x for an old message', '5.1.1', undefined, old, 'failed 5.1.1'],
+  ['5.x.x before trouble of the message', '5.1.1', troubleOf('message'), young, 'failed 5.1.1'],
+  ['4.x.x', '4.2.2', undefined, young, 'pending 4.2.2'],
+  ['4.x.x for an old message', '4.2.2', undefined, old, 'failed 5.4.7'],
+  ['4.x.x before trouble of the endpoint', '4.2.2', troubleOf('endpoint'), young, 'pending 4.2.2'],
+  ['4.x.x and then what may be sent', '4.2.2', mayBeSent, young, 'pending 4.2.2'],
+  ['a status that is not one', '7.0.0', undefined, young, 'pending 7.0.0'],
+  ['trouble of the message', undefined, troubleOf('message'), young, 'pending 4.3.0'],
+  ['trouble of an old message', undefined, troubleOf('message'), old, 'failed 5.4.7'],
+  ['trouble of the endpoint', undefined, troubleOf('endpoint'), young, undefined],
+  ['trouble of the endpoint and an old message', undefined, troubleOf('endpoint'), old, undefined],
+  ['an outage of 14 days', undefined, troubleOf('endpoint'), oldByOutage, 'failed 5.4.7'],
+  ['a proxy that asks for fewer posts', undefined, troubleOf('pace'), oldByOutage, undefined],
+  ['a drain that stops', undefined, troubleOf('stop'), oldByOutage, undefined],
+  ['what may be sent', undefined, mayBeSent, young, undefined],
+  ['what may be sent and is old', undefined, mayBeSent, oldByOutage, undefined],
+  ['nothing', undefined, undefined, oldByOutage, undefined],
+];
+for (const [name, status, trouble, age, expected] of decisions) {
+  test(`${name}: the recipient is ${expected ?? 'as it was'} (law 5)`, () => {
+    const verdict = status === undefined ? undefined : { status, reason: 'so' };
+    const decided = decideRecipient(verdict, trouble, age);
+    assert.equal(decided && `${decided.state} ${decided.status}`, expected);
+    const said = verdict
+      ? `${status} so`
+      : `${trouble?.scope === 'message' ? '4.3.0' : '4.4.1'} ${text}`;
+    const days = age === oldByOutage ? 14 : 5;
+    const isExpired = decided?.status === '5.4.7';
+    const reason = isExpired
+      ? `not delivered in ${days} days; the last answer was ${said}`
+      : (verdict?.reason ?? text);
+    if (decided) assert.equal(decided.reason, reason);
+  });
+}
+
+test('a verdict keeps the name of the relay, and that the recipient was sent before', () => {
+  const more = { remoteMta: 'relay.example.org', sentBefore: true } as const;
+  const decided = decideRecipient({ status: '2.0.0', reason: 'ok', ...more }, undefined, young);
+  assert.deepEqual(decided, { state: 'sent', status: '2.0.0', reason: 'ok', ...more });
 });

@@ -244,6 +244,41 @@ for (const [name, body] of faults) {
 row('a clock that stays wrong', { kind: 'clock' }, 'the endpoint', /clocks of both/);
 row('an attempt that drain gave up', { kind: 'aborted' }, 'the endpoint');
 
+test('a Retry-After is not heeded where only a person can help', () => {
+  for (const status of [204, 302, 401, 403, 404, 405, 407, 410]) {
+    assert.equal(diagnose(http(status, '', 7000)).retryAfterMs, undefined, String(status));
+  }
+});
+
+row(
+  'an answer that a v1 server gives to a wrong key',
+  { kind: 'http', status: 400, text: "Signature doesn't match", retryAfterMs: 1, wrongKey: true },
+  'the endpoint',
+  /GMAIL_SECRET_KEY/,
+  /answered 400 "Signature doesn't match"$/,
+);
+row(
+  'a connection that is closed after the first probe',
+  network('CLOSED_AFTER_PROBE', 'connecting', 'it was closed'),
+  'the endpoint',
+  /being stopped/,
+  /^without TLS, .* a probe: it was closed$/,
+);
+row(
+  'a first probe that gets the answer of another server',
+  { kind: 'probe-failed', failure: http(500) },
+  'the endpoint',
+  undefined,
+  /answered 500/,
+);
+row(
+  'a proxy that asks for fewer posts',
+  { kind: 'slower', text: 'busy', retryAfterMs: 1 },
+  'the endpoint',
+  undefined,
+  /^the proxy asks for fewer posts: busy$/,
+);
+
 test('what the server says and asks for is passed on', () => {
   assert.match(diagnose(http(503, 'relay down', 7000)).text, /answered 503 "relay down"$/);
   for (const status of [400, 422, 429, 500, 502, 503]) {

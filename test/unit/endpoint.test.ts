@@ -214,3 +214,48 @@ test('posts that began before the limit was halved do not halve it again; each t
   assert.equal(alone.begin(0).slowDown(1, undefined), 2, 'one slow post would hold up all others');
   assert.equal(alone.downUntil, undefined, 'that is no outage');
 });
+
+test('posts that break halve how many may be in flight, down to one and never to none', () => {
+  const endpoint = new Endpoint();
+  for (let round = 0; round < 6; round += 1) passAll(endpoint, 0);
+  const capacities = Array.from({ length: 9 }, () => {
+    endpoint.halveConcurrency();
+    return endpoint.capacity(0);
+  });
+  assert.deepEqual(capacities, [32, 16, 8, 4, 2, 1, 1, 1, 1]);
+  const post = endpoint.begin(0);
+  endpoint.halveConcurrency();
+  assert.equal(endpoint.capacity(0), 0, 'the one post is in flight');
+  post.end();
+  assert.equal(endpoint.capacity(0), 1);
+  endpoint.postPassed(0);
+  assert.equal(endpoint.capacity(0), 2, 'it grows again');
+});
+
+test('more posts in flight than the new limit leave no capacity, and never less than none', () => {
+  const endpoint = new Endpoint();
+  for (let round = 0; round < 4; round += 1) passAll(endpoint, 0);
+  const posts = fill(endpoint);
+  endpoint.halveConcurrency();
+  assert.equal(endpoint.capacity(0), 0);
+  for (const post of posts.slice(0, 9)) post.end();
+  assert.equal(endpoint.capacity(0), 1, '7 of 8 are in flight');
+});
+
+test('a proxy that asks for fewer posts and lets none pass for an hour has an outage (law 5)', () => {
+  const endpoint = new Endpoint();
+  const post = endpoint.begin(0);
+  assert.equal(post.slowDown(SECOND, undefined), 2);
+  assert.equal(post.slowDown(SECOND + limits.slowerMaxMs, undefined), 2);
+  assert.equal(post.slowDown(SECOND + limits.slowerMaxMs + 1, undefined), undefined);
+  endpoint.postPassed(2 * limits.slowerMaxMs);
+  assert.equal(post.slowDown(3 * limits.slowerMaxMs, undefined), 3, 'one passed meanwhile');
+});
+
+test('that the proxy asks for fewer posts is reported at once, and then now and then', () => {
+  const endpoint = new Endpoint();
+  const { slowerRepeatMs } = limits;
+  const times = [0, 1, slowerRepeatMs - 1, slowerRepeatMs, 2 * slowerRepeatMs - 1];
+  const reported = times.map((now) => endpoint.shouldReportSlower(now));
+  assert.deepEqual(reported, [true, false, false, true, false]);
+});
