@@ -94,6 +94,28 @@ class Checkout {
   }
 }
 
+test('nobody is told to write to an address that does not exist', () => {
+  const contacts = ['debian/control', 'debian/changelog', 'package.json', 'SECURITY.md', 'LICENSE'];
+  for (const path of contacts) {
+    const text = readFileSync(inCheckout(path), 'utf8');
+    assert.doesNotMatch(text, /@[\w.-]*\.(?:invalid|example|test)\b/, path);
+  }
+});
+
+test('package.json, the changelogs and the lock file have the same version', () => {
+  const versions = [
+    ['package.json', /^ {2}"version": "(.*)"/m],
+    ['package-lock.json', /^ {2}"version": "(.*)"/m],
+    ['CHANGELOG.md', /^## (\d\S*) \(\d{4}-\d\d-\d\d\)$/m],
+    ['debian/changelog', /^appengine-mailer \((.*)\)/],
+  ] as const;
+  const found = versions.map(
+    ([path, pattern]) => pattern.exec(readFileSync(inCheckout(path), 'utf8'))?.[1],
+  );
+  assert.ok(found[0]);
+  assert.deepEqual(new Set(found), new Set([found[0]]));
+});
+
 test(
   'a release sets the version everywhere, commits, and makes an annotated tag',
   needs('git'),
