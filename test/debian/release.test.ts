@@ -42,7 +42,7 @@ class Checkout {
     checkout.edit(
       'CHANGELOG.md',
       /^## Unreleased\n[^]*?(?=^## )/m,
-      `## Unreleased\n\n- ${ENTRY}\n\n`,
+      `## Unreleased\n\n- ${ENTRY}\n\n### Proxy\n\n- Another\n  change.\n\n`,
     );
     await checkout.git('init', '--quiet', '--initial-branch=main');
     await checkout.git('config', 'user.name', 'A Tester');
@@ -150,13 +150,23 @@ test(
     assert.match(changes, /^## Unreleased\n\n## 99\.0\.0 \(\d{4}-\d\d-\d\d\)\n\n- A change that /m);
     for (const file of ['CHANGELOG.md', 'package.json']) {
       const options = { printWidth: 100, proseWrap: 'always', filepath: file } as const;
-      assert.ok(await check(checkout.read(file).replace(ENTRY, 'A change.'), options), file);
+      assert.ok(
+        await check(
+          checkout.read(file).replace(ENTRY, 'A change.').replace('Another\n  ', 'Another '),
+          options,
+        ),
+        file,
+      );
     }
-    const [entry = ''] = checkout.read('debian/changelog').split(/^(?=appengine-mailer \(0)/m);
+    const [entry = ''] = checkout.read('debian/changelog').split(/^(?=appengine-mailer )/m);
     const maintainer = /^Maintainer: (.*)$/m.exec(checkout.read('debian/control'))?.[1];
     assert.match(
       entry,
       /^appengine-mailer \(99\.0\.0\) unstable; urgency=medium\n\n {2}\* A change that /,
+    );
+    assert.match(
+      entry,
+      /that it\n {4}needs a second line there\.\n {2}\* Another change\.\n\n -- /,
     );
     assert.ok(entry.includes(`\n -- ${maintainer}  `));
     assert.match(entry, / {2}[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]{8} \+0000\n\n$/);
