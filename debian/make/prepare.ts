@@ -25,7 +25,7 @@ const entryPoints = {
   'appengine-mailer': 'src/bin/appengine-mailer.ts',
   gmail: 'src/bin/gmail.ts',
   'migrate-spool': 'src/bin/migrate-spool.ts',
-  'appengine-worker': 'src/proxy/backends/appengine-worker.mjs',
+  'appengine-worker': 'src/proxy/backends/appengine/appengine-worker.mjs',
 };
 
 /** The Debian packages, and the programs that each has. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { runCommandLine } from '../admin/command-line.ts';
-import { printed } from '../admin/print.ts';
+import { runCommandLine } from '../cli/command-line.ts';
+import { printed } from '../cli/print.ts';
 
 process.exitCode = await runCommandLine('appengine-mailer', process.argv.slice(2));
 await printed();

@@ -6,7 +6,7 @@ for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR1', 'SIGUSR2', 'SIGP
 }
 
 // Loaded late, so that whatever cannot be loaded is one line and a 75 like everything else.
-void import('../pipe/exim-pipe.ts')
+void import('../intake/exim-pipe.ts')
   .then(({ eximPipe }) => eximPipe(process.argv.slice(2), process.env, 0))
   .catch((error: Error) => ({
     exitCode: 75,

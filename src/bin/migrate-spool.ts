@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { exitCodes, Failure } from '../host/failure.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { stderrLine } from '../host/stderr-line.ts';
 import { defaultSpool } from '../spool/spool.ts';
@@ -12,7 +12,7 @@ try {
   const folder = process.env['APPENGINE_MAILER_SPOOL'] || defaultSpool;
   await withSpool(folder, 'drain', async () => {});
 } catch (error) {
-  const exitCode = error instanceof Failure ? error.exitCode : exitCodes.defect;
+  const exitCode = error instanceof CommandError ? error.exitCode : exitCodes.defect;
   if (exitCode !== exitCodes.busy) {
     stderrLine(`appengine-mailer: ${(error as Error).message}`);
     process.exitCode = exitCode;

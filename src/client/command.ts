@@ -2,10 +2,10 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
 import { CollectedBytes } from '../host/collected-bytes.ts';
-import { exitCodes, Failure } from '../host/failure.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
 import { SettingDeniedError } from '../host/settings.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { connectionOptions } from '../wire/connection-options.ts';
 import type { GmailProxyOptions } from './gmail-proxy.ts';
 import { USE_SENDMAIL } from './use-sendmail.ts';
@@ -48,24 +48,25 @@ export const gmailCommand: CommandModule<object, Arguments> = {
   handler: async ({ to: named = [], _: dashed, subject, queue, timeout, ...argv }) => {
     const to = [...named, ...dashed.map(String)]; // What follows -- may begin with a dash.
     if (to.some((address) => /[\r\n]/.test(address))) {
-      throw new Failure(exitCodes.usage, 'TO has a line end in it');
+      throw new CommandError(exitCodes.usage, 'TO has a line end in it');
     }
     if (to.length === 0 && subject !== undefined) {
-      throw new Failure(exitCodes.usage, '-s is for a text: name whom the text is for');
+      throw new CommandError(exitCodes.usage, '-s is for a text: name whom the text is for');
     }
     if (queue && argv.fixSender) {
-      throw new Failure(exitCodes.usage, '--fix-sender cannot be queued');
+      throw new CommandError(exitCodes.usage, '--fix-sender cannot be queued');
     }
     const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
     const input = await readInput();
     // What is large is loaded when it is used: --help needs none of it.
     const [{ composeText }, { crowdedAddress }, { headerAddresses }] = await Promise.all([
       import('./compose-text.ts'),
-      import('../wire/crowded-address.ts'),
+      import('../wire/v1/crowded-address.ts'),
       import('../wire/header-addresses.ts'),
     ]);
     const crowded = crowdedAddress(to);
-    if (crowded !== undefined) throw new Failure(exitCodes.usage, `'${crowded}' is no address`);
+    if (crowded !== undefined)
+      throw new CommandError(exitCodes.usage, `'${crowded}' is no address`);
     const message = to.length > 0 ? await composeText(to, subject ?? '', input) : input;
     // Exim's pipe transport sets it, to one recipient of the message on standard input.
     const recipient = process.env['RECIPIENT'];
@@ -96,7 +97,7 @@ async function sendAtOnce(
 function parseTimeout(text: string): number {
   const ms = parseDuration(text);
   if (ms > 0 && ms <= limits.clientTimeoutMaxMs) return ms;
-  throw new Failure(
+  throw new CommandError(
     exitCodes.usage,
     `--timeout takes more than 0s and at most 1d, and got ${text}`,
   );
@@ -117,13 +118,13 @@ async function refusals(action: () => Promise<void>): Promise<void> {
     await action();
   } catch (error) {
     if (error instanceof SettingDeniedError) {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.notPermitted,
         `no permission to read ${error.file}, without which nothing is sent at once: ${USE_SENDMAIL}`,
       );
     }
     if (!(error instanceof MessageSendingFailure)) throw error;
-    throw new Failure(error.permanent ? exitCodes.refused : exitCodes.busy, error.message);
+    throw new CommandError(error.permanent ? exitCodes.refused : exitCodes.busy, error.message);
   }
 }
 
@@ -132,7 +133,7 @@ async function readInput(): Promise<Buffer> {
   for await (const piece of process.stdin as AsyncIterable<Buffer>) {
     input.add(piece);
     if (input.size > limits.messageBytes) {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.refused,
         `the message is larger than the limit of ${limits.messageBytes} bytes`,
       );

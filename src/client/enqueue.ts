@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { exitCodes, Failure } from '../host/failure.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
 import { withoutSecrets } from '../host/settings.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
@@ -31,7 +31,7 @@ export function enqueue({ envelope, bytes }: Prepared): void {
   // exim-pipe's default, which belongs to the spool: a client does not load that.
   const folder = process.env['APPENGINE_MAILER_SPOOL'] || '/var/spool/appengine-mailer';
   if (!existsSync(folder)) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `there is no queue on this host: no folder ${folder}`,
     );
@@ -39,7 +39,7 @@ export function enqueue({ envelope, bytes }: Prepared): void {
   try {
     accessSync(folder, constants.W_OK);
   } catch {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.notPermitted,
       `no permission to write to the queue ${folder}: ${USE_SENDMAIL}`,
     );
@@ -52,7 +52,7 @@ export function enqueue({ envelope, bytes }: Prepared): void {
     env: withoutSecrets(process.env),
   });
   if (status !== 0) {
-    throw new Failure(exitCodes.busy, error?.message ?? stdout.toString().trim());
+    throw new CommandError(exitCodes.busy, error?.message ?? stdout.toString().trim());
   }
 }
 

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
-import type { Answer, Post, Trouble } from '../wire/attempt.ts';
+import { limits } from '../limits.ts';
+import type { PostResult, PostRequest, PostFailure } from '../wire/attempt.ts';
 import type { Connection } from '../wire/connection.ts';
-import { meaningOf } from '../wire/meaning.ts';
+import { diagnose } from '../wire/diagnose.ts';
 import { openConnection } from '../wire/open-connection.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
@@ -86,7 +86,7 @@ export class GmailProxy {
     const { envelope, bytes } = prepare(message, given, fixSender);
     const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
     const timeUp = AbortSignal.timeout(this.#timeoutMs(bytes.length));
-    const once = async (part: Post) => this.#postWhenAllowed(part, timeUp);
+    const once = async (part: PostRequest) => this.#postWhenAllowed(part, timeUp);
     const { verdicts, trouble } = await postUntilSettled(post, once, timeUp);
 
     const undecided = trouble?.undecided.map((each) => unknown(each, trouble.answer)) ?? [];
@@ -96,7 +96,7 @@ export class GmailProxy {
   }
 
   /** Posts, and again when the proxy asked for fewer posts and the time that it named is over. */
-  async #postWhenAllowed(post: Post, timeUp: AbortSignal): Promise<Answer> {
+  async #postWhenAllowed(post: PostRequest, timeUp: AbortSignal): Promise<PostResult> {
     for (;;) {
       const answer = await this.#poster(post, timeUp);
       if (answer.kind !== 'slower') return answer;
@@ -116,9 +116,9 @@ function isSent({ status }: Verdict): boolean {
 }
 
 /** Only a verdict has a status: whatever else happened may pass. */
-function unknown(recipient: string, answer: Trouble) {
+function unknown(recipient: string, answer: PostFailure) {
   if (answer.kind === 'aborted') return { recipient, status: undefined, reason: TIME_UP };
-  const { text, remedy } = meaningOf(answer);
+  const { text, remedy } = diagnose(answer);
   const reason = remedy === undefined ? text : `${text}; ${remedy}`;
   return { recipient, status: undefined, reason };
 }

@@ -1,11 +1,11 @@
 import { statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { headerValues, parseHeaders } from '../mail/headers.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { withoutBcc } from '../mail/without-bcc.ts';
-import { crowdedAddress } from '../wire/crowded-address.ts';
+import { crowdedAddress } from '../wire/v1/crowded-address.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
-import { NO_SENDER } from '../wire/no-sender.ts';
+import { NO_SENDER } from '../wire/v1/no-sender.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 
 /** A message that can be posted. */

@@ -1,10 +1,10 @@
-import type { Meaning } from '../wire/meaning.ts';
+import type { Diagnosis } from '../wire/diagnose.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { Endpoint } from './endpoint.ts';
 
 /** The endpoint failed, so many times in a row, and is left alone for a while. */
 export interface EndpointFailure {
-  meaning: Meaning;
+  meaning: Diagnosis;
   failures: number;
   waitMs: number;
 }

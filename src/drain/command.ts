@@ -1,25 +1,25 @@
 import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
 import { environmentOptions } from '../host/environment-options.ts';
-import { exitCodes, Failure } from '../host/failure.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
 import { secretKeyFaults } from '../host/key-faults.ts';
-import { logIsCut } from '../host/log-is-cut.ts';
+import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
-import { DatabaseReplacedError } from '../host/open-database.ts';
+import { DatabaseReplacedError } from '../sqlite/open-database.ts';
 import { DrainJournal } from './drain-journal.ts';
-import { SdNotify } from '../host/sd-notify.ts';
+import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
 import { severalValues } from '../host/several-values.ts';
 import { stopSignal } from '../host/stop-signal.ts';
-import { watchLog } from '../host/watch-log.ts';
-import { limits } from '../mail/limits.ts';
+import { watchLog } from '../sqlite/watch-log.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
-import { adoptRescued } from '../spool/rescue.ts';
+import { adoptRescued } from '../spool/recover/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
-import type { NoticeOptions } from './notices.ts';
+import type { NoticeOptions } from './reports/notices.ts';
 import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
@@ -113,7 +113,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       ? await run()
       : await withRepairs({ folder: argv.spool, journal, notify, stop }, run);
     if (ending === 'unreachable') {
-      throw new Failure(
+      throw new CommandError(
         exitCodes.unreachable,
         'the proxy takes no mail now; what is queued stays queued',
       );
@@ -128,13 +128,14 @@ function showProgress({ queued, sending, sent }: Counters): void {
 
 function parseDelays(given: readonly string[]): number[] {
   const delays = severalValues(given);
-  if (delays.length === 0) throw new Failure(exitCodes.usage, '--delay-warnings names no duration');
+  if (delays.length === 0)
+    throw new CommandError(exitCodes.usage, '--delay-warnings names no duration');
   return delays.join() === 'none' ? [] : delays.map(parseDuration);
 }
 
 function successStatus(status: number): number {
   if (Number.isInteger(status) && status >= 200 && status < 300) return status;
-  throw new Failure(
+  throw new CommandError(
     exitCodes.usage,
     `--v1-success takes a status from 200 to 299 and got ${status}`,
   );
@@ -143,10 +144,10 @@ function successStatus(status: number): number {
 function noticeOptions(server: string, perHour: number): Omit<NoticeOptions, 'names'> {
   const [, host = '', port = ''] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(server) ?? [];
   if (host === '' || Number(port) > 65_535) {
-    throw new Failure(exitCodes.usage, `--notice-smtp takes HOST:PORT and got ${server}`);
+    throw new CommandError(exitCodes.usage, `--notice-smtp takes HOST:PORT and got ${server}`);
   }
   if (!(perHour >= 1)) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.usage,
       `--notices-per-hour takes a number from 1 and got ${perHour}`,
     );

@@ -1,6 +1,6 @@
 import type { Claimed } from '../spool/claim.ts';
-import type { Answer, Post, Trouble } from '../wire/attempt.ts';
-import { blame, meaningOf, type Meaning, type Passing } from '../wire/meaning.ts';
+import type { PostResult, PostRequest, PostFailure } from '../wire/attempt.ts';
+import { faultScope, diagnose, type Diagnosis, type HealthSince } from '../wire/diagnose.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
 import type { Poster } from '../wire/poster.ts';
 import { probe } from '../wire/probe.ts';
@@ -16,7 +16,7 @@ export interface Delivery {
   /** Whether a post was answered with verdicts. That the proxy answers who asks it shows no more than a probe. */
   passed?: boolean;
   /** Undefined when every recipient has a verdict. */
-  trouble?: { of: TroubleOf; meaning: Meaning };
+  trouble?: { of: TroubleOf; meaning: Diagnosis };
 }
 
 /** Posts messages to the endpoint and finds out who is to blame when one does not pass. */
@@ -25,7 +25,7 @@ export class Courier {
   readonly #endpoint: Endpoint;
   readonly #stop: AbortSignal;
   readonly #giveUp: AbortSignal;
-  #probing: Promise<Answer> | undefined;
+  #probing: Promise<PostResult> | undefined;
 
   /** `stop` ends asking for what is in progress, `giveUp` ends posts in flight. */
   constructor(poster: Poster, endpoint: Endpoint, stop: AbortSignal, giveUp: AbortSignal) {
@@ -50,7 +50,7 @@ export class Courier {
     let recipients = message.recipients.map(({ address }) => address);
     let passed = false;
     let startedAt = performance.now();
-    const once = async (post: Post) => {
+    const once = async (post: PostRequest) => {
       const answer = await this.#poster(post, post.ask ? this.#stop : this.#giveUp);
       if (answer.kind === 'verdicts' && !post.ask) {
         passed = true;
@@ -72,7 +72,7 @@ export class Courier {
       }
       const { answer, undecided } = posted.trouble;
       if (answer.kind === 'network') this.#endpoint.narrow();
-      const meaning = meaningOf(answer);
+      const meaning = diagnose(answer);
       const of = await this.#troubleOf(answer, meaning, startedAt);
       const again = answer.kind === 'network' && !answer.repeated && tries === 1;
       if (of !== 'message' || !again) {
@@ -83,7 +83,7 @@ export class Courier {
   }
 
   /** Posts a probe: nothing is sent by it. One at a time; who asks meanwhile gets the same answer. */
-  async probe(): Promise<Answer> {
+  async probe(): Promise<PostResult> {
     this.#probing ??= this.#poster(probe(), this.#giveUp).finally(() => {
       this.#probing = undefined;
     });
@@ -94,13 +94,13 @@ export class Courier {
     return this.#probing !== undefined;
   }
 
-  async #troubleOf(answer: Trouble, meaning: Meaning, startedAt: number): Promise<TroubleOf> {
+  async #troubleOf(answer: PostFailure, meaning: Diagnosis, startedAt: number): Promise<TroubleOf> {
     if (answer.kind === 'aborted') return 'nobody';
     if (answer.kind === 'slower') return 'pace';
-    return blame(meaning, await this.#passing(meaning, startedAt));
+    return faultScope(meaning, await this.#passing(meaning, startedAt));
   }
 
-  async #passing({ messageWhen }: Meaning, startedAt: number): Promise<Passing> {
+  async #passing({ messageWhen }: Diagnosis, startedAt: number): Promise<HealthSince> {
     if (messageWhen === 'never' || messageWhen === 'always') return 'nothing';
     if (this.#endpoint.passedSince(startedAt)) return 'posts';
     if (messageWhen === 'posts pass') return 'nothing';

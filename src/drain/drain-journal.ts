@@ -1,14 +1,14 @@
 import { countOf } from '../host/count-of.ts';
 import { showDuration, showWait } from '../host/duration.ts';
-import { fsckRemedy } from '../host/fsck-remedy.ts';
-import { priority } from '../host/journal-sink.ts';
+import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
+import { priority } from '../host/systemd/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import type { KeyFault } from '../host/key-faults.ts';
-import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
+import { logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
 import { recipientsText, type JournalRecipient } from '../host/recipients-text.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import {
   kindsOf,
   mailFields,

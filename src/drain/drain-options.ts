@@ -1,10 +1,10 @@
-import type { SdNotify } from '../host/sd-notify.ts';
+import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';
 import type { Poster } from '../wire/poster.ts';
 import type { DrainJournal } from './drain-journal.ts';
-import type { NoticeOptions } from './notices.ts';
+import type { NoticeOptions } from './reports/notices.ts';
 import type { RetryTimes } from './retry-times.ts';
 
 /** What a drain works with, and how. */

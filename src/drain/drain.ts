@@ -1,5 +1,5 @@
-import { isUnusable } from '../host/is-damage.ts';
-import { limits } from '../mail/limits.ts';
+import { isUnusable } from '../sqlite/is-corruption.ts';
+import { limits } from '../limits.ts';
 import { claim, nextDueAt, roomLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
@@ -10,7 +10,7 @@ import type { Spool } from '../spool/spool.ts';
 import { stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
-import { meaningOf, type Meaning } from '../wire/meaning.ts';
+import { diagnose, type Diagnosis } from '../wire/diagnose.ts';
 import { Alarm } from './alarm.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { announce } from './announce.ts';
@@ -18,8 +18,8 @@ import { announceDown, type EndpointFailure } from './announce-down.ts';
 import { Courier, type Delivery } from './courier.ts';
 import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
-import { Notices } from './notices.ts';
-import { holdOf, outcomeOf } from './outcome.ts';
+import { Notices } from './reports/notices.ts';
+import { holdOf, decideOutcome } from './outcome.ts';
 import { statusText } from './status-text.ts';
 import { takeOver } from './take-over.ts';
 import { watchDamage } from './watch-damage.ts';
@@ -173,7 +173,12 @@ class DrainLoop {
     const outcomes = finished.map(({ message, delivery, damage }) => {
       const random = Math.random();
       const circumstances = { now, outageMs: outage, random, delayWarningsMs, retryTimes };
-      return { message, delivery, damage, outcome: outcomeOf(message, delivery, circumstances) };
+      return {
+        message,
+        delivery,
+        damage,
+        outcome: decideOutcome(message, delivery, circumstances),
+      };
     });
     const latest = news.at(-1);
     // While posts may still be refused, the outage is over only when one passes.
@@ -253,13 +258,13 @@ class DrainLoop {
     try {
       return await this.#courier.deliver(message, bytes, inProgress);
     } catch (error) {
-      const meaning = meaningOf({ kind: 'unreadable', text: messageOf(error) });
+      const meaning = diagnose({ kind: 'unreadable', text: messageOf(error) });
       return { verdicts: [], trouble: { of: 'message', meaning } };
     }
   }
 
   /** A proxy that lets nothing pass for an hour is down, in whatever words: then an operator is told, and outages count. */
-  #slowDown(meaning: Meaning, post: PostInFlight): void {
+  #slowDown(meaning: Diagnosis, post: PostInFlight): void {
     const { text, retryAfterMs } = meaning;
     const now = performance.now();
     if (this.#endpoint.passedSince(this.#slowSince ?? Infinity)) this.#slowSince = undefined;
@@ -289,12 +294,12 @@ class DrainLoop {
       this.#endpoint.probePassed();
       this.#news.push('probe passed');
     } else if (answer.kind !== 'aborted') {
-      this.#endpointTrouble(meaningOf(answer), this.#endpoint);
+      this.#endpointTrouble(diagnose(answer), this.#endpoint);
     }
     this.alarm.wake();
   }
 
-  #endpointTrouble(meaning: Meaning, met: Pick<Endpoint, 'trouble'>): void {
+  #endpointTrouble(meaning: Diagnosis, met: Pick<Endpoint, 'trouble'>): void {
     const waitMs = met.trouble(performance.now(), Math.random(), meaning.retryAfterMs);
     if (waitMs === undefined) return;
     this.#news.push({ meaning, failures: this.#endpoint.failures, waitMs });

@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { endpointBackoffMs } from './backoff.ts';
 
 /** A post that counts as in flight until it ends. */

@@ -1,7 +1,7 @@
 import { countOf } from '../host/count-of.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Claimed } from '../spool/claim.ts';
 import { expiresAt, outageExpiresAt } from '../spool/lifetime.ts';
 import type { Outcome } from '../spool/record.ts';
@@ -37,7 +37,7 @@ export interface ToldOutcome extends Outcome {
  * alone; trouble of the endpoint leaves it as it was, due again when the endpoint is back, after the
  * messages that were not tried. What may have been sent is left as it was too, however old, to be held.
  */
-export function outcomeOf(
+export function decideOutcome(
   message: Claimed,
   { verdicts, trouble }: Delivery,
   { now, outageMs, random, delayWarningsMs, retryTimes }: Circumstances,

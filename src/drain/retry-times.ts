@@ -1,7 +1,7 @@
 import type { InferredOptionTypes, Options } from 'yargs';
 import { durationText, parseDuration } from '../host/duration.ts';
-import { exitCodes, Failure } from '../host/failure.ts';
-import { limits } from '../mail/limits.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
+import { limits } from '../limits.ts';
 
 /** How long a message is tried that meets trouble of its own, and how often; in milliseconds of observed time. */
 export interface RetryTimes {
@@ -51,7 +51,7 @@ export function retryTimes(options: InferredOptionTypes<typeof retryOptions>): R
 function within(option: string, text: string, min: number, max: number): number {
   const ms = parseDuration(text);
   if (ms >= min && ms <= max) return ms;
-  throw new Failure(
+  throw new CommandError(
     exitCodes.usage,
     `--${option} is from ${durationText(min)} to ${durationText(max)} here, and not ${text}`,
   );

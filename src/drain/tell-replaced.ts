@@ -1,4 +1,4 @@
-import { rescue } from '../spool/rescue.ts';
+import { rescue } from '../spool/recover/rescue.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { DrainJournal } from './drain-journal.ts';
 

@@ -1,4 +1,4 @@
-import { isUnusable } from '../host/is-damage.ts';
+import { isUnusable } from '../sqlite/is-corruption.ts';
 
 /** The same bytes of a message; `damaged` is told when the spool turns out to have lost some. */
 export function watchDamage(

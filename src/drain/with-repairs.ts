@@ -2,13 +2,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { exitCodes } from '../host/failure.ts';
+import { exitCodes } from '../host/command-error.ts';
 import type { DrainJournal } from './drain-journal.ts';
-import { tellRepair } from '../host/repair-report.ts';
-import type { SdNotify } from '../host/sd-notify.ts';
-import { limits } from '../mail/limits.ts';
+import { tellRepair } from '../sqlite/recover/repair-report.ts';
+import type { SdNotify } from '../host/systemd/sd-notify.ts';
+import { limits } from '../limits.ts';
 import { spoolFile } from '../spool/spool.ts';
-import { SpoolDamaged } from '../spool/with-spool.ts';
+import { SpoolDamagedError } from '../spool/with-spool.ts';
 
 interface Circumstances {
   folder: string;
@@ -32,7 +32,7 @@ export async function withRepairs<T>(
     try {
       return await drain();
     } catch (error) {
-      if (!(error instanceof SpoolDamaged)) throw error;
+      if (!(error instanceof SpoolDamagedError)) throw error;
       const waitMs = Math.max(0, repairAt - performance.now());
       journal.spoolTrouble(folder, `${error.fault}; it will be repaired`, waitMs);
       const status = () => `the spool is damaged, so nothing is sent: ${error.fault}`;

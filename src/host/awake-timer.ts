@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * Calls back after `ms` milliseconds in which this program was awake, when it has read what arrived by then.

@@ -1,4 +1,4 @@
-import { Failure } from './failure.ts';
+import { CommandError } from './command-error.ts';
 import { giveUpRoot } from './give-up-root.ts';
 import { withoutSecrets } from './settings.ts';
 
@@ -14,6 +14,6 @@ export async function becomeOwner(
   try {
     await giveUpRoot(folder, environment);
   } catch (error) {
-    throw error instanceof Error && !(error instanceof Failure) ? toFailure(error) : error;
+    throw error instanceof Error && !(error instanceof CommandError) ? toFailure(error) : error;
   }
 }

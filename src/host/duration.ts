@@ -1,11 +1,11 @@
-import { exitCodes, Failure } from './failure.ts';
+import { exitCodes, CommandError } from './command-error.ts';
 
 /** Reads a duration such as 90s, 15m, 1h or 2d, in milliseconds. Throws Failure 64. */
 export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
   const unit = UNITS_MS[match?.[2] ?? ''];
   if (!match || unit === undefined) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.usage,
       `expected a duration such as 90s, 15m, 1h or 2d and got ${JSON.stringify(text)}`,
     );

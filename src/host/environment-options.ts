@@ -1,5 +1,5 @@
 import type { Options } from 'yargs';
-import { exitCodes, Failure } from './failure.ts';
+import { exitCodes, CommandError } from './command-error.ts';
 import { parseBoolean } from './parse-boolean.ts';
 
 /**
@@ -27,7 +27,7 @@ export function refuseStrayVariables(options: readonly string[]): void {
     (name) => name.startsWith(PREFIX) && !known.has(name),
   );
   if (stray.length === 0) return;
-  throw new Failure(
+  throw new CommandError(
     exitCodes.configuration,
     `there is no setting ${stray.join(', ')}: correct the name, in the environment or in /etc/default`,
   );
@@ -43,7 +43,7 @@ function convert(variable: string, text: string, type: Options['type']): unknown
   if (type === 'number' && Number.isFinite(Number(text))) return Number(text);
   const flag = type === 'boolean' ? parseBoolean(text) : undefined;
   if (type === 'number' || (type === 'boolean' && flag === undefined)) {
-    throw new Failure(exitCodes.configuration, `${variable} is not a ${type}: ${text}`);
+    throw new CommandError(exitCodes.configuration, `${variable} is not a ${type}: ${text}`);
   }
   return flag ?? text;
 }

@@ -1,5 +1,5 @@
 import { statfsSync } from 'node:fs';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { showBytes } from './show-bytes.ts';
 
 /**

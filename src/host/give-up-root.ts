@@ -1,7 +1,7 @@
 import { lstatSync, readlinkSync, statSync, type Stats } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
-import { exitCodes, Failure } from './failure.ts';
+import { exitCodes, CommandError } from './command-error.ts';
 
 /**
  * Has root become the folder's owner, in the folder's group alone, before anything in the folder is opened (law 14):
@@ -128,6 +128,9 @@ function isWritableByOthers(found: Stats): boolean {
   return (found.mode & 0o002) !== 0 || ((found.mode & 0o020) !== 0 && found.gid !== 0);
 }
 
-function refusal(why: string, folder: string): Failure {
-  return new Failure(exitCodes.notPermitted, `root opens nothing in ${resolve(folder)}: ${why}`);
+function refusal(why: string, folder: string): CommandError {
+  return new CommandError(
+    exitCodes.notPermitted,
+    `root opens nothing in ${resolve(folder)}: ${why}`,
+  );
 }

@@ -1,7 +1,7 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
-import { journalSink, type Entry, type Sink } from './journal-sink.ts';
-import { messageIds } from './message-ids.ts';
+import { journalSink, type Entry, type Sink } from './systemd/journal-sink.ts';
+import { journalEventIds } from './journal-event-ids.ts';
 
 /** An entry, before it has its event's name and id. */
 type Said = Omit<Entry, 'fields'> & Partial<Pick<Entry, 'fields'>>;
@@ -18,8 +18,15 @@ export abstract class Journal {
     this.#sink = sink;
   }
 
-  protected write(event: keyof typeof messageIds, { text, priority, fields = {} }: Said): void {
-    const all: Entry['fields'] = { MESSAGE_ID: messageIds[event], MAIL_EVENT: event, ...fields };
+  protected write(
+    event: keyof typeof journalEventIds,
+    { text, priority, fields = {} }: Said,
+  ): void {
+    const all: Entry['fields'] = {
+      MESSAGE_ID: journalEventIds[event],
+      MAIL_EVENT: event,
+      ...fields,
+    };
     const entries = Object.entries(all).map(([name, value]) => [name, fitting(value)]);
     const line = printable(`${text}${unnamed(text, fields['MAIL_RECIPIENT']) ? FIND : ''}`);
     this.#sink({ text: line, priority, fields: Object.fromEntries(entries) });

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { findSetting, firstLine, type Setting } from './settings.ts';
 
 /** What is wrong with a key that works all the same; neither has the key in it. */

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { promisify } from 'node:util';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** What this machine is called. */
 export interface MachineNames {

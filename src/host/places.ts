@@ -1,4 +1,4 @@
-import { ConnectError } from './connect-error.ts';
+import { ConnectError } from './net/connect-error.ts';
 
 /** A number of places, of which each is one's own until it is left. Who waits first enters first. */
 export class Places {

@@ -1,4 +1,4 @@
-import { exitCodes, Failure } from './failure.ts';
+import { exitCodes, CommandError } from './command-error.ts';
 
 /**
  * Reads a file of /etc/default: lines `NAME=value`, blank lines, and comments from `#` on. A value in quotes may have `#`
@@ -33,8 +33,8 @@ export function readVariables(text: string, file: string): Map<string, string> {
   return values;
 }
 
-function faulty(text: string): Failure {
-  return new Failure(exitCodes.configuration, text);
+function faulty(text: string): CommandError {
+  return new CommandError(exitCodes.configuration, text);
 }
 
 const QUOTED = /"(?<double>[^"]*)"|'(?<single>[^']*)'|`(?<back>[^`]*)`/.source;

@@ -1,6 +1,6 @@
 import { addressList } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { countOf } from './count-of.ts';
 
 /** A recipient and what was said of it. */

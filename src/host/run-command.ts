@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** How a program ended; `code` is null when it could not be started or was killed. */
 export interface CommandResult {

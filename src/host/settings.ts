@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
-import { exitCodes, Failure } from './failure.ts';
+import { exitCodes, CommandError } from './command-error.ts';
 import { readRegularFile } from './regular-file.ts';
 import { readVariables } from './read-variables.ts';
 
@@ -83,7 +83,10 @@ export function withSettings(names: readonly SettingName[]): NodeJS.ProcessEnv {
     if (loaded.has(name)) return [];
     const bytes = readSetting(name, { environment: process.env });
     if (bytes && !isUtf8(bytes)) {
-      throw new Failure(exitCodes.configuration, `${name} is not UTF-8: start this as the account`);
+      throw new CommandError(
+        exitCodes.configuration,
+        `${name} is not UTF-8: start this as the account`,
+      );
     }
     return bytes ? [[name, bytes.toString()]] : [];
   });
@@ -101,7 +104,7 @@ export function loadDefaults(file: string): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return;
-    throw new Failure(exitCodes.configuration, `cannot read ${file}: ${message}`);
+    throw new CommandError(exitCodes.configuration, `cannot read ${file}: ${message}`);
   }
   for (const [name, value] of readVariables(text, file)) {
     if (name in process.env) continue;
@@ -117,12 +120,12 @@ function readIfThere(file: string): Buffer | undefined {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     if (code === 'EACCES' || code === 'EPERM') throw new SettingDeniedError(file, message);
-    throw new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+    throw new CommandError(exitCodes.configuration, `cannot use ${file}: ${message}`);
   }
 }
 
 /** This user may not read a setting: of a service that is wrong, and of an ordinary user to be expected. */
-export class SettingDeniedError extends Failure {
+export class SettingDeniedError extends CommandError {
   override readonly name = 'SettingDeniedError';
   readonly file: string;
 

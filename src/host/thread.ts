@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { withinTime } from './within-time.ts';
 
 /** A function that runs in a thread; `file` answers its calls (`answerCalls`). */

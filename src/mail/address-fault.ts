@@ -1,5 +1,5 @@
 import { asciiDomain } from './ascii-domain.ts';
-import { limits } from './limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * Says what is wrong with an address, as the reason of a 5.1.3 (RFC 3463 3.2); undefined when a mail

@@ -1,5 +1,5 @@
 import { cut } from './cut.ts';
-import { limits } from './limits.ts';
+import { limits } from '../limits.ts';
 
 /** Addresses for people: `<a@b>, <c@d> and 3 more`. */
 export function addressList(addresses: readonly string[]): string {

@@ -1,5 +1,5 @@
 import { cut } from './cut.ts';
-import { limits } from './limits.ts';
+import { limits } from '../limits.ts';
 import { printable } from './printable.ts';
 import { statusInWords } from './status-in-words.ts';
 

@@ -1,5 +1,5 @@
 import { cut } from './cut.ts';
-import { limits } from './limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * Makes foreign text one line that is fit for a terminal and for the journal: what moves a cursor, ends a line,

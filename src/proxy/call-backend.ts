@@ -1,7 +1,12 @@
 import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
-import { limits } from '../mail/limits.ts';
-import { BackendUnavailableError, type Delivery, type Place, type Result } from './backend.ts';
+import { limits } from '../limits.ts';
+import {
+  BackendUnavailableError,
+  type Delivery,
+  type Place,
+  type Result,
+} from './backends/backend.ts';
 
 /**
  * Calls the backend, for limits.deliveryMs at most; what it does not answer for is unknown. Rejects with

@@ -2,39 +2,39 @@ import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { becomeOwner } from '../host/become-owner.ts';
-import { exclusiveLock } from '../host/exclusive-lock.ts';
-import { exitCodes, Failure } from '../host/failure.ts';
-import { logIsCut } from '../host/log-is-cut.ts';
+import { exclusiveLock } from '../sqlite/exclusive-lock.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
+import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
-import { tellRepair } from '../host/repair-report.ts';
-import { SdNotify } from '../host/sd-notify.ts';
+import { tellRepair } from '../sqlite/recover/repair-report.ts';
+import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
-import { systemdSockets } from '../host/systemd-sockets.ts';
-import { watchLog } from '../host/watch-log.ts';
-import { limits } from '../mail/limits.ts';
-import { parseAllowedSenders } from './allowed-senders.ts';
+import { systemdSockets } from '../host/systemd/systemd-sockets.ts';
+import { watchLog } from '../sqlite/watch-log.ts';
+import { limits } from '../limits.ts';
+import { parseAllowedSenders } from './policy/allowed-senders.ts';
 import {
   backendOptions,
   backendText,
   chooseBackend,
   keptText,
   openBackend,
-} from './chosen-backend.ts';
-import { parseDefaultSender } from './default-sender.ts';
+} from './backends/chosen-backend.ts';
+import { parseDefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { keepHouse } from './keep-house.ts';
-import { Keyring, readKeys } from './keyring.ts';
-import { ledgerFault } from './ledger-fault.ts';
-import { Ledger } from './ledger.ts';
-import { parseListen, unwanted, type Places } from './listen.ts';
-import { startProxy } from './proxy.ts';
-import { parseRate } from './rate-limit.ts';
+import { keepHouse } from './ledger/keep-house.ts';
+import { Keyring, readKeys } from './policy/keyring.ts';
+import { ledgerFault } from './ledger/ledger-fault.ts';
+import { Ledger } from './ledger/ledger.ts';
+import { parseListen, unwanted, type Places } from './http/listen.ts';
+import { startProxy } from './http/proxy.ts';
+import { parseRate } from './policy/rate-limit.ts';
 import { reportWork } from './report-work.ts';
-import { senderPolicy, type SenderRules } from './sender-policy.ts';
-import { sendersText } from './senders-text.ts';
-import { watchKeys } from './watch-keys.ts';
-import { watchLedger } from './watch-ledger.ts';
+import { senderPolicy, type SenderRules } from './policy/sender-policy.ts';
+import { sendersText } from './policy/senders-text.ts';
+import { watchKeys } from './policy/watch-keys.ts';
+import { watchLedger } from './ledger/watch-ledger.ts';
 
 /** Options of the proxy. */
 export const proxyOptions = {
@@ -116,7 +116,10 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
     const places = placesOf(argv.listen);
     if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
-      throw new Failure(exitCodes.configuration, '--max-recipients takes a whole number above 0');
+      throw new CommandError(
+        exitCodes.configuration,
+        '--max-recipients takes a whole number above 0',
+      );
     }
     const journal = new ProxyJournal();
     const chosen = await chooseBackend(argv, resolve(dir));
@@ -172,14 +175,15 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     lock?.release();
     journal.proxyStopped(address);
     const fault = await watched;
-    if (fault) throw new Failure(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
+    if (fault)
+      throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
 };
 
 /** Only root may read the secrets, which are therefore read `before` it is given up. Throws Failure 78. */
 export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
   const unusable = ({ message }: Error) =>
-    new Failure(exitCodes.configuration, `cannot use ${file}: ${message}`);
+    new CommandError(exitCodes.configuration, `cannot use ${file}: ${message}`);
   await becomeOwner(dirname(file), unusable, () => {
     before();
     return withSettings(SECRETS);
@@ -203,7 +207,7 @@ export function senderRules({ allowSender, defaultSender, fixSender }: Arguments
   const text = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
   const parsed = parseDefaultSender(text.trim());
   if (fixSender && !parsed) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       '--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER',
     );
@@ -224,7 +228,7 @@ function placesOf(text: string | undefined): Places {
 
 function lockLedger(ledgerFile: string, lockFile: string): { release(): void } {
   const lock = orFailure(ledgerFile, () => exclusiveLock(lockFile));
-  if (!lock) throw new Failure(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
+  if (!lock) throw new CommandError(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
   return lock;
 }
 
@@ -232,7 +236,7 @@ function orFailure<T>(file: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.configuration,
       `cannot use ${file}: ${ledgerFault(file, error as Error)}`,
     );

@@ -4,7 +4,7 @@ import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import {
   BackendBusyError,
@@ -13,19 +13,19 @@ import {
   type Delivery,
   type Place,
   type Result,
-  type Rights,
-} from './backend.ts';
+  type SendOptions,
+} from './backends/backend.ts';
 import { callBackend } from './call-backend.ts';
 import { DeliveryTasks, type Task } from './delivery-tasks.ts';
-import { earlyTimer } from './early-timer.ts';
-import { ledgerFault } from './ledger-fault.ts';
-import { DigestConflict, type Kept, type Ledger } from './ledger.ts';
-import type { MessageName, PostedMessage } from './message-name.ts';
-import { OutcomeWriter } from './outcome-writer.ts';
-import { refusalsOf } from './refusals.ts';
-import type { SenderPolicy } from './sender-policy.ts';
+import { earlyTimer } from './http/early-timer.ts';
+import { ledgerFault } from './ledger/ledger-fault.ts';
+import { DigestConflictError, type Kept, type Ledger } from './ledger/ledger.ts';
+import type { MessageName, PostedMessage } from './ledger/message-name.ts';
+import { OutcomeWriter } from './ledger/outcome-writer.ts';
+import { refusalsOf } from './http/refusals.ts';
+import type { SenderPolicy } from './policy/sender-policy.ts';
 import { VerdictTeller } from './verdict-teller.ts';
-import { sentBeforeName } from './sent-before-name.ts';
+import { sentBeforeName } from './ledger/sent-before-name.ts';
 
 export interface DelivererOptions {
   ledger: Ledger;
@@ -80,7 +80,7 @@ export class Deliverer {
     message: PostedMessage,
     envelope: Envelope,
     bytes: Buffer,
-    rights: Rights = {},
+    rights: SendOptions = {},
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
     const refusals = refusalsOf(envelope, this.recipientsMax);
@@ -89,7 +89,7 @@ export class Deliverer {
     const work = async (timeUp: AbortSignal) => {
       const tasks = this.#tasks.of(message, recipients);
       for (const task of tasks.values()) {
-        if (!task.digest.equals(digest)) throw new DigestConflict(message.id);
+        if (!task.digest.equals(digest)) throw new DigestConflictError(message.id);
       }
       const fresh = recipients.filter((recipient) => !tasks.has(recipient));
       if (fresh.length > 0) {
@@ -297,7 +297,7 @@ export class Deliverer {
   }
 
   #ledgerFailed(error: Error): never {
-    if (error instanceof DigestConflict) throw error;
+    if (error instanceof DigestConflictError) throw error;
     const text = `the ledger cannot be written: ${ledgerFault(this.#ledger.file, error)}`;
     return this.#unavailable(new BackendUnavailableError(text));
   }

@@ -1,6 +1,6 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { storedName, type MessageName } from './message-name.ts';
+import { storedName, type MessageName } from './ledger/message-name.ts';
 
 /** The delivery of one post, which every post of the same recipients waits for. */
 export interface Task {

@@ -1,16 +1,16 @@
 import { countOf } from '../host/count-of.ts';
-import { priority } from '../host/journal-sink.ts';
+import { priority } from '../host/systemd/journal-sink.ts';
 import { Journal } from '../host/journal.ts';
 import type { KeyFault } from '../host/key-faults.ts';
-import { logGrownRemedy, logGrownText } from '../host/watch-log.ts';
+import { logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
 import { recipientsText } from '../host/recipients-text.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { ledgerCommand } from './ledger-command.ts';
-import type { PostedMessage } from './message-name.ts';
+import { ledgerCommand } from './ledger/ledger-command.ts';
+import type { PostedMessage } from './ledger/message-name.ts';
 
 /** What the proxy writes into the journal. */
 export class ProxyJournal extends Journal {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { showDuration } from '../host/duration.ts';
-import type { SdNotify } from '../host/sd-notify.ts';
+import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import { cut } from '../mail/cut.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Deliverer } from './deliverer.ts';
 
 /**

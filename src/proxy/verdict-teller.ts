@@ -1,6 +1,6 @@
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import type { PostedMessage } from './message-name.ts';
+import type { PostedMessage } from './ledger/message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Counts verdicts and writes them into the journal; its caller sees to it that each is told once. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { DatabaseUnusable, requireWhole } from '../host/open-database.ts';
-import { limits } from '../mail/limits.ts';
+import { DatabaseUnusableError, requireWhole } from '../sqlite/open-database.ts';
+import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 
 /**
@@ -46,7 +46,8 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
     const row = spool
       .sql<{ bytes: Buffer }>('SELECT bytes FROM body WHERE message = ? AND part = ?')
       .get(seq, part);
-    if (!row) throw new DatabaseUnusable(`the spool has lost part ${part} of the message's bytes`);
+    if (!row)
+      throw new DatabaseUnusableError(`the spool has lost part ${part} of the message's bytes`);
     const { bytes } = requireWhole(row);
     read += bytes.length;
     hash.update(bytes);
@@ -56,7 +57,7 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
     .sql<{ digest: Buffer }>('SELECT digest FROM message WHERE seq = ?')
     .get(seq);
   if (!message || !requireWhole(message).digest.equals(hash.digest())) {
-    throw new DatabaseUnusable('the spool has other bytes of the message than Exim wrote');
+    throw new DatabaseUnusableError('the spool has other bytes of the message than Exim wrote');
   }
 }
 

@@ -1,5 +1,5 @@
-import { storedTime } from '../host/observed-time.ts';
-import { limits } from '../mail/limits.ts';
+import { storedTime } from '../sqlite/observed-time.ts';
+import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 
 /**

@@ -1,6 +1,6 @@
-import { requireWhole } from '../host/open-database.ts';
+import { requireWhole } from '../sqlite/open-database.ts';
 import { decodeAddress } from '../mail/address.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { outageMs as totalOutageMs } from './endpoint.ts';
 import type { LifetimeStart } from './lifetime.ts';
 import type { Spool } from './spool.ts';

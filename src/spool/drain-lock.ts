@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { exclusiveLock } from '../host/exclusive-lock.ts';
+import { exclusiveLock } from '../sqlite/exclusive-lock.ts';
 
 /**
  * Takes the lock of the one drain of a spool, or returns undefined when a drain has it. Who holds it

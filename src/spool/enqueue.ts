@@ -16,7 +16,7 @@ export interface HandOver {
 }
 
 /** The spool cannot take a message now. */
-export class SpoolFull extends Error {}
+export class SpoolFullError extends Error {}
 
 /**
  * Stores a message for those of its recipients that are not known yet, in one transaction that is on
@@ -26,7 +26,7 @@ export class SpoolFull extends Error {}
  */
 export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
   const fault = spaceFault(spool.folder);
-  if (fault) throw new SpoolFull(fault);
+  if (fault) throw new SpoolFullError(fault);
   return store(spool, handOver, now, randomBytes(16).toString('hex'));
 }
 

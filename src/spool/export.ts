@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { readBody } from './body.ts';
 import { isBeingReturned, keepFromDrain, queue, tooOld } from './operate.ts';
 import { finish } from './record.ts';

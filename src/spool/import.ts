@@ -1,8 +1,8 @@
 import { spaceFault } from '../host/free-space.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
-import { SpoolFull } from './enqueue.ts';
+import { SpoolFullError } from './enqueue.ts';
 import { mark, type Exported } from './export.ts';
 import { keepFromDrain, queue } from './operate.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
@@ -28,7 +28,7 @@ export function importMessages(
 ): Taken[] {
   const growth = messages.reduce((sum, { size }) => sum + size, 0);
   const fault = spaceFault(spool.folder, growth);
-  if (fault) throw new SpoolFull(fault);
+  if (fault) throw new SpoolFullError(fault);
   return spool.transaction(() =>
     messages.map((message) => importOne(spool, transfer, message, { now, transitMs })),
   );

@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 
 /** The ids of the latest messages, in any state, that begin with these hexadecimal digits; however many there are, it costs the same. */

@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
 
 /** The start of a message's lifetime: an observed time, and the endpoint's outage counter at that time. */

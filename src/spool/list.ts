@@ -1,6 +1,6 @@
 import { fitsAddress } from '../host/fits-address.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { outageMs } from './endpoint.ts';
 import { expiresAt, lifetimeMs, type LifetimeStart } from './lifetime.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';

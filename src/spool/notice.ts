@@ -1,6 +1,6 @@
-import { requireWhole } from '../host/open-database.ts';
+import { requireWhole } from '../sqlite/open-database.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { remember } from './history.ts';
 import { finish } from './record.ts';
 import type { Spool } from './spool.ts';

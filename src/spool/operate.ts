@@ -1,7 +1,7 @@
-import { isDamage } from '../host/is-damage.ts';
+import { isCorruption } from '../sqlite/is-corruption.ts';
 import { encodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import { deleteBody, hasBody } from './body.ts';
 import { callEndpoint, outageMs } from './endpoint.ts';
 import { remember } from './history.ts';
@@ -65,7 +65,7 @@ export function operateEach(
   try {
     return each(deleteBody);
   } catch (error) {
-    if (!isDamage(error)) throw error;
+    if (!isCorruption(error)) throw error;
     return each(() => {}); // Bytes on a damaged page go when the spool is repaired.
   }
 }

@@ -31,7 +31,7 @@
  * transfer       each file that `queue export` made of this spool, or `queue import` read into it, in their order; kept for
  *                good, so that no file is ever read twice, nor into the spool that it was made of
  * moved          the latest transfer of a message; while that is an export that is not ended, nobody touches the message
- * clock          one row: observed time (host/observed-time.ts), in milliseconds, and when it was written down
+ * clock          one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time, because they decide what becomes of mail. What people read is by the wall clock, in
  * milliseconds since 1970 UTC: queued_at, passed_at, written_at, and at in history.
  */

@@ -1,9 +1,9 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
-import { ObservedTime, storedTime } from '../host/observed-time.ts';
-import { openDatabase, type Database } from '../host/open-database.ts';
-import { OpenFiles } from '../host/open-files.ts';
+import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
+import { openDatabase, type Database } from '../sqlite/open-database.ts';
+import { OpenFiles } from '../sqlite/open-files.ts';
 import { migrations } from './schema.ts';
 
 /** States of a message; src/README.md has the table. */

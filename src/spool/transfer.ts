@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { exclusiveLock } from '../host/exclusive-lock.ts';
+import { exclusiveLock } from '../sqlite/exclusive-lock.ts';
 import type { MessageState, Spool } from './spool.ts';
 
 /** A file that was made of this spool, or read into it. */

@@ -1,5 +1,5 @@
 import { watch } from 'node:fs';
-import { FILES } from '../host/open-files.ts';
+import { FILES } from '../sqlite/open-files.ts';
 import { WAKE, type Spool } from './spool.ts';
 
 /**

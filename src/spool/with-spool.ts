@@ -1,16 +1,16 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { becomeOwner } from '../host/become-owner.ts';
-import { exitCodes, Failure } from '../host/failure.ts';
-import { fsckRemedy } from '../host/fsck-remedy.ts';
-import { isDamage } from '../host/is-damage.ts';
-import { DatabaseUnusable } from '../host/open-database.ts';
-import { foreignSchema } from '../host/schema-faults.ts';
-import { limits } from '../mail/limits.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
+import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
+import { isCorruption } from '../sqlite/is-corruption.ts';
+import { DatabaseUnusableError } from '../sqlite/open-database.ts';
+import { foreignSchema } from '../sqlite/schema-faults.ts';
+import { limits } from '../limits.ts';
 import { drainLock } from './drain-lock.ts';
 import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
 
 /** The spool is not as SQLite wrote it. */
-export class SpoolDamaged extends Failure {
+export class SpoolDamagedError extends CommandError {
   readonly fault: string;
 
   constructor(folder: string, fault: string) {
@@ -75,7 +75,7 @@ export async function withDrainLock<T>(
 ): Promise<T> {
   try {
     const lock = drainLock(folder, limits.lockMs);
-    if (!lock) throw new Failure(exitCodes.busy, busy);
+    if (!lock) throw new CommandError(exitCodes.busy, busy);
     try {
       return await command();
     } finally {
@@ -96,13 +96,13 @@ export function spoolFault(error: unknown, folder: string): string {
 /** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
 function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
   const { code = '', message, name } = error;
-  const isUnfit = error instanceof DatabaseUnusable;
+  const isUnfit = error instanceof DatabaseUnusableError;
   const file = spoolFile(folder);
   const ofSpool = name === 'SqliteError' || isUnfit || 'syscall' in error;
-  if (error instanceof Failure || (!ofSpool && existsSync(file))) return error;
+  if (error instanceof CommandError || (!ofSpool && existsSync(file))) return error;
   // SQLite says only that it cannot open or write a file; the system says why.
   if (code === 'EROFS' || deniedBy(folder) === 'EROFS') {
-    return new Failure(
+    return new CommandError(
       exitCodes.spool,
       `the spool ${folder} is on a file system that is read-only here: see whether its disk has failed (dmesg); ` +
         `a spool that is not in ${defaultSpool} has to be named to the service: ` +
@@ -110,22 +110,22 @@ function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
     );
   }
   if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)$/.test(code) || deniedBy(file) === 'EACCES') {
-    return new Failure(
+    return new CommandError(
       exitCodes.notPermitted,
       `no permission for the spool ${folder}: ${message}; be root or in its group, ` +
         "and see that all in it is the folder's owner's, whom root becomes",
     );
   }
   if (code.startsWith('SQLITE_BUSY')) {
-    return new Failure(
+    return new CommandError(
       exitCodes.busy,
       `the spool ${folder} is busy: another program writes to it all the time; try again`,
     );
   }
-  if (isDamage(error)) return new SpoolDamaged(folder, message);
+  if (isCorruption(error)) return new SpoolDamagedError(folder, message);
   const foreign = foreignSchema(error, file, spoolSchema);
-  if (foreign !== undefined) return new SpoolDamaged(folder, `${message}; ${foreign}`);
-  return new Failure(
+  if (foreign !== undefined) return new SpoolDamagedError(folder, `${message}; ${foreign}`);
+  return new CommandError(
     exitCodes.spool,
     isUnfit || existsSync(file)
       ? `the spool ${folder} cannot be used: ${message}`

@@ -1,5 +1,5 @@
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
 import {
   exchange,
@@ -15,7 +15,7 @@ import { keyHint, sign, signatureHeaders, verify } from './sign.ts';
 import { decodeNote, decodeVerdicts, type Verdict } from './verdicts.ts';
 
 /** A message to post: `id` is the same in every attempt. No recipients: a probe. */
-export interface Post extends FrameOptions {
+export interface PostRequest extends FrameOptions {
   id: string;
   envelope: Envelope;
   /** The message in pieces, which are read once to sign them and once to send them. */
@@ -27,7 +27,7 @@ export interface Post extends FrameOptions {
 }
 
 /** What came of one attempt, as facts; what they mean is for the caller to decide. */
-export type Answer =
+export type PostResult =
   /** A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe. */
   | { kind: 'verdicts'; verdicts: Verdict[]; note?: string | undefined }
   /** The proxy, by its signature, asks for fewer posts, and has begun nothing. */
@@ -41,14 +41,18 @@ export type Answer =
   /** HTTP v1: a 2xx that is not the one that says sent. This recipient may have been sent. */
   | { kind: 'maybe sent'; recipient: string; status: number }
   /** The connection is not to the proxy, as its answer to a probe shows: nothing of the post was sent. */
-  | { kind: 'not greeted'; trouble: Trouble }
+  | { kind: 'not greeted'; trouble: PostFailure }
   | NoResponse;
 
 /** An answer that is not verdicts. */
-export type Trouble = Exclude<Answer, { kind: 'verdicts' }>;
+export type PostFailure = Exclude<PostResult, { kind: 'verdicts' }>;
 
 /** Makes one attempt of a post by a version of the interface. Never throws, never retries. */
-export type Attempt = (connection: Connection, post: Post, stop: AbortSignal) => Promise<Answer>;
+export type Attempt = (
+  connection: Connection,
+  post: PostRequest,
+  stop: AbortSignal,
+) => Promise<PostResult>;
 
 /**
  * Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. Without TLS anybody may have
@@ -56,9 +60,9 @@ export type Attempt = (connection: Connection, post: Post, stop: AbortSignal) =>
  */
 export async function attempt(
   connection: Connection,
-  post: Post,
+  post: PostRequest,
   stop: AbortSignal,
-): Promise<Answer> {
+): Promise<PostResult> {
   let request;
   try {
     request = signedRequest(connection, post);
@@ -70,7 +74,7 @@ export async function attempt(
   return response.kind === 'response' ? answerOf(connection, post, request, response) : response;
 }
 
-function greetingOf(connection: Connection): Greeting<Trouble> {
+function greetingOf(connection: Connection): Greeting<PostFailure> {
   let hello = probe();
   let request: Request;
   return {
@@ -91,7 +95,7 @@ function greetingOf(connection: Connection): Greeting<Trouble> {
 /** The request of a post, signed now. Throws what reading the message's bytes throws. */
 function signedRequest(
   { key, clockOffsetMs }: Connection,
-  { id, envelope, bytes, size, fixSender, ask }: Post,
+  { id, envelope, bytes, size, fixSender, ask }: PostRequest,
 ): Request {
   const frame = encodeFrame(envelope, { fixSender, ask });
   const body = {
@@ -119,10 +123,10 @@ function signedRequest(
 
 function answerOf(
   connection: Connection,
-  { id, envelope }: Post,
+  { id, envelope }: PostRequest,
   request: Request,
   { status, headers, body }: Response,
-): Answer {
+): PostResult {
   const serverTime = signedTime(connection, id, request, { headers, body });
   if (status === 200) {
     if (serverTime === undefined) return { kind: 'unusable', signed: false, fault: UNSIGNED };

@@ -1,7 +1,7 @@
 import { rootCertificates } from 'node:tls';
-import { HttpPool } from '../host/http-pool.ts';
-import { unixPathFault, unixPathOf } from '../host/unix-path.ts';
-import { webProxyFor } from '../host/web-proxy.ts';
+import { HttpPool } from '../host/net/http-pool.ts';
+import { unixPathFault, unixPathOf } from '../host/net/unix-path.ts';
+import { webProxyFor } from '../host/net/web-proxy.ts';
 
 /** Where posts go, and how. */
 export interface Destination {

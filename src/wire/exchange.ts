@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import type { Client } from 'undici';
 import { CollectedBytes } from '../host/collected-bytes.ts';
-import { IdleClosedError, type HttpPool } from '../host/http-pool.ts';
-import { WebProxyError } from '../host/web-proxy.ts';
+import { IdleClosedError, type HttpPool } from '../host/net/http-pool.ts';
+import { WebProxyError } from '../host/net/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
 import { postTimeMs } from './post-time.ts';
 

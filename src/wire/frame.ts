@@ -1,5 +1,5 @@
 import type { Envelope } from '../mail/envelope.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** The media type of HTTP v2. */
 export const v2Type = 'application/vnd.appengine-mailer.v2';

@@ -1,5 +1,5 @@
-import { exitCodes, Failure } from '../host/failure.ts';
-import { readCertificates } from '../host/read-certificates.ts';
+import { exitCodes, CommandError } from '../host/command-error.ts';
+import { readCertificates } from '../host/net/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
 import { Connection, parseProxyUrl } from './connection.ts';
 
@@ -19,21 +19,22 @@ export interface ProxyOptions {
 export function openConnection(options: ProxyOptions): Connection {
   const urlText = options.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL'));
   const key = firstLine(Buffer.from(options.secretKey ?? required('GMAIL_SECRET_KEY')));
-  if (key.length === 0) throw new Failure(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
+  if (key.length === 0)
+    throw new CommandError(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
   try {
     const url = parseProxyUrl(urlText.toString(), options.allowInsecure ?? false);
     const { caFile } = options;
     const ca = caFile === undefined ? undefined : readCertificates(caFile);
     return new Connection({ url, key, ca });
   } catch (error) {
-    throw new Failure(exitCodes.configuration, (error as Error).message);
+    throw new CommandError(exitCodes.configuration, (error as Error).message);
   }
 }
 
 function required(name: SettingName): Buffer {
   const value = readSetting(name, { environment: process.env });
   if (value) return value;
-  throw new Failure(
+  throw new CommandError(
     exitCodes.configuration,
     `${name} is not set: put it into the environment or into /etc/envdir/${name}`,
   );

@@ -1,4 +1,4 @@
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /**
  * How long a post of so many bytes may take, in milliseconds. Its sender gives up then; the proxy, whose

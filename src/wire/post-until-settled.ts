@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statuses } from '../mail/enhanced-status.ts';
-import { limits } from '../mail/limits.ts';
-import type { Answer, Post, Trouble } from './attempt.ts';
+import { limits } from '../limits.ts';
+import type { PostResult, PostRequest, PostFailure } from './attempt.ts';
 import type { Verdict } from './verdicts.ts';
 
 /** What came of posting a message to all its recipients. */
@@ -9,7 +9,7 @@ export interface Posted {
   /** Those that are still in progress are among them when `patience` is over. */
   verdicts: Verdict[];
   /** What ended it early, and those that have no verdict. */
-  trouble?: { answer: Trouble; undecided: string[] };
+  trouble?: { answer: PostFailure; undecided: string[] };
 }
 
 /**
@@ -18,8 +18,8 @@ export interface Posted {
  * progress, which costs no message bytes.
  */
 export async function postUntilSettled(
-  post: Post,
-  once: (post: Post) => Promise<Answer>,
+  post: PostRequest,
+  once: (post: PostRequest) => Promise<PostResult>,
   patience: AbortSignal,
 ): Promise<Posted> {
   const { sender } = post.envelope;

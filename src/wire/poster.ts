@@ -1,13 +1,18 @@
-import { limits } from '../mail/limits.ts';
-import { attempt as attemptV2, type Answer, type Attempt, type Post } from './attempt.ts';
-import { attemptV1, SENT } from './attempt-v1.ts';
+import { limits } from '../limits.ts';
+import {
+  attempt as attemptV2,
+  type PostResult,
+  type Attempt,
+  type PostRequest,
+} from './attempt.ts';
+import { attemptV1, SENT } from './v1/attempt-v1.ts';
 import type { Connection } from './connection.ts';
 
 /** The versions of the HTTP interface. */
 export type Wire = 'v1' | 'v2';
 
 /** Posts a message, or a probe, and says what came of it. `stop` ends the waiting. */
-export type Poster = (post: Post, stop: AbortSignal) => Promise<Answer>;
+export type Poster = (post: PostRequest, stop: AbortSignal) => Promise<PostResult>;
 
 /**
  * Posts over a connection by a version of the interface: one attempt, and a second when the proxy finds

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import type { Post } from './attempt.ts';
+import type { PostRequest } from './attempt.ts';
 
 /**
  * A post without recipients: nothing is sent by it. It asks whether the proxy is there, and not whether
  * one of our used connections is.
  */
-export function probe(): Post {
+export function probe(): PostRequest {
   return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0, fresh: true };
 }
 

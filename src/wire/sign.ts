@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual, type Hmac } from 'node:crypto';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** The headers of Standard Webhooks, on requests and answers alike, and one of ours, on requests. */
 export const signatureHeaders = {

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** Lets others have their turn while many bytes are hashed, be it of one message or with many keys. */
 export class Turns {

@@ -1,6 +1,6 @@
 import { statusClass } from '../mail/enhanced-status.ts';
 import { cut } from '../mail/cut.ts';
-import { limits } from '../mail/limits.ts';
+import { limits } from '../limits.ts';
 
 /** What the proxy says of one recipient. */
 export interface Verdict {

@@ -1,4 +1,4 @@
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { fillSpool } from '../support/fill-spool.ts';

@@ -6,7 +6,7 @@ import {
   type Envelope,
   type GmailProxyOptions,
 } from '../../src/client/gmail-proxy.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
 

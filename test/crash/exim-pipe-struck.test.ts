@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { connect } from '../../src/host/open-database.ts';
+import { connect } from '../../src/sqlite/open-database.ts';
 import { everyStep, type Fault } from '../support/every-step.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, type Ended } from '../support/program.ts';

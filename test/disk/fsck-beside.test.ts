@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { linkSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
+import { rebuildSpool } from '../../src/spool/recover/rebuild-spool.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { pagesOf, spoilPage } from '../support/damage.ts';
 import { handIn } from '../support/hand-in.ts';

@@ -12,10 +12,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { logIsCut } from '../../src/host/log-is-cut.ts';
-import { rebuildSpool } from '../../src/spool/rebuild-spool.ts';
+import { logIsCut } from '../../src/sqlite/log-is-cut.ts';
+import { rebuildSpool } from '../../src/spool/recover/rebuild-spool.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { handOver } from '../support/hand-over.ts';
 import { random } from '../support/random.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { Ledger } from '../../src/proxy/ledger.ts';
+import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { CutDisk } from '../support/cut-disk.ts';

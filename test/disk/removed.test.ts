@@ -10,9 +10,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { DatabaseReplacedError } from '../../src/host/open-database.ts';
+import { DatabaseReplacedError } from '../../src/sqlite/open-database.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { adoptRescued } from '../../src/spool/rescue.ts';
+import { adoptRescued } from '../../src/spool/recover/rescue.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';

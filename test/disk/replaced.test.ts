@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readdirSync, readlinkSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { connect } from '../../src/host/open-database.ts';
+import { connect } from '../../src/sqlite/open-database.ts';
 import { handIn } from '../support/hand-in.ts';
 import { inCheckout, start } from '../support/program.ts';
 import { readSpool } from '../support/read-spool.ts';

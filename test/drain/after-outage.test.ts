@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { handIn } from '../support/hand-in.ts';

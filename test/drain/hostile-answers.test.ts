@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { handIn } from '../support/hand-in.ts';
 import { hostileAnswers, hostileDeck, type HostileAnswer } from '../support/hostile-answers.ts';

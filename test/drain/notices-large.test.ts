@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { submit } from '../../src/drain/submit.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { submit } from '../../src/drain/reports/submit.ts';
+import { limits } from '../../src/limits.ts';
 
 /** More than the kernel keeps of what a server does not read. */
 const report = Buffer.alloc(24 * 1024 * 1024, `${'x'.repeat(70)}\r\n`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { handIn, type Mail } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import type { Program } from '../support/program.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { Listed } from '../../src/spool/list.ts';
-import type { ShownTime } from '../../src/host/shown-time.ts';
+import type { ShownTime } from '../../src/sqlite/shown-time.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import type { Program } from '../support/program.ts';

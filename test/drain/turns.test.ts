@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { DrainOptions } from '../../src/drain/drain-options.ts';
 import { drain, type Ending } from '../../src/drain/drain.ts';
 import { DrainJournal } from '../../src/drain/drain-journal.ts';
-import { SdNotify } from '../../src/host/sd-notify.ts';
+import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { Connection } from '../../src/wire/connection.ts';

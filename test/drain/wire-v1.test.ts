@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
-import { attemptV1 } from '../../src/wire/attempt-v1.ts';
+import { limits } from '../../src/limits.ts';
+import { attemptV1 } from '../../src/wire/v1/attempt-v1.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { postUntilSettled } from '../../src/wire/post-until-settled.ts';
 import { handIn } from '../support/hand-in.ts';

@@ -10,7 +10,7 @@ import {
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { account } from '../support/account.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, type Ended } from '../support/program.ts';

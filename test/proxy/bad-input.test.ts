@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { postTimeMs } from '../../src/wire/post-time.ts';
 import { encodeFormPost, formPost } from '../support/form-post.ts';
 import { LocalProxy } from '../support/local-proxy.ts';

@@ -3,9 +3,9 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { addressFault } from '../../src/mail/address-fault.ts';
 import { fieldsNamed, headerSize, parseHeaders } from '../../src/mail/headers.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { headerAddresses } from '../../src/wire/header-addresses.ts';
-import { MailFault, readMail } from '../../src/proxy/read-mail.ts';
+import { InvalidMailError, readMail } from '../../src/wire/v1/read-mail.ts';
 import { holds } from '../support/holds.ts';
 import { LocalProxy } from '../support/local-proxy.ts';
 import { formPost } from '../support/form-post.ts';
@@ -55,7 +55,7 @@ test('any octets are a mail or a MailFault of one line; a mail keeps its octets 
         const last = bytes.subarray(-1);
         assert.ok(last.toString() === '\n' || posted.subarray(-10).includes(last));
       } catch (error) {
-        assert.ok(error instanceof MailFault, String(error));
+        assert.ok(error instanceof InvalidMailError, String(error));
         assert.match(error.message, /^[^\n]+$/);
       }
     }),

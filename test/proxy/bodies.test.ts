@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { everyone } from '../support/controlled-deliverer.ts';
 import { formPost } from '../support/form-post.ts';
 import { LocalProxy } from '../support/local-proxy.ts';

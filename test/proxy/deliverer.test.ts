@@ -3,14 +3,14 @@ import { EventEmitter, once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import {
   BackendBusyError,
   BackendUnavailableError,
   type Delivery,
   type Result,
-} from '../../src/proxy/backend.ts';
-import { DigestConflict } from '../../src/proxy/ledger.ts';
+} from '../../src/proxy/backends/backend.ts';
+import { DigestConflictError } from '../../src/proxy/ledger/ledger.ts';
 import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 
 const [a, b] = ['a@example.org', 'b@example.org'] as const;
@@ -171,8 +171,8 @@ test('while a post waits for room, one with the same id and other bytes is refus
     },
   };
   const first = proxy.post('id', [a]);
-  await assert.rejects(proxy.post('id', [a], 'other\n'), DigestConflict);
-  await assert.rejects(proxy.post('id', [a, b], 'other\n'), DigestConflict);
+  await assert.rejects(proxy.post('id', [a], 'other\n'), DigestConflictError);
+  await assert.rejects(proxy.post('id', [a, b], 'other\n'), DigestConflictError);
   room.abort();
   assert.deepEqual(await first, [`2.0.0 told ${a}`]);
   assert.deepEqual(proxy.rows('unknown'), []);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
-import { keepHouse } from '../../src/proxy/keep-house.ts';
+import { keepHouse } from '../../src/proxy/ledger/keep-house.ts';
 import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 
 test('much that is old is pruned in steps, with time for mail between them, until stopped', async (t) => {

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { openDatabase } from '../../src/host/open-database.ts';
-import { limits } from '../../src/mail/limits.ts';
-import { BackendBusyError } from '../../src/proxy/backend.ts';
-import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
+import { limits } from '../../src/limits.ts';
+import { BackendBusyError } from '../../src/proxy/backends/backend.ts';
+import { DigestConflictError, Ledger, migrations } from '../../src/proxy/ledger/ledger.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
 import { holds } from '../support/holds.ts';
 import { scratch } from '../support/scratch.ts';
@@ -46,7 +46,7 @@ test('law 6: each host has its own messages, whatever ids it takes, and those of
         const names = digests.get(`/${id}`) === bytes ? [own, `/${id}`] : [own];
         const fresh = to.filter((each) => !names.some((name) => sent.has(`${name} ${each}`)));
         if (isOther) {
-          await assert.rejects(proxy.post(id, to, bytes, key), DigestConflict);
+          await assert.rejects(proxy.post(id, to, bytes, key), DigestConflictError);
           assert.equal(proxy.calls.length, before);
           continue;
         }
@@ -136,7 +136,7 @@ test('law 6: a ledger from before keys had names still knows what it sent, for n
     new Map(),
     'without bytes: nothing',
   );
-  assert.throws(() => ledger.sent({ key: '', id: 'id' }, [a], other), DigestConflict);
+  assert.throws(() => ledger.sent({ key: '', id: 'id' }, [a], other), DigestConflictError);
   ledger.prune(ledger.now() + 29 * day);
   assert.equal(ledger.sent({ key: 'web1', id: 'id' }, [a], digest).size, 1);
   ledger.prune(ledger.now() + 31 * day);

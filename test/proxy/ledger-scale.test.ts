@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { Ledger } from '../../src/proxy/ledger.ts';
+import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { pagesOf, type Pages } from '../support/pages-of.ts';
 import { plansOf } from '../support/plans-of.ts';

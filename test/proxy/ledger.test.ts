@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { openDatabase } from '../../src/host/open-database.ts';
-import { BackendUnavailableError } from '../../src/proxy/backend.ts';
-import { keepHouse } from '../../src/proxy/keep-house.ts';
-import { DigestConflict, Ledger, migrations } from '../../src/proxy/ledger.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
+import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
+import { keepHouse } from '../../src/proxy/ledger/keep-house.ts';
+import { DigestConflictError, Ledger, migrations } from '../../src/proxy/ledger/ledger.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
 import { scratch } from '../support/scratch.ts';
@@ -38,10 +38,10 @@ test('a repeat is answered alike and not sent again, also after a restart (law 6
 test('the same id with other bytes is refused, and nothing of it is sent (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   await proxy.post('id', [a]);
-  await assert.rejects(proxy.post('id', [a], 'other\n'), DigestConflict);
-  await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflict);
+  await assert.rejects(proxy.post('id', [a], 'other\n'), DigestConflictError);
+  await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflictError);
   proxy.restart();
-  await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflict);
+  await assert.rejects(proxy.post('id', [b], 'other\n'), DigestConflictError);
   assert.equal(proxy.calls.length, 1);
   assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`], 'the first is as it was');
 });
@@ -81,7 +81,7 @@ test('a second post with other bytes while the first is being sent is not given 
   second.catch(() => {}); // Looked at below.
   backend.abort();
   await first;
-  await assert.rejects(second, DigestConflict);
+  await assert.rejects(second, DigestConflictError);
 });
 
 test('4.x.x and 5.x.x are tried anew when they are posted anew, each alone (law 6)', async (t) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { parseRate, RateLimit } from '../../src/proxy/rate-limit.ts';
+import { parseRate, RateLimit } from '../../src/proxy/policy/rate-limit.ts';
 import { formPost } from '../support/form-post.ts';
 import { holds } from '../support/holds.ts';
 import { Road } from '../support/road.ts';

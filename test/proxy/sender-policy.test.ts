@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { formPost } from '../support/form-post.ts';
 import { appengineMailer } from '../support/program.ts';
 import { Road } from '../support/road.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { unlimited } from '../../src/proxy/backend.ts';
+import { unlimited } from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer } from '../support/controlled-deliverer.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import test, { type TestContext } from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { postTimeMs } from '../../src/wire/post-time.ts';
 import { clock } from '../support/clock.ts';
 import { LocalProxy } from '../support/local-proxy.ts';

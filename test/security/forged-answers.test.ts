@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { attempt, type Answer, type Post } from '../../src/wire/attempt.ts';
+import { attempt, type PostResult, type PostRequest } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { encodeVerdicts } from '../../src/wire/verdicts.ts';
 import { greetedServer, signedAnswer } from '../support/greeted-server.ts';
 import { signedPositions, spoiled } from '../support/spoiled.ts';
 
 const key = Buffer.from('a secret key');
-const post: Post = {
+const post: PostRequest = {
   id: '0123456789abcdef0123456789abcdef',
   envelope: { sender: 's@example.com', recipients: ['a@example.org', 'b@example.org'] },
   bytes: [Buffer.from('Subject: x\n\nx\n')],
@@ -19,12 +19,12 @@ const verdicts = [
 ];
 
 /** An answer as it goes over the wire; `by` is whose key signs it. */
-function answerTo({ id }: Post, given = verdicts, by = key): Buffer {
+function answerTo({ id }: PostRequest, given = verdicts, by = key): Buffer {
   return signedAnswer(by, id, encodeVerdicts(id, given));
 }
 
 /** One attempt at a server that answers as somebody on the way does. */
-async function ask(url: URL, asked: Post): Promise<Answer> {
+async function ask(url: URL, asked: PostRequest): Promise<PostResult> {
   const connection = new Connection({ url, key });
   try {
     return await attempt(connection, asked, new AbortController().signal);
@@ -53,7 +53,7 @@ test('an answer of another key, or to another message or other recipients, says 
   const unsigned = 'the answer is not signed with our key';
   const refused = verdicts.map((verdict) => ({ ...verdict, status: '5.1.1' }));
   const other = { ...post, id: 'fedcba9876543210fedcba9876543210' };
-  const ofOthers: [string, Buffer, Post, string][] = [
+  const ofOthers: [string, Buffer, PostRequest, string][] = [
     [
       'of a key that the proxy has for another host',
       answerTo(post, refused, Buffer.from('other')),
@@ -83,7 +83,12 @@ test('an answer of another key, or to another message or other recipients, says 
 
 test('a request that comes back as its own answer says nothing, whatever its status (law 5)', async (t) => {
   // The only text of ours, signed with the right key, that somebody without the key always has.
-  const probe: Post = { ...post, envelope: { sender: '', recipients: [] }, bytes: [], size: 0 };
+  const probe: PostRequest = {
+    ...post,
+    envelope: { sender: '', recipients: [] },
+    bytes: [],
+    size: 0,
+  };
   for (const asked of [post, probe]) {
     for (const status of [200, 204, 401, 409, 413, 503]) {
       const { url } = await greetedServer(t, key, (socket, request) =>

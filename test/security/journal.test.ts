@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { Journald, type JournalEntry } from '../support/journald.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout } from '../support/program.ts';

@@ -3,7 +3,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { readKeys } from '../../src/proxy/keyring.ts';
+import { readKeys } from '../../src/proxy/policy/keyring.ts';
 import { holds } from '../support/holds.ts';
 import { DebianExim } from '../support/debian-exim.ts';
 import { needs } from '../support/needs.ts';

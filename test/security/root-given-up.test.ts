@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { Ledger } from '../../src/proxy/ledger.ts';
+import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { account } from '../support/account.ts';

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import test, { type TestContext } from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { v2Type } from '../../src/wire/frame.ts';
 import { keyHint } from '../../src/wire/sign.ts';
 import { Road } from '../support/road.ts';

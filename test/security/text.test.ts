@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import Database from 'better-sqlite3';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer, inCheckout, start, type Ended } from '../support/program.ts';
 import { Road } from '../support/road.ts';
@@ -191,7 +191,7 @@ test('a defect that nobody catches ends the program with one line, whatever is i
 
 /** Who writes to standard output or error, and why it needs no other function for it. */
 const WRITERS = {
-  'admin/print.ts': 'what commands print',
+  'cli/print.ts': 'what commands print',
   'host/stderr-line.ts': 'the journal off systemd, and how a command failed',
   'bin/exim-pipe.ts':
     'one line, made printable by exim-pipe; loads nothing before its signals are set',

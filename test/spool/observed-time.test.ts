@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import * as fc from 'fast-check';
-import { openDatabase } from '../../src/host/open-database.ts';
-import { outcomeOf } from '../../src/drain/outcome.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { openDatabase } from '../../src/sqlite/open-database.ts';
+import { decideOutcome } from '../../src/drain/outcome.ts';
+import { limits } from '../../src/limits.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { outageMs, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
@@ -13,7 +13,7 @@ import { findMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { migrations } from '../../src/spool/schema.ts';
-import { shownTime } from '../../src/host/shown-time.ts';
+import { shownTime } from '../../src/sqlite/shown-time.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -163,13 +163,13 @@ interface Act {
 function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boolean): unknown {
   let spool = new Spool(folder, 'drain');
   const { id } = enqueue(spool, handOver(), spool.now());
-  const outcome = (delivery: Parameters<typeof outcomeOf>[1]) => {
+  const outcome = (delivery: Parameters<typeof decideOutcome>[1]) => {
     spool.db.exec(`UPDATE message SET due_at = 0 WHERE state = 'queued'`);
     const now = spool.now();
     const [message] = spool.transaction(() => claim(spool, room, now));
     if (!message) return;
     const facts = { now, outageMs: outageMs(spool, now), random: 0.5 };
-    const decided = outcomeOf(message, delivery, {
+    const decided = decideOutcome(message, delivery, {
       ...facts,
       delayWarningsMs: [4 * HOUR, DAY],
       retryTimes: usualRetryTimes,
@@ -298,7 +298,7 @@ test('law 12: an older spool is brought up to date whatever the wall clock says,
 });
 
 test('a spool whose clock is lost is repaired: what waits has a new lifetime, and nothing is forgotten', async (t) => {
-  const { rebuildSpool } = await import('../../src/spool/rebuild-spool.ts');
+  const { rebuildSpool } = await import('../../src/spool/recover/rebuild-spool.ts');
   const spool = freshSpool(t);
   const much = 900 * DAY;
   enqueue(spool, handOver({ eximId: 'waits' }), much);

@@ -13,7 +13,11 @@ import {
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { DatabaseUnusable, openDatabase, type Format } from '../../src/host/open-database.ts';
+import {
+  DatabaseUnusableError,
+  openDatabase,
+  type Format,
+} from '../../src/sqlite/open-database.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { migrations } from '../../src/spool/schema.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
@@ -76,7 +80,7 @@ test('a spool of a newer schema is refused by everybody, in a clear sentence, an
     assert.throws(
       () => new Spool(folder, access),
       (error) =>
-        error instanceof DatabaseUnusable &&
+        error instanceof DatabaseUnusableError &&
         /spool\.db has schema \d+ .* knows schemas up to \d+: .* newer .*; install/.test(
           error.message,
         ),
@@ -128,7 +132,7 @@ for (const access of ['pipe', 'operator'] as const) {
     assert.throws(
       () => openDatabase(file, format(access, first, second)),
       (error) =>
-        error instanceof DatabaseUnusable &&
+        error instanceof DatabaseUnusableError &&
         /has schema 1 and this program needs 2: start the service once/.test(error.message),
     );
     assert.equal(version(file), 1);

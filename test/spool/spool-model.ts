@@ -1,4 +1,4 @@
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import type { Verb } from '../../src/spool/operate.ts';
 import type { MessageState, RecipientState } from '../../src/spool/spool.ts';
 import type { Counters } from '../../src/spool/stats.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { confirmExported, exported, takeOut } from '../../src/spool/export.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { importMessages } from '../../src/spool/import.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { beginTransfer } from '../../src/spool/transfer.ts';

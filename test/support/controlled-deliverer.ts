@@ -8,9 +8,9 @@ import {
   type Deliver,
   type Delivery,
   type Result,
-} from '../../src/proxy/backend.ts';
+} from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
-import { Ledger } from '../../src/proxy/ledger.ts';
+import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';
 import { letPass } from './let-pass.ts';
 import { scratch } from './scratch.ts';

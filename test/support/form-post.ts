@@ -1,5 +1,5 @@
-import { encodeForm } from '../../src/wire/form.ts';
-import { signV1 } from '../../src/wire/sign-v1.ts';
+import { encodeForm } from '../../src/wire/v1/form.ts';
+import { signV1 } from '../../src/wire/v1/sign-v1.ts';
 import { exchange, type HttpAnswer } from './signed-post.ts';
 
 /** A post of HTTP v1; what is left out is made up. */

@@ -1,7 +1,7 @@
 import type { TestContext } from 'node:test';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
-import { Keyring } from '../../src/proxy/keyring.ts';
-import { startProxy, type Proxy } from '../../src/proxy/proxy.ts';
+import { Keyring } from '../../src/proxy/policy/keyring.ts';
+import { startProxy, type Proxy } from '../../src/proxy/http/proxy.ts';
 import { ControlledDeliverer } from './controlled-deliverer.ts';
 
 /** A proxy in the test's own process, whose parts and clock the test can reach. */

@@ -1,5 +1,5 @@
 import { listMessages, type Listed } from '../../src/spool/list.ts';
-import { shownTime, type ShownTime } from '../../src/host/shown-time.ts';
+import { shownTime, type ShownTime } from '../../src/sqlite/shown-time.ts';
 import { messageStates, Spool } from '../../src/spool/spool.ts';
 import { stats, type Stats } from '../../src/spool/stats.ts';
 import { asOwner } from './as-owner.ts';

@@ -2,7 +2,7 @@ import { utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { endpointRecord } from '../../src/spool/endpoint.ts';
-import { shownTime } from '../../src/host/shown-time.ts';
+import { shownTime } from '../../src/sqlite/shown-time.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock, setClock } from './clock.ts';
 import type { Program } from './program.ts';

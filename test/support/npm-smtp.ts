@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
-import type { SmtpRelay } from '../../src/proxy/backends/smtp-sessions.ts';
+import type { SmtpRelay } from '../../src/proxy/backends/smtp/smtp-sessions.ts';
 
 /** The server of npm's smtp-server on loopback; what it takes is in `messages`. */
 export async function npmSmtp(

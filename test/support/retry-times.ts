@@ -1,5 +1,5 @@
 import type { RetryTimes } from '../../src/drain/retry-times.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 
 /** What drain has without options. */
 export const usualRetryTimes: RetryTimes = {

@@ -1,8 +1,8 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import type { ApiHost } from '../../src/proxy/backends/appengine-call.ts';
-import { decodeFields, encodeField } from '../../src/proxy/backends/appengine-protobuf.ts';
+import type { ApiHost } from '../../src/proxy/backends/appengine/call.ts';
+import { decodeFields, encodeField } from '../../src/proxy/backends/appengine/protobuf.ts';
 
 /** A call as it came, read. */
 export interface ReceivedCall {

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import type { SmtpRelay } from '../../src/proxy/backends/smtp-sessions.ts';
+import type { SmtpRelay } from '../../src/proxy/backends/smtp/smtp-sessions.ts';
 
 /**
  * What the server answers: a reply, whose lines are parted by LF, or `cut` (closes the connection), or

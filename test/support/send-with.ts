@@ -4,7 +4,7 @@ import {
   type Backend,
   type Delivery,
   type Result,
-} from '../../src/proxy/backend.ts';
+} from '../../src/proxy/backends/backend.ts';
 
 /** A message for a backend; what is left out is made up. */
 export interface Sending {

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { addressFault } from '../../src/mail/address-fault.ts';
 import { decodeAddress, encodeAddress } from '../../src/mail/address.ts';
 import { canonicalAddress } from '../../src/mail/canonical-address.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { holds } from '../support/holds.ts';
 
 /** Octets of which many are almost UTF-8: lead and trail octets, surrogates (ED A0 80), a BOM. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { asEximTakesLines } from '../../src/admin/queue/as-exim-takes-lines.ts';
+import { asEximTakesLines } from '../../src/cli/queue/as-exim-takes-lines.ts';
 
 const text = (parts: readonly string[]) =>
   Buffer.concat([...asEximTakesLines(parts.map((part) => Buffer.from(part)))]).toString();

@@ -6,7 +6,7 @@ import {
   longestBackoffMs,
   messageBackoffMs as backoffMs,
 } from '../../src/drain/backoff.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { holds } from '../support/holds.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
 

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { encodeAddress } from '../../src/mail/address.ts';
-import { limits } from '../../src/mail/limits.ts';
-import { BsmtpError, BsmtpReader } from '../../src/pipe/bsmtp.ts';
+import { limits } from '../../src/limits.ts';
+import { BsmtpError, BsmtpReader } from '../../src/intake/bsmtp.ts';
 import { holds } from '../support/holds.ts';
 
 interface Message {

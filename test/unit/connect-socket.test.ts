@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConnectError } from '../../src/host/connect-error.ts';
-import { connectSocket, type Lookup } from '../../src/host/connect-socket.ts';
-import { limits } from '../../src/mail/limits.ts';
+import type { ConnectError } from '../../src/host/net/connect-error.ts';
+import { connectSocket, type Lookup } from '../../src/host/net/connect-socket.ts';
+import { limits } from '../../src/limits.ts';
 
 const never = new AbortController().signal;
 

@@ -6,7 +6,7 @@ import {
   summaryReport,
   type DeliveryReport,
 } from '../../src/mail/delivery-report.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { holds } from '../support/holds.ts';
 
 const AT = Date.UTC(2026, 10, 22, 12);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { Endpoint, type PostInFlight } from '../../src/drain/endpoint.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { holds } from '../support/holds.ts';
 
 const SECOND = 1000;

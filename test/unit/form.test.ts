@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { limits } from '../../src/mail/limits.ts';
-import { decodeForm, encodeForm, FormError } from '../../src/wire/form.ts';
-import { signV1, verifyV1 } from '../../src/wire/sign-v1.ts';
+import { limits } from '../../src/limits.ts';
+import { decodeForm, encodeForm, FormError } from '../../src/wire/v1/form.ts';
+import { signV1, verifyV1 } from '../../src/wire/v1/sign-v1.ts';
 import { holds } from '../support/holds.ts';
 
 const bytes = fc.uint8Array({ maxLength: 60 }).map((each) => Buffer.from(each));

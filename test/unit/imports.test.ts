@@ -43,27 +43,30 @@ function closure(path: string, seen = new Set<string>()): Set<string> {
 
 const ANY = /^/;
 
-/** What a station may import besides itself: folders or files of ours, and modules. */
+/** What each folder may import besides itself: folders or files of ours, and modules. limits.ts is everybody's. */
 const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
+  'limits.ts': { files: [], modules: /^$/ },
   mail: { files: [], modules: /^idn-hostname$/ },
   host: { files: ['mail'], modules: ANY },
-  spool: { files: ['host', 'mail'], modules: ANY },
+  sqlite: { files: ['host', 'mail'], modules: ANY },
+  spool: { files: ['sqlite', 'host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
-  pipe: {
-    files: ['spool', 'mail', /^host\/(?:give-up-root|open-database|settings)\.ts$/],
+  intake: {
+    files: ['spool', 'sqlite', 'mail', /^host\/(?:give-up-root|settings)\.ts$/],
     modules: /^node:/,
   },
-  drain: { files: ['spool', 'wire', 'host', 'mail'], modules: ANY },
-  proxy: { files: ['wire', 'host', 'mail'], modules: ANY },
+  drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
-  admin: {
+  cli: {
     files: [
       'spool',
       'wire',
+      'sqlite',
       'host',
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
-      /^proxy\/(?:read|rebuild|with)-ledger\.ts$/,
+      /^proxy\/ledger\/(?:read|rebuild|with)-ledger\.ts$/,
       /^proxy\/check\/proxy-findings\.ts$/,
     ],
     modules: ANY,
@@ -79,8 +82,10 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
     return importsOf(path)
       .filter(({ file, module }) => {
         if (module !== undefined) return !rule.modules.test(module);
-        return ![station, ...rule.files].some((allowed) =>
-          typeof allowed === 'string' ? file?.startsWith(`${allowed}/`) : allowed.test(file ?? ''),
+        return !['limits.ts', station, ...rule.files].some((allowed) =>
+          typeof allowed === 'string'
+            ? file === allowed || file?.startsWith(`${allowed}/`)
+            : allowed.test(file ?? ''),
         );
       })
       .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`);
@@ -90,29 +95,38 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
-  assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'pipe/exim-pipe.ts']);
-  const dgram = importsOf('host/unix-datagram.ts').filter(({ module }) => module === 'unix-dgram');
+  assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'intake/exim-pipe.ts']);
+  const dgram = importsOf('host/systemd/unix-datagram.ts').filter(
+    ({ module }) => module === 'unix-dgram',
+  );
   assert.deepEqual(
     dgram.map(({ typeOnly }) => typeOnly),
     [true, false],
   );
-  assert.ok(modules('host/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')));
+  assert.ok(
+    modules('sqlite/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')),
+  );
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
   assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
 });
 
-test('exim-pipe loads nothing but pipe, spool, mail, the settings, and the opening and the clock of a database', () => {
+test('exim-pipe loads nothing but intake, spool, mail, the settings, and the opening and the clock of a database', () => {
   const files = [...closure('bin/exim-pipe.ts')];
   const folders = new Set(files.map((file) => file.split('/')[0] ?? ''));
-  assert.deepEqual([...folders].toSorted(), ['bin', 'host', 'mail', 'pipe', 'spool']);
+  assert.deepEqual([...folders].toSorted(), [
+    'bin',
+    'host',
+    'intake',
+    'limits.ts',
+    'mail',
+    'spool',
+    'sqlite',
+  ]);
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
-    'host/failure.ts',
+    'host/command-error.ts',
     'host/free-space.ts',
     'host/give-up-root.ts',
-    'host/observed-time.ts',
-    'host/open-database.ts',
-    'host/open-files.ts',
     'host/read-variables.ts',
     'host/regular-file.ts',
     'host/settings.ts',
@@ -139,9 +153,11 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
     'node_modules/file-uri-to-path',
     'src/bin',
     'src/host',
+    'src/intake',
+    'src/limits.ts',
     'src/mail',
-    'src/pipe',
     'src/spool',
+    'src/sqlite',
   ]);
   assert.doesNotMatch(bundle, /undici|yargs|unix-dgram/);
 });
@@ -153,35 +169,35 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
     pattern:
       /^import (?:type )?\{[^}]*\b(?:connect|createConnection)\b[^}]*\} from 'node:net'|\bnew Socket\(|from 'node:dns(?:\/promises)?'/m,
     // The other is given one by the process that started it.
-    allowed: ['admin/queue/exim-runner.ts', 'host/connect-socket.ts'],
+    allowed: ['cli/queue/exim-runner.ts', 'host/net/connect-socket.ts'],
   },
   {
     what: 'a TLS connection',
     pattern: /^import \{[^}]*\bconnect\b[^}]*\} from 'node:tls'/m,
-    allowed: ['host/secure-socket.ts'],
+    allowed: ['host/net/secure-socket.ts'],
   },
   {
     what: "Node's HTTP client",
     pattern: /^import \{[^}]*\b(?:request|get|Agent)\b[^}]*\} from 'node:http'/m,
-    allowed: ['host/web-proxy.ts', 'proxy/backends/appengine-call.ts'],
+    allowed: ['host/net/web-proxy.ts', 'proxy/backends/appengine/call.ts'],
     handed: /\brequest\(\{[^]*?createConnection: \(\) => socket,/,
   },
   {
     what: 'another HTTP client',
     pattern:
       /^import (?!type\b)[^;]* from '(?:undici|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
-    allowed: ['host/http-pool.ts'],
+    allowed: ['host/net/http-pool.ts'],
     handed: /new Client\([^]*?connect: \(/,
   },
   {
     what: "nodemailer's SMTP client",
     pattern: /^import (?!type\b)[^;]* from 'nodemailer\/lib\/smtp-connection'/m,
-    allowed: ['host/smtp-connection.ts'],
+    allowed: ['host/net/smtp-connection.ts'],
   },
   {
     what: 'our own of it',
     pattern: /\bnew SmtpConnection\(/,
-    allowed: ['host/smtp-client.ts'],
+    allowed: ['host/net/smtp-client.ts'],
     handed: /new SmtpConnection\(\{[^}]*?\bconnection: socket,/,
   },
   {
@@ -192,7 +208,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
 ];
 
 for (const { what, pattern, allowed, handed = /^/ } of openers) {
-  test(`connections are opened by host/connect-socket.ts alone: ${what} has no other user`, () => {
+  test(`connections are opened by host/net/connect-socket.ts alone: ${what} has no other user`, () => {
     const users = [...sources].filter(([, text]) => pattern.test(text));
     assert.deepEqual(users.map(([path]) => path).toSorted(), allowed.toSorted());
     for (const [path, text] of users) assert.match(text, handed, path);
@@ -200,7 +216,7 @@ for (const { what, pattern, allowed, handed = /^/ } of openers) {
 }
 
 test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_UNAUTHORIZED says', () => {
-  for (const path of ['host/secure-socket.ts', 'host/smtp-client.ts']) {
+  for (const path of ['host/net/secure-socket.ts', 'host/net/smtp-client.ts']) {
     assert.match(sources.get(path) ?? '', /rejectUnauthorized: true/, path);
   }
   const careless = [...sources].filter(([, text]) => text.includes('rejectUnauthorized: false'));
@@ -213,9 +229,9 @@ test('every opening of a file of SQLite begins with the question whether root wa
   );
   assert.deepEqual(
     openers.map(([path]) => path),
-    ['host/open-database.ts'],
+    ['sqlite/open-database.ts'],
   );
-  const text = sources.get('host/open-database.ts') ?? '';
+  const text = sources.get('sqlite/open-database.ts') ?? '';
   assert.match(text, /\nfunction open\([^]*?\{\n {2}requireRootGivenUp\(dirname\(file\)\);\n/);
   assert.equal(text.split('new Database(').length, 2);
   assert.equal(text.split(/\bload\(file, readonly\)/).length, 2);
@@ -227,17 +243,9 @@ test('every opening of a file of SQLite begins with the question whether root wa
 });
 
 test('what stays root opens no file of SQLite: Exim’s commands, and what runs Exim for a return (law 14)', () => {
-  for (const path of ['admin/exim/command.ts', 'admin/queue/serve-exim.ts']) {
+  for (const path of ['cli/exim/command.ts', 'cli/queue/serve-exim.ts']) {
     const files = [...closure(path)];
     const opening = files.filter((file) => /^spool\/|^host\/open-database\.ts$/.test(file));
     assert.deepEqual(opening, [], path);
   }
-});
-
-test('no file of src has more than 350 lines', () => {
-  const long = [...sources].filter(([, text]) => text.split('\n').length > 351);
-  assert.deepEqual(
-    long.map(([path]) => path),
-    [],
-  );
 });

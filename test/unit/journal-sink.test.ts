@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { DrainJournal } from '../../src/drain/drain-journal.ts';
-import { encodeEntry, type Entry, type Sink } from '../../src/host/journal-sink.ts';
+import { encodeEntry, type Entry, type Sink } from '../../src/host/systemd/journal-sink.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { holds } from '../support/holds.ts';
 import { inCheckout } from '../support/program.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { decodeFrame, encodeFrame } from '../../src/wire/frame.ts';
 import { decodeVerdicts, encodeVerdicts } from '../../src/wire/verdicts.ts';
 import { inCheckout } from '../support/program.ts';

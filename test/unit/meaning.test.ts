@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import type { Trouble } from '../../src/wire/attempt.ts';
-import { blame, meaningOf, type Passing } from '../../src/wire/meaning.ts';
+import type { PostFailure } from '../../src/wire/attempt.ts';
+import { faultScope, diagnose, type HealthSince } from '../../src/wire/diagnose.ts';
 import { decodeVerdicts } from '../../src/wire/verdicts.ts';
 import { holds } from '../support/holds.ts';
 
@@ -13,7 +13,7 @@ type Blamed =
   | 'the message when a probe passes'
   | 'the message';
 
-const blamed: Record<Blamed, Record<Passing, 'endpoint' | 'message'>> = {
+const blamed: Record<Blamed, Record<HealthSince, 'endpoint' | 'message'>> = {
   'the endpoint': { nothing: 'endpoint', probe: 'endpoint', posts: 'endpoint' },
   'the message when posts pass': { nothing: 'endpoint', probe: 'endpoint', posts: 'message' },
   'the message when a probe passes': { nothing: 'endpoint', probe: 'message', posts: 'message' },
@@ -21,11 +21,17 @@ const blamed: Record<Blamed, Record<Passing, 'endpoint' | 'message'>> = {
 };
 
 /** A test a row: what came, whom it blames, and a word of what the operator is to do, if anything. */
-function row(name: string, answer: Trouble, blames: Blamed, remedy?: RegExp, text?: RegExp): void {
+function row(
+  name: string,
+  answer: PostFailure,
+  blames: Blamed,
+  remedy?: RegExp,
+  text?: RegExp,
+): void {
   test(`${name}: trouble of ${blames} (law 5)`, () => {
-    const meaning = meaningOf(answer);
+    const meaning = diagnose(answer);
     for (const passing of ['nothing', 'probe', 'posts'] as const) {
-      assert.equal(blame(meaning, passing), blamed[blames][passing], `${passing} passing`);
+      assert.equal(faultScope(meaning, passing), blamed[blames][passing], `${passing} passing`);
     }
     if (remedy) assert.match(meaning.remedy ?? 'no remedy', remedy);
     else assert.equal(meaning.remedy, undefined);
@@ -33,16 +39,16 @@ function row(name: string, answer: Trouble, blames: Blamed, remedy?: RegExp, tex
   });
 }
 
-type Stage = Extract<Trouble, { kind: 'network' }>['stage'];
+type Stage = Extract<PostFailure, { kind: 'network' }>['stage'];
 
 const network = (
   code: string,
   stage: Stage = 'request',
   text = `what the system says of ${code}`,
-): Trouble => ({ kind: 'network', stage, code, text });
+): PostFailure => ({ kind: 'network', stage, code, text });
 
-const ofWebProxy = (webProxy: string, code: string, text?: string): Trouble => ({
-  ...(network(code, 'connecting', text) as Extract<Trouble, { kind: 'network' }>),
+const ofWebProxy = (webProxy: string, code: string, text?: string): PostFailure => ({
+  ...(network(code, 'connecting', text) as Extract<PostFailure, { kind: 'network' }>),
   webProxy,
 });
 
@@ -154,7 +160,7 @@ row(
 
 test('what it says of the program is as true of the library as of drain', () => {
   for (const answer of [{ kind: 'aborted' }, { kind: 'unreadable', text: 'x' }] as const) {
-    assert.doesNotMatch(meaningOf(answer).text, /drain|spool/);
+    assert.doesNotMatch(diagnose(answer).text, /drain|spool/);
   }
 });
 
@@ -178,7 +184,7 @@ for (const [name, code] of brokenOff) {
   row(name, network(code), 'the message when a probe passes', undefined, /the post .* failed/);
 }
 
-const http = (status: number, text = '', retryAfterMs?: number): Trouble => ({
+const http = (status: number, text = '', retryAfterMs?: number): PostFailure => ({
   kind: 'http',
   status,
   text,
@@ -215,7 +221,7 @@ row('HTTP 504', http(504), when, undefined, /504 \(a web server answers/);
 row('HTTP 503', http(503), 'the message when posts pass');
 row('HTML of a load balancer with 502', http(502, ''), when, /start the proxy/);
 
-const unsigned: Trouble = { kind: 'unusable', signed: false, fault: 'it is not signed' };
+const unsigned: PostFailure = { kind: 'unusable', signed: false, fault: 'it is not signed' };
 row('a 200 without our signature', unsigned, 'the endpoint', /GMAIL_PROXY_URL/, /not signed/);
 const faults: [name: string, body: string][] = [
   ['that is an HTML page', '<html>ok</html>'],
@@ -228,31 +234,31 @@ const faults: [name: string, body: string][] = [
 for (const [name, body] of faults) {
   const decoded = decodeVerdicts(Buffer.from(body), 'one', ['a@b']);
   assert.ok('fault' in decoded);
-  const answer: Trouble = { kind: 'unusable', signed: true, ...decoded };
+  const answer: PostFailure = { kind: 'unusable', signed: true, ...decoded };
   row(`a signed 200 ${name}`, answer, 'the message when a probe passes', undefined, /the answer/);
 }
 row('a clock that stays wrong', { kind: 'clock' }, 'the endpoint', /clocks of both/);
 row('an attempt that drain gave up', { kind: 'aborted' }, 'the endpoint');
 
 test('what the server says and asks for is passed on', () => {
-  assert.match(meaningOf(http(503, 'relay down', 7000)).text, /answered 503 "relay down"$/);
+  assert.match(diagnose(http(503, 'relay down', 7000)).text, /answered 503 "relay down"$/);
   for (const status of [400, 422, 429, 500, 502, 503]) {
-    assert.equal(meaningOf(http(status, '', 7000)).retryAfterMs, 7000, String(status));
+    assert.equal(diagnose(http(status, '', 7000)).retryAfterMs, 7000, String(status));
   }
   const said = 'connect ECONNREFUSED 192.0.2.1:443';
   assert.equal(
-    meaningOf(network('ECONNREFUSED', 'connecting', said)).text,
+    diagnose(network('ECONNREFUSED', 'connecting', said)).text,
     `the proxy cannot be reached: ${said}`,
   );
   assert.match(
-    meaningOf(network('ECONNRESET', 'request', 'other side closed')).text,
+    diagnose(network('ECONNRESET', 'request', 'other side closed')).text,
     /closed \(ECONNRESET\)$/,
   );
 });
 
-const anyTrouble: fc.Arbitrary<Trouble> = fc.oneof(
-  fc.constant<Trouble>({ kind: 'clock' }),
-  fc.constant<Trouble>({ kind: 'aborted' }),
+const anyTrouble: fc.Arbitrary<PostFailure> = fc.oneof(
+  fc.constant<PostFailure>({ kind: 'clock' }),
+  fc.constant<PostFailure>({ kind: 'aborted' }),
   fc.record({
     kind: fc.constant('unusable' as const),
     signed: fc.boolean(),
@@ -280,8 +286,8 @@ test('no answer whatever is the fault of a message when nothing else passes (law
   holds(
     t,
     fc.property(anyTrouble, (answer) => {
-      const meaning = meaningOf(answer);
-      assert.equal(blame(meaning, 'nothing'), 'endpoint');
+      const meaning = diagnose(answer);
+      assert.equal(faultScope(meaning, 'nothing'), 'endpoint');
       assert.ok(meaning.text.length > 0);
     }),
     2000,
@@ -292,8 +298,9 @@ test('what a message is blamed for while a probe passes, it is blamed for while 
   holds(
     t,
     fc.property(anyTrouble, (answer) => {
-      const meaning = meaningOf(answer);
-      if (blame(meaning, 'probe') === 'message') assert.equal(blame(meaning, 'posts'), 'message');
+      const meaning = diagnose(answer);
+      if (faultScope(meaning, 'probe') === 'message')
+        assert.equal(faultScope(meaning, 'posts'), 'message');
     }),
     2000,
   );

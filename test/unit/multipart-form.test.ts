@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { limits } from '../../src/mail/limits.ts';
-import { FormError } from '../../src/wire/form.ts';
-import { decodeMultipart } from '../../src/wire/multipart-form.ts';
+import { limits } from '../../src/limits.ts';
+import { FormError } from '../../src/wire/v1/form.ts';
+import { decodeMultipart } from '../../src/wire/v1/multipart-form.ts';
 import { holds } from '../support/holds.ts';
 
 const TYPE = 'multipart/form-data; boundary=xyz';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import type { Delivery } from '../../src/drain/courier.ts';
-import { holdOf, outcomeOf } from '../../src/drain/outcome.ts';
+import { holdOf, decideOutcome } from '../../src/drain/outcome.ts';
 import type { Claimed } from '../../src/spool/claim.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
 import { holds } from '../support/holds.ts';
@@ -39,7 +39,7 @@ function outcome(delivery: Delivery, { age = MINUTE, outage = 0, deferrals = 2 }
     delayWarningsMs,
     retryTimes: usualRetryTimes,
   };
-  return outcomeOf({ ...message, deferrals }, delivery, circumstances);
+  return decideOutcome({ ...message, deferrals }, delivery, circumstances);
 }
 
 /** Verdicts on the recipients, in their order. */
@@ -229,7 +229,7 @@ test('only a 5.x.x verdict for that recipient, or old age at a failing attempt, 
       fc.double({ min: 0, max: 0.99, noNaN: true }),
       (given, age, outage, random) => {
         const ended = given.of && trouble(given.of).trouble;
-        const { verdicts: decided, dueAt } = outcomeOf(
+        const { verdicts: decided, dueAt } = decideOutcome(
           message,
           { verdicts: given.verdicts, ...(ended ? { trouble: ended } : {}) },
           {

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { decodeAddress } from '../../src/mail/address.ts';
 import { cut } from '../../src/mail/cut.ts';
 import { jsonLine } from '../../src/mail/json-line.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { printable } from '../../src/mail/printable.ts';
 import { holds } from '../support/holds.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { SdNotify } from '../../src/host/sd-notify.ts';
+import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { ServiceManager } from '../support/service-manager.ts';
 
 /** A monotonic clock that only `pass` moves. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { sendersText } from '../../src/proxy/senders-text.ts';
+import { sendersText } from '../../src/proxy/policy/senders-text.ts';
 
 const key = (...senders: string[]) => ({
   secret: Buffer.from('a key of sixteen octets'),

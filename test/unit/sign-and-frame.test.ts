@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import { decodeAddress } from '../../src/mail/address.ts';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { decodeFrame, encodeFrame, FrameError } from '../../src/wire/frame.ts';
 import { sign, verify, type Signed } from '../../src/wire/sign.ts';
 import { decodeVerdicts, encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { hostPort, webProxyFor, WebProxySettingError } from '../../src/host/web-proxy.ts';
+import { hostPort, webProxyFor, WebProxySettingError } from '../../src/host/net/web-proxy.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import test, { type TestContext } from 'node:test';
-import { attempt, type Answer, type Post } from '../../src/wire/attempt.ts';
+import { attempt, type PostResult, type PostRequest } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { encodeVerdicts } from '../../src/wire/verdicts.ts';
 import { greetedServer } from '../support/greeted-server.ts';
@@ -9,7 +9,7 @@ import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
 
 const key = Buffer.from('a secret key');
 const message = Buffer.from('Subject: x\n\n\0\xff\r\n', 'latin1');
-const post: Post = {
+const post: PostRequest = {
   id: '0123456789abcdef0123456789abcdef',
   envelope: { sender: 's@example.com', recipients: ['a@example.org', 'ü@example.org'] },
   bytes: [message.subarray(0, 9), message.subarray(9)],
@@ -18,7 +18,7 @@ const post: Post = {
 const never = new AbortController().signal;
 
 /** One attempt at a proxy that answers so; the connection shows what was learned. */
-async function ask(t: TestContext, script: Script, connection?: Connection): Promise<Answer> {
+async function ask(t: TestContext, script: Script, connection?: Connection): Promise<PostResult> {
   const proxy = await ScriptedProxy.start(t, key.toString(), script);
   const used = connection ?? new Connection({ url: new URL(proxy.url), key });
   t.after(() => used.close());

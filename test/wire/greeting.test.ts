@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { attempt } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
-import { blame, meaningOf } from '../../src/wire/meaning.ts';
+import { faultScope, diagnose } from '../../src/wire/diagnose.ts';
 import { poster } from '../../src/wire/poster.ts';
 import { Forwarder } from '../support/forwarder.ts';
 import { handIn } from '../support/hand-in.ts';
@@ -57,7 +57,7 @@ test('whatever answers the greeting but the proxy itself is trouble of the endpo
     });
     const answer = await attempt(connection, post, never);
     assert.ok(answer.kind === 'not greeted', JSON.stringify(answer));
-    assert.equal(blame(meaningOf(answer), 'posts'), 'endpoint');
+    assert.equal(faultScope(diagnose(answer), 'posts'), 'endpoint');
     assert.equal(proxy.posts.length, 0);
   }
   for (const broken of ['reset', 'closed'] as const) {
@@ -67,7 +67,7 @@ test('whatever answers the greeting but the proxy itself is trouble of the endpo
     });
     const answer = await attempt(connection, post, never);
     assert.ok(answer.kind === 'network' && answer.stage === 'connecting', JSON.stringify(answer));
-    assert.equal(blame(meaningOf(answer), 'posts'), 'endpoint');
+    assert.equal(faultScope(diagnose(answer), 'posts'), 'endpoint');
   }
 });
 

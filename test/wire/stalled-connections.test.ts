@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import type { Socket } from 'node:net';
 import test from 'node:test';
-import { limits } from '../../src/mail/limits.ts';
+import { limits } from '../../src/limits.ts';
 import { certificate } from '../support/certificate.ts';
 import { clock } from '../support/clock.ts';
 import { connectProxy } from '../support/connect-proxy.ts';

@@ -1,5 +1,5 @@
 import { statuses } from '../../mail/enhanced-status.ts';
-import { unlimited } from '../backend.ts';
+import { unlimited } from './backend.ts';
 
 /** Takes everything and keeps nothing: for tests and measurements. */
 export const discardBackend = unlimited(async ({ recipients }) =>

@@ -4,8 +4,8 @@ import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { requireRootGivenUp } from '../../host/give-up-root.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
-import { limits } from '../../mail/limits.ts';
-import { BackendUnavailableError, unlimited, type Backend, type Delivery } from '../backend.ts';
+import { limits } from '../../limits.ts';
+import { BackendUnavailableError, unlimited, type Backend, type Delivery } from './backend.ts';
 
 /**
  * Delivers into a folder: NAME.eml has the message's exact bytes, NAME.json its id and envelope. Each

@@ -1,11 +1,11 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { connectSocket } from '../../host/connect-socket.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, note, ok, type Finding } from '../../host/finding.ts';
-import type { ApiHost } from '../backends/appengine-call.ts';
-import { relayName } from '../backends/relay-name.ts';
-import type { SmtpRelay } from '../backends/smtp-sessions.ts';
-import { backendText, keptText, type ChosenBackend } from '../chosen-backend.ts';
+import type { ApiHost } from '../backends/appengine/call.ts';
+import { relayName } from '../backends/smtp/relay-name.ts';
+import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
+import { backendText, keptText, type ChosenBackend } from '../backends/chosen-backend.ts';
 import { checkRelay } from './check-relay.ts';
 
 /** Whether the backend can be reached and used, as far as that shows without sending; and whether mail leaves this machine. */

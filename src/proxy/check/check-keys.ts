@@ -1,7 +1,7 @@
 import { countOf } from '../../host/count-of.ts';
 import { fault, ok, type Finding } from '../../host/finding.ts';
-import { limits } from '../../mail/limits.ts';
-import { readKeys } from '../keyring.ts';
+import { limits } from '../../limits.ts';
+import { readKeys } from '../policy/keyring.ts';
 
 /** Whether there are keys, none of them can be guessed, and whose they are. Throws Failure 78 where there is none. */
 export function checkKeys(keysFile: string | undefined): Finding {

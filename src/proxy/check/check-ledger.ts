@@ -1,13 +1,13 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { exclusiveLock } from '../../host/exclusive-lock.ts';
+import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
-import { isDamage } from '../../host/is-damage.ts';
-import { logIsCut } from '../../host/log-is-cut.ts';
-import { openDatabase } from '../../host/open-database.ts';
-import { OpenFiles } from '../../host/open-files.ts';
-import { ledgerRemedy } from '../ledger-fault.ts';
-import { migrations } from '../ledger.ts';
+import { isCorruption } from '../../sqlite/is-corruption.ts';
+import { logIsCut } from '../../sqlite/log-is-cut.ts';
+import { openDatabase } from '../../sqlite/open-database.ts';
+import { OpenFiles } from '../../sqlite/open-files.ts';
+import { ledgerRemedy } from '../ledger/ledger-fault.ts';
+import { migrations } from '../ledger/ledger.ts';
 
 /** Whether the ledger can be written, beside a proxy that is at work on it, or without one. */
 export function checkLedger(file: string): Finding {
@@ -25,7 +25,7 @@ export function checkLedger(file: string): Finding {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EACCES') return notChecked('ledger', `only root and its owner may (${message})`);
-    return fault('ledger', message, isDamage(error) ? ledgerRemedy(file) : WRITABLE);
+    return fault('ledger', message, isCorruption(error) ? ledgerRemedy(file) : WRITABLE);
   }
 }
 

@@ -1,12 +1,12 @@
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
-import { connectSocket } from '../../host/connect-socket.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
-import { SmtpClient } from '../../host/smtp-client.ts';
+import { SmtpClient } from '../../host/net/smtp-client.ts';
 import { withinTime } from '../../host/within-time.ts';
-import { limits } from '../../mail/limits.ts';
-import { smtpErrorText } from '../backends/smtp-error-text.ts';
-import type { SmtpRelay } from '../backends/smtp-sessions.ts';
-import { relayText } from '../chosen-backend.ts';
+import { limits } from '../../limits.ts';
+import { smtpErrorText } from '../backends/smtp/smtp-error-text.ts';
+import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
+import { relayText } from '../backends/chosen-backend.ts';
 
 /** A session with the relay without a message: connection, TLS, login and goodbye. Never rejects. */
 export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {

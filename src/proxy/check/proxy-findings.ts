@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ArgumentsCamelCase, InferredOptionTypes } from 'yargs';
-import { exitCodes, Failure } from '../../host/failure.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
-import { chooseBackend } from '../chosen-backend.ts';
+import { chooseBackend } from '../backends/chosen-backend.ts';
 import { becomeOwnerWithSecrets, proxyOptions, senderRules } from '../command.ts';
-import { readKeys } from '../keyring.ts';
-import { sendersText } from '../senders-text.ts';
+import { readKeys } from '../policy/keyring.ts';
+import { sendersText } from '../policy/senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkLedger, checkService } from './check-ledger.ts';
@@ -39,7 +39,7 @@ function enterServiceFolder(ledger: string): void {
   try {
     process.chdir(SERVICE_FOLDER);
   } catch (error) {
-    throw new Failure(
+    throw new CommandError(
       exitCodes.notPermitted,
       `only root and the account of the proxy may look into ${SERVICE_FOLDER}: ${(error as Error).message}`,
     );
@@ -51,7 +51,7 @@ async function found<T>(check: string, look: () => T | Promise<T>): Promise<T | 
   try {
     return await look();
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
+    if (!(error instanceof CommandError)) throw error;
     const { message } = error;
     if (message.includes('EACCES')) return notChecked(check, `only root can look (${message})`);
     return fault(check, message, REMEDY);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { MailMessage } from '../../../src/proxy/backends/appengine-message.ts';
+import type { MailMessage } from '../../../src/proxy/backends/appengine/message.ts';
 import { LONG } from '../../support/figures.ts';
 import { assertFields, attached, fieldsOf, multipart, octets } from '../../support/mail-fields.ts';
 import { random, type Random } from '../../support/random.ts';

@@ -1,5 +1,5 @@
 import test from 'node:test';
-import type { MailMessage } from '../../../src/proxy/backends/appengine-message.ts';
+import type { MailMessage } from '../../../src/proxy/backends/appengine/message.ts';
 import { assertFields, attached, multipart, octets } from '../../support/mail-fields.ts';
 
 const text = ['Content-Type: text/plain; charset=utf-8', '', 'Hello'];

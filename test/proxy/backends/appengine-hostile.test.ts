@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../../src/mail/limits.ts';
+import { limits } from '../../../src/limits.ts';
 import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
-import { appengineBackend } from '../../../src/proxy/backends/appengine.ts';
+import { appengineBackend } from '../../../src/proxy/backends/appengine/appengine.ts';
 import { Thread } from '../../../src/host/thread.ts';
 import { ScriptedApiHost } from '../../support/scripted-api-host.ts';
 import { deliverWith } from '../../support/send-with.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
-import { BackendUnavailableError, type Delivery } from '../../../src/proxy/backend.ts';
-import { callApi } from '../../../src/proxy/backends/appengine-call.ts';
-import { apiHost, appengineBackend } from '../../../src/proxy/backends/appengine.ts';
-import { encodeField } from '../../../src/proxy/backends/appengine-protobuf.ts';
+import { BackendUnavailableError, type Delivery } from '../../../src/proxy/backends/backend.ts';
+import { callApi } from '../../../src/proxy/backends/appengine/call.ts';
+import { apiHost, appengineBackend } from '../../../src/proxy/backends/appengine/appengine.ts';
+import { encodeField } from '../../../src/proxy/backends/appengine/protobuf.ts';
 import { rawServer } from '../../support/raw-server.ts';
 import {
   applicationError,

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import test from 'node:test';
-import { limits } from '../../../src/mail/limits.ts';
-import { smtpBackend } from '../../../src/proxy/backends/smtp.ts';
+import { limits } from '../../../src/limits.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
 import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
 import { sendWith } from '../../support/send-with.ts';
 

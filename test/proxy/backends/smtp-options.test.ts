@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Failure } from '../../../src/host/failure.ts';
-import { smtpRelay } from '../../../src/proxy/backends/smtp-options.ts';
+import { CommandError } from '../../../src/host/command-error.ts';
+import { smtpRelay } from '../../../src/proxy/backends/smtp/smtp-options.ts';
 import { handIn } from '../../support/hand-in.ts';
 import { lookInto } from '../../support/look-into.ts';
 import { appengineMailer } from '../../support/program.ts';
@@ -75,7 +75,7 @@ test('secrets are read from the places of other secrets, and never shown (law 10
   assert.match(accessUrl ?? '', /^https:\/\/accounts\.google\.com\//);
   for (const bad of ['s3cret', '"s3cret"', 'null', '{"client_secret":"s3cret"}']) {
     writeFileSync(join(credentials, 'APPENGINE_SMTP_OAUTH'), bad);
-    assert.throws(auth, (error: Failure) => {
+    assert.throws(auth, (error: CommandError) => {
       assert.match(error.message, /^APPENGINE_SMTP_OAUTH is not JSON with client_id, /);
       return !error.message.includes('s3cret');
     });
@@ -124,7 +124,7 @@ test('what describes no relay is a wrong configuration', () => {
   for (const [argv, environment, sentence] of rows) {
     assert.throws(
       () => smtpRelay(argv, { environment }),
-      (error: Failure) => error.exitCode === 78 && sentence.test(error.message),
+      (error: CommandError) => error.exitCode === 78 && sentence.test(error.message),
       sentence.source,
     );
   }

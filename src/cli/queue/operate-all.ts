@@ -1,0 +1,117 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../../limits.ts';
+import { recoverClaimed } from '../../spool/claim.ts';
+import { drainLock } from '../../spool/drain-lock.ts';
+import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
+import { operateEach, type Operated, type Outcome, type Verb } from '../../spool/operate.ts';
+import type { MessageState, Spool } from '../../spool/spool.ts';
+
+/** What an operator wants done, and to which messages. */
+export interface Operation {
+  verb: Verb;
+  /** Ids, or Exim's ids; without any, the messages that the filter chooses. */
+  names: readonly string[];
+  /** Without states, it chooses among those that the verb is for. */
+  filter: Filter;
+  force: boolean;
+  /** Called before a batch is touched; what it throws ends the operation. With `after` a batch is one message. */
+  before?: ((ids: readonly string[]) => Promise<void>) | undefined;
+  /** Called with each message for which the verb is done; says what came of it in the end. */
+  after?: ((id: string) => Promise<Result>) | undefined;
+}
+
+/** `kept`: Exim did not take back what was to be returned; `part`: not for all of its recipients. */
+export type Result = Operated | 'kept' | 'part';
+
+/** How many messages, for how many recipients, an operation came to each result with, and the ids of the first of them. */
+export type Results = Map<Result, { count: number; recipients: number; ids: string[] }>;
+
+/** Operates on everything that is not being sent or given to Exim, then on what was, when its outcome is known. */
+export async function operateAll(
+  spool: Spool,
+  { verb, names, filter, force, before, after }: Operation,
+): Promise<Results> {
+  const results: Results = new Map();
+  const end = async ({ operated, recipients }: Outcome, id: string) => {
+    const result = operated === 'done' && after ? await after(id) : operated;
+    const before = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
+    if (before.count < limits.namedMessages) before.ids.push(id);
+    const [count, all] = [before.count + 1, before.recipients + recipients];
+    results.set(result, { count, recipients: all, ids: before.ids });
+  };
+  const busy: string[] = [];
+  const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
+  for (const ids of batches(chosen, after ? 1 : limits.operatorBatch)) {
+    await before?.(ids);
+    const batch = operateEach(spool, verb, ids, spool.now(), force);
+    for (const [at, id] of ids.entries()) {
+      const outcome = batch[at] ?? MISSING;
+      if (outcome.operated === 'busy') busy.push(id);
+      else await end(outcome, id);
+    }
+  }
+  spool.wakeDrain();
+  const deadline = performance.now() + limits.operatorWaitMs;
+  for (const id of busy) {
+    const step = () => operateEach(spool, verb, [id], spool.now(), force)[0] ?? MISSING;
+    await end(await whenIdle(spool, step, deadline), id);
+  }
+  spool.wakeDrain();
+  return results;
+}
+
+/** Waits for the outcome of what is being sent, or given to Exim; without a drain nothing is sent. */
+export async function whenIdle<Step extends { operated: string }>(
+  spool: Spool,
+  step: () => Step,
+  deadline: number,
+): Promise<Step> {
+  for (;;) {
+    const outcome = step();
+    if (outcome.operated !== 'busy' || performance.now() > deadline) return outcome;
+    const lock = drainLock(spool.folder);
+    if (lock) recoverClaimed(spool, spool.now());
+    lock?.release();
+    await sleep(limits.operatorPollMs);
+  }
+}
+
+const MISSING: Outcome = { operated: 'missing', recipients: 0 };
+
+/** Ids in batches of a size. */
+export function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
+  let batch: string[] = [];
+  for (const id of ids) {
+    batch.push(id);
+    if (batch.length < size) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** Ids of the messages that the filter chooses; what arrives meanwhile is left alone. */
+function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {
+  const { states = STATES[verb] } = filter;
+  const chosen = { ...filter, states, upTo: latestNumber(spool) };
+  for (const { id } of listMessages(spool, chosen, spool.now())) yield id;
+}
+
+/** Ids of the messages that an operator named; a name that fits no message is kept, and reported missing. */
+function named(spool: Spool, names: readonly string[]): string[] {
+  const ids = names.flatMap((name) => {
+    const found = findMessages(spool, name, spool.now()).map(({ id }) => id);
+    return found.length > 0 ? found : [name];
+  });
+  return [...new Set(ids)];
+}
+
+/** What --all is for. To bring back what failed, after its sender was told, its id or state must be named. */
+const STATES: Record<Verb, readonly MessageState[]> = {
+  retry: ['queued', 'failed'],
+  hold: ['queued', 'sending'],
+  release: ['held'],
+  bounce: ['queued', 'sending', 'held'],
+  delete: ['queued', 'sending', 'held', 'failed'],
+  return: ['queued', 'sending', 'held'],
+};

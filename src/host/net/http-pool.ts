@@ -1,0 +1,120 @@
+import type { Socket } from 'node:net';
+import { Client } from 'undici';
+import { limits } from '../../limits.ts';
+import { openChannel, type Route } from './open-channel.ts';
+import { Places } from '../places.ts';
+import { unixPathOf } from './unix-path.ts';
+
+/** A connection for one request after the other. */
+export interface HttpLine {
+  client: Client;
+  socket: Socket;
+  /** It was taken before, and has had requests. */
+  reused: boolean;
+  /** The server has shown over it who it is (Greeting). */
+  greeted: boolean;
+}
+
+/** A connection was closed while it was idle: nothing of the request was sent. */
+export class IdleClosedError extends Error {
+  override readonly name = 'IdleClosedError';
+  readonly code = 'ECONNRESET';
+}
+
+/**
+ * Connections to one server of HTTP, so many at once. (undici's own pool takes no signal for
+ * opening one: a request that waits for its connection cannot be ended, nor told apart from one whose
+ * connection broke.)
+ */
+export class HttpPool {
+  readonly route: Route;
+  /** The server's URL as HTTP has it. */
+  readonly url: URL;
+  readonly #places = new Places(limits.inFlight + limits.asked + 1);
+  readonly #openNoMore = new AbortController();
+  readonly #closing = new AbortController();
+  #idle: HttpLine[] = [];
+
+  constructor(route: Route) {
+    this.route = route;
+    this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
+  }
+
+  /** Aborts when no connection is opened any more: what waits for one is given up. */
+  get openNoMore(): AbortSignal {
+    return this.#openNoMore.signal;
+  }
+
+  /** Aborts when the pool is closed: no request goes on then. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /**
+   * A connection for one request, to be given back. `fresh`: a new one, because those that are idle may
+   * be dead; they are closed. Rejects as openChannel does.
+   */
+  async take(fresh: boolean, signal: AbortSignal): Promise<HttpLine> {
+    await this.#places.enter(signal);
+    try {
+      if (fresh) void this.#closeIdle();
+      for (;;) {
+        const line = this.#idle.pop();
+        if (!line) return this.#lineOn(await openChannel(this.route, [signal, this.openNoMore]));
+        if (!line.socket.destroyed) return line;
+      }
+    } catch (error) {
+      this.#places.leave();
+      throw error;
+    }
+  }
+
+  /** Takes a connection back, to use it again or, when its request was not answered, to close it. */
+  giveBack(line: HttpLine, answered: boolean): void {
+    this.#places.leave();
+    line.reused = true;
+    if (answered && !line.socket.destroyed && !this.closing.aborted) this.#idle.push(line);
+    else void line.client.destroy();
+  }
+
+  /** What is being sent goes on; what only waits to be sent ends. */
+  end(): void {
+    this.#openNoMore.abort(new Error('no more connections are opened'));
+  }
+
+  /** Ends everything. */
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('the connection was closed'));
+    await this.#closeIdle();
+  }
+
+  async #closeIdle(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map(async ({ client }) => client.destroy()));
+  }
+
+  #lineOn(socket: Socket): HttpLine {
+    let connects = 0;
+    const client = new Client(this.url.origin, {
+      // undici connects again by itself when a connection has died.
+      connect: (_options, done) => {
+        connects += 1;
+        queueMicrotask(() => {
+          if (connects === 1) done(null, socket);
+          else done(new IdleClosedError('the connection was closed while it was idle'), null);
+        });
+      },
+      pipelining: 1,
+      keepAliveTimeout: limits.clientIdleMs,
+      keepAliveMaxTimeout: limits.clientIdleMs,
+      // One time limit for the whole request, set by whoever makes it.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxResponseSize: limits.answerBytes,
+    });
+    const line = { client, socket, reused: false, greeted: false };
+    socket.once('close', () => {
+      this.#idle = this.#idle.filter((each) => each !== line);
+    });
+    return line;
+  }
+}

@@ -1,0 +1,37 @@
+import type { Socket } from 'node:net';
+import { limits } from '../../limits.ts';
+import { connectSocket } from './connect-socket.ts';
+import { secureSocket } from './secure-socket.ts';
+import { unixPathOf } from './unix-path.ts';
+import { connectThrough, hostPort, type WebProxy } from './web-proxy.ts';
+import { withinTime } from '../within-time.ts';
+
+/** A server of HTTP, and how it is reached. */
+export interface Route {
+  /** http:, https:, or http+unix: with the path of a socket. */
+  url: URL;
+  /** The web proxy between us and it. */
+  webProxy?: WebProxy | undefined;
+  /** PEM of the certificate authorities to trust instead of Node's own. */
+  ca?: string[] | undefined;
+}
+
+/**
+ * Opens a connection on which HTTP can be spoken with a server. Name, TCP, web proxy and TLS take
+ * limits.connectMs together, and end when one of `signals` aborts. Rejects with an Error that has a `code`: a
+ * WebProxyError where the web proxy is the trouble.
+ */
+export async function openChannel(
+  { url, webProxy, ca }: Route,
+  signals: readonly AbortSignal[],
+): Promise<Socket> {
+  return withinTime(limits.connectMs, 'no connection', signals, async (signal) => {
+    const path = unixPathOf(url);
+    if (path !== undefined) return connectSocket({ path }, signal);
+    const to = hostPort(url);
+    const socket = await (webProxy
+      ? connectThrough(webProxy, to, signal)
+      : connectSocket(to, signal));
+    return url.protocol === 'https:' ? secureSocket(socket, { host: to.host, ca }, signal) : socket;
+  });
+}

@@ -1,0 +1,62 @@
+import { fstatSync } from 'node:fs';
+import { stderrLine } from '../stderr-line.ts';
+import { unixDatagrams } from './unix-datagram.ts';
+
+/** Priorities of syslog(3) that are used here. */
+export const priority = { error: 3, warning: 4, notice: 5, info: 6 } as const;
+
+/**
+ * One entry of the journal: MESSAGE and its other fields. What is undefined is left out, a list is
+ * the field repeated.
+ */
+export interface Entry {
+  text: string;
+  priority: (typeof priority)[keyof typeof priority];
+  fields: Record<string, string | number | readonly string[] | undefined>;
+}
+
+export type Sink = (entry: Entry) => void;
+
+/**
+ * Where entries go: to systemd's journal with their fields, when it is what standard error is
+ * connected to (systemd.exec(5), $JOURNAL_STREAM); otherwise their text goes to standard error.
+ */
+export function journalSink(environment: NodeJS.ProcessEnv): Sink {
+  const { dev, ino } = fstatSync(2);
+  return environment['JOURNAL_STREAM'] === `${dev}:${ino}` ? nativeSink() : stderrSink;
+}
+
+const stderrSink: Sink = ({ text }) => stderrLine(text);
+
+/** Datagrams of systemd's native journal protocol; an entry that it does not take now goes to stderr. */
+function nativeSink(): Sink {
+  const { send } = unixDatagrams('/run/systemd/journal/socket');
+  return (entry) => send(encodeEntry(entry), () => stderrLine(entry.text, `<${entry.priority}>`));
+}
+
+/** KEY=value lines; a value with line breaks has its length before it. */
+export function encodeEntry({ text, priority, fields }: Entry): Buffer {
+  const all = {
+    MESSAGE: text,
+    PRIORITY: priority,
+    SYSLOG_IDENTIFIER: 'appengine-mailer',
+    SYSLOG_FACILITY: MAIL,
+    ...fields,
+  };
+  const pairs = Object.entries(all).flatMap(([name, value]) =>
+    value === undefined ? [] : [value].flat().map((each) => encodeField(name, String(each))),
+  );
+  return Buffer.concat(pairs);
+}
+
+function encodeField(name: string, value: string): Buffer {
+  const bytes = Buffer.from(value);
+  if (!bytes.includes('\n')) return Buffer.concat([Buffer.from(`${name}=`), bytes, LF]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(bytes.length));
+  return Buffer.concat([Buffer.from(`${name}\n`), length, bytes, LF]);
+}
+
+/** The facility of syslog(3), without its shift: mail.* rules and /var/log/mail.log see it. */
+const MAIL = 2;
+const LF = Buffer.from('\n');

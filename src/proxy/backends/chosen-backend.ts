@@ -1,0 +1,94 @@
+import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import type { Backend } from './backend.ts';
+import type { ApiHost } from './appengine/call.ts';
+import { discardBackend } from './discard.ts';
+import { fileBackend } from './file.ts';
+import { relayName } from './smtp/relay-name.ts';
+import { smtpOptions, smtpRelay } from './smtp/smtp-options.ts';
+import type { SmtpRelay } from './smtp/smtp-sessions.ts';
+import { smtpBackend } from './smtp/smtp.ts';
+import type { ProxyJournal } from '../proxy-journal.ts';
+
+/** Options that say what becomes of the mail; the folder of the file backend is given apart, as an absolute path. */
+export const backendOptions = {
+  backend: {
+    choices: ['file', 'smtp', 'appengine', 'discard'] as const,
+    default: 'file' as const,
+    describe: 'What becomes of the mail',
+  },
+  ...smtpOptions,
+} as const satisfies Record<string, Options>;
+
+type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof backendOptions>>;
+
+/** The backend that was asked for, as it is configured; nothing is opened yet. */
+export type ChosenBackend =
+  | { kind: 'file'; folder: string }
+  | { kind: 'smtp'; relay: SmtpRelay }
+  | { kind: 'appengine'; api: ApiHost }
+  | { kind: 'discard' };
+
+/** Reads what options and settings say of the backend. Throws Failure 78 when that is not enough, or too much. */
+export async function chooseBackend(argv: Arguments, folder: string): Promise<ChosenBackend> {
+  const { backend: kind } = argv;
+  if (kind === 'smtp') {
+    return { kind, relay: smtpRelay(argv, { environment: process.env, folder: '.' }) };
+  }
+  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
+  if (stray !== undefined) {
+    throw new CommandError(exitCodes.configuration, `--${stray} is for --backend smtp`);
+  }
+  if (kind === 'file') return { kind, folder };
+  if (kind === 'discard') return { kind };
+  // Loaded where it is used.
+  const { apiHost } = await import('./appengine/appengine.ts');
+  return { kind, api: apiHost(process.env) };
+}
+
+/** Makes the backend ready for mail. Throws Failure 78 when it cannot be. */
+export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal): Promise<Backend> {
+  if (chosen.kind === 'smtp') {
+    const { relay } = chosen;
+    const { name, fault } = await relayName(relay.name);
+    if (fault) journal.nameless(fault.text, fault.todo);
+    return smtpBackend({ ...relay, name });
+  }
+  if (chosen.kind === 'discard') return discardBackend;
+  if (chosen.kind === 'appengine') {
+    const { appengineBackend } = await import('./appengine/appengine.ts');
+    return appengineBackend(chosen.api, journal);
+  }
+  const { folder } = chosen;
+  return fileBackend(folder).catch((error: Error) => {
+    throw new CommandError(
+      exitCodes.configuration,
+      `cannot deliver into ${folder}: ${error.message}`,
+    );
+  });
+}
+
+/** The backend and where the mail goes, for people. */
+export function backendText(chosen: ChosenBackend): string {
+  const kept = keptText(chosen);
+  if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
+  if (chosen.kind === 'smtp') return `backend smtp, relay ${relayText(chosen.relay)}`;
+  return `backend ${chosen.kind}`;
+}
+
+/** HOST:PORT of a relay. */
+export function relayText({ host, port }: SmtpRelay): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** That no mail leaves this machine, and what becomes of it; undefined where it is sent on. */
+export function keptText(chosen: ChosenBackend): string | undefined {
+  if (chosen.kind === 'file') {
+    return `nothing leaves this machine: all mail is kept in ${chosen.folder}`;
+  }
+  return chosen.kind === 'discard'
+    ? 'nothing leaves this machine: all mail is thrown away'
+    : undefined;
+}
+
+const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];

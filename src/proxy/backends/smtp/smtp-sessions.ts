@@ -1,0 +1,173 @@
+import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
+import { connectSocket } from '../../../host/net/connect-socket.ts';
+import { SmtpClient } from '../../../host/net/smtp-client.ts';
+import { limits } from '../../../limits.ts';
+import { BackendBusyError } from '../backend.ts';
+
+/** The relay, how to talk to it, and who we are there. */
+export interface SmtpRelay {
+  host: string;
+  port: number;
+  /** STARTTLS and TLS are required, and the certificate is verified. */
+  security: 'starttls' | 'tls' | 'none';
+  /** Certificate authorities (PEM) to trust instead of Node's own. */
+  ca: string[] | undefined;
+  /** What we call ourselves in EHLO; undefined: by the address of our end of the connection. */
+  name: string | undefined;
+  /** How to log in. */
+  auth: SMTPConnectionAuth | undefined;
+  /** Connections at once. */
+  connectionsMax: number;
+}
+
+/** A connection on which messages can be sent, one after the other. */
+export interface SmtpSession {
+  client: SmtpClient;
+  /** Transactions it has had. */
+  used: number;
+  /** Whether it has been idle since it was opened: it may have died meanwhile. */
+  wasIdle: boolean;
+  /** Closes it when it has been idle for long. */
+  idle?: NodeJS.Timeout;
+}
+
+/** A delivery that waits for a session. */
+interface Waiting {
+  take(session: SmtpSession): void;
+  fail(error: Error): void;
+}
+
+/**
+ * Keeps connections to the relay for the messages that follow, and opens more while deliveries wait for one.
+ * A connection that is being opened belongs to whoever waits when it is ready: a slow greeting uses up
+ * nobody's time. (nodemailer's own pool does not tell what a connection's server offers before it sends, and
+ * waits a tenth of a second at every change.)
+ */
+export class SmtpSessions {
+  readonly #relay: SmtpRelay;
+  readonly #waiting: Waiting[] = [];
+  #idle: SmtpSession[] = [];
+  /** Connections that are in use, idle or being opened, and those of them that are being opened. */
+  #connections = 0;
+  #opening = 0;
+  /** When the relay is asked for one more, after it refused that: monotonic. */
+  #openAt = -Infinity;
+
+  constructor(relay: SmtpRelay) {
+    this.#relay = relay;
+  }
+
+  /**
+   * A session for one transaction: one that was used before, or a new one. Rejects with BackendBusyError when
+   * none was free before `giveUp`, and with the reason when none can be opened.
+   */
+  async take(giveUp: AbortSignal): Promise<SmtpSession> {
+    for (let session = this.#idle.pop(); session; session = this.#idle.pop()) {
+      clearTimeout(session.idle);
+      if (!session.client.destroyed) return session;
+      this.#connections -= 1;
+    }
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        const place = this.#waiting.indexOf(waiting);
+        if (place >= 0) this.#waiting.splice(place, 1);
+        reject(new BackendBusyError('no connection to the relay was free in time'));
+      };
+      const waiting: Waiting = {
+        take: (session) => {
+          giveUp.removeEventListener('abort', abort);
+          resolve(session);
+        },
+        fail: reject,
+      };
+      if (giveUp.aborted) return abort(); // It would wait for a signal that has passed.
+      giveUp.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(waiting);
+      this.#openMore();
+    });
+  }
+
+  /** A new connection in the place of one that had died. Rejects when there is none, and frees the place. */
+  async renew({ client }: SmtpSession): Promise<SmtpSession> {
+    client.close();
+    try {
+      return await openSession(this.#relay);
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
+  }
+
+  /** Takes a session back after a transaction; `reset` when the server may still have its envelope. */
+  async giveBack(session: SmtpSession, { reset = false } = {}): Promise<void> {
+    const { client } = session;
+    session.used += 1;
+    if (reset && !client.destroyed) await client.reset().catch(() => client.close());
+    if (!client.destroyed && session.used < limits.smtpMessages) {
+      this.#offer(session);
+      return;
+    }
+    if (!client.destroyed) client.quit();
+    this.#leave();
+  }
+
+  #offer(session: SmtpSession): void {
+    const waiting = this.#waiting.shift();
+    if (waiting) {
+      waiting.take(session);
+      return;
+    }
+    session.wasIdle = true;
+    session.idle = setTimeout(() => {
+      this.#idle = this.#idle.filter((each) => each !== session);
+      if (!session.client.destroyed) session.client.quit();
+      this.#leave();
+    }, limits.smtpIdleMs).unref();
+    this.#idle.push(session);
+  }
+
+  #leave(): void {
+    this.#connections -= 1;
+    this.#openMore();
+  }
+
+  #openMore(): void {
+    if (this.#connections > 0 && performance.now() < this.#openAt) return;
+    while (this.#opening < this.#waiting.length && this.#connections < this.#relay.connectionsMax) {
+      this.#connections += 1;
+      this.#opening += 1;
+      void this.#open();
+    }
+  }
+
+  async #open(): Promise<void> {
+    try {
+      const session = await openSession(this.#relay);
+      this.#opening -= 1;
+      this.#offer(session);
+    } catch (error) {
+      this.#opening -= 1;
+      this.#connections -= 1;
+      // A relay that has connections of ours and takes no more is at its limit: they are waited for.
+      if (this.#connections > 0) {
+        this.#openAt = performance.now() + limits.smtpReopenMs;
+        setTimeout(() => this.#openMore(), limits.smtpReopenMs + 1).unref();
+      } else for (const waiting of this.#waiting.splice(0)) waiting.fail(error as Error);
+    }
+  }
+}
+
+/** It is given up by nobody: what was opened too late for one delivery serves the next. */
+async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
+  const { auth, ...server } = relay;
+  const socket = await connectSocket(relay, new AbortController().signal);
+  const client = new SmtpClient({ ...server, socket });
+  try {
+    await client.connect();
+    if (auth) await client.login(auth);
+    return { client, used: 0, wasIdle: false };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}

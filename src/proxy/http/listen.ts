@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import { lstatSync, rmSync } from 'node:fs';
+import { isIPv6, SocketAddress, type ListenOptions, type Server } from 'node:net';
+import { connectSocket, type HostPort, type UnixPath } from '../../host/net/connect-socket.ts';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { unixPathOfSocket } from '../../host/systemd/systemd-sockets.ts';
+import { unixPathFault } from '../../host/net/unix-path.ts';
+
+/** Where to listen. */
+export interface Places {
+  /** The address that was asked for. */
+  wanted?: HostPort | UnixPath | undefined;
+  /** File descriptors of sockets that systemd hands over. */
+  handedOver?: readonly number[];
+}
+
+/** A server that listens, and where: HOST:PORT or unix:PATH. */
+export interface Listener {
+  server: Server;
+  address: string;
+}
+
+/** Reads HOST:PORT or unix:PATH. Throws Failure 78. */
+export function parseListen(text: string): HostPort | UnixPath {
+  const { v6, host, port, path } = LISTEN.exec(text)?.groups ?? {};
+  const fault = path === undefined ? undefined : unixPathFault(path);
+  if (path !== undefined && fault === undefined) return { path };
+  if (port !== undefined && Number(port) <= 65_535) {
+    return { host: v6 ?? host ?? '', port: Number(port) };
+  }
+  throw new CommandError(
+    exitCodes.configuration,
+    `--listen takes HOST:PORT or unix:PATH and got ${text}${fault === undefined ? '' : `: ${fault}`}`,
+  );
+}
+
+/**
+ * Listens on every socket that is handed over, and also on the wanted address when no such socket has it, each with a
+ * server of its own. Rejects when it cannot, and then listens nowhere.
+ */
+export async function listen<S extends Server>(
+  makeServer: () => S,
+  { wanted, handedOver = [] }: Places,
+): Promise<(Listener & { server: S })[]> {
+  const listeners: (Listener & { server: S })[] = [];
+  const begin = async (at: HostPort | UnixPath | { fd: number }) => {
+    const server = makeServer();
+    const address = await ('path' in at ? listenAtPath(server, at.path) : bind(server, at));
+    listeners.push({ server, address });
+  };
+  try {
+    for (const fd of handedOver) await begin({ fd });
+    const isThere = listeners.some(({ address }) => wanted && address === addressText(wanted));
+    if (wanted && !isThere) await begin(wanted);
+    return listeners;
+  } catch (error) {
+    for (const { server } of listeners) server.close();
+    throw error;
+  }
+}
+
+/** The TCP addresses that systemd holds although another one is wanted. */
+export function unwanted(
+  { wanted, handedOver = [] }: Places,
+  addresses: readonly string[],
+): string[] {
+  const held = addresses.slice(0, handedOver.length);
+  const isAmong = !wanted || held.length === addresses.length;
+  return isAmong ? [] : held.filter((address) => !address.startsWith('unix:'));
+}
+
+/** The owner and the group may connect. A socket that a proxy left when it died is replaced. */
+async function listenAtPath(server: Server, path: string): Promise<string> {
+  try {
+    return await bind(server, { path });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    await requireLeftover(path);
+    rmSync(path, { force: true });
+    return bind(server, { path });
+  }
+}
+
+/** Rejects when the path is not that of a socket on which nobody listens. */
+async function requireLeftover(path: string): Promise<void> {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) {
+    throw new Error(`${path} is there and is not a socket`);
+  }
+  const failed = await connectSocket({ path }, new AbortController().signal).then(
+    (socket) => void socket.destroy(),
+    (error: NodeJS.ErrnoException) => error,
+  );
+  if (failed?.code === 'ECONNREFUSED' || failed?.code === 'ENOENT') return;
+  throw new Error(`another program listens on ${path} (EADDRINUSE)`);
+}
+
+async function bind(server: Server, at: ListenOptions & { fd?: number }): Promise<string> {
+  // The socket is made within the call: its mode is never wider.
+  const umask = process.umask(0o117);
+  try {
+    server.listen(at);
+  } finally {
+    process.umask(umask);
+  }
+  await once(server, 'listening');
+  const bound = server.address();
+  if (bound === null) return addressText({ path: unixPathOfSocket(at.fd ?? -1) });
+  return addressText(
+    typeof bound === 'string' ? { path: bound } : { ...bound, host: bound.address },
+  );
+}
+
+/** HOST:PORT, with an IPv6 address in brackets, or unix:PATH. */
+export function addressText(at: HostPort | UnixPath): string {
+  if ('path' in at) return `unix:${at.path}`;
+  const { host, port } = at;
+  // An IPv6 address has many forms, and one that is shown.
+  if (!isIPv6(host)) return `${host}:${port}`;
+  if (host.includes('%')) return `[${host}]:${port}`;
+  return `[${new SocketAddress({ address: host, family: 'ipv6' }).address}]:${port}`;
+}
+
+const LISTEN = /^(?:unix:(?<path>.*)|(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]+)):(?<port>\d{1,5}))$/;

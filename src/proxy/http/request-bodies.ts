@@ -1,0 +1,105 @@
+import type { IncomingMessage } from 'node:http';
+import { awakeTimer } from '../../host/awake-timer.ts';
+import { CollectedBytes } from '../../host/collected-bytes.ts';
+import { limits } from '../../limits.ts';
+import { postTimeMs } from '../../wire/post-time.ts';
+
+/** The body of a request is not read to its end. */
+export class BodyRefusedError extends Error {
+  /** 413 for one too large, 503 when all that are held together are, 408 for one too slow, 400 for pieces too small. */
+  readonly status: 400 | 408 | 413 | 503;
+
+  constructor(status: 400 | 408 | 413 | 503, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The body of a request, in memory. */
+export interface RequestBody {
+  bytes: Buffer;
+  /** It is needed until what this returns is called. */
+  hold: () => () => void;
+}
+
+/** Reads bodies into memory, within a limit for each and one for all that are held at once. */
+export class RequestBodies {
+  #held = 0;
+
+  /**
+   * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece.
+   * Rejects with BodyRefused, when the client goes away, or as `work` does; the connection stays open.
+   */
+  async with<T>(
+    request: IncomingMessage,
+    watch: ((piece: Buffer) => void) | undefined,
+    work: (body: RequestBody) => Promise<T>,
+  ): Promise<T> {
+    const body = new CollectedBytes();
+    let holders = 0;
+    const hold = () => {
+      holders += 1;
+      return () => {
+        holders -= 1;
+        if (holders === 0) this.#held -= body.held;
+      };
+    };
+    const release = hold();
+    try {
+      // What is only announced is not held: it costs nothing, and would keep others out.
+      requireSize(Number(request.headers['content-length'] ?? 0));
+      await eachPiece(request, (piece) => {
+        requireSize(body.size + piece.length);
+        const before = body.held;
+        body.add(piece);
+        this.#held += body.held - before;
+        if (this.#held > limits.requestsBytes)
+          throw new BodyRefusedError(503, 'too much mail at once');
+        watch?.(piece);
+      });
+      return await work({ bytes: body.whole(), hold });
+    } finally {
+      release();
+    }
+  }
+}
+
+/** Reads what is left of a body that nobody needs. Rejects with BodyRefused, or when the client goes away. */
+export async function dropBody(request: IncomingMessage): Promise<void> {
+  let size = 0;
+  await eachPiece(request, ({ length }) => requireSize((size += length)));
+}
+
+async function eachPiece(request: IncomingMessage, take: (piece: Buffer) => void): Promise<void> {
+  const { pieceBytes, piecesOfAnySize } = limits;
+  let [pieces, size] = [0, 0];
+  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    pieces += 1;
+    size += piece.length;
+    if ((pieces - piecesOfAnySize) * pieceBytes > size) {
+      const least = `${pieceBytes} bytes or more`;
+      throw new BodyRefusedError(
+        400,
+        `the body is in too many small pieces: send it in such of ${least}`,
+      );
+    }
+    take(piece);
+  }
+}
+
+function requireSize(size: number): void {
+  if (size <= BODY_BYTES) return;
+  throw new BodyRefusedError(413, `the body is larger than the limit of ${BODY_BYTES} bytes`);
+}
+
+/**
+ * Breaks the request off when its body takes longer than any of that size may: whoever reads it gets
+ * BodyRefused. (The server's own limit is one for all sizes.)
+ */
+export function limitTime(request: IncomingMessage): void {
+  const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);
+  const late = () => request.destroy(new BodyRefusedError(408, 'the body took too long'));
+  request.once('close', awakeTimer(postTimeMs(size), late));
+}
+
+const BODY_BYTES = limits.envelopeBytes + limits.messageBytes;

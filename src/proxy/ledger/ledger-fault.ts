@@ -1,0 +1,17 @@
+import { isCorruption } from '../../sqlite/is-corruption.ts';
+import { foreignSchema } from '../../sqlite/schema-faults.ts';
+import { ledgerCommand } from './ledger-command.ts';
+import { ledgerSchema } from './ledger.ts';
+
+/** What is wrong with a ledger, and what to do where it is damaged, or others have changed its schema. */
+export function ledgerFault(file: string, error: Error): string {
+  const foreign = foreignSchema(error, file, ledgerSchema);
+  if (!isCorruption(error) && foreign === undefined) return error.message;
+  const fault = foreign === undefined ? error.message : `${error.message}; ${foreign}`;
+  return `${fault}. To do: ${ledgerRemedy(file)}`;
+}
+
+/** What to do with a damaged ledger. */
+export function ledgerRemedy(file: string): string {
+  return `stop the proxy; ${ledgerCommand('fsck', file)}; start the proxy`;
+}

@@ -1,0 +1,338 @@
+import { ObservedTime } from '../../sqlite/observed-time.ts';
+import { openDatabase, type Database } from '../../sqlite/open-database.ts';
+import { OpenFiles } from '../../sqlite/open-files.ts';
+import { limits } from '../../limits.ts';
+import { storedName, type MessageName } from './message-name.ts';
+
+/** A recipient's verdict as the ledger keeps it. */
+export interface Kept {
+  status: string;
+  reason: string;
+}
+
+/** How a recipient that was begun ended: sent (kept), refused (forgotten) or unknown (listed). */
+export type Settled =
+  | { address: string; kind: 'sent'; status: string; reason: string }
+  | { address: string; kind: 'refused' }
+  | { address: string; kind: 'unknown'; reason: string };
+
+/** The same id was posted with other bytes before. */
+export class DigestConflictError extends Error {
+  override readonly name = 'DigestConflict';
+
+  constructor(id: string) {
+    super(`${id} was posted before with other bytes`);
+  }
+}
+
+/**
+ * The proxy's durable memory (law 6): which recipients of which message of which key were begun and sent. Many posts
+ * share one transaction and its fsync. A begun one that a crash left behind is listed as unknown when
+ * the ledger is opened. `wallNow`, in milliseconds since 1970, is for people who read the list of the unknown; what is
+ * old is decided in observed time.
+ */
+export class Ledger {
+  readonly file: string;
+  readonly files: OpenFiles;
+  readonly #db: Database;
+  /** Whether it knew of no message at all when it was opened. */
+  readonly isEmpty: boolean;
+  /**
+   * How many recipients are listed as unknown, limits.unknownCounted at most, and how many of them since it was opened: they
+   * were left as begun.
+   */
+  readonly unknown: { listed: number; found: number };
+  readonly #time: ObservedTime;
+  readonly #statements: ReturnType<typeof prepare>;
+  /** Runs one action of a transaction, so that it can fail without the others. */
+  readonly #alone: (action: () => void) => void;
+  #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
+
+  /** Opens the ledger, or makes it. Only for the holder of its lock. */
+  constructor(file: string, wallNow: number) {
+    this.#db = openDatabase(file, { ...ledgerSchema, migrate: true, create: true });
+    this.file = file;
+    this.files = new OpenFiles(this.#db);
+    try {
+      this.#time = new ObservedTime(this.#db);
+    } catch (error) {
+      this.#db.close(); // A repair wants to be alone.
+      throw error;
+    }
+    this.#statements = prepare(this.#db);
+    this.isEmpty = this.#statements.any.get() === undefined;
+    this.#alone = this.#db.transaction((action) => action());
+    const { listBegun, forgetBegun, countUnknown } = this.#statements;
+    this.unknown = this.files.transaction(() => {
+      this.#time.write();
+      const found = listBegun.run({ now: this.now(), wallNow }).changes;
+      forgetBegun.run();
+      return { found, listed: countUnknown.get() ?? 0 };
+    });
+  }
+
+  /** Observed time, in milliseconds. */
+  now(): number {
+    return this.#time.now();
+  }
+
+  /**
+   * The verdicts of those recipients that were sent. Throws DigestConflict when the message is known with
+   * another digest than the given one, or SqliteError. What was sent under the same id before its key had a
+   * name counts too where the digest is the same: without one it may be the message of another host.
+   */
+  sent(message: MessageName, addresses: readonly string[], digest?: Buffer): Map<string, Kept> {
+    const { known, find } = this.#statements;
+    const own = known.get(storedName(message));
+    const isOther = own && digest && ![digest, LOST_DIGEST].some((each) => own.digest.equals(each));
+    if (isOther) throw new DigestConflictError(message.id);
+    const names = own ? [storedName(message)] : [];
+    if (digest && message.key !== '' && known.get(message.id)?.digest.equals(digest)) {
+      names.push(message.id);
+    }
+    return new Map(
+      names.flatMap((name) =>
+        addresses.flatMap((address): [string, Kept][] => {
+          const kept = find.get(name, address);
+          return kept ? [[address, kept]] : [];
+        }),
+      ),
+    );
+  }
+
+  /**
+   * Commits recipients that were not sent as begun. Rejects with DigestConflict, or when the ledger cannot
+   * be written.
+   */
+  async begin(
+    message: MessageName,
+    digest: Buffer,
+    addresses: readonly string[],
+    wallNow: number,
+  ): Promise<void> {
+    const { seen, begin, doubt } = this.#statements;
+    await this.#commit(() => {
+      const now = this.now();
+      const name = storedName(message);
+      const known = seen.get({ name, id: message.id, digest, now });
+      if (!known?.digest.equals(digest)) throw new DigestConflictError(message.id);
+      for (const address of addresses) {
+        const isNew = begin.run(name, address).changes > 0;
+        if (isNew && known.doubtful) doubt.run({ name, address, now, wallNow });
+      }
+    });
+  }
+
+  /** Commits how the begun recipients ended. */
+  async settle(message: MessageName, settled: readonly Settled[], wallNow: number): Promise<void> {
+    const { keep, forget, list } = this.#statements;
+    const name = storedName(message);
+    await this.#commit(() => {
+      for (const each of settled) {
+        if (each.kind === 'sent') keep.run(each.status, each.reason, name, each.address);
+        else forget.run(name, each.address);
+        if (each.kind === 'unknown') {
+          list.run({ name, address: each.address, now: this.now(), reason: each.reason, wallNow });
+        }
+      }
+    });
+  }
+
+  /** Resolves when something could be written. */
+  async check(): Promise<void> {
+    await this.#commit(() => this.#statements.touch.run());
+  }
+
+  /**
+   * Deletes a bounded number of what is older than 30 days in observed time, which it also writes down; returns whether
+   * there is more.
+   */
+  prune(now = this.now()): boolean {
+    const before = now - limits.historyMs;
+    const { forgetOld, unlistOld, closeGaps } = this.#statements;
+    const deleted = this.files.transaction(() => {
+      this.#time.write();
+      return (
+        forgetOld.run(before).changes +
+        unlistOld.run(before).changes +
+        closeGaps.run(before).changes
+      );
+    });
+    return deleted >= limits.purgeRows;
+  }
+
+  close(): void {
+    this.files.close();
+  }
+
+  /** Runs the action in the next transaction, with all others that are asked for until then. */
+  async #commit<T>(action: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let result: T;
+      this.#waiting.push({
+        action: () => {
+          result = action();
+        },
+        committed: () => resolve(result),
+        failed: reject,
+      });
+      if (this.#waiting.length === 1) setImmediate(() => this.#commitAll());
+    });
+  }
+
+  #commitAll(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const runAll = () => {
+      this.#time.write();
+      return waiting.map(({ action, failed, committed }) => {
+        try {
+          this.#alone(action);
+          return committed;
+        } catch (error) {
+          // A full or broken disk may have ended the whole transaction.
+          if (!this.#db.inTransaction) throw error;
+          return () => failed(error);
+        }
+      });
+    };
+    try {
+      for (const tell of this.files.transaction(runAll)) tell();
+    } catch (error) {
+      for (const { failed } of waiting) failed(error);
+    }
+  }
+}
+
+/** Stands for a digest that a damaged ledger has lost. */
+const LOST_DIGEST = Buffer.alloc(32);
+
+function prepare(db: Database) {
+  return {
+    /** Notes the message, and gives the digest that it had first and whether it may have been sent, also without a name. */
+    seen: db.prepare<unknown[], { digest: Buffer; doubtful: number }>(
+      `INSERT INTO message (id, digest, at, doubtful)
+       VALUES (:name, :digest, :now,
+         EXISTS (SELECT 1 FROM gap WHERE :name BETWEEN low AND high OR :id BETWEEN low AND high)
+         OR EXISTS (SELECT 1 FROM message WHERE id = :id AND doubtful))
+       ON CONFLICT DO UPDATE SET at = excluded.at,
+         digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest, doubtful`,
+    ),
+    known: db.prepare<unknown[], { digest: Buffer }>('SELECT digest FROM message WHERE id = ?'),
+    find: db.prepare<unknown[], Kept>(
+      `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
+    ),
+    begin: db.prepare(`INSERT INTO recipient (message, address, state) VALUES (?, ?, 'begun')
+       ON CONFLICT DO NOTHING`),
+    keep: db.prepare(
+      `UPDATE recipient SET state = 'sent', status = ?, reason = ? WHERE message = ? AND address = ?`,
+    ),
+    forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
+    list: db.prepare(
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+       VALUES (:name, :address, :now, :reason, :wallNow)`,
+    ),
+    /** Lists as unknown what a damaged ledger may have known as sent. */
+    doubt: db.prepare(
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+       SELECT :name, :address, :now, 'the ledger was damaged, and may have known that it was sent', :wallNow
+       WHERE NOT EXISTS (SELECT 1 FROM unknown WHERE message = :name AND address = :address)`,
+    ),
+    listBegun: db.prepare(
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+       SELECT message, address, :now, 'the proxy ended before the backend answered', :wallNow
+       FROM recipient WHERE state = 'begun'`,
+    ),
+    forgetBegun: db.prepare(`DELETE FROM recipient WHERE state = 'begun'`),
+    countUnknown: db
+      .prepare<[], number>(
+        `SELECT count(*) FROM (SELECT 1 FROM unknown LIMIT ${limits.unknownCounted})`,
+      )
+      .pluck(),
+    any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
+    touch: db.prepare(`UPDATE checked SET times = times + 1`),
+    closeGaps: db.prepare('DELETE FROM gap WHERE at < ?'),
+    forgetOld: db.prepare(
+      `DELETE FROM message WHERE id IN
+         (SELECT id FROM message WHERE at < ? ORDER BY at LIMIT ${limits.purgeRows})`,
+    ),
+    unlistOld: db.prepare(
+      `DELETE FROM unknown WHERE rowid IN
+         (SELECT rowid FROM unknown WHERE at < ? LIMIT ${limits.purgeRows})`,
+    ),
+  };
+}
+
+/**
+ * A message is named as storedName does it: KEY/ID, or ID for keys without a name, as it was for all keys up to schema 3.
+ * One word and not two columns: so no row of an older ledger has to be written anew, and a damaged one of any schema
+ * can be read.
+ *
+ * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros for a digest
+ *            from before damage, and then the next post's counts. doubtful: it was posted before the ledger was damaged,
+ *            and who is not known as sent may have been
+ * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
+ *            What was refused or put off has no row: it is tried anew when it is posted anew
+ * unknown    recipients of which it cannot be known whether they were sent, and when that was listed: at and, for
+ *            people, listed_at
+ * gap        between which ids a damaged ledger has lost messages, and when that was found: one that is new
+ *            there is doubtful
+ * checked    one row, written to find out whether the ledger can be written
+ * clock      one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
+ * Times are in observed time; listed_at and written_at are by the wall clock, in milliseconds since 1970 UTC.
+ */
+export const migrations: readonly string[] = [
+  `
+CREATE TABLE message (
+  id TEXT PRIMARY KEY,
+  digest BLOB NOT NULL CHECK (length(digest) = 32),
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_at ON message (at);
+
+CREATE TABLE recipient (
+  message TEXT NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+  address TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('begun', 'sent')),
+  status TEXT CHECK ((status IS NOT NULL) = (state = 'sent') AND status GLOB '2.[0-9]*.[0-9]*'),
+  reason TEXT CHECK ((reason IS NOT NULL) = (state = 'sent')),
+  PRIMARY KEY (message, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recipient_begun ON recipient (message) WHERE state = 'begun';
+
+CREATE TABLE unknown (
+  message TEXT NOT NULL,
+  address TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX unknown_at ON unknown (at);
+
+CREATE TABLE checked (times INTEGER NOT NULL) STRICT;
+INSERT INTO checked VALUES (0);
+`,
+  `
+CREATE TABLE gap (low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX unknown_message ON unknown (message);
+ALTER TABLE message ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1));
+`,
+  // Observed time begins at 30 days. The wall clock may be wrong at this moment: so all is kept as if it was posted now.
+  `
+CREATE TABLE clock (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  observed_ms INTEGER NOT NULL CHECK (observed_ms BETWEEN 0 AND 1000000000000000),
+  written_at INTEGER NOT NULL
+) STRICT;
+INSERT INTO clock VALUES (1, 2592000000, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER));
+
+ALTER TABLE unknown ADD COLUMN listed_at INTEGER NOT NULL DEFAULT 0;
+UPDATE unknown SET listed_at = at, at = 2592000000;
+UPDATE message SET at = 2592000000;
+UPDATE gap SET at = 2592000000;
+`,
+  // Nothing changes; but a program that knows no names of keys would send again what was sent with one.
+  '-- message.id, recipient.message, unknown.message: KEY/ID',
+];
+
+/** What the file is called, and has in it. */
+export const ledgerSchema = { name: 'ledger', migrations } as const;

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { statusClass } from '../../mail/enhanced-status.ts';
+import { limits } from '../../limits.ts';
+import type { Result } from '../backends/backend.ts';
+import type { Ledger, Settled } from './ledger.ts';
+import type { PostedMessage } from './message-name.ts';
+import type { ProxyJournal } from '../proxy-journal.ts';
+
+/** Writes into the ledger how deliveries ended, again and again where it cannot be written. */
+export class OutcomeWriter {
+  readonly #ledger: Ledger;
+  readonly #journal: ProxyJournal;
+  /** What is still to be written. */
+  readonly #unwritten = new Set<() => Promise<void>>();
+
+  constructor(ledger: Ledger, journal: ProxyJournal) {
+    this.#ledger = ledger;
+    this.#journal = journal;
+  }
+
+  /** Writes the results down, then calls `written`. Resolves after the first try: the results are true all the same. */
+  async write(
+    message: PostedMessage,
+    results: readonly Result[],
+    written: () => void,
+  ): Promise<void> {
+    const unknown = results.flatMap((result) => ('unknown' in result ? [result] : []));
+    if (unknown.length > 0) {
+      const recipients = unknown.map(({ recipient }) => recipient);
+      this.#journal.outcomeUnknown(message, recipients, unknown[0]?.unknown ?? '');
+    }
+    const settled = results.map(settledOf);
+    let writing: Promise<void> | undefined;
+    const settle = async () => {
+      await this.#ledger.settle(message, settled, Date.now());
+      this.#unwritten.delete(write);
+      written();
+    };
+    // One try at a time, so that an unknown outcome is listed once.
+    const write = async () =>
+      (writing ??= settle().finally(() => {
+        writing = undefined;
+      }));
+    await write().catch((error: Error) => {
+      this.#journal.proxyTrouble(`the ledger cannot be written: ${error.message}`);
+      this.#unwritten.add(write);
+      void this.#writeLater(write);
+    });
+  }
+
+  /** A last try, before the program ends; what is not written then, the next start lists as unknown. */
+  async flush(): Promise<void> {
+    await Promise.allSettled([...this.#unwritten].map(async (write) => write()));
+  }
+
+  async #writeLater(write: () => Promise<void>): Promise<void> {
+    while (this.#unwritten.has(write)) {
+      await sleep(limits.spoolRetryMs, undefined, { ref: false });
+      // What fails was told once; posts that come meanwhile are refused and tell it too.
+      if (this.#unwritten.has(write)) await write().catch(() => {});
+    }
+  }
+}
+
+function settledOf(result: Result): Settled {
+  const address = result.recipient;
+  if ('unknown' in result) return { address, kind: 'unknown', reason: result.unknown };
+  const { status, reason } = result;
+  const sent = statusClass(status) === 'sent';
+  return sent ? { address, kind: 'sent', status, reason } : { address, kind: 'refused' };
+}

@@ -1,0 +1,45 @@
+import { watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { FILES } from '../../sqlite/open-files.ts';
+import { limits } from '../../limits.ts';
+import type { Ledger } from './ledger.ts';
+
+/**
+ * Looks until stopped whether the ledger's files are in place: when one of these names appears or disappears, and
+ * every limits.lookMs. Resolves with what is wrong as soon as they are not, or with undefined when stopped.
+ */
+export async function watchLedger(ledger: Ledger, stop: AbortSignal): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    const look = () => {
+      try {
+        ledger.files.requireInPlace();
+      } catch (error) {
+        end(error as Error);
+      }
+    };
+    const timer = setInterval(look, limits.lookMs);
+    const unwatch = watchNames(ledger.file, look);
+    const end = (error?: Error) => {
+      clearInterval(timer);
+      unwatch();
+      resolve(error);
+    };
+    stop.addEventListener('abort', () => end());
+    if (stop.aborted) end();
+    else look();
+  });
+}
+
+/** Without a watch (too many on this machine) there are only the looks. */
+function watchNames(file: string, changed: () => void): () => void {
+  const names = new Set(FILES.map((end) => `${basename(file)}${end}`));
+  try {
+    const watcher = watch(dirname(file), (event, name) => {
+      if (event === 'rename' && names.has(name ?? '')) changed();
+    });
+    watcher.on('error', () => watcher.close());
+    return () => watcher.close();
+  } catch {
+    return () => {};
+  }
+}

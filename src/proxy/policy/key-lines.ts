@@ -1,0 +1,116 @@
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { lines } from '../../host/settings.ts';
+import { printable } from '../../mail/printable.ts';
+
+/** A line of a file of keys; `number` is from 1. */
+export type KeyLine =
+  | { kind: 'key'; number: number; secret: Buffer }
+  | { kind: 'name'; number: number; value: string }
+  | { kind: 'allow-sender'; number: number; value: string };
+
+/**
+ * The lines of a file of keys that say something: keys, and `# name NAME` and `# allow-sender …` about the key
+ * that follows. Blank lines and other comments are left out. Throws Failure 78 with the number of a line that is
+ * nearly a directive, because taken for a comment or a key it would let a key send as anybody, and of a key with
+ * what no editor shows, because it would not be the key that its users have.
+ */
+export function keyLines(bytes: Buffer, file: string): KeyLine[] {
+  if (NOT_TEXT.test(bytes.toString('latin1'))) {
+    throw new CommandError(
+      exitCodes.configuration,
+      `the keys are not lines of text: there is a byte order mark or a control character in ${file}`,
+    );
+  }
+  return lines(bytes).flatMap((line, at): KeyLine[] => {
+    const [number, text] = [at + 1, decode(line)];
+    const looks = plain(text);
+    const [, kind, value = ''] = PROSE.test(looks) ? [] : (DIRECTIVE.exec(text) ?? []);
+    if (kind === 'name' || kind === 'allow-sender') return [{ kind, number, value }];
+    const meant = directiveMeant(looks);
+    if (meant !== undefined) throw faulty(number, file, `is almost, and not, ${meant}`, text);
+    if (line.length === 0 || line[0] === HASH) return [];
+    if (looks === '' || looks.startsWith('#')) {
+      throw faulty(number, file, 'is almost, and not, a comment or a blank line', text);
+    }
+    if (INVISIBLE_END.test(text)) {
+      throw faulty(number, file, 'has a key that begins or ends with what nobody sees', text);
+    }
+    return [{ kind: 'key', number, secret: line }];
+  });
+}
+
+/**
+ * The directive that somebody may have meant by a line, given as it looks: by its first word, or the first two,
+ * with whatever before, between and behind them.
+ */
+function directiveMeant(looks: string): string | undefined {
+  const [first = '', second = ''] = looks.match(/[\p{L}\p{N}]+/gu) ?? [];
+  if (isAllowSender(first) || isAllowSender(first + second)) return '# allow-sender ADDRESS';
+  return NAME.test(looks) && !PROSE.test(looks) ? '# name NAME' : undefined;
+}
+
+function isAllowSender(word: string): boolean {
+  return ALLOW_SENDER.some((name) => distance(word, name) <= 2);
+}
+
+/** As it looks: compatible characters are the same one, and what nobody sees is not there. */
+function plain(text: string): string {
+  return text
+    .normalize('NFKC')
+    .replace(INVISIBLE, '')
+    .replace(/[\s\p{Z}]+/gu, ' ')
+    .trim()
+    .toLowerCase();
+}
+
+/** How many characters are to be added, removed, replaced or exchanged with the next one (optimal string alignment). */
+function distance(one: string, other: string): number {
+  if (Math.abs(one.length - other.length) > 2) return Infinity;
+  const rows = [Array.from({ length: other.length + 1 }, (_, at) => at)];
+  const cost = (i: number, j: number) => rows[i]?.[j] ?? Infinity;
+  for (let i = 1; i <= one.length; i += 1) {
+    const row = (rows[i] = [i]);
+    for (let j = 1; j <= other.length; j += 1) {
+      const replaced = cost(i - 1, j - 1) + (one[i - 1] === other[j - 1] ? 0 : 1);
+      const isExchanged = one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1];
+      const exchanged = isExchanged ? cost(i - 2, j - 2) + 1 : Infinity;
+      row[j] = Math.min(cost(i - 1, j) + 1, cost(i, j - 1) + 1, replaced, exchanged);
+    }
+  }
+  return cost(one.length, other.length);
+}
+
+/** Keys may be of any charset: what is a control character in latin1 is a letter in others. */
+function decode(line: Buffer): string {
+  try {
+    return strictUtf8.decode(line);
+  } catch {
+    return line.toString('latin1').replace(/[\x80-\x9f]/g, '?');
+  }
+}
+
+/** Only comments are quoted: anything else may be a key. */
+function faulty(number: number, file: string, what: string, text: string): CommandError {
+  const quoted = text.startsWith('#') ? `: ${visible(text)}` : '';
+  return new CommandError(exitCodes.configuration, `line ${number} of ${file} ${what}${quoted}`);
+}
+
+function visible(text: string): string {
+  return printable(text).replace(
+    /[^\x20-\x7e]/gu,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
+}
+
+/** A key with what no editor shows would not be what its users have. Of any charset, but not UTF-16. */
+const NOT_TEXT = /^\xef\xbb\xbf|[^\P{Cc}\t\r\n\x80-\x9f]/u;
+const DIRECTIVE = /^#[ \t]*(name|allow-sender)(?![^ \t])[ \t]*(.*)$/;
+const NAME = /^[\p{P}\p{S} ]*name(?:[ :=,;]|$)/u;
+/** A comment that begins with the word, as people write one. */
+const PROSE = /^#[# ]*name (?:of|for|and|or) /;
+const INVISIBLE = /[\p{Cf}\p{Default_Ignorable_Code_Point}\u{2800}]/gu;
+const INVISIBLE_END =
+  /^[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u{2800}]|[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u{2800}]$/u;
+const ALLOW_SENDER = ['allowsender', 'allowedsender'];
+const HASH = 0x23;
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,0 +1,35 @@
+import Database from 'better-sqlite3';
+import { DatabaseUnusableError } from './open-database.ts';
+
+/** Whether an error means that a file is not as SQLite wrote it. */
+export function isCorruption(error: unknown): error is Error & { code: string } {
+  return error instanceof Database.SqliteError && DAMAGED.test(error.code);
+}
+
+/** Whether a file, or what is read of it, cannot be used as it is: damage, whether SQLite finds it or we do. */
+export function isUnusable(error: unknown): error is Error {
+  return error instanceof DatabaseUnusableError || isCorruption(error);
+}
+
+/** What is read, or undefined where it is damaged. */
+export function unlessDamaged<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isUnusable(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What is wrong with a database, in sentences; damage that SQLite meets on the way is one, or a table that is not there. */
+export function faultsOf(inspect: () => string[]): string[] {
+  try {
+    return inspect();
+  } catch (error) {
+    const isMissing = error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
+    if (!isMissing && !isCorruption(error)) throw error;
+    return [`SQLite says: ${error.message}`];
+  }
+}
+
+const DAMAGED = /^SQLITE_(?:CORRUPT|NOTADB|IOERR_SHORT_READ|IOERR_CORRUPTFS)/;

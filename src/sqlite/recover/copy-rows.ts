@@ -1,0 +1,83 @@
+import Database from 'better-sqlite3';
+import { limits } from '../../limits.ts';
+import type { Row, Value } from './read-rows.ts';
+
+/** Where rows cannot be read, or are none that the table takes: what comes before and behind, in order. */
+export interface Gap {
+  before: Value[] | undefined;
+  after: Value[] | undefined;
+}
+
+/** Adds rows that were read from a damaged file to a table, and returns the gaps between them. */
+export function copyRows(
+  db: Database.Database,
+  table: string,
+  rows: Iterable<Row | undefined>,
+): Gap[] {
+  const insert = inserter(db, table);
+  const gaps: Gap[] = [];
+  let open: Gap | undefined;
+  let before: Value[] | undefined;
+  let bytes = 0;
+  db.exec('BEGIN');
+  for (const row of rows) {
+    if (!row || !insert(row)) {
+      if (!open) gaps.push((open = { before, after: undefined }));
+      continue;
+    }
+    bytes += sizeOf(row);
+    if (bytes > limits.walBytes) {
+      db.exec('COMMIT; BEGIN');
+      bytes = 0;
+    }
+    if (row.isStray) continue;
+    if (open) open.after = row.values;
+    open = undefined;
+    before = row.values;
+  }
+  db.exec('COMMIT');
+  return gaps;
+}
+
+/** Inserts a row; returns false when the table does not take it. */
+function inserter(db: Database.Database, table: string): (row: Row) => boolean {
+  const columns = db.pragma(`table_info(${table})`) as Column[];
+  const [key, ...more] = columns.filter(({ pk }) => pk > 0);
+  const alias = more.length === 0 && key?.type === 'INTEGER' ? key : undefined;
+  const statements = new Map<number, Database.Statement>();
+  return ({ rowid, values }) => {
+    // A row from before a migration lacks the columns that were added.
+    const names = columns.slice(0, values.length).map(({ name }) => name);
+    if (names.length === 0 || names.length < values.length) return false;
+    let statement = statements.get(values.length);
+    if (!statement) {
+      const marks = names.map(() => '?').join();
+      statement = db.prepare(`INSERT INTO ${table} (${names.join()}) VALUES (${marks})`);
+      statements.set(values.length, statement);
+    }
+    try {
+      statement.run(values.map((value, at) => (alias?.cid === at ? (rowid ?? value) : value)));
+      return true;
+    } catch (error) {
+      const isRefused = error instanceof Database.SqliteError && REFUSED.test(error.code);
+      if (!isRefused) throw error;
+      return false;
+    }
+  };
+}
+
+interface Column {
+  cid: number;
+  name: string;
+  type: string;
+  pk: number;
+}
+
+function sizeOf({ values }: Row): number {
+  return values.reduce<number>(
+    (sum, value) => sum + (typeof value === 'object' ? (value?.length ?? 0) : 8),
+    0,
+  );
+}
+
+const REFUSED = /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG)/;

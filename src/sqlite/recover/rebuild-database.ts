@@ -1,0 +1,212 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  lstatSync,
+  statSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import {
+  connect,
+  DatabaseUnusableError,
+  inode,
+  openDatabase,
+  type Format,
+} from '../open-database.ts';
+import { limits } from '../../limits.ts';
+import { spaceFault } from '../../host/free-space.ts';
+import { faultsOf, isCorruption } from '../is-corruption.ts';
+import { PageFile } from './page-file.ts';
+import { readRows, type Row } from './read-rows.ts';
+import { keepReport } from './repair-report.ts';
+import { schemaFaults } from '../schema-faults.ts';
+
+/** What can be read of a damaged file. */
+export interface Remains {
+  /** Whether commits that were acknowledged are lost with a part of the write-ahead log. */
+  logIsCut: boolean;
+  /** The rows of a table or index of the format; undefined for what cannot be read among them. */
+  rows: (name: string) => Iterable<Row | undefined>;
+}
+
+/** What a file of ours should hold. */
+export interface Content {
+  /** Says in a sentence each what is wrong; may throw SqliteError. */
+  inspect: (db: Database.Database) => string[];
+  /** Puts what can be read of the old file into an empty new one. */
+  fill: (fresh: Database.Database, remains: Remains) => void;
+  /** What there is to tell after that, in sentences, the last of which sums it up. */
+  report: (faults: readonly string[], kept: string) => string[];
+}
+
+/** What came of a rebuilding; what there is to tell of it is for tellRepair. */
+export interface Rebuilt {
+  /** What was wrong; nothing was changed where this is empty. */
+  faults: string[];
+  /** Where the damaged file is kept. */
+  kept?: string;
+}
+
+/**
+ * Inspects a file and, where something is wrong, puts a new one in its place; the old one is kept beside it, as one
+ * of limits.damagedFiles. Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
+ * meanwhile; who waits for that finds it replaced (openDatabase).
+ *
+ * Throws DatabaseUnusable for a schema that is not known and for a link, SqliteError, which is SQLITE_BUSY when
+ * others have the file open for limits.busyMs, and the file system's errors; then the old one stays.
+ */
+export function rebuildDatabase(
+  file: string,
+  format: Format,
+  { inspect, fill, report }: Content,
+): Rebuilt {
+  const next = `${file}.new`;
+  const earlier = ofEarlierRepair(file);
+  const old = connect(file);
+  let pages: PageFile | undefined;
+  try {
+    const faults = lockOut(old);
+    pages = new PageFile(file);
+    faults.push(
+      ...faultsOf(() => schemaFaults(old, file, format)),
+      ...faultsOf(() => inspect(old)),
+    );
+    const logIsCut = pages.logIsCut || earlier !== undefined;
+    if (earlier !== undefined) faults.push('a repair of it was cut off');
+    if (pages.logIsCut) {
+      faults.push('the write-ahead log has lost its end: what was committed last may be missing');
+    }
+    if (faults.length === 0) return { faults };
+    if (earlier === undefined) keepFew(file);
+    const { size } = statSync(file);
+    const lacking = spaceFault(dirname(file), size);
+    if (lacking !== undefined) {
+      throw new DatabaseUnusableError(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
+    }
+
+    removeDatabase(next);
+    const source = pages;
+    fillNew(next, format, (fresh) => {
+      fill(fresh, remainsOf(source, logIsCut, fresh));
+      const left = inspect(fresh);
+      if (left.length > 0) throw new Error(`a defect of the repair: ${left.join('; ')}`);
+    });
+    const kept = earlier ?? `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
+    if (earlier === undefined) linkSync(file, kept);
+    sync(dirname(file));
+    keepReport(file, next, report(faults, kept));
+    // A log belongs to the file of its name: the new one must not find that of the old. That the log had lost
+    // its end is known no more when this is cut off here, but for the second name of the old file.
+    pages.checkpoint();
+    sync(dirname(file));
+    renameSync(next, file);
+    sync(dirname(file));
+    return { faults, kept };
+  } finally {
+    old.close();
+    pages?.close(); // Not earlier: that takes the lock away.
+    removeDatabase(next);
+  }
+}
+
+/**
+ * Makes a database and fills it; it is on disk when this returns. SQLite opens it by its name, which somebody in the
+ * folder's group may meanwhile give to another file: that is found out by the size of the file that was made here.
+ */
+function fillNew(file: string, format: Format, fill: (fresh: Database.Database) => void): void {
+  const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+  const fd = openSync(file, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o660);
+  try {
+    const fresh = openDatabase(file, { ...format, create: true });
+    let bytes;
+    try {
+      fill(fresh);
+      fresh.pragma('wal_checkpoint(TRUNCATE)');
+      const [pages, pageBytes] = ['page_count', 'page_size'].map((name) =>
+        Number(fresh.pragma(name, { simple: true })),
+      );
+      bytes = (pages ?? 0) * (pageBytes ?? 0);
+    } finally {
+      fresh.close();
+    }
+    if (fstatSync(fd).size !== bytes || inode(file) !== fstatSync(fd).ino) {
+      throw new DatabaseUnusableError(`${file} was replaced while it was filled: try again`);
+    }
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd); // Not earlier: that takes SQLite's locks away.
+  }
+}
+
+/**
+ * Keeps all others from the file until it is closed. What SQLite takes for no database, or for one that is
+ * written in another way than it knows, nobody can open; returns that as a fault.
+ */
+function lockOut(db: Database.Database): string[] {
+  try {
+    db.pragma('locking_mode = EXCLUSIVE');
+    db.exec('BEGIN IMMEDIATE');
+    return [];
+  } catch (error) {
+    const isOtherwise = error instanceof Database.SqliteError && error.code === 'SQLITE_READONLY';
+    if (!isOtherwise && !isCorruption(error)) throw error;
+    return [`SQLite says: ${error.message}`];
+  }
+}
+
+/** All files of a format have the same root pages: auto_vacuum keeps these in front, as they were made. */
+function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database): Remains {
+  const root = fresh.prepare<[string], number>('SELECT rootpage FROM sqlite_schema WHERE name = ?');
+  return {
+    logIsCut,
+    rows: (name) => readRows(pages, root.pluck().get(name) ?? 0),
+  };
+}
+
+/**
+ * The second name that an earlier repair gave the file before it was cut off. Throws DatabaseUnusable for any other
+ * second name: it may be a file of somebody else.
+ */
+function ofEarlierRepair(file: string): string | undefined {
+  const { ino, nlink } = lstatSync(file, { throwIfNoEntry: false }) ?? { ino: 0, nlink: 1 };
+  if (nlink === 1) return undefined;
+  const earlier = keptOf(file).find((path) => lstatSync(path).ino === ino);
+  if (earlier !== undefined && nlink === 2) return earlier;
+  throw new DatabaseUnusableError(`${file} has another name (a hard link)`);
+}
+
+/** Makes room for one more: a disk that goes on damaging files must not fill up with them. */
+function keepFew(file: string): void {
+  const latest = limits.damagedFiles - 2;
+  for (const path of keptOf(file).slice(1, -latest)) rmSync(path);
+}
+
+/** The damaged files that are kept, oldest first. */
+function keptOf(file: string): string[] {
+  return readdirSync(dirname(file), { withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.startsWith(`${basename(file)}.${KEPT}`))
+    .map(({ name }) => join(dirname(file), name))
+    .toSorted();
+}
+
+function removeDatabase(file: string): void {
+  for (const end of ['', '-wal', '-shm']) rmSync(`${file}${end}`, { force: true });
+}
+
+function sync(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const KEPT = 'damaged-';

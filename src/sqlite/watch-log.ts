@@ -1,0 +1,57 @@
+import { statSync } from 'node:fs';
+import { limits } from '../limits.ts';
+import { holdersOf } from './holders-of.ts';
+import type { OpenFiles } from './open-files.ts';
+
+/** Who is told of a write-ahead log. */
+export interface LogJournal {
+  /** It has grown above limits.logAlarmBytes; `holders` are the other programs that have the file open. */
+  grown: (bytes: number, holders: readonly string[]) => void;
+  /** It is no larger than that any more. */
+  shrunk: () => void;
+}
+
+/**
+ * Looks every limits.lookMs how large the log of an open database is, and tells when it is large, again every
+ * limits.faultRepeatMs, and once when that is over. A reader who does not end, such as an open sqlite3 or a backup, keeps
+ * the log from being used anew: it then has everything that was ever committed. Returns what ends it.
+ */
+export function watchLog(files: OpenFiles, { grown, shrunk }: LogJournal): () => void {
+  let toldAt: number | undefined;
+  const look = () => {
+    // Nobody else does, when no mail comes after the reader has ended.
+    if (logBytes(files.name) > limits.logAlarmBytes) files.cutLog();
+    const bytes = logBytes(files.name);
+    const now = performance.now();
+    if (bytes <= limits.logAlarmBytes) {
+      if (toldAt !== undefined) shrunk();
+      toldAt = undefined;
+    } else if (toldAt === undefined || now >= toldAt + limits.faultRepeatMs) {
+      grown(bytes, holdersOf(files.name));
+      toldAt = now;
+    }
+  };
+  const timer = setInterval(look, limits.lookMs);
+  return () => clearInterval(timer);
+}
+
+/** What is said of such a log. `name` is what the file is called, such as `the spool /var/…`. */
+export function logGrownText(name: string, bytes: number, holders: readonly string[]): string {
+  const who =
+    holders.length === 0
+      ? 'which one cannot be seen from here (as root, fuser -v names those that have the file open)'
+      : `it is open in ${holders.join(', ')}`;
+  return (
+    `the write-ahead log of ${name} has grown to ${Math.round(bytes / 1e6)} MB, because a program reads an old ` +
+    `state of it without end; ${who}. It grows with all further mail until the disk is full`
+  );
+}
+
+/** What to do about it. */
+export const logGrownRemedy =
+  'end the program that reads (an open sqlite3, a backup), or let it end its transaction';
+
+/** How large the log of a database is. */
+export function logBytes(file: string): number {
+  return statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+}
