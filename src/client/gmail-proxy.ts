@@ -18,7 +18,7 @@ export { MessageSendingFailure, type NotSent } from './message-sending-failure.t
 export type { Envelope };
 
 export interface GmailProxyOptions {
-  /** Let the proxy put its default sender in the place of one who may not send. */
+  /** Let the proxy replace a sender that is not allowed by its default sender. */
   fixSender?: boolean | undefined;
   /** Return false instead of throwing MessageSendingFailure. */
   failSilently?: boolean | undefined;
@@ -30,7 +30,7 @@ export interface GmailProxyOptions {
   timeoutMs?: number | undefined;
 }
 
-/** Sends mail through a proxy, at once and without a queue: who calls decides whether to try again. */
+/** Sends mail through a proxy, at once and without a queue: the caller decides whether to try again. */
 export class GmailProxy {
   readonly #connection: Connection;
   readonly #postOnce: PostOnce;

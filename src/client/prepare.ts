@@ -16,7 +16,7 @@ export interface Prepared {
 
 /**
  * Completes the envelope from the headers, which may name no sender when the default sender is asked for
- * (`fixSender`), and removes the Bcc, which is nobody's business. Throws
+ * (`fixSender`), and removes the Bcc, which the other recipients must not see. Throws
  * MessageSendingFailure for a message that is from or for nobody, or too large, and a TypeError for an
  * envelope that is not valid.
  */

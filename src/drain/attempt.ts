@@ -6,11 +6,11 @@ import type { Verdict } from '../wire/verdicts.ts';
 export interface Attempt {
   message: Claimed;
   verdicts: Verdict[];
-  /** Whether a post was answered with verdicts. An answer to a question what became of one shows no more than a probe. */
+  /** Whether a post was answered with verdicts. An answer about an earlier post shows no more than a probe. */
   passed?: boolean;
   /** Why recipients have no verdict; undefined when every one has. */
   trouble?: Trouble;
-  /** What is wrong with the message's bytes in the spool. */
+  /** The fault in the message's bytes in the spool, if there is one. */
   damage?: string | undefined;
 }
 

@@ -40,8 +40,8 @@ export interface DecisionTime {
 /**
  * Decides what an attempt means for the message: which recipients are sent, failed or still pending, and when
  * these are due again. Trouble of the message defers it alone; trouble of the endpoint leaves it as it was, due
- * again when the endpoint is back, after the messages that were not tried. What may have been sent is left as it
- * was too, however old, to be held.
+ * again when the endpoint is back, after the messages that were not tried. A message that may have been sent is
+ * left as it was too, however old it is, and is to be held.
  */
 export function decideOutcome(
   attempt: Attempt,
@@ -84,7 +84,7 @@ export function decideOutcome(
   };
 }
 
-/** What is decided about a recipient, with the status and reason that say why. */
+/** The decision about a recipient, with the status and reason that say why. */
 export interface RecipientOutcome extends Pick<
   Verdict,
   'status' | 'reason' | 'remoteMta' | 'sentBefore'
@@ -155,8 +155,8 @@ function summaryOf(
 }
 
 /**
- * Who was sent, deferred and refused, if not all fared alike or some were sent before; `trouble` is what left the
- * others as they were.
+ * Names who was sent, deferred and refused, if the recipients differ or some were sent before; `trouble` is what
+ * left the others as they were.
  */
 function storyOf(
   verdicts: DecidedOutcome['verdicts'],
@@ -175,7 +175,7 @@ function holdOf({ trouble, damage }: Attempt): Pick<DecidedOutcome, 'hold'> {
   return { hold: { status: statuses.unknown, reason: trouble.diagnosis.text } };
 }
 
-/** What is still to be done is said before what failed, and that before what is done. */
+/** A pending recipient counts before a failed one, and that before one that is sent. */
 const SEVERITY = { sent: 0, failed: 1, pending: 2 } as const;
 
 /** The status of an attempt that ended by trouble in which the message has no part. */

@@ -7,12 +7,12 @@ import type { DrainJournal } from './drain-journal.ts';
 import type { NoticeOptions } from './reports/notices.ts';
 import type { RetryTimes } from './retry-times.ts';
 
-/** What a drain works with, and how. */
+/** What a drain works with, and how it works. */
 export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
   connection: Connection;
-  /** Posts over the connection. */
+  /** Posts a message over the connection. */
   postOnce: PostOnce;
   journal: DrainJournal;
   notify: SdNotify;
@@ -24,6 +24,6 @@ export interface DrainOptions {
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */
   stop: AbortSignal;
-  /** Called now and then with how things stand. */
+  /** Called now and then with the present counters. */
   progress?: ((counters: Counters) => void) | undefined;
 }

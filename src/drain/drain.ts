@@ -27,7 +27,7 @@ import { watchDamage } from './watch-damage.ts';
 export type Ending = 'stopped' | 'empty' | 'unreachable';
 
 /**
- * Drains the spool: claims what is due, posts it, records what came of it. Runs until stopped, or with
+ * Drains the spool: claims what is due, posts it, and records the outcome. Runs until stopped, or with
  * `once` until nothing is due. Throws SqliteError when the spool cannot be worked on at the start, or is
  * damaged in more than the bytes of messages, DatabaseReplacedError when it is removed, and with `once` at any
  * trouble with it.
@@ -187,7 +187,7 @@ class DrainLoop {
     };
   }
 
-  /** What was sent and cannot be recorded would be sent again: nothing is sent until the spool can be written. */
+  /** Nothing is sent until the spool can be written: a message that is sent and not recorded would be sent again. */
   #pauseForSpool(error: unknown): void {
     const { spool, journal } = this.#options;
     const failures = this.#spoolTrouble.failures + 1;

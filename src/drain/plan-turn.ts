@@ -32,13 +32,13 @@ export interface TurnFacts {
   askedInMs: number | undefined;
   /** How many messages are not finished and not held. */
   queued: number;
-  /** What may be claimed. */
+  /** How much may be claimed. */
   room: Room;
   /** Messages that are claimed only when no others are due. */
   last: ReadonlySet<Claimed['seq']>;
 }
 
-/** What is written in a turn, in one transaction, and what the journal says after it. */
+/** A turn: commitTurn writes it in one transaction, and logTurn tells the journal about it. */
 export interface TurnPlan extends Pick<TurnFacts, 'now' | 'room' | 'last' | 'askedInMs'> {
   outcomes: DecidedOutcome[];
   endpoint: EndpointChange;

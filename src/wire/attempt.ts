@@ -156,8 +156,8 @@ export function retryAfterMs({ 'retry-after': header, date }: ResponseHeaders): 
 }
 
 /**
- * The time of the server's clock, in milliseconds, when the answer to `id` is signed with our key. What was signed here and
- * comes back as it was sent is signed by nobody else.
+ * The time of the server's clock, in milliseconds, if the answer to `id` is signed with our key. A request of ours that is
+ * sent back as it is does not count: nobody else has signed it.
  */
 function signedTime(
   { key }: Connection,

@@ -24,7 +24,7 @@ export type FaultScope =
 /** What has passed since the post began: posts of other messages, at least a probe, or nothing. */
 export type HealthSince = 'posts' | 'probe' | 'nothing';
 
-/** What has to wait: the whole queue for the endpoint, or this message alone. */
+/** Says what has to wait: the whole queue for the endpoint, or this message alone. */
 export function resolveScope(scope: FaultScope, health: HealthSince): 'endpoint' | 'message' {
   return RESOLVED[scope][health];
 }

@@ -14,7 +14,7 @@ export interface Request {
   length: number;
   /** Not over a connection that was used before: those may be dead. */
   fresh?: boolean | undefined;
-  /** What is sent twice may be done twice. */
+  /** The server may do it twice if it is sent twice. */
   onlyOnce?: boolean;
 }
 
@@ -56,7 +56,7 @@ export type NoResponse =
       text: string;
       repeated?: boolean;
     }
-  /** What is to be sent could not be read, or made of the message. */
+  /** The body of the request could not be read, or not be made of the message. */
   | { kind: 'unreadable'; text: string }
   /** The caller gave up waiting. */
   | { kind: 'aborted' };
@@ -183,7 +183,7 @@ class Exchange<Fault> {
 
 /** The server closed a new connection after it had answered the first probe, before the request was sent. */
 class ClosedAfterProbeError extends Error {
-  override readonly name = 'ClosedAfterGreetingError';
+  override readonly name = 'ClosedAfterProbeError';
   readonly code = CLOSED_AFTER_PROBE;
 
   constructor() {

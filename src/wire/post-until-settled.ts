@@ -46,7 +46,7 @@ function requestOf(post: PostRequest, { recipients, ask }: Round): PostRequest {
   return ask ? { ...request, ask, bytes: [], size: 0 } : request;
 }
 
-/** What is to be done next; undefined when that is nothing, or when everybody was too many for the proxy. */
+/** The next round; undefined when every recipient is settled, or when all of them were too many for the proxy. */
 function nextRound(verdicts: readonly Verdict[], last: Round): Round | undefined {
   const which = (wanted: (verdict: Verdict) => boolean) =>
     verdicts.filter(wanted).map(({ recipient }) => recipient);

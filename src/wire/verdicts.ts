@@ -3,7 +3,7 @@ import { cut } from '../mail/cut.ts';
 import { limits } from '../limits.ts';
 import { membersOf, parseJson } from './parse-json.ts';
 
-/** What the proxy says of one recipient. */
+/** What the proxy says about one recipient. */
 export interface Verdict {
   recipient: string;
   /** An enhanced status (RFC 3463): 2.x.x sent, 4.x.x try again, 5.x.x refused for good. */
@@ -13,11 +13,11 @@ export interface Verdict {
   remoteMta?: string;
   /** The backend is still sending it: the verdict comes later (4.4.0). */
   inProgress?: true;
-  /** An earlier post had it sent: the proxy remembers that, and did not send it again. */
+  /** It was sent at an earlier post, which the proxy remembers; it was not sent again. */
   sentBefore?: true;
 }
 
-/** The body of a 200; `note`: what a probe is told for people. */
+/** The body of a 200; `note` is a sentence for people in the answer to a probe. */
 export function encodeVerdicts(id: string, verdicts: readonly Verdict[], note?: string): Buffer {
   const short = verdicts.map(
     ({ recipient, status, reason, remoteMta, inProgress, sentBefore }) => ({

@@ -4,8 +4,8 @@ import { FormError } from './form.ts';
 
 /**
  * Decodes multipart/form-data (RFC 7578) to bytes, as decodeForm does the other encoding; files are fields
- * as well. Whatever a body is made of, it is searched once and a bounded number of its octets is looked at
- * closer: anybody can send one, and the signature is in it. Others have their turn in between. Rejects with FormError.
+ * as well. Any body is searched once, and a bounded number of its octets is looked at more
+ * closely: anybody can send one, and the signature is in it. Other work runs in between. Rejects with FormError.
  */
 export async function decodeMultipart(
   contentType: string,
@@ -45,7 +45,7 @@ function nameOf(head: string): string | undefined {
   return quoted ?? token;
 }
 
-/** What is before the first boundary is for nobody; where there is nothing, there is no line end either. */
+/** Skips the preamble (RFC 2046 5.1.1). Without one there is no line end before the first boundary. */
 async function startOfParts(body: Buffer, delimiter: Buffer): Promise<number> {
   const opening = delimiter.subarray(2);
   if (body.subarray(0, opening.length).equals(opening)) return opening.length;
@@ -54,7 +54,7 @@ async function startOfParts(body: Buffer, delimiter: Buffer): Promise<number> {
   return before + delimiter.length;
 }
 
-/** Where the delimiter is from there on, or -1. Others have their turn in between. */
+/** Where the delimiter is from there on, or -1. Other work runs in between. */
 async function find(delimiter: Buffer, body: Buffer, from: number): Promise<number> {
   for (let at = from; at < body.length; at += limits.decodedAtOnceBytes) {
     if (at > from) await setImmediate();
