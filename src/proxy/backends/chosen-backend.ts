@@ -1,13 +1,13 @@
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Backend } from './backend.ts';
-import type { ApiHost } from './appengine/call.ts';
+import type { ApiHost } from './appengine/call-api.ts';
 import { discardBackend } from './discard.ts';
 import { fileBackend } from './file.ts';
-import { relayName } from './smtp/relay-name.ts';
+import { ehloName } from './smtp/ehlo-name.ts';
 import { smtpOptions, smtpRelay } from './smtp/smtp-options.ts';
 import type { SmtpRelay } from './smtp/smtp-sessions.ts';
-import { smtpBackend } from './smtp/smtp.ts';
+import { smtpBackend } from './smtp/smtp-backend.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 
 /** Options that say what becomes of the mail; the folder of the file backend is given apart, as an absolute path. */
@@ -42,7 +42,7 @@ export async function chooseBackend(argv: Arguments, folder: string): Promise<Ch
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
   // Loaded where it is used.
-  const { apiHost } = await import('./appengine/appengine.ts');
+  const { apiHost } = await import('./appengine/appengine-backend.ts');
   return { kind, api: apiHost(process.env) };
 }
 
@@ -50,13 +50,13 @@ export async function chooseBackend(argv: Arguments, folder: string): Promise<Ch
 export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal): Promise<Backend> {
   if (chosen.kind === 'smtp') {
     const { relay } = chosen;
-    const { name, fault } = await relayName(relay.name);
+    const { name, fault } = await ehloName(relay.name);
     if (fault) journal.nameless(fault.text, fault.todo);
     return smtpBackend({ ...relay, name });
   }
   if (chosen.kind === 'discard') return discardBackend;
   if (chosen.kind === 'appengine') {
-    const { appengineBackend } = await import('./appengine/appengine.ts');
+    const { appengineBackend } = await import('./appengine/appengine-backend.ts');
     return appengineBackend(chosen.api, journal);
   }
   const { folder } = chosen;

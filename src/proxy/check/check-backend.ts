@@ -2,8 +2,8 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, note, ok, type Finding } from '../../host/finding.ts';
-import type { ApiHost } from '../backends/appengine/call.ts';
-import { relayName } from '../backends/smtp/relay-name.ts';
+import type { ApiHost } from '../backends/appengine/call-api.ts';
+import { ehloName } from '../backends/smtp/ehlo-name.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { backendText, keptText, type ChosenBackend } from '../backends/chosen-backend.ts';
 import { checkRelay } from './check-relay.ts';
@@ -19,7 +19,7 @@ export async function* checkBackend(chosen: ChosenBackend): AsyncGenerator<Findi
 }
 
 async function* checkSmtp(relay: SmtpRelay): AsyncGenerator<Finding> {
-  const { name, fault: nameless } = await relayName(relay.name);
+  const { name, fault: nameless } = await ehloName(relay.name);
   if (nameless) yield fault('names', nameless.text, nameless.todo);
   else yield ok('names', `the proxy calls itself ${name} at the relay`);
   yield* await checkRelay({ ...relay, name });

@@ -8,19 +8,19 @@ import { unixPathFault } from '../../host/net/unix-path.ts';
 
 /** Where to listen. */
 export interface Places {
-  /** The address that was asked for. */
+  /** The address that --listen or the default names. */
   wanted?: HostPort | UnixPath | undefined;
   /** File descriptors of sockets that systemd hands over. */
   handedOver?: readonly number[];
 }
 
 /** A server that listens, and where: HOST:PORT or unix:PATH. */
-export interface Listener {
-  server: Server;
+export interface Listener<S extends Server> {
+  server: S;
   address: string;
 }
 
-/** Reads HOST:PORT or unix:PATH. Throws Failure 78. */
+/** Reads HOST:PORT or unix:PATH. Throws CommandError 78. */
 export function parseListen(text: string): HostPort | UnixPath {
   const { v6, host, port, path } = LISTEN.exec(text)?.groups ?? {};
   const fault = path === undefined ? undefined : unixPathFault(path);
@@ -41,8 +41,8 @@ export function parseListen(text: string): HostPort | UnixPath {
 export async function listen<S extends Server>(
   makeServer: () => S,
   { wanted, handedOver = [] }: Places,
-): Promise<(Listener & { server: S })[]> {
-  const listeners: (Listener & { server: S })[] = [];
+): Promise<Listener<S>[]> {
+  const listeners: Listener<S>[] = [];
   const begin = async (at: HostPort | UnixPath | { fd: number }) => {
     const server = makeServer();
     const address = await ('path' in at ? listenAtPath(server, at.path) : bind(server, at));

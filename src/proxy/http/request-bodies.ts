@@ -6,6 +6,7 @@ import { postTimeMs } from '../../wire/post-time.ts';
 
 /** The body of a request is not read to its end. */
 export class BodyRefusedError extends Error {
+  override readonly name = 'BodyRefusedError';
   /** 413 for one too large, 503 when all that are held together are, 408 for one too slow, 400 for pieces too small. */
   readonly status: 400 | 408 | 413 | 503;
 
@@ -18,7 +19,7 @@ export class BodyRefusedError extends Error {
 /** The body of a request, in memory. */
 export interface RequestBody {
   bytes: Buffer;
-  /** It is needed until what this returns is called. */
+  /** Counts the body as held until the function that it returns is called. */
   hold: () => () => void;
 }
 
@@ -28,7 +29,7 @@ export class RequestBodies {
 
   /**
    * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece.
-   * Rejects with BodyRefused, when the client goes away, or as `work` does; the connection stays open.
+   * Rejects with BodyRefusedError, when the client goes away, or as `work` does; the connection stays open.
    */
   async with<T>(
     request: IncomingMessage,
@@ -64,7 +65,7 @@ export class RequestBodies {
   }
 }
 
-/** Reads what is left of a body that nobody needs. Rejects with BodyRefused, or when the client goes away. */
+/** Reads what is left of a body that nobody needs. Rejects with BodyRefusedError, or when the client goes away. */
 export async function dropBody(request: IncomingMessage): Promise<void> {
   let size = 0;
   await eachPiece(request, ({ length }) => requireSize((size += length)));
@@ -94,7 +95,7 @@ function requireSize(size: number): void {
 
 /**
  * Breaks the request off when its body takes longer than any of that size may: whoever reads it gets
- * BodyRefused. (The server's own limit is one for all sizes.)
+ * BodyRefusedError. (The server's own limit is one for all sizes.)
  */
 export function limitTime(request: IncomingMessage): void {
   const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);

@@ -5,13 +5,13 @@ import { limits } from '../../limits.ts';
 import { storedName, type MessageName } from './message-name.ts';
 
 /** A recipient's verdict as the ledger keeps it. */
-export interface Kept {
+export interface SentRecord {
   status: string;
   reason: string;
 }
 
 /** How a recipient that was begun ended: sent (kept), refused (forgotten) or unknown (listed). */
-export type Settled =
+export type Settlement =
   | { address: string; kind: 'sent'; status: string; reason: string }
   | { address: string; kind: 'refused' }
   | { address: string; kind: 'unknown'; reason: string };
@@ -81,7 +81,11 @@ export class Ledger {
    * another digest than the given one, or SqliteError. What was sent under the same id before its key had a
    * name counts too where the digest is the same: without one it may be the message of another host.
    */
-  sent(message: MessageName, addresses: readonly string[], digest?: Buffer): Map<string, Kept> {
+  sent(
+    message: MessageName,
+    addresses: readonly string[],
+    digest?: Buffer,
+  ): Map<string, SentRecord> {
     const { known, find } = this.#statements;
     const own = known.get(storedName(message));
     const isOther = own && digest && ![digest, LOST_DIGEST].some((each) => own.digest.equals(each));
@@ -92,7 +96,7 @@ export class Ledger {
     }
     return new Map(
       names.flatMap((name) =>
-        addresses.flatMap((address): [string, Kept][] => {
+        addresses.flatMap((address): [string, SentRecord][] => {
           const kept = find.get(name, address);
           return kept ? [[address, kept]] : [];
         }),
@@ -124,7 +128,11 @@ export class Ledger {
   }
 
   /** Commits how the begun recipients ended. */
-  async settle(message: MessageName, settled: readonly Settled[], wallNow: number): Promise<void> {
+  async settle(
+    message: MessageName,
+    settled: readonly Settlement[],
+    wallNow: number,
+  ): Promise<void> {
     const { keep, forget, list } = this.#statements;
     const name = storedName(message);
     await this.#commit(() => {
@@ -219,7 +227,7 @@ function prepare(db: Database) {
          digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest, doubtful`,
     ),
     known: db.prepare<unknown[], { digest: Buffer }>('SELECT digest FROM message WHERE id = ?'),
-    find: db.prepare<unknown[], Kept>(
+    find: db.prepare<unknown[], SentRecord>(
       `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
     ),
     begin: db.prepare(`INSERT INTO recipient (message, address, state) VALUES (?, ?, 'begun')

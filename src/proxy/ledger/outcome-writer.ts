@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
 import type { Result } from '../backends/backend.ts';
-import type { Ledger, Settled } from './ledger.ts';
+import type { Ledger, Settlement } from './ledger.ts';
 import type { PostedMessage } from './message-name.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 
@@ -62,7 +62,7 @@ export class OutcomeWriter {
   }
 }
 
-function settledOf(result: Result): Settled {
+function settledOf(result: Result): Settlement {
   const address = result.recipient;
   if ('unknown' in result) return { address, kind: 'unknown', reason: result.unknown };
   const { status, reason } = result;

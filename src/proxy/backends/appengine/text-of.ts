@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers';
 import libmime from 'libmime';
 import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
-import type { MimePart } from './parts.ts';
+import type { MimePart } from './parse-mime.ts';
 
 /**
  * The text of a part, in LF. Octets that are not of its charset become U+FFFD. What is said to be ASCII or

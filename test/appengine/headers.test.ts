@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { mailFields } from '../../../src/proxy/backends/appengine/mail.ts';
-import { UnsendableError } from '../../../src/proxy/backends/appengine/unsendable-error.ts';
-import type { MailMessage } from '../../../src/proxy/backends/appengine/message.ts';
-import { assertFields, fieldsOf, multipart, octets } from '../../support/mail-fields.ts';
+import { mailFields } from '../../src/proxy/backends/appengine/mail-fields.ts';
+import { UnsendableError } from '../../src/proxy/backends/appengine/unsendable-error.ts';
+import type { MailMessage } from '../../src/proxy/backends/appengine/mail-message.ts';
+import { assertFields, fieldsOf, multipart, octets } from '../support/mail-fields.ts';
 
 const corpus: [title: string, header: string[], fields: Partial<MailMessage>][] = [
   [

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../../src/limits.ts';
-import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
-import { appengineBackend } from '../../../src/proxy/backends/appengine/appengine.ts';
-import { Thread } from '../../../src/host/thread.ts';
-import { ScriptedApiHost } from '../../support/scripted-api-host.ts';
-import { deliverWith } from '../../support/send-with.ts';
-import { assertFields, attached, fieldsOf, multipart, octets } from '../../support/mail-fields.ts';
+import { limits } from '../../src/limits.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
+import { Thread } from '../../src/host/thread.ts';
+import { ScriptedApiHost } from '../support/scripted-api-host.ts';
+import { deliverWith } from '../support/send-with.ts';
+import { assertFields, attached, fieldsOf, multipart, octets } from '../support/mail-fields.ts';
 
 /** A message of so many multiparts, each in the one before, around a text. */
 function nested(depth: number, text: string): Buffer {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import type { MailMessage } from '../../../src/proxy/backends/appengine/message.ts';
-import { LONG } from '../../support/figures.ts';
-import { assertFields, attached, fieldsOf, multipart, octets } from '../../support/mail-fields.ts';
-import { random, type Random } from '../../support/random.ts';
+import type { MailMessage } from '../../src/proxy/backends/appengine/mail-message.ts';
+import { LONG } from '../support/figures.ts';
+import { assertFields, attached, fieldsOf, multipart, octets } from '../support/mail-fields.ts';
+import { random, type Random } from '../support/random.ts';
 
 const text = ['Content-Type: text/plain; charset=utf-8', '', 'Hello'];
 const pdf = [

@@ -246,11 +246,11 @@ test('of strangers so many lines a minute are written, and the rest is counted',
   const road = new Road(t);
   const proxy = await road.proxy();
   const wrong = { key: 'wrong' };
-  for (let times = 0; times < limits.strangerLines + 5; times += 1) {
+  for (let times = 0; times < limits.unauthenticatedLines + 5; times += 1) {
     await signedPost(road.address, wrong);
   }
   await proxy.stop();
-  assert.equal([...proxy.stderr.matchAll(/refused with 401/g)].length, limits.strangerLines);
+  assert.equal([...proxy.stderr.matchAll(/refused with 401/g)].length, limits.unauthenticatedLines);
   assert.match(proxy.stderr, /^5 more requests without a key of this proxy refused within 60 s$/m);
 });
 

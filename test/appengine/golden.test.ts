@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
-import { unlimited } from '../../../src/proxy/backends/backend.ts';
-import { appengineBackend } from '../../../src/proxy/backends/appengine/appengine.ts';
-import { conformance } from '../../support/conformance.ts';
-import { inCheckout } from '../../support/program.ts';
-import { readCall, ScriptedApiHost } from '../../support/scripted-api-host.ts';
-import { deliverWith } from '../../support/send-with.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { unlimited } from '../../src/proxy/backends/backend.ts';
+import { appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
+import { conformance } from '../support/conformance.ts';
+import { inCheckout } from '../support/program.ts';
+import { readCall, ScriptedApiHost } from '../support/scripted-api-host.ts';
+import { deliverWith } from '../support/send-with.ts';
 
 conformance('appengine', ['loseAnswers', 'hang', 'vanish'], async (t) => {
   const api = await ScriptedApiHost.start(t);
@@ -98,9 +98,10 @@ for (const [name, { sender, message }] of Object.entries(golden)) {
       sender,
       recipients,
       bytes: Buffer.from(message),
-      ticket: 'tkt',
     };
-    const results = await deliverWith(backend, delivery);
+    const headers = { 'x-appengine-api-ticket': 'tkt' };
+    const deliver = async () => deliverWith(backend, delivery);
+    const results = await backend.withinRequest?.(headers, deliver);
     assert.deepEqual(
       results,
       recipients.map((recipient) => ({
@@ -109,7 +110,7 @@ for (const [name, { sender, message }] of Object.entries(golden)) {
         reason: 'taken by the Mail API',
       })),
     );
-    const body = readFileSync(inCheckout(`test/proxy/backends/golden/${name}.bin`));
+    const body = readFileSync(inCheckout(`test/appengine/golden/${name}.bin`));
     assert.deepEqual(api.calls, [readCall(body)]);
     assert.equal(api.calls[0]?.message.Attachment.length, 1);
 

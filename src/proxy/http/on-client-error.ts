@@ -2,11 +2,11 @@ import { STATUS_CODES, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /**
- * Answers what is not HTTP, or not to its end, and closes the connection. What came before it on the same connection, and is
- * still being dealt with, is answered first and nothing else; `unanswered` has the responses to that, the oldest first, and the
- * one to a request that could not be read to its end.
+ * Node's `clientError`: answers bytes that are not a whole HTTP request, and closes the connection. While a request that
+ * came before on the same connection is being answered, only that answer is sent. `unanswered` has the responses of the
+ * connection that are not sent yet, the oldest first, also that to the request that could not be read to its end.
  */
-export function answerUnparsed(
+export function onClientError(
   { code }: NodeJS.ErrnoException,
   socket: Duplex,
   unanswered: readonly ServerResponse[],
@@ -27,10 +27,10 @@ export function answerUnparsed(
   socket.destroy();
 }
 
-/** The methods that are understood. */
+/** The methods that the proxy answers. */
 export const ALLOWED = 'GET, HEAD, POST';
 
-/** Of the parser's errors; all others are 400. */
+/** The statuses for errors of Node's parser; all others are 400. */
 const STATUSES: Partial<Record<string, number>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,

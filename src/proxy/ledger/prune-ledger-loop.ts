@@ -5,7 +5,7 @@ import { ledgerFault } from './ledger-fault.ts';
 import type { Ledger } from './ledger.ts';
 
 /** Prunes the ledger now and then, in steps that leave room for mail between them, until stopped. */
-export async function keepHouse(
+export async function pruneLedgerLoop(
   ledger: Ledger,
   journal: ProxyJournal,
   stop: AbortSignal,

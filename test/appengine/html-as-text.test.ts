@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { limits } from '../../../src/limits.ts';
-import { htmlAsText } from '../../../src/proxy/backends/appengine/html-as-text.ts';
+import { limits } from '../../src/limits.ts';
+import { htmlAsText } from '../../src/proxy/backends/appengine/html-as-text.ts';
 
 /** Costs html-to-text tens of seconds: each quotation marks all lines of those in it. */
 const quotations = '<blockquote>'.repeat(250) + '<p>a</p>'.repeat(32_000);

@@ -1,14 +1,14 @@
 import { machineNames, nameFault } from '../../../host/machine-names.ts';
 
 /** What the proxy calls itself at the relay (EHLO), and what an administrator has to set right about it. */
-interface RelayName {
+interface EhloName {
   /** Undefined: by its address. */
   name: string | undefined;
   fault?: { text: string; todo: string } | undefined;
 }
 
 /** The name that --smtp-name gives, or else the fully qualified name of the machine. Never rejects. */
-export async function relayName(option: string | undefined): Promise<RelayName> {
+export async function ehloName(option: string | undefined): Promise<EhloName> {
   if (option) return { name: option };
   const names = await machineNames();
   if (names.host !== undefined) return { name: names.host };

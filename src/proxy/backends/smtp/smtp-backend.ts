@@ -13,7 +13,7 @@ import {
   type Delivery,
   type Result,
 } from '../backend.ts';
-import { readReply, type SmtpReply, type SmtpStep } from './smtp-reply.ts';
+import { readReply, type SmtpReply, type SmtpStep } from './read-reply.ts';
 import { smtpErrorText } from './smtp-error-text.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 

@@ -17,7 +17,7 @@ type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof proxyOptions>>;
  * Whether the proxy can work with these options, in the order in which it needs what is looked at; nothing is sent. Root
  * becomes the owner of the ledger's folder before (law 14).
  */
-export async function* proxyFindings(argv: Arguments): AsyncGenerator<Finding> {
+export async function* checkProxy(argv: Arguments): AsyncGenerator<Finding> {
   enterServiceFolder(argv.ledger);
   const ledgerFile = resolve(argv.ledger);
   await becomeOwnerWithSecrets(ledgerFile);

@@ -1,5 +1,5 @@
 import { detectExtension } from 'nodemailer/lib/mime-funcs/mime-types';
-import type { MimePart } from './parts.ts';
+import type { MimePart } from './parse-mime.ts';
 
 /**
  * The name of the n-th attachment, such as Google takes: Google makes the type of its extension, wants one,

@@ -1,8 +1,8 @@
 import { Thread } from '../../../host/thread.ts';
 import { limits } from '../../../limits.ts';
 import type { Delivery } from '../backend.ts';
-import type { readFields } from './fields.ts';
-import type { MailMessage } from './message.ts';
+import type { readFields } from './read-fields.ts';
+import type { MailMessage } from './mail-message.ts';
 import { htmlAsText } from './html-as-text.ts';
 import { UnsendableError } from './unsendable-error.ts';
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
@@ -24,6 +25,33 @@ test("the Mail API is called with the request's own ticket, in v1 and v2", async
   assert.deepEqual(
     api.calls.map(({ ticket }) => ticket),
     ['a ticket', 'a ticket', 'of the development server', ''],
+  );
+});
+
+test('a delivery has the ticket of the request that began it, while others wait for it or have their own', async (t) => {
+  const { api, road } = await start(t);
+  const { key } = road;
+  const [first, third] = [new AbortController(), new AbortController()];
+  const calls = [once(first.signal, 'abort'), once(third.signal, 'abort')];
+  api.script = async () => {
+    if (api.calls.length === 1) first.abort();
+    if (api.calls.length === 3) third.abort();
+    await calls[1];
+    return SENT;
+  };
+  const post = async (id: string, ticket: string) =>
+    signedPost(road.address, { key, id, headers: { 'x-appengine-api-ticket': ticket } });
+  const posts = [post('one', 'first')];
+  await calls[0];
+  posts.push(post('other', 'a'), post('another', 'b'), post('one', 'c'));
+  const answers = await Promise.all(posts);
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 200, 200, 200],
+  );
+  assert.deepEqual(
+    api.calls.map(({ ticket }) => ticket).toSorted(),
+    ['a', 'b', 'first'],
   );
 });
 

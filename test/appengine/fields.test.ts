@@ -1,6 +1,6 @@
 import test from 'node:test';
-import type { MailMessage } from '../../../src/proxy/backends/appengine/message.ts';
-import { assertFields, attached, multipart, octets } from '../../support/mail-fields.ts';
+import type { MailMessage } from '../../src/proxy/backends/appengine/mail-message.ts';
+import { assertFields, attached, multipart, octets } from '../support/mail-fields.ts';
 
 const text = ['Content-Type: text/plain; charset=utf-8', '', 'Hello'];
 const html = ['Content-Type: text/html', '', '<p>Hello</p>'];

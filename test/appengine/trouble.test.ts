@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { ProxyJournal } from '../../../src/proxy/proxy-journal.ts';
-import { BackendUnavailableError, type Delivery } from '../../../src/proxy/backends/backend.ts';
-import { callApi } from '../../../src/proxy/backends/appengine/call.ts';
-import { apiHost, appengineBackend } from '../../../src/proxy/backends/appengine/appengine.ts';
-import { encodeField } from '../../../src/proxy/backends/appengine/protobuf.ts';
-import { rawServer } from '../../support/raw-server.ts';
+import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { BackendUnavailableError, type Delivery } from '../../src/proxy/backends/backend.ts';
+import { callApi } from '../../src/proxy/backends/appengine/call-api.ts';
+import { apiHost, appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
+import { encodeField } from '../../src/proxy/backends/appengine/protobuf.ts';
+import { rawServer } from '../support/raw-server.ts';
 import {
   applicationError,
   EXCEPTION,
@@ -13,8 +13,8 @@ import {
   ScriptedApiHost,
   SENT,
   type ApiReply,
-} from '../../support/scripted-api-host.ts';
-import { deliverWith } from '../../support/send-with.ts';
+} from '../support/scripted-api-host.ts';
+import { deliverWith } from '../support/send-with.ts';
 
 const message = 'From: Me <me@example.com>\nTo: r@example.org\nSubject: x\n\nHello\n';
 
@@ -172,7 +172,7 @@ test('appengine: a sender that Google refuses is replaced where that is asked fo
   const { api, journal, send } = await start(t, ({ message: { Sender } }) =>
     Sender[0] === 'us@example.com' ? SENT : applicationError(3, 'Unauthorized sender'),
   );
-  assert.match(await send({ substitute: 'us@example.com' }), /^2\.0\.0 /);
+  assert.match(await send({ fallbackSender: 'us@example.com' }), /^2\.0\.0 /);
   assert.deepEqual(
     api.calls.map(({ message: { Sender, ReplyTo } }) => [Sender, ReplyTo]),
     [
@@ -183,16 +183,16 @@ test('appengine: a sender that Google refuses is replaced where that is asked fo
   assert.match(journal.join('\n'), /'Me <me@example\.com>' is not an allowed sender; sent as <us@/);
 
   const replyTo = Buffer.from(message.replace('\n', '\nReply-To: you@example.com\n'));
-  assert.match(await send({ substitute: 'us@example.com', bytes: replyTo }), /^2\.0\.0 /);
+  assert.match(await send({ fallbackSender: 'us@example.com', bytes: replyTo }), /^2\.0\.0 /);
   assert.deepEqual(api.calls[3]?.message.ReplyTo, ['you@example.com']);
 
-  const refused = await send({ substitute: 'nobody@example.com' });
+  const refused = await send({ fallbackSender: 'nobody@example.com' });
   assert.match(refused, /^5\.7\.1 Unauthorized default message sender 'nobody@example\.com': /);
 });
 
 test('appengine: only a refused sender is replaced', async (t) => {
   const { api, send } = await start(t, () => applicationError(2, 'bad'));
-  assert.match(await send({ substitute: 'us@example.com' }), /^5\.6\.0 /);
+  assert.match(await send({ fallbackSender: 'us@example.com' }), /^5\.6\.0 /);
   assert.equal(api.calls.length, 1);
 });
 

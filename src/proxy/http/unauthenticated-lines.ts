@@ -1,10 +1,10 @@
 import { limits } from '../../limits.ts';
 
 /**
- * Limits the lines about strangers, whose requests have no key of ours: limits.strangerLines a minute, and then one that
- * counts those that were left out.
+ * Limits the journal lines about requests without a key of ours: limits.unauthenticatedLines a minute, and then one
+ * that counts the lines that were left out.
  */
-export class StrangerLines {
+export class UnauthenticatedLines {
   readonly #tellLeftOut: (count: number) => void;
   #told = 0;
   #leftOut = 0;
@@ -16,9 +16,9 @@ export class StrangerLines {
 
   /** Whether one more line may be written now. */
   take(): boolean {
-    this.#timer ??= setTimeout(() => this.end(), limits.strangerLinesMs).unref();
+    this.#timer ??= setTimeout(() => this.end(), limits.unauthenticatedLinesMs).unref();
     this.#told += 1;
-    if (this.#told <= limits.strangerLines) return true;
+    if (this.#told <= limits.unauthenticatedLines) return true;
     this.#leftOut += 1;
     return false;
   }

@@ -1,6 +1,6 @@
 import { statuses } from '../../../mail/enhanced-status.ts';
 import { limits } from '../../../limits.ts';
-import type { ApiAnswer } from './call.ts';
+import type { ApiAnswer } from './call-api.ts';
 
 /** What an answer of the Mail API means for the message. */
 export type MailOutcome =
