@@ -49,10 +49,7 @@ test('a delivery has the ticket of the request that began it, while others wait 
     answers.map(({ status }) => status),
     [200, 200, 200, 200],
   );
-  assert.deepEqual(
-    api.calls.map(({ ticket }) => ticket).toSorted(),
-    ['a', 'b', 'first'],
-  );
+  assert.deepEqual(api.calls.map(({ ticket }) => ticket).toSorted(), ['a', 'b', 'first']);
 });
 
 test('HTML alone gets a text', async (t) => {
