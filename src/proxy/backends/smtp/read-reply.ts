@@ -1,19 +1,21 @@
 import { limits } from '../../../limits.ts';
 
-/** What an SMTP server answered, read. */
+/** A reply of an SMTP server. */
 export interface SmtpReply {
   /** Enhanced status (RFC 3463): the reply's own, or what follows from its code. */
   status: string;
   /** The reply on one line. */
   reason: string;
   /**
-   * It says that the relay takes no mail from us at present, whatever the message: nobody's mail may fail
-   * for it, and it is an operator's business.
+   * Whether the relay takes no mail from us at present, whatever the message: no mail may fail for that, and an
+   * operator has to act.
    */
   ofRelay: boolean;
+  /** Whether nodemailer gave it instead of the relay. */
+  isOurs?: boolean;
 }
 
-/** What was answered: a command, or the end of the message. */
+/** The command that was answered, or the end of the message. */
 export type SmtpStep = 'MAIL' | 'RCPT' | 'DATA' | 'message';
 
 /**
@@ -43,8 +45,8 @@ const REPLY =
   /^(?<code>[245]\d\d)(?:[ -]|$)(?:(?<enhanced>[245]\.\d{1,3}\.\d{1,3})(?:\s+|$))?(?<text>.*)$/;
 
 /**
- * What is the relay's trouble and not the message's, one row a case, over `STEP CODE STATUS REPLY`. Only
- * what can be nothing else: where a message may be meant, it alone waits or fails.
+ * The replies that are about the relay and not about the message, one row a case, matched with `STEP CODE STATUS REPLY`.
+ * Only replies that cannot mean anything else are here: where the message may be meant, it alone waits or fails.
  */
 const RELAY = [
   /** It is about to close the connection (RFC 5321 3.8). */
