@@ -127,22 +127,11 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
       throw error;
     });
 
-    const address = server.addresses.join(' and ');
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
-    const stopping = new AbortController();
-    const stop = AbortSignal.any([stopSignal(), stopping.signal]);
-    watchKeys(keys, journal, stop);
-    tellStart(journal, { address, about, ledger, addresses: server.addresses, settings });
-    const unwatchLog = watchLedgerLog(ledger, journal);
-    void reportWork(`${address}; ${about}`, deliverer, new SdNotify(), stop);
-    const fault = await tendLedger(ledger, journal, stop);
-
-    stopping.abort();
-    await server.stop();
-    unwatchLog();
+    const fault = await work({ server, ledger, deliverer, journal, settings, about });
     ledger.close();
     lock.release();
-    journal.proxyStopped(address);
+    journal.proxyStopped(addressOf(server));
     if (!fault) return;
     throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
@@ -174,22 +163,43 @@ function readSettings(argv: Arguments): ProxySettings {
   return { keys, rules, rate, places, recipientsMax, softBounce };
 }
 
+/** A proxy that takes posts. */
+interface WorkingProxy {
+  server: HttpServer;
+  ledger: Ledger;
+  deliverer: Deliverer;
+  journal: ProxyJournal;
+  settings: ProxySettings;
+  /** The backend and the allowed senders, for people. */
+  about: string;
+}
+
+/** Works until this program is stopped or the files of the ledger are replaced: then it returns what is wrong. */
+async function work(proxy: WorkingProxy): Promise<Error | undefined> {
+  const { server, ledger, deliverer, journal, settings, about } = proxy;
+  const stopping = new AbortController();
+  const stop = AbortSignal.any([stopSignal(), stopping.signal]);
+  watchKeys(settings.keys, journal, stop);
+  tellStart(proxy);
+  const unwatchLog = watchLedgerLog(ledger, journal);
+  void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
+  const fault = await tendLedger(ledger, journal, stop);
+  stopping.abort();
+  await server.stop();
+  unwatchLog();
+  return fault;
+}
+
+function addressOf({ addresses }: HttpServer): string {
+  return addresses.join(' and ');
+}
+
 /** Tells the journal that the proxy is at work, and what an administrator has to know about it. */
-function tellStart(
-  journal: ProxyJournal,
-  started: {
-    address: string;
-    addresses: readonly string[];
-    about: string;
-    ledger: Ledger;
-    settings: ProxySettings;
-  },
-): void {
-  const { address, addresses, about, ledger, settings } = started;
+function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
   const { keys, places, softBounce } = settings;
-  journal.proxyStarted(address, about, ledger, keys.size, softBounce);
+  journal.proxyStarted(addressOf(server), about, ledger, keys.size, softBounce);
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
-  const held = unwanted(places, addresses);
+  const held = unwanted(places, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
   for (const fault of keys.faults) journal.keysUnsafe(fault);
 }

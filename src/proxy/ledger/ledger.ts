@@ -86,23 +86,31 @@ export class Ledger {
     addresses: readonly string[],
     digest?: Buffer,
   ): Map<string, SentRecord> {
-    const { digestOf, sentRecord } = this.#statements;
-    const own = digestOf.get(storedName(message));
-    if (own && digest && !own.digest.equals(digest) && !own.digest.equals(LOST_DIGEST)) {
-      throw new DigestConflictError(message.id);
-    }
-    const names = own ? [storedName(message)] : [];
-    if (digest && message.key !== '' && digestOf.get(message.id)?.digest.equals(digest)) {
-      names.push(message.id);
-    }
+    const { sentRecord } = this.#statements;
     const sent = new Map<string, SentRecord>();
-    for (const name of names) {
+    for (const name of this.#namesOf(message, digest)) {
       for (const address of addresses) {
         const record = sentRecord.get(name, address);
         if (record) sent.set(address, record);
       }
     }
     return sent;
+  }
+
+  /** The names under which the ledger knows a message with this digest. Throws DigestConflictError. */
+  #namesOf(message: MessageName, digest: Buffer | undefined): string[] {
+    const { digestOf } = this.#statements;
+    const name = storedName(message);
+    const own = digestOf.get(name)?.digest;
+    if (own && digest && !own.equals(digest) && !own.equals(LOST_DIGEST)) {
+      throw new DigestConflictError(message.id);
+    }
+    const names = own ? [name] : [];
+    const isNamed = message.key !== '';
+    if (digest && isNamed && digestOf.get(message.id)?.digest.equals(digest)) {
+      names.push(message.id);
+    }
+    return names;
   }
 
   /**

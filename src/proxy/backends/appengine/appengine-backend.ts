@@ -98,14 +98,10 @@ async function send(message: MailMessage, api: ApiHost): Promise<MailOutcome> {
 
 /** Throws BackendUnavailableError when nobody's mail can be sent, and another error when it may have been sent. */
 function verdictOf(outcome: MailOutcome): StatusAndReason {
-  switch (outcome.kind) {
-    case 'sent':
-      return { status: statuses.sent, reason: 'taken by the Mail API' };
-    case 'refused':
-      return { status: outcome.status, reason: outcome.reason };
-    case 'unavailable':
-      throw new BackendUnavailableError(outcome.reason, outcome.retryAfterMs);
-    case 'unknown':
-      throw new Error(outcome.reason);
+  if (outcome.kind === 'sent') {
+    return { status: statuses.sent, reason: 'taken by the Mail API' };
   }
+  if (outcome.kind === 'refused') return { status: outcome.status, reason: outcome.reason };
+  if (outcome.kind === 'unknown') throw new Error(outcome.reason);
+  throw new BackendUnavailableError(outcome.reason, outcome.retryAfterMs);
 }

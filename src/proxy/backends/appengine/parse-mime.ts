@@ -9,7 +9,7 @@ import {
 import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
 
-/** A part of a message that is no multipart, transfer encoding undone. */
+/** A part of a message that is not a multipart, with its transfer encoding undone. */
 export interface MimePart {
   /** In lower case. */
   type: string;
@@ -32,13 +32,15 @@ export interface ParsedMime {
   parts: MimePart[];
 }
 
-/** The message has more of something than is read. */
-export class MimeError extends Error {}
+/** The message has more parts, or a longer header, than are read. */
+export class MimeError extends Error {
+  override readonly name = 'MimeError';
+}
 
 /**
- * Takes a message apart that was repaired (`repairMime`); `body` is its body as it came. Where a multipart has no
- * parts, so that nothing of it is lost, the body is a text when there are no parts at all, and else the message
- * itself is attached. Throws MimeTrouble when it has too many parts or too long headers. Some messages take minutes.
+ * Takes a repaired message (`repairMime`) apart; `body` is its body as it came. A multipart without parts is treated as
+ * text, if the message has no parts at all; if there are other parts, the whole message is attached so that nothing is
+ * lost. Throws MimeError when it has too many parts or too long headers. Some messages take minutes.
  */
 export async function parseMime(message: Buffer, body: Buffer): Promise<ParsedMime> {
   const parser = new PartsParser({
@@ -57,8 +59,8 @@ export async function parseMime(message: Buffer, body: Buffer): Promise<ParsedMi
     const source = Readable.from(pieces(message));
     await Promise.all([pipeline(source, parser), collect()]);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw code === 'EMAXLEN' ? new MimeError(tooMuch(message)) : error;
+    const { code, message: why } = error as NodeJS.ErrnoException;
+    throw code === 'EMAXLEN' ? new MimeError(tooMuch(why)) : error;
   }
   const leaves = parser.leaves();
   const places = leaves.filter((leaf) => !isMultipart(leaf));
@@ -81,7 +83,7 @@ function tooMuch(said: string): string {
 
 /** Gives every part by itself: mailparser would join all texts into one. */
 class PartsParser extends MailParser {
-  // These two are no part of mailparser's documented interface; the tests' corpus holds them.
+  // These two are not in mailparser's documented interface; tests would find that they have changed.
   /** The types that it joins. */
   protected readonly textTypes: readonly string[] = [];
   /** The whole message, once it is parsed. */
@@ -110,12 +112,12 @@ function isMultipart({ contentType }: MimeNode): boolean {
   return contentType !== false && contentType.startsWith('multipart/');
 }
 
-/** What a part is because of where it is. */
+/** The properties that a part has because of its place. */
 function placeOf(node: MimeNode | undefined): Partial<MimePart> {
   const above: MimeNode[] = [];
   for (let parent = node?.parent; parent; parent = parent.parent) above.push(parent);
   const alternative = above.findLast(({ contentType }) => contentType === 'multipart/alternative');
-  // In a digest parts that do not say what they are are messages (RFC 2046 5.1.5).
+  // In a digest, parts without a type are messages (RFC 2046 5.1.5).
   const isDigested =
     above[0]?.contentType === 'multipart/digest' && !node?.headers.has('content-type');
   return { alternative, ...(isDigested && { type: MESSAGE }) };
@@ -127,13 +129,9 @@ async function readPart(part: AttachmentStream): Promise<MimePart> {
   const content: Buffer[] = [];
   for await (const piece of part.content as AsyncIterable<Buffer>) content.push(piece);
   part.release?.();
-  const header = (part.headers.get('content-type') ?? {}) as Partial<StructuredHeader>;
   const fileName = part.filename || undefined;
-  const [said] = /^[\w.+-]+\/[\w.+-]+/.exec(header.value?.toLowerCase() ?? '') ?? [];
   return {
-    // As the part itself says, or else a text (RFC 2045 5.2): mailparser goes by the name also where there is a type.
-    type: said ?? (fileName ? OCTETS : 'text/plain'),
-    charset: header.params?.['charset'],
+    ...readContentType(part, fileName ? OCTETS : 'text/plain'),
     isAttachment: (part.contentDisposition ?? 'inline') !== 'inline',
     fileName,
     contentId: part.contentId || undefined,
@@ -141,4 +139,15 @@ async function readPart(part: AttachmentStream): Promise<MimePart> {
   };
 }
 
+/** As the part itself says it (RFC 2045 5.2): mailparser derives the type from the file name also where there is one. */
+function readContentType(
+  { headers }: AttachmentStream,
+  otherwise: string,
+): Pick<MimePart, 'type' | 'charset'> {
+  const header = (headers.get('content-type') ?? {}) as Partial<StructuredHeader>;
+  const [type = otherwise] = TYPE.exec(header.value?.toLowerCase() ?? '') ?? [];
+  return { type, charset: header.params?.['charset'] };
+}
+
+const TYPE = /^[\w.+-]+\/[\w.+-]+/;
 const OCTETS = 'application/octet-stream';
