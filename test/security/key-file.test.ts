@@ -127,7 +127,10 @@ test('a key with an invisible character at its ends is an error that does not te
   ]) {
     for (const key of [`${odd}${KEY}`, `${KEY}${odd}`]) {
       const said = read(folder, `# first\n${key}\n`);
-      assert.equal(said, 'line 2 of FILE has a key that begins or ends with an invisible character');
+      assert.equal(
+        said,
+        'line 2 of FILE has a key that begins or ends with an invisible character',
+      );
     }
   }
   const latin1 = Buffer.from(`${KEY}\xa0\n`, 'latin1');

@@ -10,7 +10,7 @@ import type { SmtpRelay } from './smtp/smtp-sessions.ts';
 import { smtpBackend } from './smtp/smtp-backend.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 
-/** Options that say what becomes of the mail; the folder of the file backend is given apart, as an absolute path. */
+/** Options that say where mail is delivered, but for the folder of the file backend, which is given as an absolute path. */
 export const backendOptions = {
   backend: {
     choices: ['file', 'smtp', 'appengine', 'discard'] as const,
@@ -22,14 +22,14 @@ export const backendOptions = {
 
 type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof backendOptions>>;
 
-/** The backend that was asked for, as it is configured; nothing is opened yet. */
+/** The chosen backend with its configuration; nothing is opened yet. */
 export type ChosenBackend =
   | { kind: 'file'; folder: string }
   | { kind: 'smtp'; relay: SmtpRelay }
   | { kind: 'appengine'; api: ApiHost }
   | { kind: 'discard' };
 
-/** Reads what options and settings say of the backend. Throws Failure 78 when that is not enough, or too much. */
+/** Reads the options and settings of the backend. Throws CommandError 78 when one is missing, wrong, or of another backend. */
 export async function chooseBackend(argv: Arguments, folder: string): Promise<ChosenBackend> {
   const { backend: kind } = argv;
   if (kind === 'smtp') {
@@ -41,12 +41,12 @@ export async function chooseBackend(argv: Arguments, folder: string): Promise<Ch
   }
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
-  // Loaded where it is used.
+  // Loaded only where it is used: it takes time.
   const { apiHost } = await import('./appengine/appengine-backend.ts');
   return { kind, api: apiHost(process.env) };
 }
 
-/** Makes the backend ready for mail. Throws Failure 78 when it cannot be. */
+/** Makes the backend ready for mail. Throws CommandError 78 when that fails. */
 export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal): Promise<Backend> {
   if (chosen.kind === 'smtp') {
     const { relay } = chosen;
@@ -68,7 +68,7 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
   });
 }
 
-/** The backend and where the mail goes, for people. */
+/** The backend and the place where mail goes, for people. */
 export function backendText(chosen: ChosenBackend): string {
   const kept = keptText(chosen);
   if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
@@ -81,7 +81,7 @@ export function relayText({ host, port }: SmtpRelay): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** That no mail leaves this machine, and what becomes of it; undefined where it is sent on. */
+/** Says that no mail leaves this machine, and what happens to it; undefined where mail is sent on. */
 export function keptText(chosen: ChosenBackend): string | undefined {
   if (chosen.kind === 'file') {
     return `nothing leaves this machine: all mail is kept in ${chosen.folder}`;

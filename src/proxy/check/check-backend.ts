@@ -8,7 +8,7 @@ import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { backendText, keptText, type ChosenBackend } from '../backends/chosen-backend.ts';
 import { checkRelay } from './check-relay.ts';
 
-/** Whether the backend can be reached and used, as far as that shows without sending; and whether mail leaves this machine. */
+/** Checks whether the backend can be reached and used, as far as possible without sending, and whether mail leaves this machine. */
 export async function* checkBackend(chosen: ChosenBackend): AsyncGenerator<Finding> {
   if (chosen.kind === 'file') yield checkFolder(chosen.folder);
   const kept = keptText(chosen);
@@ -36,7 +36,7 @@ function checkFolder(folder: string): Finding {
   return ok('folder', isThere ? `${folder} can be written` : `the proxy makes ${folder}`);
 }
 
-/** Without the ticket of a request no call can be made: so it is only reached. */
+/** A call needs the ticket of a request, so only the connection is checked. */
 async function checkApi({ host, port }: ApiHost): Promise<Finding> {
   try {
     const socket = await connectSocket({ host, port }, new AbortController().signal);

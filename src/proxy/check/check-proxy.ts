@@ -14,8 +14,8 @@ import { checkLedger, checkService } from './check-ledger.ts';
 type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof proxyOptions>>;
 
 /**
- * Whether the proxy can work with these options, in the order in which it needs what is looked at; nothing is sent. Root
- * becomes the owner of the ledger's folder before (law 14).
+ * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root becomes the owner
+ * of the ledger's folder first (law 14).
  */
 export async function* checkProxy(argv: Arguments): AsyncGenerator<Finding> {
   enterServiceFolder(argv.ledger);
@@ -32,7 +32,7 @@ export async function* checkProxy(argv: Arguments): AsyncGenerator<Finding> {
   else yield* checkBackend(chosen);
 }
 
-/** What the service finds in its working directory is meant, unless this one has a ledger, or one is named. */
+/** Enters the working directory of the service, unless there is a ledger here or a ledger is named. */
 function enterServiceFolder(ledger: string): void {
   if (ledger !== proxyOptions.ledger.default || existsSync(ledger)) return;
   if (!existsSync(SERVICE_FOLDER)) return;
@@ -46,7 +46,7 @@ function enterServiceFolder(ledger: string): void {
   }
 }
 
-/** What a look at the settings gives, or the fault that it ends with. */
+/** The result of `look`, or the finding for the CommandError that it throws. */
 async function found<T>(check: string, look: () => T | Promise<T>): Promise<T | Finding> {
   try {
     return await look();

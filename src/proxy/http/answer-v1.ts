@@ -40,7 +40,7 @@ interface Form {
 }
 
 async function readForm({ headers, body: { bytes } }: Post): Promise<Form> {
-  // Whatever else the type says, or if there is none, it is a form: the first v1 client sent no type.
+  // Any other type, or none, means a form: the first v1 client sent no type.
   const { 'content-type': type = '' } = headers;
   const decoded = /^multipart\//i.test(type) ? decodeMultipart(type, bytes) : decodeForm(bytes);
   const fields = await decoded;
@@ -105,7 +105,7 @@ async function sendToAll(deliverer: Deliverer, message: MessageToSend): Promise<
     } catch (error) {
       const isFirst = part.recipients.length === envelope.recipients.length;
       if (isFirst || !isTemporary(error)) throw error;
-      // It was sent to others, which the client has to hear.
+      // The client has to hear that it was sent to others.
       const later = { status: statuses.trouble, reason: error.message };
       return {
         kind: 'verdicts',

@@ -23,7 +23,7 @@ export class HttpServer {
   readonly #unauthenticated: UnauthenticatedLines;
   /** The responses of each connection that are not sent yet, the oldest first. */
   readonly #unanswered = new WeakMap<Duplex, Set<ServerResponse>>();
-  /** Responses that are there, to clients that are still writing. */
+  /** Responses that are written to clients that are still sending their requests. */
   readonly #unread = new Set<ServerResponse>();
   /** Undefined when the service cannot be opened. */
   readonly #service: Promise<Service | undefined>;
@@ -39,7 +39,7 @@ export class HttpServer {
     });
   }
 
-  /** All that it listens on, each HOST:PORT or unix:PATH. */
+  /** The addresses on which it listens, each HOST:PORT or unix:PATH. */
   get addresses(): string[] {
     return this.#listeners.map(({ address }) => address);
   }
@@ -61,7 +61,7 @@ export class HttpServer {
     }
   }
 
-  /** Takes nothing more, and finishes what it took, its backend too, for limits.stopMs at most. */
+  /** Takes no more requests, and waits for those that it has and for the backend, for limits.stopMs at most. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const service = await this.#service;
@@ -120,7 +120,7 @@ export class HttpServer {
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request; // The request loses it when the body takes too long.
     const waiting = this.#unanswered.get(socket) ?? new Set();
-    // Thousands that come at once, to be looked at later, would cost memory and the time of others.
+    // Thousands of requests that wait on one connection would cost memory and hold up others.
     if (waiting.size === limits.requestsAtOnce) return void socket.destroy();
     if (!socket.writable) return;
     this.#unanswered.set(socket, waiting.add(response));
@@ -201,14 +201,14 @@ export class HttpServer {
     response.writeHead(status, { ...(content && contentHeaders(content)), ...headers });
     const written = request.method === 'HEAD' ? undefined : content;
     if (request.complete || this.#stopping) return void response.end(written);
-    // Most clients read no answer before they have written all: to them a closed connection would be a network's fault.
+    // Most clients read the answer only after they have sent all: for them a connection that is closed before is broken.
     if (written) response.write(written);
     else response.flushHeaders();
     this.#unread.add(response);
-    // Too long, or the client is gone: in either case the response ends.
+    // It rejects when the body is too long or the client is gone: in either case the response ends.
     await dropBody(request).catch(() => {});
     this.#unread.delete(response);
-    response.end(() => request.destroy()); // What it has read, and its time limit, would stay.
+    response.end(() => request.destroy()); // Otherwise the bytes that it has read, and its time limit, would stay.
   }
 }
 

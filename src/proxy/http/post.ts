@@ -27,6 +27,6 @@ export interface Service {
   fixSender?: boolean;
   /** What the answer to a probe tells the administrators of hosts. */
   note?: string | undefined;
-  /** Of the backend, if it has that. */
+  /** That of the backend, if it has one. */
   withinRequest?: Backend['withinRequest'];
 }

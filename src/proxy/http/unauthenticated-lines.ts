@@ -23,7 +23,7 @@ export class UnauthenticatedLines {
     return false;
   }
 
-  /** Ends the minute: tells how many were left out. */
+  /** Ends the minute, and tells how many lines were left out. */
   end(): void {
     clearTimeout(this.#timer);
     if (this.#leftOut > 0) this.#tellLeftOut(this.#leftOut);

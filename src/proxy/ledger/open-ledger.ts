@@ -9,7 +9,7 @@ import { Ledger } from './ledger.ts';
 
 /** Opens the ledger of a proxy that has its lock, and tells what is known of damage. Throws CommandError 78. */
 export async function openLedger(file: string, journal: ProxyJournal): Promise<Ledger> {
-  // Whoever opens the file first hides the damaged end of a log.
+  // It has to be asked before the file is opened, which hides the damaged end of a log.
   if (logIsCut(file)) journal.ledgerLogCut(file);
   const ledger = orCommandError(file, () => new Ledger(file, Date.now()));
   await tellRepair(file, (sentences) => {

@@ -4,7 +4,7 @@ import { limits } from '../../limits.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import type { Ledger } from './ledger.ts';
 
-/** Prunes the ledger now and then, in steps that leave room for mail between them, until stopped. */
+/** Prunes the ledger regularly until stopped, in small steps, so that mail passes between them. */
 export async function pruneLedgerLoop(
   ledger: Ledger,
   journal: ProxyJournal,

@@ -9,13 +9,13 @@ import { nameOfStored, type MessageName } from './message-name.ts';
 export const recipientStates = ['unknown', 'begun', 'sent'] as const;
 export type RecipientState = (typeof recipientStates)[number];
 
-/** A recipient as the ledger knows it. Absent is null. */
+/** A recipient as the ledger knows it. Absent values are null. */
 export interface KnownRecipient extends MessageName {
   address: string;
   state: RecipientState;
-  /** Of the answer of one that was sent. */
+  /** The status of the answer to one that was sent. */
   status: string | null;
-  /** Of that answer too; or why it is unknown. */
+  /** The reason of that answer; or why it is unknown. */
   reason: string | null;
   /** When it was listed as unknown, or its message was posted last: for people, in milliseconds since 1970. */
   at: number;
@@ -50,7 +50,7 @@ export interface LedgerStats {
 export class LedgerReader {
   readonly #db: Database;
 
-  /** Throws as openToRead. */
+  /** Throws as openToRead does. */
   constructor(file: string) {
     this.#db = openToRead(file, ledgerSchema);
   }
@@ -132,7 +132,7 @@ export class LedgerReader {
   }
 }
 
-/** The rows of all pages; `read` gives at most `limit` rows that follow the last one of the page before. */
+/** The rows of all pages; `read` returns at most `limit` rows that follow the last row of the previous page. */
 function* inPages<Row>(read: (last: Row | undefined, limit: number) => Row[]): Generator<Row> {
   for (let last: Row | undefined; ;) {
     const rows = read(last, limits.listPage);

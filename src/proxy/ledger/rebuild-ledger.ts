@@ -76,5 +76,5 @@ function lostMessages(db: Database, messages: Gap[], index: Gap[], logIsCut: boo
 
 const EVERYWHERE: Gap = { before: undefined, after: undefined };
 
-/** Behind every id. */
+/** It sorts after every id. */
 const LAST = '\u{10ffff}';

@@ -92,5 +92,5 @@ function isDenied(file: string): boolean {
   }
 }
 
-/** Of the units in systemd/. */
+/** The ledger of the units in systemd/. */
 const SERVICE_LEDGER = '/var/lib/appengine-mailer-proxy/ledger.db';

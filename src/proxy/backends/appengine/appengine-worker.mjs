@@ -11,6 +11,6 @@ function htmlText(html) {
   try {
     return htmlToText(html, { limits: { maxDepth: limits.htmlTextDepth } });
   } catch {
-    return ''; // It has faults of its own, with some HTML.
+    return ''; // html-to-text fails for some HTML.
   }
 }

@@ -2,8 +2,8 @@ import { detectExtension } from 'nodemailer/lib/mime-funcs/mime-types';
 import type { MimePart } from './parse-mime.ts';
 
 /**
- * The name of the n-th attachment, such as Google takes: Google makes the type of its extension, wants one,
- * and none that is blocked. Without a name, or without an extension, one follows from the part's type.
+ * A name for the n-th attachment that Google takes: Google derives the type from the extension, requires one, and blocks
+ * some. Where the name or its extension is missing, it is derived from the type of the part.
  */
 export function attachmentName({ fileName = '', type }: MimePart, n: number): string {
   const last = fileName.split(/[/\\]/).at(-1) ?? '';

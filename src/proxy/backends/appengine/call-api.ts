@@ -20,13 +20,13 @@ export interface ApiCall {
   ticket: string;
 }
 
-/** What came back (remote_api.Response). */
+/** The answer to a call (remote_api.Response). */
 export type ApiAnswer =
   | { kind: 'response' }
   | { kind: 'rpc error' | 'application error'; code: number; detail: string }
-  /** The host's own trouble, in a form that only clients in its language can read. */
+  /** An exception of the host, in a form that only clients in its language can read. */
   | { kind: 'exception' }
-  /** An answer in HTTP that is not 200. */
+  /** An HTTP status other than 200. */
   | { kind: 'http'; code: number };
 
 /**
@@ -49,7 +49,7 @@ export async function callApi(
         const response = await responseTo(sent);
         if (response.statusCode !== 200) return { kind: 'http', code: response.statusCode ?? 0 };
         const answer = await readWhole(response);
-        if (!sent.writableFinished) await once(sent, 'finish', { signal }); // What was not read was not acted on.
+        if (!sent.writableFinished) await once(sent, 'finish', { signal }); // A request that was not read whole has no effect.
         return readAnswer(decodeFields(answer));
       } catch (error) {
         throw sent && signal.aborted ? signal.reason : error;
@@ -58,7 +58,7 @@ export async function callApi(
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const text = `App Engine's API host ${host}:${port}: ${message}`;
-    // Without the end of its body a request is not acted on.
+    // Without the end of its body a request has no effect.
     if (sent?.writableFinished) throw new Error(text, { cause: error });
     throw new BackendUnavailableError(NOT_THERE.has(code ?? '') ? `${text}; ${REMEDY}` : text);
   } finally {

@@ -7,15 +7,15 @@ import { htmlAsText } from './html-as-text.ts';
 import { UnsendableError } from './unsendable-error.ts';
 
 /**
- * The Mail API's fields for a message, and the names of the header fields that have no place in them. HTML
- * without a text gets one. Throws UnsendableError, or what its thread fails with.
+ * The Mail API's fields for a message, and the names of the header fields that it does not take. HTML without a text gets
+ * one. Throws UnsendableError, or the error of its thread.
  */
 export async function mailFields({
   sender,
   recipients,
   bytes,
 }: Delivery): Promise<{ message: MailMessage; dropped: string[] }> {
-  // A copy: of a view the thread would be given everything that is behind it.
+  // A copy: with a view the thread would be given the whole buffer.
   const read = await thread.call(sender, recipients, new Uint8Array(bytes));
   if ('unsendable' in read) throw new UnsendableError(read.status, read.unsendable);
   const { textBody, htmlBody, attachments } = read.message;
@@ -27,7 +27,7 @@ export async function mailFields({
   return { message, dropped: read.dropped };
 }
 
-/** What comes from a thread is no Buffer any more. */
+/** A Buffer comes out of a thread as a plain Uint8Array. */
 function asBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
   return Buffer.from(buffer as ArrayBuffer, byteOffset, length);
 }

@@ -1,6 +1,6 @@
 import { encodeField } from './protobuf.ts';
 
-/** What the Mail API sends: MailMessage of Google's mail_service.proto. */
+/** MailMessage of Google's mail_service.proto. */
 export interface MailMessage {
   sender: string;
   replyTo?: string | undefined;

@@ -2,17 +2,17 @@ import { statuses } from '../../../mail/enhanced-status.ts';
 import { limits } from '../../../limits.ts';
 import type { ApiAnswer } from './call-api.ts';
 
-/** What an answer of the Mail API means for the message. */
+/** The meaning of an answer of the Mail API for the message. */
 export type MailOutcome =
   | { kind: 'sent' }
-  /** Not sent: nobody's mail can be at present. */
+  /** Not sent: the Mail API takes no mail at present. */
   | { kind: 'unavailable'; reason: string; retryAfterMs?: number }
   /** It may have been sent. */
   | { kind: 'unknown'; reason: string }
   /** Not sent, for now or for good, as the status says. */
   | { kind: 'refused'; status: string; reason: string; forItsSender?: boolean };
 
-/** The meaning of an answer to mail.Send. What is not known is temporary. */
+/** The meaning of an answer to mail.Send. Unknown errors are temporary. */
 export function mailOutcome(answer: ApiAnswer): MailOutcome {
   if (answer.kind === 'response') return { kind: 'sent' };
   if (answer.kind === 'exception') {
@@ -21,7 +21,7 @@ export function mailOutcome(answer: ApiAnswer): MailOutcome {
   const { code } = answer;
   if (answer.kind === 'http') {
     const reason = `App Engine's API host answered HTTP ${code}`;
-    // It is this message's.
+    // Only this message is the cause.
     if (code === 413) return { kind: 'refused', status: statuses.trouble, reason };
     // A gateway in between may have passed the call on.
     const isGateway = code === 502 || code === 504;
@@ -33,7 +33,7 @@ export function mailOutcome(answer: ApiAnswer): MailOutcome {
   return EFFECTS[effect](`the Mail API answered ${name}${detail && `: ${detail}`}`);
 }
 
-/** What can follow from an error. */
+/** The possible effects of an error. */
 const EFFECTS = {
   deferred: (reason) => ({ kind: 'refused', status: statuses.trouble, reason }),
   failed: (reason) => ({ kind: 'refused', status: statuses.badContent, reason }),

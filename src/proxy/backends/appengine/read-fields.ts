@@ -9,17 +9,17 @@ import { repairMime, unfolded } from './repair-mime.ts';
 import { headerText, textOf } from './text-of.ts';
 import { UnsendableError } from './unsendable-error.ts';
 
-/** The fields of a message; HTML that has no text beside it has none yet. */
+/** The fields of a message; the text is still missing where there is only HTML. */
 export interface ReadFields {
   message: Omit<MailMessage, 'textBody'> & { textBody: string | undefined };
-  /** The names of the header fields that have no place in them. */
+  /** The names of the header fields that the Mail API does not take. */
   dropped: string[];
 }
 
 /**
- * The Mail API's fields for a message, or why it cannot be said in them. The first text that is no attachment
- * is the body, plain or HTML, or both where they are alternatives, and everything else is attached. Recipients
- * are those of the envelope alone, each where the header names it, else in Bcc. Runs in a thread.
+ * The Mail API's fields for a message, or why they cannot hold it. The first text that is not an attachment is the body:
+ * plain or HTML, or both where they are alternatives; everything else is attached. The recipients are only those of the
+ * envelope, each in the field where the header names it, otherwise in Bcc. Runs in a thread.
  */
 export async function readFields(
   sender: string,
@@ -81,8 +81,8 @@ async function fieldsOf(
 }
 
 /**
- * As mail servers do: the first line that is no field begins the body, unless it is the mbox's. No field begins
- * like a delimiter.
+ * Header and body as mail servers see them: the first line that is not a field begins the body, unless it is the `From `
+ * line of an mbox. A line that begins like a delimiter is not a field.
  */
 function headerAndBody(bytes: Buffer): { header: HeaderField[]; bodyAt: number } {
   const { fields, bodyAt = bytes.length } = parseHeaders(bytes);
@@ -101,7 +101,7 @@ async function readMime(...message: Parameters<typeof parseMime>): Promise<Parse
   });
 }
 
-/** HTML and a text that are not alternatives say different things: a reader who is shown one misses the other. */
+/** HTML and a text are used together only if they are alternatives: otherwise a reader would miss one of them. */
 function bodyOf(parts: readonly MimePart[]): Record<'text' | 'html', MimePart | undefined> {
   const texts = parts.filter(({ type, isAttachment }) => TEXTS.has(type) && !isAttachment);
   const [first] = texts;
@@ -137,7 +137,7 @@ function recipientFields(
   return fields;
 }
 
-/** Names by addresses in lower case: for whom to show, a difference in case is none. */
+/** Names by addresses in lower case, since case does not matter for the names that are shown. */
 function byAddress(addresses: readonly EmailAddress[]): Map<string, string> {
   return new Map(addresses.map(({ name, address = '' }) => [address.toLowerCase(), name]));
 }
@@ -160,7 +160,7 @@ async function attachment(part: MimePart, index: number): Promise<MailAttachment
     const reason = `Google won't let us send an attachment named '${fileName}'`;
     throw new UnsendableError(statuses.badContent, reason);
   }
-  // The charset of a text that is no file cannot be said.
+  // The Mail API has no charset for a text that is not a file.
   const isText = part.type.startsWith('text/') && !part.isAttachment && !part.fileName;
   const id = part.contentId?.trim().replace(/^<|>$/g, '') ?? '';
   return {
@@ -170,10 +170,10 @@ async function attachment(part: MimePart, index: number): Promise<MailAttachment
   };
 }
 
-/** Google refuses the message for another one. */
+/** Google refuses a message with any other one. */
 const CONTENT_ID = /^[!-;=?-~]+$/;
 
-/** Also what was encoded may have line ends and other controls, which could become other header fields. */
+/** Decoded text may also have line ends and other control characters, which could become other header fields. */
 function oneLine(text: string): string {
   return text.replace(/\p{Cc}+/gu, ' ').trim();
 }

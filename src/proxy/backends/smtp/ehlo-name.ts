@@ -1,8 +1,8 @@
 import { machineNames, nameFault } from '../../../host/machine-names.ts';
 
-/** What the proxy calls itself at the relay (EHLO), and what an administrator has to set right about it. */
+/** The name of the proxy for the relay (EHLO), and the fault of the machine's name that an administrator has to correct. */
 interface EhloName {
-  /** Undefined: by its address. */
+  /** Undefined: the proxy uses its address. */
   name: string | undefined;
   fault?: { text: string; todo: string } | undefined;
 }

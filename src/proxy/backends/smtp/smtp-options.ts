@@ -10,7 +10,7 @@ import { limits } from '../../../limits.ts';
 import { OAuthTokens } from './oauth-tokens.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
-/** Options of the smtp backend. Without one, Google's own name for it counts (APPENGINE_SMTP_…). */
+/** Options of the smtp backend. Where one is not given, Google's variable for it counts (APPENGINE_SMTP_…). */
 export const smtpOptions = {
   'smtp-host': {
     type: 'string',
@@ -132,7 +132,7 @@ function text(given: Given): string | undefined {
   return given === undefined ? undefined : String(given);
 }
 
-/** No scheme, and no port. */
+/** A name without scheme and port. */
 const HOST = /^[\p{L}\p{N}._-]+$/u;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 

@@ -58,7 +58,7 @@ function readEnd(ended: SmtpSent['ended']): { final: SmtpReply | undefined; text
 
 /** The reply to a message that was not taken, of the relay or of nodemailer itself; undefined when there is none. */
 function finalReply({ code, command, response, message }: SMTPError): SmtpReply | undefined {
-  // It knows the largest size that the server announced (RFC 1870).
+  // nodemailer knows the largest size that the server has announced (RFC 1870).
   if (code === 'EMESSAGE' && !response) {
     return { status: statuses.tooLarge, reason: message, ofRelay: false, isOurs: true };
   }
@@ -113,7 +113,7 @@ const NO_SMTPUTF8 = 'the relay does not offer SMTPUTF8, which this address needs
 /** The octets of the message as SMTP counts them, before dot-stuffing (RFC 1870 4). */
 function sizeInCrlf(bytes: Buffer): number {
   let [size, previous] = [bytes.length, 0];
-  // By index: an iterator takes six times as long, seconds for the largest message.
+  // By index, since an iterator takes six times as long: seconds for the largest message.
   for (let at = 0; at < bytes.length; at += 1) {
     const octet = bytes[at] ?? 0;
     if (octet === LF ? previous !== CR : previous === CR) size += 1;
