@@ -1,11 +1,11 @@
-import { isUnusable } from '../sqlite/is-corruption.ts';
+import { isUnreadable } from '../sqlite/is-corruption.ts';
 import { limits } from '../limits.ts';
-import { claim, nextDueAt, roomLeft, type Claimed } from '../spool/claim.ts';
+import { claim, nextDueAt, capacityLeft, type Claimed } from '../spool/claim.ts';
 import { readBody, requireSoundTree } from '../spool/body.ts';
 import { endpointRecord, outageMs, recordDown, recordPassed } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { record } from '../spool/record.ts';
-import { setAside } from '../spool/set-aside.ts';
+import { holdForOperator } from '../spool/hold-for-operator.ts';
 import type { Spool } from '../spool/spool.ts';
 import { stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
@@ -147,7 +147,7 @@ class DrainLoop {
       if (this.#spoolFailures > 0) journal.spoolUsable(spool.folder);
       this.#spoolFailures = 0;
     } catch (error) {
-      if (once || isUnusable(error)) throw error;
+      if (once || isUnreadable(error)) throw error;
       // What was sent and cannot be recorded would be sent again: nothing is sent until it can be.
       this.#spoolFailures += 1;
       const waitMs = spoolBackoffMs(this.#spoolFailures);
@@ -194,10 +194,10 @@ class DrainLoop {
         record(spool, outcome, now);
         const hold = holdOf(delivery, damage);
         if (damage !== undefined) requireSoundTree(spool, message.seq);
-        if (hold) setAside(spool, message.seq, hold);
+        if (hold) holdForOperator(spool, message.seq, hold);
       }
       const posted = [...this.#inFlight.values()].filter(({ seq }) => !this.#asked.has(seq));
-      return claim(spool, { messages, ...roomLeft(posted) }, now, this.#suspects);
+      return claim(spool, { messages, ...capacityLeft(posted) }, now, this.#suspects);
     });
     this.#finished = [];
     this.#news = [];

@@ -5,7 +5,7 @@ import { limits } from '../limits.ts';
 import type { Claimed } from '../spool/claim.ts';
 import { expiresAt, outageExpiresAt } from '../spool/lifetime.ts';
 import type { Outcome } from '../spool/record.ts';
-import type { Hold } from '../spool/set-aside.ts';
+import type { Hold } from '../spool/hold-for-operator.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { messageBackoffMs } from './backoff.ts';
 import type { Delivery } from './courier.ts';

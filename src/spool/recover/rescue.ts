@@ -95,7 +95,7 @@ export function adoptRescued(
     const bytes = content.subarray(end + 1);
     const digest = createHash('sha256').update(bytes).digest();
     const { already } = store(spool, { eximId, envelope, bytes, digest }, now, id);
-    if (isHeld) operate(spool, 'hold', id, now);
+    if (isHeld) operate(spool, id, { verb: 'hold', now });
     if (!already) adopted += 1;
     rmSync(join(spool.folder, name));
   }

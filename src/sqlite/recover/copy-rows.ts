@@ -30,7 +30,7 @@ export function copyRows(
       db.exec('COMMIT; BEGIN');
       bytes = 0;
     }
-    if (row.isStray) continue;
+    if (row.outOfOrder) continue;
     if (open) open.after = row.values;
     open = undefined;
     before = row.values;

@@ -6,7 +6,7 @@ export interface Row {
   rowid?: number;
   values: Value[];
   /** Found below a broken page, and not in its order. */
-  isStray?: boolean;
+  outOfOrder?: boolean;
 }
 
 export type Value = null | number | string | Buffer;
@@ -25,7 +25,7 @@ export function* readRows(file: PageFile, root: number): Generator<Row | undefin
   for (let number = 3; number <= file.pages; number += 1) {
     if (reached.has(number) || !isBelow(file, number, reached)) continue;
     for (const part of partsOf(file, number) ?? [])
-      if ('row' in part && part.row) yield { ...part.row, isStray: true };
+      if ('row' in part && part.row) yield { ...part.row, outOfOrder: true };
   }
 }
 
