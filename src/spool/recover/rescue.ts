@@ -11,7 +11,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { makeFile } from '../../sqlite/open-database.ts';
-import { PAGE_BYTES, PageFile } from '../../sqlite/recover/page-file.ts';
+import { PageFile } from '../../sqlite/recover/page-file.ts';
+import { PAGE_BYTES } from '../../sqlite/recover/wal.ts';
 import { readRows } from '../../sqlite/recover/read-rows.ts';
 import { NotRegularFileError, readRegularFile } from '../../host/regular-file.ts';
 import { decodeAddress } from '../../mail/address.ts';
