@@ -48,9 +48,9 @@ const { status } = spawnSync(
   { stdio: 'inherit', env: { ...process.env, ...(long && { LONG: '1', LONG_FIGURES: figures }) } },
 );
 for (const line of readFileSync(figures, 'utf8').split('\n').filter(Boolean)) {
-  const { what, figures } = JSON.parse(line);
+  const { what, figures: measured } = JSON.parse(line);
   console.log(what);
-  for (const [name, figure] of Object.entries(figures)) {
+  for (const [name, figure] of Object.entries(measured)) {
     console.log(`    ${name.padEnd(40)} ${figure}`);
   }
 }

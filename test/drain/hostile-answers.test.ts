@@ -39,10 +39,10 @@ test(
     const slow = [silence, dripping];
     const next = hostileDeck(random(t), [...slow, ...hostileAnswers]);
     const given: { name: string; at: number }[] = [];
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => {
       const { name, give } = next();
       given.push({ name, at: time.now() });
-      return give(post, proxy);
+      return give(post);
     });
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...time.env });
     const enough = (LONG ? 20 : 2) * (slow.length + hostileAnswers.length);
@@ -62,7 +62,7 @@ test(
       for (const each of recipients) assert.deepEqual([each.state, each.status], ['pending', null]);
     }
 
-    proxy.script = (post, proxy) => proxy.accept(post);
+    proxy.script = (post) => post.accept();
     time.move(limits.retryAfterMaxMs);
     await time.passUntil(drain.says(/attempt 1: .*> sent \(/, ids.length));
     assert.equal((await drain.stop()).code, 0);
@@ -83,10 +83,10 @@ test(
     );
     const next = hostileDeck(random(t));
     let refused = 0;
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
-      if (!bad.includes(post.id)) return proxy.accept(post);
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => {
+      if (!bad.includes(post.id)) return post.accept();
       refused += 1;
-      return next().give(post, proxy);
+      return next().give(post);
     });
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...time.env });
 

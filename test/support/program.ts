@@ -67,11 +67,11 @@ export class Program {
 
   /** The lines of standard error from its beginning, as they come, until the program ends. */
   async *lines(): AsyncGenerator<string> {
-    for (let start = 0; ;) {
-      const end = this.#stderr.indexOf('\n', start);
+    for (let begin = 0; ;) {
+      const end = this.#stderr.indexOf('\n', begin);
       if (end >= 0) {
-        yield this.#stderr.slice(start, end);
-        start = end + 1;
+        yield this.#stderr.slice(begin, end);
+        begin = end + 1;
       } else {
         const more = new Promise<'more'>((resolve) => {
           const look = () => {
