@@ -21,20 +21,21 @@ test(
     const road = new Road(t);
     const time = new MovedTime(road);
     const ids = handIn(road.spool, [{}, {}, { recipients: ['a@example.org', 'b@example.org'] }]);
-    const silence: HostileAnswer = {
-      name: 'silence',
-      give: () => time.move(limits.postMs + 1000),
+    // In steps that drain does not take for a suspension, after which it would wait once more.
+    const stalls = (drip?: string): HostileAnswer['give'] => {
+      return async ({ request: { socket } }) => {
+        if (drip) socket.write('HTTP/1.1 200 OK\r\n\r\n');
+        while (!socket.destroyed) {
+          if (drip) socket.write(drip);
+          await sleep(10); // It has reached drain, or the next has.
+          time.move(limits.asleepMs * 0.9);
+        }
+      };
     };
+    const silence: HostileAnswer = { name: 'silence', give: stalls() };
     const dripping: HostileAnswer = {
       name: 'an answer that comes byte by byte',
-      give: async ({ request: { socket } }) => {
-        socket.write('HTTP/1.1 200 OK\r\n\r\n');
-        while (!socket.destroyed) {
-          socket.write('x');
-          await sleep(10); // It has reached drain, or the next has.
-          time.move(limits.postMs / 10);
-        }
-      },
+      give: stalls('x'),
     };
     const slow = [silence, dripping];
     const next = hostileDeck(random(t), [...slow, ...hostileAnswers]);
