@@ -17,9 +17,9 @@ const titles = {
 };
 
 for (const [fault, stride] of [
-  ['KILL', 9] as const,
-  ['EIO', 11] as const,
-  ['ENOSPC', 11] as const,
+  ['KILL', 13] as const,
+  ['EIO', 14] as const,
+  ['ENOSPC', 14] as const,
 ]) {
   everyStep({ title: titles[fault], fault, stride, atLeast: { interrupted: 6 } }, async (t) => {
     const road = new Road(t);

@@ -29,10 +29,6 @@ const older = {
   bytes: Buffer.from('Subject: older\n\nx\n'),
 };
 
-const titles = {
-  EIO: 'law 1, law 2, law 7: EIO at any step of storing a message leaves no half of one',
-  ENOSPC: 'law 1, law 2, law 7: ENOSPC at any step of storing a message leaves no half of one',
-};
 // Deaths on both sides of the commit, or the test proves nothing.
 const atLeast = { queued: 1, 'already queued': 1 };
 
@@ -40,6 +36,7 @@ everyStep(
   {
     title: 'law 1, law 2, law 7: killed at any step of making a spool and storing a message in it',
     fault: 'KILL',
+    stride: 5,
     atLeast,
   },
   (t) => handOverTwice(t, [stored]),
@@ -49,6 +46,7 @@ everyStep(
   {
     title: 'law 1, law 2, law 7: killed at any step of storing a message in a spool that has one',
     fault: 'KILL',
+    stride: 3,
     atLeast,
   },
   async (t) => handOverTwice(t, [older, stored], await spoolWithOlder(t)),
@@ -73,7 +71,8 @@ everyStep(
 );
 
 for (const fault of ['EIO', 'ENOSPC'] as const) {
-  everyStep({ title: titles[fault], fault }, async (t) =>
+  const title = `law 1, law 2, law 7: ${fault} at any step of storing a message leaves no half of one`;
+  everyStep({ title, fault, stride: 3 }, async (t) =>
     handOverTwice(t, [older, stored], await spoolWithOlder(t)),
   );
 }

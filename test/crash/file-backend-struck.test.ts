@@ -16,7 +16,7 @@ const titles = {
 
 for (const fault of ['KILL', 'EIO', 'ENOSPC'] as const) {
   const atLeast = { unanswered: 4 };
-  everyStep({ title: titles[fault], fault, stride: 7, atLeast }, (t) => {
+  everyStep({ title: titles[fault], fault, stride: 11, atLeast }, (t) => {
     return async ({ number, folder, strikes, note }) => {
       const id = number.toString(16).padStart(32, '0');
       const args = ['--dir', join(folder, 'delivered'), '--ledger', join(folder, 'ledger.db')];

@@ -16,7 +16,7 @@ const titles = {
     'law 6: a proxy whose disk is full from any step on doubles only what it lists as unknown',
 };
 
-for (const [fault, stride] of [['KILL', 5] as const, ['EIO', 9] as const, ['ENOSPC', 9] as const]) {
+for (const [fault, stride] of [['KILL', 9] as const, ['EIO', 9] as const, ['ENOSPC', 9] as const]) {
   everyStep({ title: titles[fault], fault, stride, atLeast: { unanswered: 6 } }, async (t) => {
     const smtp = await ScriptedSmtp.start(t, {
       RCPT: (line) => (line.includes('<bad') ? '550 5.1.1 nobody' : '250 2.1.5 Ok'),

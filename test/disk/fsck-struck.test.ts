@@ -23,7 +23,7 @@ const titles = {
 };
 
 for (const [fault, stride] of [
-  ['KILL', 19] as const,
+  ['KILL', 29] as const,
   ['EIO', 29] as const,
   ['ENOSPC', 29] as const,
 ]) {
