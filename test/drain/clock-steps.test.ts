@@ -36,8 +36,8 @@ async function stage(t: TestContext): Promise<Stage> {
   const file = join(road.folder, 'clock');
   const step = (aheadMs: number) => setClock(file, aheadMs);
   step(0);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.2.2', reason: 'full' })),
   );
   const env = { GMAIL_PROXY_URL: proxy.url, ...clock({ file }) };
   const drain = (...args: string[]) => road.drain(args, env);
@@ -136,11 +136,10 @@ test(
     const { road, proxy, step, drain } = await stage(t);
     const message = bsmtp('s@example.com', ['r@example.org'], 'Subject: x\n\nHello\n');
     await road.pipe('sent', message);
-    proxy.script = (post, proxy) => proxy.accept(post);
+    proxy.script = (post) => post.accept();
     assert.equal((await drain('--once').ended).code, 0);
     handIn(road.spool, [{ sender: '' }]);
-    proxy.script = (post, proxy) =>
-      proxy.answer(post, () => ({ status: '5.1.1', reason: 'no such user' }));
+    proxy.script = (post) => post.answer(() => ({ status: '5.1.1', reason: 'no such user' }));
     assert.equal((await drain('--once').ended).code, 0);
 
     const before = lookInto(road.spool);
@@ -179,7 +178,7 @@ test(
     assert.equal(held.code, 0, held.stderr);
     assert.equal(lookInto(road.spool).counters.held, 3);
     assert.equal((await queue('release', '--all')).code, 0);
-    proxy.script = (post, proxy) => proxy.accept(post);
+    proxy.script = (post) => post.accept();
     assert.equal((await drain('--once').ended).code, 0);
     assert.equal(lookInto(road.spool).counters.sent, 3);
   },

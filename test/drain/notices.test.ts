@@ -30,9 +30,7 @@ async function stage(
   const road = new Road(t);
   handIn(road.spool, mails);
   const smtp = await ScriptedSmtp.start(t, script);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => verdict),
-  );
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.answer(() => verdict));
   const env = {
     GMAIL_PROXY_URL: proxy.url,
     APPENGINE_MAILER_NOTICE_SMTP: `127.0.0.1:${smtp.port}`,
@@ -86,7 +84,7 @@ test('a failure is told while another recipient is still tried', async (t) => {
     { recipients: ['bad@x.example', 'full@x.example'] },
   ]);
   proxy.script = (post) =>
-    proxy.answer(post, (recipient) => (recipient.startsWith('bad') ? refused : deferred));
+    post.answer((recipient) => (recipient.startsWith('bad') ? refused : deferred));
   await drain('--once').ended;
   const [message] = lookInto(road.spool).messages;
   assert.equal(message?.state, 'queued');
@@ -149,7 +147,7 @@ test('while the mail server is away reports wait, said once, and other mail goes
   assert.equal(first.code, 0);
   assert.equal(first.stderr.match(/reports to senders wait/g)?.length, 1);
   assert.deepEqual(states(road), ['failed', 'failed']);
-  proxy.script = (post) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   handIn(road.spool, [{}]);
   await drain('--once').ended;
   assert.deepEqual(states(road), ['failed', 'failed', 'sent']);
@@ -292,7 +290,7 @@ test('the delay of a list’s mail is not told in a summary either (law 9)', asy
   ]);
   const refuse = (name: string) => {
     proxy.script = (post) =>
-      proxy.answer(post, (recipient) => (recipient.startsWith(name) ? refused : deferred));
+      post.answer((recipient) => (recipient.startsWith(name) ? refused : deferred));
   };
   refuse('first');
   await drain('--once', '--notices-per-hour', '1').ended;

@@ -22,8 +22,8 @@ class Deferred {
 
   static async start(t: TestContext): Promise<Deferred> {
     const road = new Road(t);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-      proxy.answer(post, () => ({ status: '4.2.2', reason: 'mailbox full' })),
+    const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+      post.answer(() => ({ status: '4.2.2', reason: 'mailbox full' })),
     );
     handIn(road.spool, [{}]);
     return new Deferred(road, proxy);

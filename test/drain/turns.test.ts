@@ -14,7 +14,7 @@ import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 
 /** A drain in the test's own process, whose turns can be counted. */
@@ -81,12 +81,12 @@ test('a drain that stops and waits for a post takes no turn for a report that it
   const proxy = await ScriptedProxy.start(t, 'a key', () => {});
   const journal = new DrainJournal(() => {});
   const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
-  const [post] = (await proxy.received(1)) as [Received];
+  const [post] = await proxy.received(1);
   spool.db.exec(FAIL_SECOND);
   counted.stop();
   const turns = await counted.turns();
   assert.ok(turns <= FEW, `${turns}`);
-  proxy.accept(post);
+  post.accept();
   assert.equal(await counted.ending, 'stopped');
 });
 
@@ -129,7 +129,7 @@ test('house-keeping that fails is tried again when it is time, and mail goes on 
     UPDATE recipient SET state = 'sent', status = '2.0.0', reason = 'so' WHERE message = 1;
     UPDATE message SET state = 'sent', due_at = NULL, finished_at = 1 WHERE seq = 1;
     CREATE TRIGGER broken BEFORE DELETE ON message BEGIN SELECT raise(ABORT, 'it is damaged'); END`);
-  const proxy = await ScriptedProxy.start(t, 'a key', (post) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, 'a key', (post) => post.accept());
   const events = new EventEmitter();
   const journal = new DrainJournal(({ text }) => events.emit('line', text));
   const lines = on(events, 'line');

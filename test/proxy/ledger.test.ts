@@ -339,6 +339,6 @@ test('when the whole transaction is lost, all that share it are told (law 7)', a
 });
 
 function digestOf(proxy: ControlledDeliverer, id: string): Buffer {
-  const row = proxy.rows('message').find((row) => row['id'] === id);
+  const row = proxy.rows('message').find((each) => each['id'] === id);
   return row?.['digest'] as Buffer;
 }

@@ -115,8 +115,8 @@ const records = fc
         const message = model.messages.find(({ id }) => id === claimed.id);
         assert.ok(message);
         const verdicts = claimed.recipients.flatMap(({ position }, place) => {
-          const verdict = given[place] as Omit<ModelVerdict, 'position'> | undefined;
-          return verdict ? [{ position, ...verdict }] : [];
+          const each = given[place] as Omit<ModelVerdict, 'position'> | undefined;
+          return each ? [{ position, ...each }] : [];
         });
         const rest = { charged, warnings: 0, dueAt: model.now + wait, lastStatus: '4.4.1' };
         const said = verdicts.map((each) => ({ ...each, reason: 'so' }));
@@ -202,7 +202,7 @@ function compare(model: SpoolModel, spool: Spool): void {
        FROM message ORDER BY seq`,
     )
     .all();
-  const recipients = spool.sql<{ address: Buffer; state: string; status: string | null }>(
+  const recipientsOf = spool.sql<{ address: Buffer; state: string; status: string | null }>(
     'SELECT address, state, status FROM recipient WHERE message = ? ORDER BY position',
   );
   assert.deepEqual(
@@ -211,7 +211,7 @@ function compare(model: SpoolModel, spool: Spool): void {
       hasBody: hasBody === 1,
       owesNotice: owesNotice === 1,
       history: historyOf(spool, seq).map(({ what }) => what),
-      recipients: recipients
+      recipients: recipientsOf
         .all(seq)
         .map((each) => ({ ...each, address: each.address.toString('latin1') })),
     })),

@@ -265,8 +265,13 @@ test('what may have been sent is held as it is, and neither deferred nor failed,
     trouble: { scope: 'endpoint', diagnosis },
   };
   for (const age of [MINUTE, 30 * DAY]) {
-    const { verdicts, undecided, charged, warnings } = outcome(result, { age, outage: age });
-    assert.deepEqual([verdicts.map(({ state }) => state), charged, warnings], [['sent'], true, 0]);
+    const {
+      verdicts: decided,
+      undecided,
+      charged,
+      warnings,
+    } = outcome(result, { age, outage: age });
+    assert.deepEqual([decided.map(({ state }) => state), charged, warnings], [['sent'], true, 0]);
     assert.deepEqual(undecided, addresses.slice(1));
   }
   assert.deepEqual(outcome(result).hold, { status: '4.4.2', reason: 'it answered 200' });

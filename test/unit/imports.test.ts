@@ -239,11 +239,11 @@ test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_
 });
 
 test('every opening of a file of SQLite begins with the question whether root was given up (law 14)', () => {
-  const openers = [...sources].filter(([, text]) =>
+  const opening = [...sources].filter(([, text]) =>
     text.replaceAll("new Database(':memory:')", '').includes('new Database('),
   );
   assert.deepEqual(
-    openers.map(([path]) => path),
+    opening.map(([path]) => path),
     ['sqlite/open-database.ts'],
   );
   const text = sources.get('sqlite/open-database.ts') ?? '';

@@ -159,10 +159,10 @@ test('a connection that nobody needs says QUIT after 30 s', async (t) => {
   assert.equal(smtp.said('QUIT').length, 0);
   const [socket] = smtp.sockets;
   assert.ok(socket);
-  const closed = once(socket, 'close');
+  const gone = closed(socket);
   t.mock.timers.tick(1);
   assert.deepEqual(await sendWith(backend), SENT, 'at this moment');
-  await closed;
+  await gone;
   assert.deepEqual([smtp.sockets.length, smtp.said('QUIT').length], [2, 1]);
   assert.equal(smtp.said('MAIL').length, 3, 'none after QUIT');
 });
