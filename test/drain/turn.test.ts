@@ -128,6 +128,11 @@ test('the journal tells each outcome, then the failures with what to do, then th
   assert.match(lines[3] ?? '', /is down: refused/);
 
   lines.length = 0;
+  const before = { downSince: null, passedAt: 1 };
+  logTurn(journal, planOf(spool, { events: [failed], endpoint: before }), proxy);
+  assert.match(lines[0] ?? '', /is down: refused; 2 messages queued/);
+
+  lines.length = 0;
   const endpoint = { downSince: spool.now() - 60_000, passedAt: 1 };
   const attempts = [sentTo(message)];
   logTurn(journal, planOf(spool, { attempts, endpoint, events: [{ kind: 'post-passed' }] }), proxy);
