@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { attempt } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
-import { faultScope, diagnose } from '../../src/wire/diagnose.ts';
-import { poster } from '../../src/wire/poster.ts';
+import { diagnose, resolveScope } from '../../src/wire/diagnose.ts';
+import { postOnceOver } from '../../src/wire/post-once.ts';
 import { Forwarder } from '../support/forwarder.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
@@ -56,8 +56,8 @@ test('whatever answers the greeting but the proxy itself is trouble of the endpo
       response.writeHead(status).end();
     });
     const answer = await attempt(connection, post, never);
-    assert.ok(answer.kind === 'not greeted', JSON.stringify(answer));
-    assert.equal(faultScope(diagnose(answer), 'posts'), 'endpoint');
+    assert.ok(answer.kind === 'probe-failed', JSON.stringify(answer));
+    assert.equal(resolveScope(diagnose(answer).scope, 'posts'), 'endpoint');
     assert.equal(proxy.posts.length, 0);
   }
   for (const broken of ['reset', 'closed'] as const) {
@@ -67,7 +67,7 @@ test('whatever answers the greeting but the proxy itself is trouble of the endpo
     });
     const answer = await attempt(connection, post, never);
     assert.ok(answer.kind === 'network' && answer.stage === 'connecting', JSON.stringify(answer));
-    assert.equal(faultScope(diagnose(answer), 'posts'), 'endpoint');
+    assert.equal(resolveScope(diagnose(answer).scope, 'posts'), 'endpoint');
   }
 });
 
@@ -79,7 +79,7 @@ test('a clock that is wrong is set right by the greeting, and a proxy that asks 
     if (times > 1) return proxy.accept(probe);
     proxy.signed(probe, 401, Buffer.from('off'), Math.floor((Date.now() + ahead) / 1000));
   });
-  const answer = await poster(wrong.connection, 'v2')(post, never);
+  const answer = await postOnceOver(wrong.connection, 'v2')(post, never);
   assert.equal(answer.kind, 'verdicts');
   assert.equal(wrong.proxy.posts.length, 1);
   const stamp = Number(wrong.proxy.posts[0]?.timestamp) * 1000;

@@ -1,7 +1,7 @@
 /**
- * The first address in header fields such as To that has words behind it (`b@exa mple.org`, `a@b c@d`), as it
- * is written: a parser that is lenient would send to its beginning and drop the rest. Undefined where there is
- * none. Names may precede an address, and comments follow it.
+ * Finds the first address in header fields such as To that has words behind it (`b@exa mple.org`,
+ * `a@b c@d`), and returns it as it is written; undefined where there is none. A lenient parser would send to
+ * its beginning and drop the rest. A name may precede an address, and comments may follow it.
  */
 export function crowdedAddress(values: readonly string[]): string | undefined {
   for (const value of values) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
 import type { PostFailure } from '../../src/wire/attempt.ts';
-import { faultScope, diagnose, type HealthSince } from '../../src/wire/diagnose.ts';
+import { diagnose, resolveScope, type HealthSince } from '../../src/wire/diagnose.ts';
 import { decodeVerdicts } from '../../src/wire/verdicts.ts';
 import { holds } from '../support/holds.ts';
 
@@ -29,9 +29,9 @@ function row(
   text?: RegExp,
 ): void {
   test(`${name}: trouble of ${blames} (law 5)`, () => {
-    const meaning = diagnose(answer);
+    const { scope, ...meaning } = diagnose(answer);
     for (const passing of ['nothing', 'probe', 'posts'] as const) {
-      assert.equal(faultScope(meaning, passing), blamed[blames][passing], `${passing} passing`);
+      assert.equal(resolveScope(scope, passing), blamed[blames][passing], `${passing} passing`);
     }
     if (remedy) assert.match(meaning.remedy ?? 'no remedy', remedy);
     else assert.equal(meaning.remedy, undefined);
@@ -83,11 +83,11 @@ for (const [name, code] of noWayThere) {
 }
 
 row(
-  'a 2xx of v1 that is not 204',
-  { kind: 'maybe sent', recipient: 'a@example.org', status: 202 },
+  'an answer that leaves open whether the message was sent',
+  { kind: 'maybe-sent', text: 'the server answered 202', remedy: 'look whether it arrived' },
   'the endpoint',
-  /--v1-success 202; else check that GMAIL_PROXY_URL/,
-  /answered 202 to the post for <a@example\.org>.* may have sent/,
+  /look whether it arrived/,
+  /answered 202/,
 );
 
 const distrusted = [
@@ -221,7 +221,11 @@ row('HTTP 504', http(504), when, undefined, /504 \(a web server answers/);
 row('HTTP 503', http(503), 'the message when posts pass');
 row('HTML of a load balancer with 502', http(502, ''), when, /start the proxy/);
 
-const unsigned: PostFailure = { kind: 'unusable', signed: false, fault: 'it is not signed' };
+const unsigned: PostFailure = {
+  kind: 'invalid-response',
+  signed: false,
+  fault: 'it is not signed',
+};
 row('a 200 without our signature', unsigned, 'the endpoint', /GMAIL_PROXY_URL/, /not signed/);
 const faults: [name: string, body: string][] = [
   ['that is an HTML page', '<html>ok</html>'],
@@ -234,11 +238,46 @@ const faults: [name: string, body: string][] = [
 for (const [name, body] of faults) {
   const decoded = decodeVerdicts(Buffer.from(body), 'one', ['a@b']);
   assert.ok('fault' in decoded);
-  const answer: PostFailure = { kind: 'unusable', signed: true, ...decoded };
+  const answer: PostFailure = { kind: 'invalid-response', signed: true, ...decoded };
   row(`a signed 200 ${name}`, answer, 'the message when a probe passes', undefined, /the answer/);
 }
 row('a clock that stays wrong', { kind: 'clock' }, 'the endpoint', /clocks of both/);
 row('an attempt that drain gave up', { kind: 'aborted' }, 'the endpoint');
+
+test('a Retry-After is not heeded where only a person can help', () => {
+  for (const status of [204, 302, 401, 403, 404, 405, 407, 410]) {
+    assert.equal(diagnose(http(status, '', 7000)).retryAfterMs, undefined, String(status));
+  }
+});
+
+row(
+  'an answer that a v1 server gives to a wrong key',
+  { kind: 'http', status: 400, text: "Signature doesn't match", retryAfterMs: 1, wrongKey: true },
+  'the endpoint',
+  /GMAIL_SECRET_KEY/,
+  /answered 400 "Signature doesn't match"$/,
+);
+row(
+  'a connection that is closed after the first probe',
+  network('CLOSED_AFTER_PROBE', 'connecting', 'it was closed'),
+  'the endpoint',
+  /being stopped/,
+  /^without TLS, .* a probe: it was closed$/,
+);
+row(
+  'a first probe that gets the answer of another server',
+  { kind: 'probe-failed', failure: http(500) },
+  'the endpoint',
+  undefined,
+  /answered 500/,
+);
+row(
+  'a proxy that asks for fewer posts',
+  { kind: 'slower', text: 'busy', retryAfterMs: 1 },
+  'the endpoint',
+  undefined,
+  /^the proxy asks for fewer posts: busy$/,
+);
 
 test('what the server says and asks for is passed on', () => {
   assert.match(diagnose(http(503, 'relay down', 7000)).text, /answered 503 "relay down"$/);
@@ -260,7 +299,7 @@ const anyTrouble: fc.Arbitrary<PostFailure> = fc.oneof(
   fc.constant<PostFailure>({ kind: 'clock' }),
   fc.constant<PostFailure>({ kind: 'aborted' }),
   fc.record({
-    kind: fc.constant('unusable' as const),
+    kind: fc.constant('invalid-response' as const),
     signed: fc.boolean(),
     fault: fc.string({ minLength: 1 }),
   }),
@@ -286,9 +325,9 @@ test('no answer whatever is the fault of a message when nothing else passes (law
   holds(
     t,
     fc.property(anyTrouble, (answer) => {
-      const meaning = diagnose(answer);
-      assert.equal(faultScope(meaning, 'nothing'), 'endpoint');
-      assert.ok(meaning.text.length > 0);
+      const { scope, text } = diagnose(answer);
+      assert.equal(resolveScope(scope, 'nothing'), 'endpoint');
+      assert.ok(text.length > 0);
     }),
     2000,
   );
@@ -298,9 +337,9 @@ test('what a message is blamed for while a probe passes, it is blamed for while 
   holds(
     t,
     fc.property(anyTrouble, (answer) => {
-      const meaning = diagnose(answer);
-      if (faultScope(meaning, 'probe') === 'message')
-        assert.equal(faultScope(meaning, 'posts'), 'message');
+      const { scope } = diagnose(answer);
+      if (resolveScope(scope, 'probe') === 'message')
+        assert.equal(resolveScope(scope, 'posts'), 'message');
     }),
     2000,
   );
