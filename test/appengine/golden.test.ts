@@ -88,7 +88,7 @@ function related(base64: string): string[] {
 }
 
 for (const [name, { sender, message }] of Object.entries(golden)) {
-  test(`appengine: a call says what that of ${name} says`, async (t) => {
+  test(`appengine: a call is the same as that of ${name}`, async (t) => {
     const api = await ScriptedApiHost.start(t);
     const backend = appengineBackend(api.host, new ProxyJournal(() => {}));
     const recipients = ['a@example.net', 'b@example.net'];

@@ -51,7 +51,7 @@ test('as many parts as the limit says are sent, and 10,000 refused', async () =>
   await assert.rejects(fieldsOf(siblings(10_000)), /it has more than 1000 parts/);
 });
 
-test('what is refused for its number of parts costs no more than what is sent', async () => {
+test('a message that is refused for its number of parts costs no more than one that is sent', async () => {
   await fieldsOf(siblings(100)); // So that the code is compiled.
   const sent = await cpuOf(async () => fieldsOf(siblings(990)));
   const refused = await cpuOf(async () => fieldsOf(siblings(100_000)).catch(() => {}));
@@ -118,7 +118,7 @@ test('a header section beyond the limit is refused, and so is one of a part', as
   );
 });
 
-test('of HTML too long to be read the beginning is the text, of one too deep what is not too deep; both are sent', async () => {
+test('the text of HTML that is too long is its beginning, that of HTML that is too deep its upper levels; both are sent', async () => {
   for (const [html, text] of [
     [`<p>${'x'.repeat(300_000)}</p>`, 'x'.repeat(262_144 - '<p>'.length)],
     [`a ${'<b>'.repeat(20_000)}b`, 'a ...'],
@@ -129,7 +129,7 @@ test('of HTML too long to be read the beginning is the text, of one too deep wha
   }
 });
 
-test('a multipart without parts in another: what is in it is not lost', async () => {
+test('the content of a multipart without parts within another one is not lost', async () => {
   for (const inside of [['is lost?'], [], ['--c--']]) {
     const empty = ['Content-Type: multipart/mixed; boundary=c', '', ...inside];
     const lines = multipart('mixed', 'b', ['', 'Hello'], empty, [

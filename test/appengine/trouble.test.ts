@@ -196,7 +196,7 @@ test('appengine: only a refused sender is replaced', async (t) => {
   assert.equal(api.calls.length, 1);
 });
 
-test('appengine: what is larger than the Mail API takes is not sent', async (t) => {
+test('appengine: a message that is larger than the Mail API takes is not sent', async (t) => {
   const { api, send } = await start(t);
   const bytes = Buffer.concat([Buffer.from(message), Buffer.alloc(31_500_000, 'x')]);
   assert.match(await send({ bytes }), /^5\.3\.4 for the Mail API .* larger than 31500000 bytes$/);

@@ -175,7 +175,7 @@ for (const backend of ['file', 'discard']) {
   });
 }
 
-test('proxy check finds what is wrong with keys, senders, ledger, folder and options', async (t) => {
+test('proxy check finds faults of keys, senders, ledger, folder and options', async (t) => {
   const road = new Road(t);
   const short = await check(road, [], { GMAIL_SECRET_KEY: 'short' });
   assert.match(of(short, 'keys')?.text ?? '', /shorter than 16 octets/);
