@@ -13,10 +13,10 @@ import {
   kindsOf,
   mailFields,
   nameOf,
-  toldFields,
-  toldOf,
+  reportFields,
+  recipientsOf,
   type JournalMail,
-  type ToldMail,
+  type ReportedMail,
 } from './journal-mail.ts';
 
 /** What drain writes into the journal. */
@@ -270,42 +270,42 @@ export class DrainJournal extends Journal {
   }
 
   /** The local mail server has a report or warning for the sender of these messages. */
-  senderTold(sender: string, messages: readonly ToldMail[]): void {
+  senderTold(sender: string, messages: readonly ReportedMail[]): void {
     this.write('notice_sent', {
-      text: `${addressText(sender)} was told of ${addressList(toldOf(messages))}: ${kindsOf(messages).join(' and ')}`,
+      text: `${addressText(sender)} was told of ${addressList(recipientsOf(messages))}: ${kindsOf(messages).join(' and ')}`,
       priority: priority.info,
-      fields: toldFields(messages),
+      fields: reportFields(messages),
     });
   }
 
   /** The local mail server did not answer to the whole of a notice: it may have it, and gets it again. */
   noticeUnanswered(
     sender: string,
-    messages: readonly ToldMail[],
+    messages: readonly ReportedMail[],
     text: string,
     waitMs: number,
   ): void {
     this.write('notice_unanswered', {
       text:
-        `${addressText(sender)} may have been told of ${addressList(toldOf(messages))}: the mail server of this host got the ` +
+        `${addressText(sender)} may have been told of ${addressList(recipientsOf(messages))}: the mail server of this host got the ` +
         `whole report and did not answer (${text}); it gets the same report again ${showWait(waitMs)}`,
       priority: priority.warning,
-      fields: toldFields(messages),
+      fields: reportFields(messages),
     });
   }
 
   /** The local mail server does not take a notice: what failed stays failed, and nobody is told any more. */
-  noticeRefused(sender: string, messages: readonly ToldMail[], text: string): void {
+  noticeRefused(sender: string, messages: readonly ReportedMail[], text: string): void {
     const becomes = {
       failure: `what failed can be looked at for ${showDuration(limits.failedBodyMs)}, and is deleted then`,
       delay: 'what is delayed is still tried',
     };
     this.write('notice_refused', {
       text:
-        `${addressText(sender)} cannot be told of ${addressList(toldOf(messages))}, since the mail server of this host ` +
+        `${addressText(sender)} cannot be told of ${addressList(recipientsOf(messages))}, since the mail server of this host ` +
         `does not take the report: ${[text, ...kindsOf(messages).map((kind) => becomes[kind])].join('; ')}`,
       priority: priority.warning,
-      fields: toldFields(messages),
+      fields: reportFields(messages),
     });
   }
 

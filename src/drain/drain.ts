@@ -18,7 +18,7 @@ import { announceDown, type EndpointFailure } from './announce-down.ts';
 import { Courier, type Delivery } from './courier.ts';
 import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
-import { Notices } from './reports/notices.ts';
+import { SenderReports } from './reports/sender-reports.ts';
 import { holdOf, decideOutcome } from './outcome.ts';
 import { statusText } from './status-text.ts';
 import { takeOver } from './take-over.ts';
@@ -77,7 +77,7 @@ class DrainLoop {
   readonly #endpoint = new Endpoint();
   readonly #giveUp = new AbortController();
   readonly #courier: Courier;
-  readonly #notices: Notices;
+  readonly #reports: SenderReports;
   readonly #inFlight = new Map<number, Claimed>();
   /** Of these, what the proxy has and is asked for: it takes up no bytes, and nobody's place. */
   readonly #asked = new Set<number>();
@@ -103,9 +103,8 @@ class DrainLoop {
     this.#options = options;
     const { post, stop } = options;
     this.#courier = new Courier(post, this.#endpoint, stop, this.#giveUp.signal);
-    const { spool, journal, notices } = options;
     const done = () => this.alarm.wake();
-    this.#notices = new Notices(spool, journal, notices, this.#giveUp.signal, done);
+    this.#reports = new SenderReports(options, this.#giveUp.signal, done);
   }
 
   async run(): Promise<Ending> {
@@ -113,17 +112,17 @@ class DrainLoop {
     let stopBy = Infinity;
     for (;;) {
       this.#turn();
-      const idle = this.#inFlight.size === 0 && this.#finished.length === 0 && !this.#notices.busy;
+      const idle = this.#inFlight.size === 0 && this.#finished.length === 0 && !this.#reports.busy;
       if (stop.aborted) {
         stopBy = Math.min(stopBy, performance.now() + limits.stopMs);
         const late = performance.now() >= stopBy;
-        const inFlight = this.#inFlight.size > 0 || this.#notices.handing;
+        const inFlight = this.#inFlight.size > 0 || this.#reports.submitting;
         if (idle || (late && !inFlight)) return 'stopped';
         if (late) this.#giveUp.abort();
       } else if (once && idle) {
         if (this.#endpoint.downUntil !== undefined) return 'unreachable';
         const now = this.#options.spool.now();
-        if (this.#dueAt > now && this.#notices.wantedInMs(now) > 0) return 'empty';
+        if (this.#dueAt > now && this.#reports.wantedInMs(now) > 0) return 'empty';
       }
       await this.alarm.wait(Math.min(this.#sleepMs(), stopBy - performance.now()));
     }
@@ -138,7 +137,7 @@ class DrainLoop {
       spool.files.requireInPlace();
       this.#endpoint.heedCalls(endpointRecord(spool).calls, performance.now());
       this.#recordAndClaim();
-      this.#notices.turn(spool.now(), { begin: !stop.aborted });
+      this.#reports.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
@@ -336,7 +335,7 @@ class DrainLoop {
       this.#probeInMs(),
       housekeeping,
       notify,
-      this.#notices.wantedInMs(spool.now()),
+      this.#reports.wantedInMs(spool.now()),
       claims ? Math.max(this.#dueAt - spool.now(), this.#endpoint.roomInMs(now)) : Infinity,
     );
   }

@@ -13,8 +13,9 @@ export interface Reported {
   remoteMta?: string;
 }
 
-/** A message of which its sender is told. */
+/** A message, as the report to its sender describes it. */
 export interface ReportedMessage {
+  kind: 'failure' | 'delay';
   id: string;
   eximId: string;
   /** Milliseconds since 1970. */
@@ -23,7 +24,6 @@ export interface ReportedMessage {
 }
 
 export interface DeliveryReport extends ReportedMessage {
-  kind: 'failure' | 'delay';
   /** The sender of the message, who gets the report. */
   to: string;
   /** Of a delay: until when it is tried, in milliseconds since 1970. */
@@ -76,10 +76,10 @@ export function deliveryReport(report: DeliveryReport, reporter: Reporter): Buff
 /** One report, in plain text, of all that a sender was not told one by one. */
 export function summaryReport(
   to: string,
-  messages: readonly (ReportedMessage & { kind: DeliveryReport['kind'] })[],
+  messages: readonly ReportedMessage[],
   reporter: Reporter,
 ): Buffer {
-  const list = (kind: DeliveryReport['kind']) =>
+  const list = (kind: ReportedMessage['kind']) =>
     messages
       .filter((message) => message.kind === kind)
       .flatMap(({ id, queuedAt, recipients }) => [

@@ -34,7 +34,7 @@ class CountedDrain {
       connection,
       post: poster(connection, 'v2'),
       notify: new SdNotify({}),
-      notices: {
+      reports: {
         server: { host: '127.0.0.1', port: smtpPort },
         perHour: 20,
         names: { host: 'mx.host.example', mail: 'host.example', unusable: undefined },

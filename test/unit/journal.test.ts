@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { DrainJournal } from '../../src/drain/drain-journal.ts';
-import type { ToldMail } from '../../src/drain/journal-mail.ts';
+import type { ReportedMail } from '../../src/drain/journal-mail.ts';
 
-const mail = (kind: ToldMail['kind']): ToldMail => ({
+const mail = (kind: ReportedMail['kind']): ReportedMail => ({
   id: '0'.repeat(32),
   eximId: '1abc-0',
   kind,
