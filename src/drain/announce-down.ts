@@ -17,7 +17,7 @@ export function announceDown(
   { url, queued, everPassed }: { url: string; queued: number; everPassed: boolean },
 ): void {
   const hint = unanswered && !everPassed ? NEVER_PASSED : '';
-  journal.endpointDown(url, text + hint, failures, waitMs, queued);
+  journal.endpointDown(url, { text: text + hint, failures, waitMs, queued });
   if (remedy !== undefined && endpoint.tellFault(remedy, performance.now())) {
     journal.operatorFault(text, remedy);
   }

@@ -1,4 +1,4 @@
-import type { DrainJournal } from './drain-journal.ts';
+import { attemptEvent, type DrainJournal } from './drain-journal.ts';
 import type { Claimed } from '../spool/claim.ts';
 import type { Delivery } from './courier.ts';
 import type { ToldOutcome } from './outcome.ts';
@@ -19,7 +19,15 @@ export function announce(
   const attempt = message.attempts + 1;
   const wallNow = Date.now();
   const wallDueAt = wallNow + dueAt - now;
-  if (verdicts.length > 0) journal.attempted(message, attempt, verdicts, wallDueAt, wallNow);
+  if (verdicts.length > 0) {
+    const recipients = verdicts;
+    journal[attemptEvent(verdicts)](message, {
+      attempt,
+      recipients,
+      dueAt: wallDueAt,
+      now: wallNow,
+    });
+  }
   const failed = verdicts.filter(({ state }) => state === 'failed');
   if (failed.length > 0 && message.sender === '') {
     journal.nobodyTold(
@@ -32,6 +40,7 @@ export function announce(
     journal.maybeSent(message, attempt, undecided, trouble.meaning);
   } else if (trouble && trouble.of !== 'pace' && undecided.length > 0) {
     const waitMs = downUntil === undefined ? undefined : downUntil - performance.now();
-    journal.postponed(message, attempt, undecided, lastStatus, trouble.meaning.text, waitMs);
+    const { text } = trouble.meaning;
+    journal.postponed(message, undecided, { attempt, status: lastStatus, text, waitMs });
   }
 }

@@ -6,7 +6,7 @@ import { secretKeyFaults } from '../host/key-faults.ts';
 import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
-import { DrainJournal } from './drain-journal.ts';
+import { drainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
 import { severalValues } from '../host/several-values.ts';
@@ -73,7 +73,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
     const { poster } = await import('../wire/poster.ts');
-    const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
+    const [journal, notify, stop] = [drainJournal(), new SdNotify(), stopSignal()];
     for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
     const run = async () => {
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);

@@ -36,7 +36,7 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
   const recovered = takeOver(spool, options.retryTimes);
-  journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
+  journal.drainStarted(spool.folder, connection.url.href, { queued: queued(spool), recovered });
 
   const loop = new DrainLoop(options);
   const wake = () => loop.alarm.wake();

@@ -5,7 +5,7 @@ import { becomeOwner } from '../host/become-owner.ts';
 import { exclusiveLock } from '../sqlite/exclusive-lock.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { logIsCut } from '../sqlite/log-is-cut.ts';
-import { ProxyJournal } from './proxy-journal.ts';
+import { proxyJournal } from './proxy-journal.ts';
 import { tellRepair } from '../sqlite/recover/repair-report.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
@@ -109,7 +109,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     // For the journal: it may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
     await becomeOwnerWithSecrets(ledgerFile, () => {
-      if (argv.keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+      if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const keys = new Keyring(() => readKeys(argv.keysFile));
     const rules = senderRules(argv);
@@ -121,7 +121,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
         '--max-recipients takes a whole number above 0',
       );
     }
-    const journal = new ProxyJournal();
+    const journal = proxyJournal();
     const chosen = await chooseBackend(argv, resolve(dir));
     const policy = senderPolicy(rules, journal);
     const { maxRecipients: recipientsMax, softBounce } = argv;
@@ -153,11 +153,11 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     watchKeys(keys, journal, stop);
     const address = proxy.addresses.join(' and ');
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
-    journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
+    journal.started(address, about, { ledger, keys: keys.size, softBounce: argv.softBounce });
     if (ledger.unknown.listed > 0) journal.unknownListed(ledgerFile, ledger.unknown);
     const held = unwanted(places, proxy.addresses);
     if (held.length > 0) journal.listensElsewhere(held);
-    for (const fault of keys.faults) journal.keysUnsafe(fault);
+    for (const fault of keys.faults) journal.keyUnsafe(fault);
     const watched = watchLedger(ledger, stop).then((fault) => {
       if (fault) journal.ledgerReplaced(fault.message);
       replaced.abort();
@@ -173,7 +173,7 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     unwatchLog();
     ledger.close();
     lock?.release();
-    journal.proxyStopped(address);
+    journal.stopped(address);
     const fault = await watched;
     if (fault)
       throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);

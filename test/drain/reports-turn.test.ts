@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { SenderReports } from '../../src/drain/reports/sender-reports.ts';
-import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { limits } from '../../src/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -80,7 +80,7 @@ async function teller(
   const names = { host: 'mx.host.example', mail: 'host.example', unusable: undefined };
   const events = new EventEmitter();
   const said: string[] = [];
-  const journal = new DrainJournal(({ fields }) => said.push(String(fields['MAIL_EVENT'])));
+  const journal = drainJournal(({ fields }) => said.push(String(fields['MAIL_EVENT'])));
   const { signal } = new AbortController();
   const reports = new SenderReports(
     { spool, journal, reports: { server, perHour, names } },

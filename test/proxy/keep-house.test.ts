@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { keepHouse } from '../../src/proxy/ledger/keep-house.ts';
 import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 
@@ -15,7 +15,11 @@ test('much that is old is pruned in steps, with time for mail between them, unti
   const { ledger } = proxy;
   const lines: string[] = [];
   const stop = new AbortController();
-  const done = keepHouse(ledger, new ProxyJournal(({ text }) => lines.push(text)), stop.signal);
+  const done = keepHouse(
+    ledger,
+    proxyJournal(({ text }) => lines.push(text)),
+    stop.signal,
+  );
   assert.equal(count(), 700, 'one step at once');
   while (count() === 700) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(count(), 200, 'another one later');
@@ -32,7 +36,11 @@ test('a ledger that cannot be pruned is told, once each time', async (t) => {
   });
   const lines: string[] = [];
   const stop = new AbortController();
-  const done = keepHouse(ledger, new ProxyJournal(({ text }) => lines.push(text)), stop.signal);
+  const done = keepHouse(
+    ledger,
+    proxyJournal(({ text }) => lines.push(text)),
+    stop.signal,
+  );
   stop.abort();
   await done;
   assert.deepEqual(lines, [

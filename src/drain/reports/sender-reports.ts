@@ -203,7 +203,7 @@ export class SenderReports {
     const tries = report.tries + (kind === 'unanswered' ? limits.reportUnansweredTries : 1);
     if (kind === 'taken') {
       spool.transaction(() => markReported(spool, report, mail, now));
-      this.#journal.senderTold(report.sender, mail);
+      this.#journal.noticeSent(report.sender, mail);
     } else if (kind === 'refused' || kind === 'invalid' || tries >= limits.reportTries) {
       spool.transaction(() => markRefused(spool, mail));
       this.#journal.noticeRefused(report.sender, mail, text);
@@ -215,7 +215,7 @@ export class SenderReports {
         postponeReport(spool, report, now + waitMs, tries);
       });
       if (kind === 'unanswered') {
-        this.#journal.noticeUnanswered(report.sender, mail, text, waitMs);
+        this.#journal.noticeUnanswered(report.sender, mail, { text, waitMs });
       }
     }
   }

@@ -39,7 +39,7 @@ export async function startProxy<S extends Service>(
 ): Promise<Proxy<S>> {
   const { journal } = options;
   const bodies = new RequestBodies();
-  const strangers = new StrangerLines((count) => journal.strangersLeftOut(count));
+  const strangers = new StrangerLines((count) => journal.strangers(count));
   /** Of each connection, the oldest first. */
   const unanswered = new WeakMap<Duplex, Set<ServerResponse>>();
   /** Answers that are there, to clients that are still writing. */
@@ -84,7 +84,7 @@ export async function startProxy<S extends Service>(
   }
 
   function defect(error: Error): Reply {
-    journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
+    journal.trouble(`a defect of the proxy: ${error.stack}`);
     return { status: 500, text: '' };
   }
 
@@ -125,7 +125,7 @@ export async function startProxy<S extends Service>(
     const { method } = request;
     if (status >= 400 && status !== 404 && (key !== undefined || strangers.take())) {
       const id = request.headers['webhook-id'] as string | undefined;
-      journal.requestRefused(from, id, status, text, key);
+      journal.refused({ from, id, status, reason: text, key });
     }
     if (stopping || key === undefined) response.setHeader('connection', 'close');
     const content = status === 204 ? undefined : Buffer.from(text);
@@ -163,7 +163,7 @@ export async function startProxy<S extends Service>(
   const listeners = await listening;
   const servers = listeners.map(({ server }) => server);
   for (const server of servers) {
-    server.on('error', (error) => journal.proxyTrouble(`the server fails: ${error.message}`));
+    server.on('error', (error) => journal.trouble(`the server fails: ${error.message}`));
   }
   return {
     service,
