@@ -209,7 +209,7 @@ export const proxyEvents = {
     priority: priorities.warning,
     /** Requests without a key of the proxy that have no entry of their own. */
     entry: (count: number) => ({
-      text: `${countOf(count, 'more request')} without a key of this proxy refused within ${limits.strangerLinesMs / 1000} s`,
+      text: `${countOf(count, 'more request')} without a key of this proxy refused within ${limits.unauthenticatedLinesMs / 1000} s`,
     }),
     subject: 'Requests without a key of the mail proxy were refused',
     manual: PROXY,

@@ -5,7 +5,7 @@ import test from 'node:test';
 import Database from 'better-sqlite3';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
-import { keepHouse } from '../../src/proxy/ledger/keep-house.ts';
+import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';
 import { DigestConflictError, Ledger, migrations } from '../../src/proxy/ledger/ledger.ts';
 import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
@@ -211,7 +211,7 @@ test('law 12: a clock that is 400 days ahead for a while makes the ledger forget
   const proxy = new ControlledDeliverer(t);
   const stop = new AbortController();
   const house = async () =>
-    keepHouse(
+    pruneLedgerLoop(
       proxy.ledger,
       proxyJournal(() => {}),
       stop.signal,
