@@ -1,6 +1,6 @@
-import { isUnusable } from '../sqlite/is-corruption.ts';
+import { isUnreadable } from '../sqlite/is-corruption.ts';
 import { limits } from '../limits.ts';
-import { nextDueAt, roomLeft, type Claimed, type Room } from '../spool/claim.ts';
+import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/claim.ts';
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
@@ -140,7 +140,7 @@ class DrainLoop {
       if (this.#spoolTrouble.failures > 0) journal.spoolUsable(spool.folder);
       this.#spoolTrouble.failures = 0;
     } catch (error) {
-      if (once || isUnusable(error)) throw error;
+      if (once || isUnreadable(error)) throw error;
       this.#pauseForSpool(error);
       notify.working(fault);
     }
@@ -162,14 +162,14 @@ class DrainLoop {
     logTurn(journal, plan, { url: connection.url.href, queued: queued(spool) });
   }
 
-  #room(): Room {
+  #room(): Capacity {
     const { spool } = this.#options;
     const isDue = (nextDueAt(spool) ?? Infinity) <= spool.now();
     const posted = [...this.#inFlight.values()].filter(({ seq }) => !this.#asked.has(seq));
-    return { messages: isDue ? this.#capacity() : 0, ...roomLeft(posted) };
+    return { messages: isDue ? this.#capacity() : 0, ...capacityLeft(posted) };
   }
 
-  #facts(room: Room): TurnFacts {
+  #facts(room: Capacity): TurnFacts {
     const { spool } = this.#options;
     const now = spool.now();
     const { downUntil } = this.#endpoint;

@@ -2,7 +2,7 @@ import { requireWhole } from '../sqlite/open-database.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import type { Reported, ReportedMessage } from '../mail/delivery-report.ts';
 import { limits } from '../limits.ts';
-import { remember } from './history.ts';
+import { addToHistory } from './history.ts';
 import { finish } from './record.ts';
 import type { Spool } from './spool.ts';
 
@@ -126,7 +126,7 @@ export function markReported(
     }
     reopenOrDelete(spool, seq, kind, 0);
     if (kind === 'failure') finish(spool, seq, now);
-    remember(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
+    addToHistory(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
   }
   countReport(spool, report.sender, now);
 }

@@ -5,7 +5,7 @@ import { commitTurn } from '../../src/drain/commit-turn.ts';
 import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { logTurn } from '../../src/drain/log-turn.ts';
 import { planTurn, type EndpointEvent, type TurnFacts } from '../../src/drain/plan-turn.ts';
-import { claim, roomLeft, type Claimed } from '../../src/spool/claim.ts';
+import { claim, capacityLeft, type Claimed } from '../../src/spool/claim.ts';
 import { endpointRecord } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -15,7 +15,7 @@ import { usualRetryTimes } from '../support/retry-times.ts';
 
 // What a turn plans, commits and logs, with a real spool and without posts.
 
-const room = { messages: 1, ...roomLeft([]) };
+const room = { messages: 1, ...capacityLeft([]) };
 const proxy = { url: 'https://proxy.example.org/', queued: 2 };
 
 const failed: EndpointEvent = {
