@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
 import { Thread } from '../../src/host/thread.ts';
 import { ScriptedApiHost } from '../support/scripted-api-host.ts';
@@ -61,7 +61,10 @@ test('a message that is refused for its number of parts costs no more than one t
 test('a message that takes too long is given up, and waits alone (law 5)', async (t) => {
   const api = await ScriptedApiHost.start(t);
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(
+    api.host,
+    proxyJournal(({ text }) => journal.push(text)),
+  );
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const bytes = nested(900, '--b\n'.repeat(1_000_000));
@@ -84,7 +87,10 @@ test('a message that takes too long is given up, and waits alone (law 5)', async
 test('a message that meets a defect of ours waits, and the journal says so (law 5)', async (t) => {
   const api = await ScriptedApiHost.start(t);
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(
+    api.host,
+    proxyJournal(({ text }) => journal.push(text)),
+  );
   t.mock.method(Thread.prototype, 'call', () => assert.fail('oops'));
   const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const results = await deliverWith(backend, { ...post, bytes: octets('', 'Hello') });

@@ -87,7 +87,7 @@ test('--lifetime is how long a message is tried, and queue list says so', async 
   deferred.pass(2 * HOUR);
   assert.match(
     await deferred.drain([], env),
-    /given up \(5\.4\.7 not delivered in 4 hours; the last answer was 4\.2\.2 mailbox full\)/,
+    /expired \(5\.4\.7 not delivered in 4 hours; the last answer was 4\.2\.2 mailbox full\)/,
   );
 });
 
