@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
+import { anyText } from '../host/option-values.ts';
 import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
 import { isCorruption } from '../sqlite/is-corruption.ts';
 import { DatabaseUnusableError } from '../sqlite/open-database.ts';
@@ -24,10 +25,10 @@ export const spoolTroubleStatus = 'the spool cannot be written, so nothing is se
 
 /** The option that all commands on a spool share. */
 export const spoolOption = {
-  type: 'string',
+  value: 'DIR',
+  parse: anyText,
   default: defaultSpool,
   describe: 'Folder of the spool',
-  requiresArg: true,
 } as const;
 
 /**

@@ -1,7 +1,8 @@
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { readCertificates } from '../host/net/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
-import { Connection, parseProxyUrl } from './connection.ts';
+import { Connection } from './connection.ts';
+import { parseProxyUrl } from './proxy-url.ts';
 
 /** What is told of the proxy; the settings have the rest. */
 export interface ProxyOptions {

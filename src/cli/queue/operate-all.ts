@@ -5,6 +5,7 @@ import { drainLock } from '../../spool/drain-lock.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
 import { operateEach, type Operated, type Outcome, type Verb } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
+import { batches } from './batches.ts';
 
 /** What an operator wants done, and to which messages. */
 export interface Operation {
@@ -34,14 +35,15 @@ export async function operateAll(
   const results: Results = new Map();
   const end = async ({ operated, recipients }: Outcome, id: string) => {
     const result = operated === 'done' && after ? await after(id) : operated;
-    const before = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
-    if (before.count < limits.namedMessages) before.ids.push(id);
-    const [count, all] = [before.count + 1, before.recipients + recipients];
-    results.set(result, { count, recipients: all, ids: before.ids });
+    const sum = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
+    results.set(result, sum);
+    sum.count += 1;
+    sum.recipients += recipients;
+    if (sum.count <= limits.namedMessages) sum.ids.push(id);
   };
   const busy: string[] = [];
   const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
-  for (const ids of batches(chosen, after ? 1 : limits.operatorBatch)) {
+  for (const ids of batches(chosen, after && 1)) {
     await before?.(ids);
     const batch = operateEach(spool, verb, ids, spool.now(), force);
     for (const [at, id] of ids.entries()) {
@@ -77,18 +79,6 @@ export async function whenIdle<Step extends { operated: string }>(
 }
 
 const MISSING: Outcome = { operated: 'missing', recipients: 0 };
-
-/** Ids in batches of a size. */
-export function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
-  let batch: string[] = [];
-  for (const id of ids) {
-    batch.push(id);
-    if (batch.length < size) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length > 0) yield batch;
-}
 
 /** Ids of the messages that the filter chooses; what arrives meanwhile is left alone. */
 function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {

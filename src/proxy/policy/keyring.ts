@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
+import { parseSetting } from '../../host/options.ts';
 import { readRegularFile } from '../../host/regular-file.ts';
 import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
 import { keyHint } from '../../wire/sign.ts';
@@ -115,7 +116,10 @@ function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] 
       if (!KEY_NAME.test(line.value)) throw wrong(place, `has no name: ${KEY_NAME_RULE}`);
       name = line.value;
     } else {
-      const allowedSenders = senders.length > 0 ? parseAllowedSenders(senders) : undefined;
+      const allowedSenders =
+        senders.length > 0
+          ? parseSetting(`# allow-sender above ${place}`, senders.join(' '), parseAllowedSenders)
+          : undefined;
       const key = { secret: line.secret, name, allowedSenders };
       const text = line.secret.toString('latin1');
       const other = placed.get(text);

@@ -1,93 +1,91 @@
 import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
-import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, CommandError } from '../../../host/command-error.ts';
-import { parseBoolean } from '../../../host/parse-boolean.ts';
+import { anyText, parseBoolean, takes, wholeNumber } from '../../../host/option-values.ts';
+import type { OptionTable, Values } from '../../../host/options.ts';
 import { readCertificates } from '../../../host/net/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../../host/settings.ts';
 import { limits } from '../../../limits.ts';
 import { OAuthTokens } from './oauth-tokens.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
-/** Options of the smtp backend. Without one, Google's own name for it counts (APPENGINE_SMTP_…). */
+/** Options of the smtp backend. Where one is not given, Google's own name for it counts (APPENGINE_SMTP_…). */
 export const smtpOptions = {
   'smtp-host': {
-    type: 'string',
+    value: 'HOST',
+    parse: relayHost,
+    also: { variable: 'APPENGINE_SMTP_HOST' },
     describe: 'Relay of the smtp backend',
-    requiresArg: true,
   },
   'smtp-port': {
-    type: 'number',
-    describe: 'Its port (587; 465 with --smtp-security tls)',
-    requiresArg: true,
+    value: 'PORT',
+    parse: wholeNumber(1, 65_535),
+    also: { variable: 'APPENGINE_SMTP_PORT' },
+    otherwise: '587; 465 with --smtp-security tls',
+    describe: 'Port of the relay',
   },
   'smtp-security': {
-    choices: ['starttls', 'tls', 'none'] as const,
-    describe: 'Required and verified (starttls), or none',
-    requiresArg: true,
+    choices: ['starttls', 'tls', 'none'],
+    default: 'starttls',
+    also: {
+      variable: 'APPENGINE_SMTP_USE_TLS',
+      parse: (text) => (parseBoolean(text) ? 'starttls' : 'none'),
+    },
+    describe: 'TLS to the relay, whose certificate is verified (starttls or tls), or no TLS',
   },
   'smtp-user': {
-    type: 'string',
-    describe: 'Who we are there; the password is APPENGINE_SMTP_PASSWORD',
-    requiresArg: true,
+    value: 'USER',
+    parse: anyText,
+    also: { variable: 'APPENGINE_SMTP_USER' },
+    describe: 'User name at the relay; the password is APPENGINE_SMTP_PASSWORD',
   },
   'smtp-connections': {
-    type: 'number',
-    describe: `Connections to the relay at once (${limits.smtpConnections})`,
-    requiresArg: true,
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    default: String(limits.smtpConnections),
+    describe: 'How many connections to the relay are open at once',
   },
   'smtp-ca-file': {
-    type: 'string',
-    describe: 'Certificate authorities (PEM) to trust besides the usual ones',
-    requiresArg: true,
+    value: 'FILE',
+    parse: anyText,
+    describe: 'PEM file of further certificate authorities to trust for the relay',
   },
   'smtp-name': {
-    type: 'string',
-    describe: "What to call ourselves (EHLO); else the machine's full name",
-    requiresArg: true,
+    value: 'NAME',
+    parse: anyText,
+    otherwise: 'the full name of the machine',
+    describe: 'Name of this machine for the relay (EHLO)',
   },
-} as const satisfies Record<string, Options>;
+} as const satisfies OptionTable;
 
-type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof smtpOptions>>;
-
-/** The relay that options and settings describe. Throws Failure 78 when they do not describe one. */
-export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay {
-  const google = (name: string) => sources.environment[`APPENGINE_SMTP_${name}`] || undefined;
-  const host = argv.smtpHost ?? google('HOST');
+/** The relay that options and settings describe. Throws CommandError 78 when they do not describe one. */
+export function smtpRelay(options: Values<typeof smtpOptions>, sources: Sources): SmtpRelay {
+  const { smtpHost: host, smtpSecurity: security, smtpCaFile: caFile } = options;
   if (!host) {
     throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
   }
-  if (!isIPv6(host) && !HOST.test(host)) {
-    throw misconfigured(`--smtp-host takes a name or an IP address and got ${host}`);
-  }
-  const withTls = parseBoolean(google('USE_TLS') ?? 'yes');
-  if (withTls === undefined) throw misconfigured('APPENGINE_SMTP_USE_TLS is neither yes nor no');
-  const security = argv.smtpSecurity ?? (withTls ? 'starttls' : 'none');
-  if (!smtpOptions['smtp-security'].choices.includes(security)) {
-    throw misconfigured(
-      `--smtp-security takes starttls, tls or none and got ${security as string}`,
-    );
-  }
-  const port = argv.smtpPort ?? Number(google('PORT') ?? (security === 'tls' ? 465 : 587));
-  if (!Number.isSafeInteger(port) || port < 1 || port > 65_535) {
-    throw misconfigured('--smtp-port takes a number from 1 to 65535');
-  }
-  const auth = smtpAuth(argv.smtpUser ?? google('USER'), sources);
+  const auth = smtpAuth(options.smtpUser, sources);
   if (auth && security === 'none' && !LOOPBACK.test(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
-  const { smtpCaFile } = argv;
-  const ca =
-    smtpCaFile === undefined ? undefined : [...rootCertificates, readCertificates(smtpCaFile)];
-  const { smtpConnections: connectionsMax = limits.smtpConnections } = argv;
-  if (!Number.isSafeInteger(connectionsMax) || connectionsMax < 1) {
-    throw misconfigured('--smtp-connections takes a whole number above 0');
-  }
-  return { host, port, security, ca, name: argv.smtpName, auth, connectionsMax };
+  return {
+    host,
+    port: options.smtpPort ?? (security === 'tls' ? 465 : 587),
+    security,
+    ca: caFile === undefined ? undefined : [...rootCertificates, readCertificates(caFile)],
+    name: options.smtpName,
+    auth,
+    connectionsMax: options.smtpConnections,
+  };
 }
 
-/** No scheme, and no port. */
+/** A name or an address; no URL, and no port. Throws ValueError. */
+function relayHost(text: string): string {
+  if (text === '' || isIPv6(text) || HOST.test(text)) return text;
+  throw takes('a name or an IP address', text);
+}
+
 const HOST = /^[\p{L}\p{N}._-]+$/u;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
