@@ -10,7 +10,7 @@ export const proxyCheckCommand = command({
   settings: proxyOptions,
   options: { json: jsonLinesOption },
   run: async ({ json, ...options }, origins) => {
-    const { proxyFindings } = await import('../../proxy/check/proxy-findings.ts');
-    requireNoFault(await tellFindings(proxyFindings(options, origins), json));
+    const { checkProxy } = await import('../../proxy/check/check-proxy.ts');
+    requireNoFault(await tellFindings(checkProxy(options, origins), json));
   },
 });

@@ -2,7 +2,7 @@ import { command } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
 import { parseDuration } from '../../host/duration.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { listKnown, recipientStates } from '../../proxy/ledger/read-ledger.ts';
+import { recipientStates } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
 import { jsonLinesOption } from '../json-options.ts';
@@ -32,9 +32,9 @@ export const ledgerListCommand = command({
   run: async ({ ledger, state, json, recipient, olderThan }) => {
     const now = Date.now();
     const before = olderThan === undefined ? undefined : now - olderThan;
-    await withLedger(ledger, async (db) => {
+    await withLedger(ledger, async (reader) => {
       let recipients = 0;
-      for (const known of listKnown(db, { states: [state], recipient, before }, now)) {
+      for (const known of reader.list({ states: [state], recipient, before }, now)) {
         recipients += 1;
         if (json) await printJson(knownFields(known));
         else await print(knownText(known, now));

@@ -1,6 +1,5 @@
 import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { findKnown } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { jsonLinesOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
@@ -15,8 +14,8 @@ export const ledgerShowCommand = command({
   options: { json: jsonLinesOption },
   run: async ({ id, ledger, json }) => {
     const now = Date.now();
-    await withLedger(ledger, async (db, file) => {
-      const found = findKnown(db, id, now);
+    await withLedger(ledger, async (reader, file) => {
+      const found = reader.find(id, now);
       if (found.length === 0) {
         throw new CommandError(exitCodes.no, `${file} knows no recipient of a message ${id}`);
       }

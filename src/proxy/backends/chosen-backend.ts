@@ -2,16 +2,16 @@ import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { hostPortText } from '../../host/net/host-port.ts';
 import type { OptionTable, Origins, Values } from '../../host/options.ts';
 import type { Backend } from './backend.ts';
-import type { ApiHost } from './appengine/call.ts';
+import type { ApiHost } from './appengine/call-api.ts';
 import { discardBackend } from './discard.ts';
 import { fileBackend } from './file.ts';
-import { relayName } from './smtp/relay-name.ts';
+import { ehloName } from './smtp/ehlo-name.ts';
 import { smtpOptions, smtpRelay } from './smtp/smtp-options.ts';
 import type { SmtpRelay } from './smtp/smtp-sessions.ts';
-import { smtpBackend } from './smtp/smtp.ts';
+import { smtpBackend } from './smtp/smtp-backend.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 
-/** Options that say where mail is delivered; the folder of the file backend is given apart, as an absolute path. */
+/** Options that say where mail is delivered, but for the folder of the file backend, which is given as an absolute path. */
 export const backendOptions = {
   backend: {
     choices: ['file', 'smtp', 'appengine', 'discard'],
@@ -22,7 +22,7 @@ export const backendOptions = {
   ...smtpOptions,
 } as const satisfies OptionTable;
 
-/** The backend that was asked for, as it is configured; nothing is opened yet. */
+/** The chosen backend with its configuration; nothing is opened yet. */
 export type ChosenBackend =
   | { kind: 'file'; folder: string }
   | { kind: 'smtp'; relay: SmtpRelay }
@@ -46,22 +46,22 @@ export async function chooseBackend(
   if (stray !== undefined) throw origins.error(stray, 'is for --backend smtp');
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
-  // Loaded where it is used.
-  const { apiHost } = await import('./appengine/appengine.ts');
+  // Loaded only where it is used: it takes time.
+  const { apiHost } = await import('./appengine/appengine-backend.ts');
   return { kind, api: apiHost(process.env) };
 }
 
-/** Makes the backend ready for mail. Throws Failure 78 when it cannot be. */
+/** Makes the backend ready for mail. Throws CommandError 78 when that fails. */
 export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal): Promise<Backend> {
   if (chosen.kind === 'smtp') {
     const { relay } = chosen;
-    const { name, fault } = await relayName(relay.name);
+    const { name, fault } = await ehloName(relay.name);
     if (fault) journal.nameless(fault.text, fault.todo);
     return smtpBackend({ ...relay, name });
   }
   if (chosen.kind === 'discard') return discardBackend;
   if (chosen.kind === 'appengine') {
-    const { appengineBackend } = await import('./appengine/appengine.ts');
+    const { appengineBackend } = await import('./appengine/appengine-backend.ts');
     return appengineBackend(chosen.api, journal);
   }
   const { folder } = chosen;
@@ -73,7 +73,7 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
   });
 }
 
-/** The backend and where the mail goes, for people. */
+/** The backend and the place where mail goes, for people. */
 export function backendText(chosen: ChosenBackend): string {
   const kept = keptText(chosen);
   if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
@@ -81,7 +81,7 @@ export function backendText(chosen: ChosenBackend): string {
   return `backend ${chosen.kind}`;
 }
 
-/** That no mail leaves this machine, and what becomes of it; undefined where it is sent on. */
+/** Says that no mail leaves this machine, and what happens to it; undefined where mail is sent on. */
 export function keptText(chosen: ChosenBackend): string | undefined {
   if (chosen.kind === 'file') {
     return `nothing leaves this machine: all mail is kept in ${chosen.folder}`;

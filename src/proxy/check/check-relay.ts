@@ -8,7 +8,7 @@ import { smtpErrorText } from '../backends/smtp/smtp-error-text.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { hostPortText } from '../../host/net/host-port.ts';
 
-/** A session with the relay without a message: connection, TLS, login and goodbye. Never rejects. */
+/** Checks the relay by a session without a message: connection, TLS, login and QUIT. Never rejects. */
 export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const { auth, ...server } = relay;
   const where = `the relay ${hostPortText(relay)}`;

@@ -1,12 +1,13 @@
 import { accessSync, constants, existsSync, lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import Database from 'better-sqlite3';
 import { becomeOwner } from '../../host/become-owner.ts';
 import { anyText } from '../../host/option-values.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
-import { openToRead, type Database } from '../../sqlite/open-database.ts';
+import { DatabaseUnusableError } from '../../sqlite/open-database.ts';
 import { ledgerFault } from './ledger-fault.ts';
-import { migrations } from './ledger.ts';
+import { LedgerReader } from './read-ledger.ts';
 
 /** The setting that all commands on a ledger share. */
 export const ledgerOption = {
@@ -17,21 +18,21 @@ export const ledgerOption = {
 } as const;
 
 /**
- * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Failures: 74 when it cannot be
- * used, 75 when it is busy, 77 when permission lacks.
+ * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Throws CommandError: 74 when it
+ * cannot be used, 75 when it is busy, 77 when permission lacks.
  */
 export async function withLedger<T>(
   path: string | undefined,
-  command: (db: Database, file: string) => Promise<T>,
+  command: (ledger: LedgerReader, file: string) => Promise<T>,
 ): Promise<T> {
   const file = ledgerFile(path);
   await becomeOwnerOfLedger(file);
   try {
-    const db = openToRead(file, { name: 'ledger', migrations });
+    const ledger = new LedgerReader(file);
     try {
-      return await command(db, file);
+      return await command(ledger, file);
     } finally {
-      db.close();
+      ledger.close();
     }
   } catch (error) {
     throw ledgerFailure(file, error as Error);
@@ -43,7 +44,7 @@ export function ledgerFile(path: string | undefined): string {
   return resolve(path ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
 }
 
-/** becomeOwner, with the sentences of withLedger. Throws Failure where there is no such file. */
+/** becomeOwner, with the sentences of withLedger. Throws CommandError where there is no such file. */
 export async function becomeOwnerOfLedger(file: string): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
@@ -58,11 +59,14 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
   await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
 }
 
-/** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
+/** The CommandError for an error of SQLite or of the file system; any other error stays as it is. */
 export function ledgerFailure(file: string, error: NodeJS.ErrnoException): Error {
-  const { code = '', name } = error;
-  const isOurs = ['SqliteError', 'DatabaseUnusable'].includes(name) || 'syscall' in error;
-  if (error instanceof CommandError || !isOurs) return error;
+  const { code = '' } = error;
+  const isOfLedger =
+    error instanceof Database.SqliteError ||
+    error instanceof DatabaseUnusableError ||
+    'syscall' in error;
+  if (error instanceof CommandError || !isOfLedger) return error;
   const text = `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`;
   if (code.startsWith('SQLITE_BUSY')) return new CommandError(exitCodes.busy, text);
   if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)/.test(code) || isDenied(file)) {
@@ -74,7 +78,7 @@ export function ledgerFailure(file: string, error: NodeJS.ErrnoException): Error
   return new CommandError(exitCodes.spool, text);
 }
 
-/** SQLite says only that it cannot open a file, when it may not read it, or not make its log beside it. */
+/** SQLite does not say that it may not read a file, or not make its log beside it, only that it cannot open it. */
 function isDenied(file: string): boolean {
   try {
     accessSync(file, constants.R_OK);
@@ -85,5 +89,5 @@ function isDenied(file: string): boolean {
   }
 }
 
-/** Of the units in systemd/. */
+/** The ledger of the units in systemd/. */
 const SERVICE_LEDGER = '/var/lib/appengine-mailer-proxy/ledger.db';

@@ -23,8 +23,8 @@ export function parseAllowedSenders(text: string): AllowedSenders {
 }
 
 /**
- * Whether an entry is the same address (the local part to the letter) or the address's @domain. What is no
- * address is not: it may be read as another one elsewhere.
+ * Whether an entry is this address (with exactly this local part) or its @domain. An invalid address is not allowed:
+ * other programs may read it as another one.
  */
 export function isAllowed(allowed: AllowedSenders, address: string): boolean {
   if (addressFault(address) !== undefined) return false;

@@ -10,7 +10,7 @@ import { limits } from '../../../limits.ts';
 import { OAuthTokens } from './oauth-tokens.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
-/** Options of the smtp backend. Where one is not given, Google's own name for it counts (APPENGINE_SMTP_…). */
+/** Options of the smtp backend. Where one is not given, Google's variable for it counts (APPENGINE_SMTP_…). */
 export const smtpOptions = {
   'smtp-host': {
     value: 'HOST',
@@ -100,7 +100,7 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
   if (password && oauth) {
     throw misconfigured('there are APPENGINE_SMTP_PASSWORD and APPENGINE_SMTP_OAUTH: remove one');
   }
-  if (oauth) return { user, method: 'XOAUTH2', oauth2: tokens(user, oauth) };
+  if (oauth) return { user, method: 'XOAUTH2', oauth2: oauthTokens(user, oauth) };
   const pass = password && firstLine(password).toString();
   if (pass) return { user, pass };
   throw misconfigured(
@@ -112,20 +112,20 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
  * A source of access tokens, shared by all connections. The credentials are the JSON that Google's tools
  * write: client_id, client_secret, refresh_token, and token_uri where it is not Google's.
  */
-function tokens(user: string, credentials: Buffer): OAuthTokens {
+function oauthTokens(user: string, credentials: Buffer): OAuthTokens {
   const json = parseObject(credentials.toString());
-  const text = (name: string) => {
+  const field = (name: string) => {
     const value = json?.[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
   };
-  const [clientId, clientSecret] = [text('client_id'), text('client_secret')];
-  const refreshToken = text('refresh_token');
+  const [clientId, clientSecret] = [field('client_id'), field('client_secret')];
+  const refreshToken = field('refresh_token');
   if (!clientId || !clientSecret || !refreshToken) {
     throw misconfigured(
       'APPENGINE_SMTP_OAUTH is not JSON with client_id, client_secret and refresh_token',
     );
   }
-  const accessUrl = text('token_uri');
+  const accessUrl = field('token_uri');
   return new OAuthTokens({
     user,
     clientId,
@@ -135,11 +135,11 @@ function tokens(user: string, credentials: Buffer): OAuthTokens {
   });
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+function parseObject(json: string): Record<string, unknown> | undefined {
   try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
+    return Object(JSON.parse(json)) as Record<string, unknown>;
   } catch {
-    return undefined; // The parser's own words would quote the secret.
+    return undefined; // The message of the parser would quote the secret.
   }
 }
 
