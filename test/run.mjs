@@ -104,7 +104,10 @@ async function run(name, paths, output) {
   const child = spawn(
     process.execPath,
     [
-      ...['--import', 'tsx', '--import', './test/support/tsx-in-threads.mjs'],
+      '--import',
+      'tsx',
+      '--import',
+      './test/support/tsx-in-threads.mjs',
       '--test-reporter=spec',
       ...(paths.length === 1 ? paths : ['--input-type=module', '--eval', imports]),
     ],
