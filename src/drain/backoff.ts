@@ -30,7 +30,7 @@ export function messageBackoffMs(
   return Math.round(wait * (1 + limits.jitter * (2 * random - 1)));
 }
 
-/** What is due later than this, in milliseconds from now, was put off by other settings or for a wrong reason. */
+/** The longest time, in milliseconds from now, for which drain puts off a message. A later due time is of other settings or of a wrong clock. */
 export function longestBackoffMs({ longestWaitMs }: Pick<RetryTimes, 'longestWaitMs'>): number {
   return Math.max(longestWaitMs * (1 + limits.jitter), limits.retryAfterMaxMs);
 }
@@ -44,11 +44,11 @@ export function spoolBackoffMs(failures: number): number {
 }
 
 /**
- * How long a notice, or all of them, wait after the N-th time in a row (from 1) that the local mail server
+ * How long a report, or all of them, wait after the N-th time in a row (from 1) that the local mail server
  * did not take one, in milliseconds: 10 s, doubling, at most 15 min.
  */
-export function noticeBackoffMs(failures: number): number {
-  return doubling(limits.noticeFirstMs, failures, limits.noticeMaxMs);
+export function reportBackoffMs(failures: number): number {
+  return doubling(limits.reportFirstMs, failures, limits.reportMaxMs);
 }
 
 function doubling(firstMs: number, count: number, maxMs: number): number {

@@ -6,7 +6,7 @@ import { secretKeyFaults } from '../host/key-faults.ts';
 import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
-import { DrainJournal } from './drain-journal.ts';
+import { drainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
 import { severalValues } from '../host/several-values.ts';
@@ -19,7 +19,7 @@ import { adoptRescued } from '../spool/recover/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
-import type { NoticeOptions } from './reports/notices.ts';
+import type { ReportOptions } from './reports/sender-reports.ts';
 import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
@@ -45,7 +45,7 @@ export const drainOptions = {
   },
   'notices-per-hour': {
     type: 'number',
-    default: limits.noticesPerHour,
+    default: limits.reportsPerHour,
     describe: 'Reports that a sender gets before one summary tells the rest',
     requiresArg: true,
   },
@@ -64,16 +64,16 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
     await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
-    const notices = {
-      ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
+    const reports = {
+      ...reportOptions(argv.noticeSmtp, argv.noticesPerHour),
       names: await machineNames(),
     };
     const delayWarningsMs = parseDelays(argv.delayWarnings);
     const times = retryTimes(argv);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
-    const { poster } = await import('../wire/poster.ts');
-    const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
+    const { postOnceOver } = await import('../wire/post-once.ts');
+    const [journal, notify, stop] = [drainJournal(), new SdNotify(), stopSignal()];
     for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
     const run = async () => {
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
@@ -91,10 +91,10 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
         const draining = drain({
           spool,
           connection,
-          post: poster(connection, argv.wire, v1Success),
+          postOnce: postOnceOver(connection, argv.wire, v1Success),
           journal,
           notify,
-          notices,
+          reports,
           delayWarningsMs,
           retryTimes: times,
           once: argv.once,
@@ -141,7 +141,7 @@ function successStatus(status: number): number {
   );
 }
 
-function noticeOptions(server: string, perHour: number): Omit<NoticeOptions, 'names'> {
+function reportOptions(server: string, perHour: number): Omit<ReportOptions, 'names'> {
   const [, host = '', port = ''] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(server) ?? [];
   if (host === '' || Number(port) > 65_535) {
     throw new CommandError(exitCodes.usage, `--notice-smtp takes HOST:PORT and got ${server}`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { unlimited } from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
@@ -54,12 +54,17 @@ test("a backend's 5.x.x becomes 4.x.x and says what it was; what is sent, deferr
       ),
     ),
     policy: (delivery) => delivery,
-    journal: new ProxyJournal(() => {}),
+    journal: proxyJournal(() => {}),
     recipientsMax: 100,
     softBounce: true,
   });
   const envelope = { sender: '', recipients: ['a@b', 'c@d', 'e@f', 'g@h'] };
-  const verdicts = await deliverer.send({ key: '', id: 'one' }, envelope, Buffer.from('x\n'));
+  const verdicts = await deliverer.send({
+    key: '',
+    id: 'one',
+    envelope,
+    bytes: Buffer.from('x\n'),
+  });
   assert.deepEqual(
     verdicts.map(({ status, reason }) => `${status} ${reason}`),
     [

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import * as fc from 'fast-check';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
-import { decideOutcome } from '../../src/drain/outcome.ts';
+import type { Attempt } from '../../src/drain/attempt.ts';
+import { decideOutcome } from '../../src/drain/decide-outcome.ts';
 import { limits } from '../../src/limits.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
@@ -163,21 +164,20 @@ interface Act {
 function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boolean): unknown {
   let spool = new Spool(folder, 'drain');
   const { id } = enqueue(spool, handOver(), spool.now());
-  const outcome = (delivery: Parameters<typeof decideOutcome>[1]) => {
+  const outcome = (result: Omit<Attempt, 'message'>) => {
     spool.db.exec(`UPDATE message SET due_at = 0 WHERE state = 'queued'`);
     const now = spool.now();
     const [message] = spool.transaction(() => claim(spool, room, now));
     if (!message) return;
     const facts = { now, outageMs: outageMs(spool, now), random: 0.5 };
-    const decided = decideOutcome(message, delivery, {
-      ...facts,
+    const decided = decideOutcome({ message, ...result }, facts, {
       delayWarningsMs: [4 * HOUR, DAY],
       retryTimes: usualRetryTimes,
     });
     spool.transaction(() => record(spool, decided, now));
   };
   const verdict = { recipient: 'r@example.org', status: '4.2.2', reason: 'full' };
-  const meaning = { text: 'down', messageWhen: 'never' } as const;
+  const diagnosis = { text: 'down', scope: 'endpoint' } as const;
   for (const act of acts) {
     if (act.do === 'pass') clocks.pass(Math.abs(act.ms));
     if (act.do === 'step' && steps) clocks.wall += act.ms;
@@ -189,7 +189,7 @@ function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boole
       recoverClaimed(spool, spool.now());
     }
     if (act.do === 'defer') outcome({ verdicts: [verdict] });
-    if (act.do === 'refuse') outcome({ verdicts: [], trouble: { of: 'endpoint', meaning } });
+    if (act.do === 'refuse') outcome({ verdicts: [], trouble: { scope: 'endpoint', diagnosis } });
     if (act.do === 'down') {
       spool.transaction(() => recordDown(spool, 'down', spool.now(), spool.now()));
     }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import {
   unlimited,
   type Backend,
@@ -27,7 +27,7 @@ export class ControlledDeliverer {
     return this.answer(delivery);
   });
   #ledger: Ledger;
-  readonly #journal = new ProxyJournal(({ text }) => this.journal.push(text));
+  readonly #journal = proxyJournal(({ text }) => this.journal.push(text));
 
   constructor(t: TestContext) {
     this.file = join(scratch(t), 'ledger.db');
@@ -51,7 +51,7 @@ export class ControlledDeliverer {
   /** Posts as a client does. */
   async post(id: string, recipients: string[], bytes = 'x\n', key = ''): Promise<string[]> {
     const envelope = { sender: '', recipients };
-    return told(await this.deliverer.send({ key, id }, envelope, Buffer.from(bytes)));
+    return told(await this.deliverer.send({ key, id, envelope, bytes: Buffer.from(bytes) }));
   }
 
   /** Asks what became of a post. */

@@ -9,18 +9,18 @@ import { historyOf, addToHistory } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
 import {
-  collectNotice,
-  dropEmptyNotices,
-  dropNotice,
-  dueNotices,
-  nextNoticeAt,
-  noticeRefused,
-  noticeSubjects,
-  noticeTold,
-  owesReport,
-  postponeNotice,
-  toldTimes,
-} from '../../src/spool/notice.ts';
+  batchReport,
+  dropEmptyReports,
+  dropReport,
+  dueReports,
+  nextReportAt,
+  markRefused,
+  reportedMail,
+  markReported,
+  hasPendingReport,
+  postponeReport,
+  recentReportTimes,
+} from '../../src/spool/report.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
@@ -54,24 +54,24 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
     recordPassed(spool, NOW);
     endpointRecord(spool);
   },
-  notices: (spool, id) => {
+  reports: (spool, id) => {
     operate(spool, id, { verb: 'bounce', now: NOW });
     for (const kind of ['failure', 'delay'] as const) {
-      for (const collected of [false, true]) {
-        const notice = { seq: 1, kind, sender: 's@example.com', tries: 0, collected };
-        const subject = noticeSubjects(spool, notice)[0];
-        postponeNotice(spool, notice, NOW, 1);
-        noticeTold(spool, notice, subject ? [subject] : [], NOW);
-        noticeRefused(spool, subject ? [subject] : []);
-        collectNotice(spool, notice, NOW);
-        dropEmptyNotices(spool, notice);
-        dropNotice(spool, notice);
+      for (const batched of [false, true]) {
+        const report = { seq: 1, kind, sender: 's@example.com', tries: 0, batched };
+        const subject = reportedMail(spool, report)[0];
+        postponeReport(spool, report, NOW, 1);
+        markReported(spool, report, subject ? [subject] : [], NOW);
+        markRefused(spool, subject ? [subject] : []);
+        batchReport(spool, report, NOW);
+        dropEmptyReports(spool, report);
+        dropReport(spool, report);
       }
     }
-    dueNotices(spool, NOW, 1);
-    nextNoticeAt(spool, -1);
-    toldTimes(spool, 's@example.com', NOW);
-    owesReport(spool, 1);
+    dueReports(spool, NOW, 1);
+    nextReportAt(spool, -1);
+    recentReportTimes(spool, 's@example.com', NOW);
+    hasPendingReport(spool, 1);
   },
   hold: (spool, id) => operate(spool, id, { verb: 'hold', now: NOW }),
   release: (spool, id) => {

@@ -67,7 +67,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
       /^proxy\/ledger\/(?:read|rebuild|with)-ledger\.ts$/,
-      /^proxy\/check\/proxy-findings\.ts$/,
+      /^proxy\/check\/check-proxy\.ts$/,
     ],
     modules: ANY,
   },
@@ -92,6 +92,38 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
   });
   assert.deepEqual(wrong, []);
 });
+
+/** Folders with one door: other folders run nothing else of them. */
+const doors = {
+  'proxy/backends/appengine/': 'appengine-backend.ts',
+  'wire/v1/': 'v1.ts',
+};
+
+for (const [folder, door] of Object.entries(doors)) {
+  test(`other folders import ${folder}${door} and no other file of that folder`, () => {
+    const wrong = [...sources.keys()]
+      .filter((path) => !path.startsWith(folder))
+      .flatMap((path) =>
+        importsOf(path)
+          .filter(({ file, typeOnly }) => file?.startsWith(folder) && !typeOnly)
+          .filter(({ file }) => file !== `${folder}${door}`)
+          .map(({ file }) => `src/${path} imports src/${file}`),
+      );
+    assert.deepEqual(wrong, []);
+    assert.ok(sources.has(`${folder}${door}`));
+  });
+}
+
+test('only the appengine backend imports the packages that take messages apart', () => {
+  const users = [...sources.keys()].filter((path) =>
+    importsOf(path).some(({ module }) => PARSERS.test(module ?? '')),
+  );
+  assert.ok(users.length > 0);
+  const others = users.filter((path) => !path.startsWith('proxy/backends/appengine/'));
+  assert.deepEqual(others, []);
+});
+
+const PARSERS = /^(?:mailparser|libmime|html-to-text)$/;
 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
@@ -179,7 +211,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   {
     what: "Node's HTTP client",
     pattern: /^import \{[^}]*\b(?:request|get|Agent)\b[^}]*\} from 'node:http'/m,
-    allowed: ['host/net/web-proxy.ts', 'proxy/backends/appengine/call.ts'],
+    allowed: ['host/net/web-proxy.ts', 'proxy/backends/appengine/call-api.ts'],
     handed: /\brequest\(\{[^]*?createConnection: \(\) => socket,/,
   },
   {
@@ -224,11 +256,11 @@ test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_
 });
 
 test('every opening of a file of SQLite begins with the question whether root was given up (law 14)', () => {
-  const openers = [...sources].filter(([, text]) =>
+  const opening = [...sources].filter(([, text]) =>
     text.replaceAll("new Database(':memory:')", '').includes('new Database('),
   );
   assert.deepEqual(
-    openers.map(([path]) => path),
+    opening.map(([path]) => path),
     ['sqlite/open-database.ts'],
   );
   const text = sources.get('sqlite/open-database.ts') ?? '';

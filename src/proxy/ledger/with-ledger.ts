@@ -5,9 +5,8 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble } from '../../sqlite/database-trouble.ts';
-import { openToRead, type Database } from '../../sqlite/open-database.ts';
 import { ledgerFault } from './ledger-fault.ts';
-import { migrations } from './ledger.ts';
+import { LedgerReader } from './read-ledger.ts';
 
 /** The option that all commands on a ledger share. */
 export function ledgerOption() {
@@ -21,21 +20,21 @@ export function ledgerOption() {
 }
 
 /**
- * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Failures: 74 when it cannot be
- * used, 75 when it is busy, 77 when permission lacks.
+ * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Throws CommandError: 74 when it
+ * cannot be used, 75 when it is busy, 77 when permission lacks.
  */
 export async function withLedger<T>(
   path: string | undefined,
-  command: (db: Database, file: string) => Promise<T>,
+  command: (ledger: LedgerReader, file: string) => Promise<T>,
 ): Promise<T> {
   const file = ledgerFile(path);
   await becomeOwnerOfLedger(file);
   try {
-    const db = openToRead(file, { name: 'ledger', migrations });
+    const ledger = new LedgerReader(file);
     try {
-      return await command(db, file);
+      return await command(ledger, file);
     } finally {
-      db.close();
+      ledger.close();
     }
   } catch (error) {
     throw ledgerFailure(file, error as Error);
@@ -47,7 +46,7 @@ export function ledgerFile(path: string | undefined): string {
   return resolve(path ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
 }
 
-/** becomeOwner, with the sentences of withLedger. Throws Failure where there is no such file. */
+/** becomeOwner, with the sentences of withLedger. Throws CommandError where there is no such file. */
 export async function becomeOwnerOfLedger(file: string): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
@@ -83,5 +82,5 @@ export function ledgerFailure(file: string, error: Error): Error {
   );
 }
 
-/** Of the units in systemd/. */
+/** The ledger of the units in systemd/. */
 const SERVICE_LEDGER = '/var/lib/appengine-mailer-proxy/ledger.db';

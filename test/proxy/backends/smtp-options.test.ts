@@ -82,7 +82,7 @@ test('secrets are read from the places of other secrets, and never shown (law 10
   }
 });
 
-test('what describes no relay is a wrong configuration', () => {
+test('options that do not describe a relay are a wrong configuration', () => {
   const rows: [Parameters<typeof smtpRelay>[0], NodeJS.ProcessEnv, RegExp][] = [
     [{}, {}, /^the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST$/],
     [{ smtpHost: '' }, {}, /needs a relay: --smtp-host/],

@@ -6,7 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import type { SMTPServerOptions } from 'smtp-server';
 import { OAuthTokens } from '../../../src/proxy/backends/smtp/oauth-tokens.ts';
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { certificate } from '../../support/certificate.ts';
 import { needs } from '../../support/needs.ts';
 import { npmSmtp } from '../../support/npm-smtp.ts';
@@ -113,7 +113,7 @@ test('a password is said by PLAIN or LOGIN, whatever the relay offers; refusals 
   }
 });
 
-test('a relay that offers no AUTH, or is out of order at it, gets no mail of who has a password (law 5)', async (t) => {
+test('a relay without AUTH, or whose AUTH is out of order, gets no mail if there is a password (law 5)', async (t) => {
   const auth = { user: 'u', pass: 'p' };
   for (const [EHLO, AUTH] of [
     ['250 relay.example', '503 5.5.1 not offered'],
