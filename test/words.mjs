@@ -3,7 +3,11 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** Patterns, and what to write instead. An identifier or the name of an event is not matched. */
+/**
+ * Patterns, and what to write instead. An identifier or the name of an event is not matched.
+ *
+ * @type {[RegExp, string][]}
+ */
 const banned = [
   [/\blest\b/i, 'so that … not'],
   [/\bmend(?:s|ed|ing)?\b/i, 'repair, correct or fix'],
@@ -61,19 +65,24 @@ const found = files
       ),
   );
 
+/** @param {{ file: string }} found */
 const isPending = ({ file }) => pending.some((folder) => file.startsWith(folder));
 const shown = process.argv.includes('--all') ? found : found.filter((each) => !isPending(each));
 for (const { file, line, word, better } of shown) {
-  console.error(`${file}:${line}: "${word.trim()}": better ${better}`);
+  console.error(`${file}:${line}: "${word?.trim()}": better ${better}`);
 }
 if (found.some((each) => !isPending(each))) process.exitCode = 1;
 
-/** A file that was removed and is not committed yet has no text. */
+/**
+ * A file that was removed and is not committed yet has no text.
+ *
+ * @param {string} file
+ */
 function textOf(file) {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    if (error.code !== 'ENOENT') throw error;
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'ENOENT') throw error;
     return '';
   }
 }
