@@ -43,8 +43,7 @@ const brief = (found: readonly Found[]) =>
     const word = ok === null ? '?' : ok ? (todo === null ? 'ok' : 'NOTE') : 'FAULT';
     return `${name}=${word}`;
   });
-const of = (found: readonly Found[], name: string) =>
-  found.find((each) => each.check === name);
+const of = (found: readonly Found[], name: string) => found.find((each) => each.check === name);
 
 async function closedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
