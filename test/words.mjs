@@ -26,7 +26,6 @@ const banned = [
 
 /** Folders whose texts are still to be revised. */
 const pending = [
-  'src/bin/',
   'src/cli/',
   'src/client/',
   'src/drain/command.ts',
@@ -35,8 +34,7 @@ const pending = [
   'src/spool/',
   'src/sqlite/',
   'src/wire/',
-  'systemd/examples/',
-  'test/',
+  'test/cli/operate.test.ts',
 ];
 
 /** Not written by us, or formats that are contracts. */

@@ -7,7 +7,7 @@ import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 
-// Whoever may write to a folder may put something else in a file's place: that holds up no program, and is named.
+// An account that may write to a folder may replace a file by something else: no program hangs, and each names it.
 
 function makeFifo(file: string): void {
   assert.equal(spawnSync('mkfifo', [file]).status, 0);
