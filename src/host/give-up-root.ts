@@ -5,7 +5,7 @@ import { exitCodes, CommandError } from './command-error.ts';
 
 /**
  * Has root become the folder's owner, in the folder's group alone, before anything in the folder is opened (law 14):
- * whoever may write there decides, by links and by the journals that SQLite plays back, which files of the system are
+ * an account that may write there decides, by links and by the journals that SQLite plays back, which files of the system are
  * written or removed. The program is run again as the owner, and this process only waits for it and ends as it does:
  * Debian's Node.js cannot change its user, as its libuv may have io_uring do files with the rights that it began with.
  * To be called before anything else is done. Returns when there is nothing to give up.

@@ -17,7 +17,7 @@
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
  *   warned       how many delay warnings were owed for it since its lifetime began
- *   last_status, last_reason   what the last attempt came to, whoever was to blame
+ *   last_status, last_reason   what the last attempt came to, also by a fault of the endpoint
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
  * recipient      address as octets; status and reason of its last verdict, and remote_mta whose reply that was in SMTP

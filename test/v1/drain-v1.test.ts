@@ -79,7 +79,7 @@ test('a recipient that a v1 server refuses for good fails at once, alone, with i
 for (const [name, fault, says] of [
   ['a reset', 'reset', /post to the proxy failed/],
   ['an empty 500', [500], /answered 500/],
-  ['a 400 that is none of its own', [400, 'Malformed'], /answered 400 "Malformed"/],
+  ['a 400 with another text', [400, 'Malformed'], /answered 400 "Malformed"/],
   ["a load balancer's 400", [400, '<html>No sender</html>'], /answered 400(?! ")/],
 ] as [string, Fault, RegExp][]) {
   test(`${name} at one recipient: that one waits, and who was sent is not sent again (law 5)`, async (t) => {

@@ -35,7 +35,7 @@ export async function checkProxy(
 }
 
 /** Why the signature cannot be probed. */
-const NO_PROBE: Partial<Record<Wire, string>> = { v1: 'a server of 2012 knows no probe' };
+const NO_PROBE: Partial<Record<Wire, string>> = { v1: 'a v1 server knows no probe' };
 
 /** The proxy's fault, and what cannot be checked because of it. */
 export function unreached(proxy: Finding): Finding[] {
