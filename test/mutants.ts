@@ -31,7 +31,6 @@ const targets: Record<string, string[]> = {
   'mail/enhanced-status.ts': ['unit/enhanced-status'],
   'mail/headers.ts': ['unit/headers', 'unit/without-bcc'],
   'mail/without-bcc.ts': ['unit/without-bcc'],
-  'proxy/policy/sender-policy.ts': ['proxy/sender-policy', 'unit/senders-text'],
   'spool/claim.ts': ['spool/claim', 'spool/model'],
   'spool/lifetime.ts': ['unit/decide-outcome', 'spool/operate', 'spool/observed-time'],
   'spool/notice.ts': ['spool/notice', 'spool/model'],

@@ -46,7 +46,7 @@ test('temporary refusals for five days end a recipient with 5.4.7, not before', 
 
   assert.match(
     await once(6),
-    /given up \(5\.4\.7 not delivered in 6 days; the last answer was 4\.2\.2 mailbox full\)/,
+    /expired \(5\.4\.7 not delivered in 6 days; the last answer was 4\.2\.2 mailbox full\)/,
   );
   [message] = lookInto(road.spool).messages;
   assert.deepEqual([message?.state, message?.attempts], ['failed', 3]);
@@ -72,7 +72,7 @@ test('an endpoint that is down ends nothing after six days, and after 15 what wa
   await once(13, closed);
   assert.match(
     (await once(15, closed)) + (await once(15, closed)),
-    /given up \(5\.4\.7 not delivered in 15 days; .*ECONNREFUSED/,
+    /expired \(5\.4\.7 not delivered in 15 days; .*ECONNREFUSED/,
   );
   [message] = lookInto(road.spool).messages;
   assert.deepEqual([message?.state, message?.recipients[0]?.status], ['failed', '5.4.7']);

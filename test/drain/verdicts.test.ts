@@ -17,7 +17,7 @@ test('5.1.1 for one of three recipients fails that one, and the others are sent 
   );
   const { stderr, code } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   assert.equal(code, 0);
-  assert.match(stderr, /<b@example.org> refused \(5\.1\.1 no such user\)/);
+  assert.match(stderr, /<b@example.org> failed \(5\.1\.1 no such user\)/);
   const { messages, counters } = lookInto(road.spool);
   assert.equal(counters.failed, 1);
   const [message] = messages;

@@ -9,7 +9,7 @@ import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
-import { dropNotice, dueNotices, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
+import { dropReport, dueReports, reportedMail, markReported } from '../../src/spool/report.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
@@ -153,13 +153,13 @@ const clock = fc
 
 const others = fc.constantFrom(
   command('a sender is told', (model, { spool }) => {
-    const [notice] = dueNotices(spool, model.now, 1);
+    const [notice] = dueReports(spool, model.now, 1);
     model.tell();
     if (!notice) return;
-    const subjects = noticeSubjects(spool, notice);
+    const subjects = reportedMail(spool, notice);
     spool.transaction(() => {
-      if (subjects.length > 0) noticeTold(spool, notice, subjects, model.now);
-      else dropNotice(spool, notice);
+      if (subjects.length > 0) markReported(spool, notice, subjects, model.now);
+      else dropReport(spool, notice);
     });
   }),
   command('drain starts', (model, real) => {

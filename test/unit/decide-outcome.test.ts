@@ -80,7 +80,7 @@ test('2, 4 and 5 are sent, pending and failed, each recipient for itself (law 5)
     dueAt: QUEUED_AT + MINUTE + 2 * MINUTE,
     lastStatus: '4.2.2',
     lastReason: 'mailbox full',
-    story: `<${c}> refused (5.1.1 no such user); <${b}> deferred (4.2.2 mailbox full); <${a}> sent (2.0.0 ok)`,
+    story: `<${c}> failed (5.1.1 no such user); <${b}> deferred (4.2.2 mailbox full); <${a}> sent (2.0.0 ok)`,
   });
 });
 

@@ -93,20 +93,37 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
   assert.deepEqual(wrong, []);
 });
 
-test('only the appengine backend imports what takes messages apart, and others load it by its door alone', () => {
-  const folder = 'proxy/backends/appengine/';
-  const others = [...sources.keys()].filter((path) => !path.startsWith(folder));
-  const wrong = others.flatMap((path) =>
-    importsOf(path)
-      .filter(({ file, module, typeOnly }) => {
-        if (module !== undefined) return /^(?:mailparser|libmime|html-to-text)$/.test(module);
-        return file?.startsWith(folder) && !typeOnly && file !== `${folder}appengine-backend.ts`;
-      })
-      .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`),
+/** Folders with one door: other folders run nothing else of them. */
+const doors = {
+  'proxy/backends/appengine/': 'appengine-backend.ts',
+  'wire/v1/': 'v1.ts',
+};
+
+for (const [folder, door] of Object.entries(doors)) {
+  test(`other folders import ${folder}${door} and no other file of that folder`, () => {
+    const wrong = [...sources.keys()]
+      .filter((path) => !path.startsWith(folder))
+      .flatMap((path) =>
+        importsOf(path)
+          .filter(({ file, typeOnly }) => file?.startsWith(folder) && !typeOnly)
+          .filter(({ file }) => file !== `${folder}${door}`)
+          .map(({ file }) => `src/${path} imports src/${file}`),
+      );
+    assert.deepEqual(wrong, []);
+    assert.ok(sources.has(`${folder}${door}`));
+  });
+}
+
+test('only the appengine backend imports the packages that take messages apart', () => {
+  const users = [...sources.keys()].filter((path) =>
+    importsOf(path).some(({ module }) => PARSERS.test(module ?? '')),
   );
-  assert.deepEqual(wrong, []);
-  assert.ok(importsOf(`${folder}parse-mime.ts`).some(({ module }) => module === 'mailparser'));
+  assert.ok(users.length > 0);
+  const others = users.filter((path) => !path.startsWith('proxy/backends/appengine/'));
+  assert.deepEqual(others, []);
 });
+
+const PARSERS = /^(?:mailparser|libmime|html-to-text)$/;
 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
@@ -122,7 +139,9 @@ test('every kind of import is seen by this test', () => {
     modules('sqlite/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')),
   );
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
-  assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
+  assert.ok(
+    importsOf('cli/queue/serve-exim.ts').some(({ module }) => module === 'node:child_process'),
+  );
 });
 
 test('exim-pipe loads nothing but intake, spool, mail, the settings, and the opening and the clock of a database', () => {

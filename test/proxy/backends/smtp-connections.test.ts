@@ -80,7 +80,7 @@ test('a message that waits for a connection in vain was not begun; the connectio
   assert.equal(smtp.sockets.length, 6);
 });
 
-test('who gives up before a connection was opened leaves it to the next (law 13)', async (t) => {
+test('a delivery that gives up before its connection was opened leaves it to the next (law 13)', async (t) => {
   const smtp = await ScriptedSmtp.start(t, { greeting: 'hang' });
   const backend = smtpBackend(smtp.relay());
   const giveUp = new AbortController();
