@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DebianExim } from '../support/debian-exim.ts';
+import { LONG } from '../support/figures.ts';
 import { faultLibrary } from '../support/fault-library.ts';
 import { needs } from '../support/needs.ts';
 import { scratch } from '../support/scratch.ts';
@@ -68,13 +69,15 @@ test(
       ['enable', 'disable'],
     ] as const) {
       for (const [position, change] of changes.entries()) {
+        // In the short form each change is struck by one of the two verbs.
+        if (!LONG && (position % 2 === 0) === (verb === 'enable')) continue;
         if (state !== other) await exim.switch(other);
         const env = { LD_PRELOAD: library, FAULT: 'KILL', FAULT_FOLDER: change, FAULT_STEP: '1' };
         const { code } = await exim.appengineMailer(['exim', verb], env);
         assert.equal(code, null, `${verb} is killed at ${change}`);
         await exim.succeeds('update-exim4.conf');
         await isSound(exim);
-        const next: Verb = position % 2 === 0 ? verb : other;
+        const next: Verb = position % 4 < 2 ? verb : other;
         await exim.switch(next);
         state = next;
         assert.equal(await exim.configuration(), changed[next], `${verb}, ${change}, ${next}`);
