@@ -1,6 +1,6 @@
 import { exitCodes, CommandError } from './command-error.ts';
 
-/** Reads a duration such as 90s, 15m, 1h or 2d, in milliseconds. Throws Failure 64. */
+/** Reads a duration such as 90s, 15m, 1h or 2d, in milliseconds. Throws CommandError 64. */
 export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
   const unit = UNITS_MS[match?.[2] ?? ''];

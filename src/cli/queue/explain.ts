@@ -4,7 +4,7 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
-import { drainRuns } from '../../spool/drain-lock.ts';
+import { drainRuns } from '../../spool/locks.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';

@@ -1,3 +1,4 @@
+import { isLoopback } from '../../../host/net/is-loopback.ts';
 import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
@@ -62,7 +63,7 @@ export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay
   const security = read(settings.security) ?? otherwise;
   const port = read(settings.port) ?? (security === 'tls' ? 465 : 587);
   const auth = smtpAuth(read(settings.user), sources);
-  if (auth && security === 'none' && !LOOPBACK.test(host)) {
+  if (auth && security === 'none' && !isLoopback(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
   const ca = read(settings.ca);
@@ -134,7 +135,6 @@ function text(given: Given): string | undefined {
 
 /** A name without scheme and port. */
 const HOST = /^[\p{L}\p{N}._-]+$/u;
-const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 /** How to log in: by APPENGINE_SMTP_PASSWORD, or by the OAuth 2 credentials of APPENGINE_SMTP_OAUTH. */
 function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAuth | undefined {
