@@ -8,7 +8,19 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** Folders in the order of what fails fastest. */
-const FOLDERS = ['unit', 'spool', 'wire', 'client', 'cli', 'proxy', 'drain', 'security', 'debian'];
+const FOLDERS = [
+  'unit',
+  'spool',
+  'wire',
+  'v1',
+  'client',
+  'cli',
+  'proxy',
+  'appengine',
+  'drain',
+  'security',
+  'debian',
+];
 
 const [first, ...more] = process.argv.slice(2);
 const long = first === '--long';

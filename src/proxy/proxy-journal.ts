@@ -9,7 +9,7 @@ import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { logGrownHelp, logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { ledgerCommand } from './ledger/ledger-command.ts';
+import { ledgerCommandLine } from './ledger/ledger-command-line.ts';
 import type { PostedMessage } from './ledger/message-name.ts';
 
 /** What the proxy writes into the journal. The names of its events begin with PREFIX. */
@@ -156,7 +156,7 @@ export const proxyEvents = {
       return {
         text:
           `${recipients} may have been sent to or not${fresh}. A message that is posted again is sent again. ` +
-          `To list them: ${ledgerCommand('list', file)}`,
+          `To list them: ${ledgerCommandLine('list', file)}`,
         ...(found === 0 ? { priority: priorities.info } : {}),
       };
     },

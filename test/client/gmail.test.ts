@@ -123,13 +123,13 @@ for (const { name, args = [], input = message, env = {}, script, code, says } of
     input:
       'From: s@example.com\nTo: "A, B" <a@b.example>,\n c@d.example (a (b) c), b@exa mple.org\n\nx\n',
     code: 65,
-    says: /'b@exa mple\.org' is no address/,
+    says: /'b@exa mple\.org' is not an address/,
   },
   {
     name: 'a TO with words behind its address',
     args: ['a@b.example', 'b@exa mple.org'],
     code: 64,
-    says: /'b@exa mple\.org' is no address/,
+    says: /'b@exa mple\.org' is not an address/,
   },
   {
     name: 'no sender, and no wish for the default sender',

@@ -180,8 +180,8 @@ test('proxy check finds faults of keys, senders, ledger, folder and options', as
   const short = await check(road, [], { GMAIL_SECRET_KEY: 'short' });
   assert.match(of(short, 'keys')?.text ?? '', /shorter than 16 octets/);
   assert.match(of(await check(road, [], { GMAIL_SECRET_KEY: '' }), 'keys')?.text ?? '', /no key/);
-  const sender = of(await check(road, ['--default-sender', 'nobody']), 'senders');
-  assert.match(sender?.text ?? '', /the default sender is not valid/);
+  const sender = of(await check(road, [], { GMAIL_DEFAULT_SENDER: 'nobody' }), 'senders');
+  assert.match(sender?.text ?? '', /GMAIL_DEFAULT_SENDER is not valid/);
   const stray = of(await check(road, ['--smtp-host', 'h']), 'backend');
   assert.match(stray?.text ?? '', /--smtp-host is for --backend smtp/);
   const folder = of(await check(road, ['--dir', join(road.folder, 'missing/there')]), 'folder');

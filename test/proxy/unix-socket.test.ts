@@ -118,7 +118,7 @@ test('a path that cannot be one is a mistake that is named, in --listen and in G
     [long, /at most 107 bytes/],
   ] as const) {
     const proxy = await (await proxyAt(road, `unix:${path}`)).ended;
-    assert.equal(proxy.code, 78);
+    assert.equal(proxy.code, 64);
     assert.match(proxy.stderr, fault);
     const drain = await road.drain([], { GMAIL_PROXY_URL: `http+unix:${path}` }).ended;
     assert.equal(drain.code, 78);

@@ -327,14 +327,14 @@ const decisions: Row[] = [
   ['what may be sent and is old', undefined, mayBeSent, oldByOutage, undefined],
   ['nothing', undefined, undefined, oldByOutage, undefined],
 ];
-for (const [name, status, trouble, age, expected] of decisions) {
+for (const [name, status, happened, age, expected] of decisions) {
   test(`${name}: the recipient is ${expected ?? 'as it was'} (law 5)`, () => {
     const verdict = status === undefined ? undefined : { status, reason: 'so' };
-    const decided = decideRecipient(verdict, trouble, age);
+    const decided = decideRecipient(verdict, happened, age);
     assert.equal(decided && `${decided.state} ${decided.status}`, expected);
     const said = verdict
       ? `${status} so`
-      : `${trouble?.scope === 'message' ? '4.3.0' : '4.4.1'} ${text}`;
+      : `${happened?.scope === 'message' ? '4.3.0' : '4.4.1'} ${text}`;
     const days = age === oldByOutage ? 14 : 5;
     const isExpired = decided?.status === '5.4.7';
     const reason = isExpired

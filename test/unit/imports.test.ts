@@ -139,7 +139,9 @@ test('every kind of import is seen by this test', () => {
     modules('sqlite/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')),
   );
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
-  assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
+  assert.ok(
+    importsOf('cli/queue/serve-exim.ts').some(({ module }) => module === 'node:child_process'),
+  );
 });
 
 test('exim-pipe loads nothing but intake, spool, mail, the settings, and the opening and the clock of a database', () => {

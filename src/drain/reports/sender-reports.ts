@@ -142,7 +142,7 @@ export class SenderReports {
     for (const report of dueReports(this.#spool, now, most)) {
       if (next.length === room) break;
       const { sender, batched } = report;
-      // What is batched for a sender is settled together.
+      // The batched reports of a sender are settled together.
       if (this.#isInFlight(report) || (batched && summarised.has(sender))) continue;
       if (batched) summarised.add(sender);
       const mail = reportedMail(this.#spool, report);
@@ -176,7 +176,7 @@ export class SenderReports {
     return batched || (report.seq === seq && report.kind === kind);
   }
 
-  /** Senders are not warned of the delay of what a program sent. What is batched was looked at before. */
+  /** Senders are not warned of the delay of what a program sent. Batched warnings were looked at before. */
   #isWanted({ kind, batched }: PendingReport, [message]: readonly ReportedMail[]): boolean {
     if (kind === 'failure' || batched || !message) return true;
     const header = headerOf(this.#spool, message);

@@ -6,8 +6,8 @@ import { unixDatagrams } from './unix-datagram.ts';
 export const priorities = { error: 3, warning: 4, notice: 5, info: 6 } as const;
 
 /**
- * One entry of the journal: MESSAGE and its other fields. What is undefined is left out, a list is
- * the field repeated.
+ * One entry of the journal: MESSAGE and its other fields. An undefined field is left out, and a list is the field
+ * repeated.
  */
 export interface Entry {
   text: string;
