@@ -10,7 +10,7 @@ import { exitCodes, CommandError } from './command-error.ts';
  * Debian's Node.js cannot change its user, as its libuv may have io_uring do files with the rights that it began with.
  * To be called before anything else is done. Returns when there is nothing to give up.
  *
- * `environment` is the one of the new process. Throws Failure 77 for a folder of root's that others can change; the file system's error where there is no folder.
+ * `environment` is the one of the new process. Throws CommandError 77 for a folder of root's that others can change; the file system's error where there is no folder.
  */
 export async function giveUpRoot(
   folder: string,
@@ -23,7 +23,7 @@ export async function giveUpRoot(
   await endWith(spawn(file, args, { env: environment(), stdio: 'inherit' }));
 }
 
-/** Throws Failure 77 while this process is root and anybody else can write to the folder. */
+/** Throws CommandError 77 while this process is root and anybody else can write to the folder. */
 export function requireRootGivenUp(folder: string): void {
   const owner = ownerToBecome(folder);
   if (owner) throw refusal(`it belongs to uid ${owner.uid}`, folder);
@@ -37,7 +37,7 @@ export interface Owner {
 
 /**
  * Whom root has to become for a folder; undefined where this is not root, or nobody but root can change the folder. Throws
- * Failure 77 for a folder that is refused.
+ * CommandError 77 for a folder that is refused.
  */
 export function ownerToBecome(folder: string): Owner | undefined {
   const { uid, gid } = statSync(folder);

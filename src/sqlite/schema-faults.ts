@@ -7,7 +7,7 @@ type Schema = Pick<Format, 'name' | 'migrations'>;
 
 /**
  * Whether tables, indexes, triggers and views are those of the schema whose number the file has: a sentence where they
- * are not. Throws DatabaseUnusable for a newer schema.
+ * are not. Throws DatabaseUnusableError for a newer schema.
  */
 export function schemaFaults(db: Database.Database, file: string, schema: Schema): string[] {
   const found = schemaOf(db);
