@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { buildPackages } from '../../debian/make/packages.ts';
 import { prepare } from '../../debian/make/prepare.ts';
 import { LONG, timeLimit } from '../support/figures.ts';

@@ -1,6 +1,6 @@
 // Loaded into a program by NODE_OPTIONS=--import=…, gives its databases what better-sqlite3 would give
 // them: synchronous=NORMAL, which does not wait for the disk at each commit.
-import Database from 'better-sqlite3';
+import Database from '../../dist/sqlite/better-sqlite3.js';
 
 const pragma = Reflect.get(Database.prototype, 'pragma');
 Database.prototype.pragma = function (text, ...rest) {
