@@ -39,6 +39,7 @@ const machine = {
     ['/usr/share/debconf/frontend', '/usr/bin/script'].every(exists) ||
     'it needs debconf and script (Debian: bsdutils)',
   lintian: () => exists('/usr/bin/lintian') || 'it needs lintian',
+  git: () => exists('/usr/bin/git') || 'it needs git',
   curl: () => exists('/usr/bin/curl') || 'it needs curl',
   machines: () =>
     ['/usr/bin/systemd-nspawn', '/usr/bin/mmdebstrap'].every(exists) ||
