@@ -253,8 +253,8 @@ export const limits = {
   /** So much of a form is decoded, and others have their turn. */
   decodedAtOnceBytes: 1 * MiB,
   /** Lines of the journal about requests without a key of the proxy's, in so long a time; one more counts the rest. */
-  strangerLines: 30,
-  strangerLinesMs: 1 * MINUTE,
+  unauthenticatedLines: 30,
+  unauthenticatedLinesMs: 1 * MINUTE,
   connections: 1000,
   /** Requests of one connection that wait for their answers (RFC 9112 9.3.2); one more ends it. */
   requestsAtOnce: 10,

@@ -61,7 +61,7 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     // What is large is loaded when it is used: --help needs none of it.
     const [{ composeText }, { crowdedAddress }, { headerAddresses }] = await Promise.all([
       import('./compose-text.ts'),
-      import('../wire/v1/crowded-address.ts'),
+      import('../wire/crowded-address.ts'),
       import('../wire/header-addresses.ts'),
     ]);
     const crowded = crowdedAddress(to);

@@ -13,7 +13,7 @@ import { USE_SENDMAIL } from './use-sendmail.ts';
 
 /**
  * Puts a message into the queue of this host as Exim does, by exim-pipe, under an id of its own. Throws
- * MessageSendingFailure for an address that is not valid, Failure 75 when exim-pipe does not take it, 77 when
+ * MessageSendingFailure for an address that is not valid, CommandError 75 when exim-pipe does not take it, 77 when
  * this user may not write to the queue, 78 when there is none on this host.
  */
 export function enqueue({ envelope, bytes }: Prepared): void {

@@ -8,17 +8,17 @@ import { diagnose } from '../wire/diagnose.ts';
 import { openConnection } from '../wire/open-connection.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
-import { poster, type Poster } from '../wire/poster.ts';
+import { postOnceOver, type PostOnce } from '../wire/post-once.ts';
 import { newId, probe } from '../wire/probe.ts';
 import type { Verdict } from '../wire/verdicts.ts';
-import { MessageSendingFailure } from './message-sending-failure.ts';
+import { MessageSendingFailure, type NotSent } from './message-sending-failure.ts';
 import { prepare } from './prepare.ts';
 
 export { MessageSendingFailure, type NotSent } from './message-sending-failure.ts';
 export type { Envelope };
 
 export interface GmailProxyOptions {
-  /** Let the proxy put its default sender in the place of one who may not send. */
+  /** Let the proxy replace a sender that is not allowed by its default sender. */
   fixSender?: boolean | undefined;
   /** Return false instead of throwing MessageSendingFailure. */
   failSilently?: boolean | undefined;
@@ -30,10 +30,10 @@ export interface GmailProxyOptions {
   timeoutMs?: number | undefined;
 }
 
-/** Sends mail through a proxy, at once and without a queue: who calls decides whether to try again. */
+/** Sends mail through a proxy, at once and without a queue: the caller decides whether to try again. */
 export class GmailProxy {
   readonly #connection: Connection;
-  readonly #poster: Poster;
+  readonly #postOnce: PostOnce;
   readonly #options: GmailProxyOptions;
 
   /**
@@ -46,7 +46,7 @@ export class GmailProxy {
     options: GmailProxyOptions = {},
   ) {
     this.#connection = openConnection({ ...options, secretKey, proxyUrl });
-    this.#poster = poster(this.#connection, 'v2');
+    this.#postOnce = postOnceOver(this.#connection, 'v2');
     this.#options = options;
   }
 
@@ -71,7 +71,7 @@ export class GmailProxy {
    * MessageSendingFailure.
    */
   async verify(): Promise<true> {
-    const answer = await this.#poster(probe(), AbortSignal.timeout(this.#timeoutMs(0)));
+    const answer = await this.#postOnce(probe(), AbortSignal.timeout(this.#timeoutMs(0)));
     if (answer.kind !== 'verdicts') throw new MessageSendingFailure([unknown('', answer)]);
     return true;
   }
@@ -87,10 +87,14 @@ export class GmailProxy {
     const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
     const timeUp = AbortSignal.timeout(this.#timeoutMs(bytes.length));
     const once = async (part: PostRequest) => this.#postWhenAllowed(part, timeUp);
-    const { verdicts, trouble } = await postUntilSettled(post, once, timeUp);
+    const { verdicts, failure } = await postUntilSettled(post, once, timeUp);
 
-    const undecided = trouble?.undecided.map((each) => unknown(each, trouble.answer)) ?? [];
-    const notSent = [...verdicts.filter((verdict) => !isSent(verdict)), ...undecided];
+    const notSent: NotSent[] = verdicts.filter((verdict) => !isSent(verdict));
+    if (failure) {
+      const decided = new Set(verdicts.map(({ recipient }) => recipient));
+      const undecided = envelope.recipients.filter((recipient) => !decided.has(recipient));
+      notSent.push(...undecided.map((recipient) => unknown(recipient, failure)));
+    }
     const sent = verdicts.filter(isSent).map(({ recipient }) => recipient);
     if (notSent.length > 0) throw new MessageSendingFailure(notSent, sent);
   }
@@ -98,7 +102,7 @@ export class GmailProxy {
   /** Posts, and again when the proxy asked for fewer posts and the time that it named is over. */
   async #postWhenAllowed(post: PostRequest, timeUp: AbortSignal): Promise<PostResult> {
     for (;;) {
-      const answer = await this.#poster(post, timeUp);
+      const answer = await this.#postOnce(post, timeUp);
       if (answer.kind !== 'slower') return answer;
       const waitMs = Math.max(answer.retryAfterMs ?? 0, limits.askEveryMs);
       await sleep(waitMs, undefined, { signal: timeUp }).catch(() => {});

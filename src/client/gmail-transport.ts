@@ -38,7 +38,7 @@ async function send(
   const { from, to } = message.getEnvelope();
   const recipients = data.envelope ? to : [...to, ...bareNames(data)];
   const given = {
-    // The null sender is one that is named; else the sender is the one in From.
+    // An empty `from` of an envelope is the null sender; without an envelope the sender is the one in From.
     ...(data.envelope && { sender: from || '' }),
     // A raw message has them in its headers.
     ...(recipients.length > 0 && { recipients }),
@@ -54,7 +54,7 @@ async function send(
   };
 }
 
-/** Recipients without an @, such as `root`, which nodemailer would leave out without a word. */
+/** Recipients without an @, such as `root`, which nodemailer would leave out silently. */
 function bareNames({ to, cc, bcc }: MailMessage['data']): string[] {
   const given = [to, cc, bcc].flat().filter((each) => typeof each === 'string');
   return recipientsIn(given).filter((address) => !address.includes('@'));

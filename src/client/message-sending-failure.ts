@@ -15,7 +15,7 @@ export interface NotSent {
 /** A message was not sent, or not to everybody. `message` says it on one line of printable characters. */
 export class MessageSendingFailure extends Error {
   override readonly name = 'MessageSendingFailure';
-  /** With `reason`, what is told of the first that may be tried again, or else of the first. */
+  /** With `reason`, the status of the first recipient that may be tried again, or else of the first. */
   readonly status: string | undefined;
   readonly reason: string;
   /** Whether it is refused for good; otherwise it may be sent later. */

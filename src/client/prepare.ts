@@ -3,9 +3,9 @@ import type { Envelope } from '../mail/envelope.ts';
 import { headerValues, parseHeaders } from '../mail/headers.ts';
 import { limits } from '../limits.ts';
 import { withoutBcc } from '../mail/without-bcc.ts';
-import { crowdedAddress } from '../wire/v1/crowded-address.ts';
+import { crowdedAddress } from '../wire/crowded-address.ts';
 import { headerAddresses } from '../wire/header-addresses.ts';
-import { NO_SENDER } from '../wire/v1/no-sender.ts';
+import { NO_SENDER } from '../wire/no-sender.ts';
 import { MessageSendingFailure } from './message-sending-failure.ts';
 
 /** A message that can be posted. */
@@ -16,7 +16,7 @@ export interface Prepared {
 
 /**
  * Completes the envelope from the headers, which may name no sender when the default sender is asked for
- * (`fixSender`), and removes the Bcc, which is nobody's business. Throws
+ * (`fixSender`), and removes the Bcc, which the other recipients must not see. Throws
  * MessageSendingFailure for a message that is from or for nobody, or too large, and a TypeError for an
  * envelope that is not valid.
  */

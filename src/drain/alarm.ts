@@ -1,7 +1,6 @@
 /**
- * Something that a loop waits on: a time, or being woken. A wake while nobody waits is kept. Who is
- * woken goes on after everything else that happened in the same moment, so that one round of the loop
- * takes it all.
+ * What a loop waits on: a time, or being woken. A wake while nobody waits is kept. The loop goes on after
+ * everything else that happened in the same moment, so that one round of it handles all of that.
  */
 export class Alarm {
   #woken = false;

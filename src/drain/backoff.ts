@@ -30,7 +30,7 @@ export function messageBackoffMs(
   return Math.round(wait * (1 + limits.jitter * (2 * random - 1)));
 }
 
-/** What is due later than this, in milliseconds from now, was put off by other settings or for a wrong reason. */
+/** The longest time, in milliseconds from now, for which drain puts off a message. A later due time is of other settings or of a wrong clock. */
 export function longestBackoffMs({ longestWaitMs }: Pick<RetryTimes, 'longestWaitMs'>): number {
   return Math.max(longestWaitMs * (1 + limits.jitter), limits.retryAfterMaxMs);
 }

@@ -72,7 +72,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
     const times = retryTimes(argv);
     const v1Success = successStatus(argv.v1Success);
     const { drain } = await import('./drain.ts');
-    const { poster } = await import('../wire/poster.ts');
+    const { postOnceOver } = await import('../wire/post-once.ts');
     const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
     for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
     const run = async () => {
@@ -91,7 +91,7 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
         const draining = drain({
           spool,
           connection,
-          post: poster(connection, argv.wire, v1Success),
+          postOnce: postOnceOver(connection, argv.wire, v1Success),
           journal,
           notify,
           notices,

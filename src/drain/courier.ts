@@ -1,35 +1,24 @@
 import type { Claimed } from '../spool/claim.ts';
-import type { PostResult, PostRequest, PostFailure } from '../wire/attempt.ts';
-import { faultScope, diagnose, type Diagnosis, type HealthSince } from '../wire/diagnose.ts';
+import type { PostFailure, PostRequest, PostResult } from '../wire/attempt.ts';
+import { diagnose, resolveScope, type FaultScope, type HealthSince } from '../wire/diagnose.ts';
+import type { PostOnce } from '../wire/post-once.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
-import type { Poster } from '../wire/poster.ts';
 import { probe } from '../wire/probe.ts';
 import type { Verdict } from '../wire/verdicts.ts';
+import type { Attempt, Trouble } from './attempt.ts';
 import type { Endpoint } from './endpoint.ts';
 
-/** Whose trouble it is; `pace`: the proxy wants fewer posts; `nobody`: this program stops. */
-type TroubleOf = 'endpoint' | 'message' | 'pace' | 'nobody';
-
-/** What came of delivering a message: the verdicts that were given, and what ended it early. */
-export interface Delivery {
-  verdicts: Verdict[];
-  /** Whether a post was answered with verdicts. That the proxy answers who asks it shows no more than a probe. */
-  passed?: boolean;
-  /** Undefined when every recipient has a verdict. */
-  trouble?: { of: TroubleOf; meaning: Diagnosis };
-}
-
-/** Posts messages to the endpoint and finds out who is to blame when one does not pass. */
+/** Posts messages to the endpoint and finds out where the fault is when one does not pass. */
 export class Courier {
-  readonly #poster: Poster;
+  readonly #postOnce: PostOnce;
   readonly #endpoint: Endpoint;
   readonly #stop: AbortSignal;
   readonly #giveUp: AbortSignal;
   #probing: Promise<PostResult> | undefined;
 
   /** `stop` ends asking for what is in progress, `giveUp` ends posts in flight. */
-  constructor(poster: Poster, endpoint: Endpoint, stop: AbortSignal, giveUp: AbortSignal) {
-    this.#poster = poster;
+  constructor(postOnce: PostOnce, endpoint: Endpoint, stop: AbortSignal, giveUp: AbortSignal) {
+    this.#postOnce = postOnce;
     this.#endpoint = endpoint;
     this.#stop = stop;
     this.#giveUp = giveUp;
@@ -44,47 +33,45 @@ export class Courier {
     message: Claimed,
     bytes: Iterable<Buffer>,
     inProgress: (recipients: readonly string[]) => void,
-  ): Promise<Delivery> {
+  ): Promise<Attempt> {
     const { id, sender, size } = message;
     const verdicts: Verdict[] = [];
     let recipients = message.recipients.map(({ address }) => address);
     let passed = false;
     let startedAt = performance.now();
     const once = async (post: PostRequest) => {
-      const answer = await this.#poster(post, post.ask ? this.#stop : this.#giveUp);
-      if (answer.kind === 'verdicts' && !post.ask) {
+      const result = await this.#postOnce(post, post.ask ? this.#stop : this.#giveUp);
+      if (result.kind === 'verdicts' && !post.ask) {
         passed = true;
         // That this very post passed says nothing of those that follow.
         startedAt = performance.now();
         this.#endpoint.postPassed(startedAt);
-        const slow = answer.verdicts.filter((verdict) => verdict.inProgress);
+        const slow = result.verdicts.filter(isInProgress);
         if (slow.length > 0) inProgress(slow.map(({ recipient }) => recipient));
       }
-      return answer;
+      return result;
     };
     for (let tries = 1; ; tries += 1) {
       const post = { id, envelope: { sender, recipients }, bytes, size, fresh: tries > 1 };
       const posted = await postUntilSettled(post, once, this.#stop);
-      verdicts.push(...posted.verdicts.filter((verdict) => !verdict.inProgress));
-      if (!posted.trouble) {
-        const isDecided = posted.verdicts.every((verdict) => !verdict.inProgress);
-        return isDecided ? { verdicts, passed } : { verdicts, passed, trouble: STOPPED };
+      verdicts.push(...posted.verdicts.filter((verdict) => !isInProgress(verdict)));
+      const { failure } = posted;
+      if (!failure) {
+        const isDecided = !posted.verdicts.some(isInProgress);
+        return { message, verdicts, passed, ...(!isDecided && { trouble: STOPPED }) };
       }
-      const { answer, undecided } = posted.trouble;
-      if (answer.kind === 'network') this.#endpoint.narrow();
-      const meaning = diagnose(answer);
-      const of = await this.#troubleOf(answer, meaning, startedAt);
-      const again = answer.kind === 'network' && !answer.repeated && tries === 1;
-      if (of !== 'message' || !again) {
-        return { verdicts, passed, trouble: { of, meaning } };
-      }
-      recipients = undecided;
+      if (failure.kind === 'network') this.#endpoint.halveConcurrency();
+      const trouble = await this.#troubleOf(failure, startedAt);
+      const again = failure.kind === 'network' && !failure.repeated && tries === 1;
+      if (trouble.scope !== 'message' || !again) return { message, verdicts, passed, trouble };
+      const settled = new Set(posted.verdicts.map(({ recipient }) => recipient));
+      recipients = recipients.filter((recipient) => !settled.has(recipient));
     }
   }
 
   /** Posts a probe: nothing is sent by it. One at a time; who asks meanwhile gets the same answer. */
   async probe(): Promise<PostResult> {
-    this.#probing ??= this.#poster(probe(), this.#giveUp).finally(() => {
+    this.#probing ??= this.#postOnce(probe(), this.#giveUp).finally(() => {
       this.#probing = undefined;
     });
     return this.#probing;
@@ -94,25 +81,32 @@ export class Courier {
     return this.#probing !== undefined;
   }
 
-  async #troubleOf(answer: PostFailure, meaning: Diagnosis, startedAt: number): Promise<TroubleOf> {
-    if (answer.kind === 'aborted') return 'nobody';
-    if (answer.kind === 'slower') return 'pace';
-    return faultScope(meaning, await this.#passing(meaning, startedAt));
+  async #troubleOf(failure: PostFailure, startedAt: number): Promise<Trouble> {
+    const diagnosis = diagnose(failure);
+    if (failure.kind === 'aborted') return { scope: 'stop', diagnosis };
+    if (failure.kind === 'slower') return { scope: 'pace', diagnosis };
+    const health = await this.#healthSince(startedAt, diagnosis.scope);
+    return { scope: resolveScope(diagnosis.scope, health), diagnosis };
   }
 
-  async #passing({ messageWhen }: Diagnosis, startedAt: number): Promise<HealthSince> {
-    if (messageWhen === 'never' || messageWhen === 'always') return 'nothing';
+  /** What passed since then, as far as it has to be known to resolve the scope. */
+  async #healthSince(startedAt: number, scope: FaultScope): Promise<HealthSince> {
+    if (scope === 'endpoint' || scope === 'message') return 'nothing';
     if (this.#endpoint.passedSince(startedAt)) return 'posts';
-    if (messageWhen === 'posts pass') return 'nothing';
-    const answer = await this.probe();
-    return answer.kind === 'verdicts' ? 'probe' : 'nothing';
+    if (scope === 'message-if-posts-pass') return 'nothing';
+    const result = await this.probe();
+    return result.kind === 'verdicts' ? 'probe' : 'nothing';
   }
 }
 
-const STOPPED = {
-  of: 'nobody' as const,
-  meaning: {
+function isInProgress({ inProgress }: Verdict): boolean {
+  return inProgress === true;
+}
+
+const STOPPED: Trouble = {
+  scope: 'stop',
+  diagnosis: {
     text: 'the proxy is still sending it while this program stops',
-    messageWhen: 'never' as const,
+    scope: 'endpoint',
   },
 };

@@ -2,18 +2,18 @@ import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';
-import type { Poster } from '../wire/poster.ts';
+import type { PostOnce } from '../wire/post-once.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import type { NoticeOptions } from './reports/notices.ts';
 import type { RetryTimes } from './retry-times.ts';
 
-/** What a drain works with, and how. */
+/** What a drain works with, and how it works. */
 export interface DrainOptions {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
   connection: Connection;
-  /** Posts over the connection. */
-  post: Poster;
+  /** Posts a message over the connection. */
+  postOnce: PostOnce;
   journal: DrainJournal;
   notify: SdNotify;
   notices: NoticeOptions;
@@ -24,6 +24,6 @@ export interface DrainOptions {
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */
   stop: AbortSignal;
-  /** Called now and then with how things stand. */
+  /** Called now and then with the present counters. */
   progress?: ((counters: Counters) => void) | undefined;
 }

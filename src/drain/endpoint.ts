@@ -7,8 +7,11 @@ export interface PostInFlight {
   end(): void;
   /** The post met trouble of the endpoint; it counts unless the post began before an outage. */
   trouble: Endpoint['trouble'];
-  /** The proxy asked for fewer posts. Returns how many there may be now. */
-  slowDown(now: number, retryAfterMs: number | undefined): number;
+  /**
+   * The proxy asked for fewer posts. Returns how many there may be now; undefined when it has let nothing pass
+   * for limits.slowerMaxMs: that is an outage, in whatever words.
+   */
+  slowDown(now: number, retryAfterMs: number | undefined): number | undefined;
 }
 
 /**
@@ -24,13 +27,16 @@ export class Endpoint {
   #paced = false;
   #pausedUntil = -Infinity;
   #slowedAt = -Infinity;
+  /** When the proxy first asked for fewer posts since one passed. */
+  #slowSince: number | undefined;
+  #slowReportedAt = -Infinity;
   /** Incremented at each outage; posts that began earlier do not count against the new limit. */
   #generation = 0;
   readonly #inFlight = new Set<{ startedAt: number }>();
   #postPassedAt = -Infinity;
-  /** The calls that were seen last. Calls from before this drain started do not count. */
+  /** The number of calls at the last look. Calls from before this drain started do not count. */
   #calls: number | undefined;
-  #told: { remedy: string; at: number } | undefined;
+  #reported: { remedy: string; at: number } | undefined;
 
   /** When the probe may go; undefined while the endpoint is up. */
   get downUntil(): number | undefined {
@@ -46,13 +52,13 @@ export class Endpoint {
    * How many posts may be begun: none while down, then a limit that doubles with each round trip. Before the
    * proxy has asked for fewer posts, one that takes longer than limits.slowPostMs does not count.
    */
-  room(now: number): number {
+  capacity(now: number): number {
     if (this.#downUntil !== undefined || now < this.#pausedUntil) return 0;
     return Math.max(0, this.#limit - this.#counted(now).length);
   }
 
-  /** In how many milliseconds there is room without any post ending; Infinity when never. */
-  roomInMs(now: number): number {
+  /** In how many milliseconds a post may be begun although none ends before; Infinity when never. */
+  capacityInMs(now: number): number {
     if (this.#downUntil !== undefined) return Infinity;
     const counted = this.#counted(now);
     const pause = Math.max(0, this.#pausedUntil - now);
@@ -76,8 +82,8 @@ export class Endpoint {
     };
   }
 
-  /** A post broke or was too slow: fewer at once, since they may be in each other's way. */
-  narrow(): void {
+  /** A post broke or was too slow: fewer at once, since they may be in each other's way. One is always allowed. */
+  halveConcurrency(): void {
     this.#limit = Math.max(1, Math.floor(this.#limit / 2));
   }
 
@@ -87,7 +93,8 @@ export class Endpoint {
     this.#failures = 0;
     this.#downUntil = undefined;
     this.#limit = Math.min(this.#limit + 1, limits.inFlight);
-    this.#told = undefined;
+    this.#slowSince = undefined;
+    this.#reported = undefined;
   }
 
   /**
@@ -116,9 +123,9 @@ export class Endpoint {
   }
 
   /**
-   * A post or probe met trouble that is the endpoint's. Of the posts that were in flight together only
-   * the first counts. Returns how long the endpoint is left alone from now, or undefined when this was
-   * not the first.
+   * A post or probe met trouble of the endpoint. Of the posts that were in flight together only the
+   * first counts. Returns how long the endpoint is left alone from now; undefined when this was not the
+   * first.
    */
   trouble(now: number, random: number, retryAfterMs: number | undefined): number | undefined {
     if (this.#downUntil !== undefined && now < this.#downUntil) {
@@ -136,7 +143,9 @@ export class Endpoint {
   }
 
   /** Of the posts that began before the limit was halved, none halves it again. */
-  #slowDown(startedAt: number, now: number, retryAfterMs = 0): number {
+  #slowDown(startedAt: number, now: number, retryAfterMs = 0): number | undefined {
+    this.#slowSince ??= now;
+    if (now - this.#slowSince > limits.slowerMaxMs) return undefined;
     const waitMs = Math.min(retryAfterMs, limits.retryAfterMaxMs);
     this.#pausedUntil = Math.max(this.#pausedUntil, now + waitMs);
     if (startedAt >= this.#slowedAt) {
@@ -161,11 +170,18 @@ export class Endpoint {
     this.#downUntil = Math.max(this.#downUntil, now + wait);
   }
 
-  /** Whether the operator is to be told of a fault: at once, and then hourly until posts pass. */
-  tellFault(remedy: string, now: number): boolean {
-    const told = this.#told;
-    if (told?.remedy === remedy && now - told.at < limits.faultRepeatMs) return false;
-    this.#told = { remedy, at: now };
+  /** Whether the operator has to hear about a fault: at once, and then hourly until posts pass. */
+  shouldReport(remedy: string, now: number): boolean {
+    const last = this.#reported;
+    if (last?.remedy === remedy && now - last.at < limits.faultRepeatMs) return false;
+    this.#reported = { remedy, at: now };
+    return true;
+  }
+
+  /** Whether the journal has to say that the proxy asks for fewer posts: at once, and then not all the time. */
+  shouldReportSlower(now: number): boolean {
+    if (now - this.#slowReportedAt < limits.slowerRepeatMs) return false;
+    this.#slowReportedAt = now;
     return true;
   }
 }

@@ -6,8 +6,8 @@ import { longestBackoffMs } from './backoff.ts';
 import type { RetryTimes } from './retry-times.ts';
 
 /**
- * What a drain that starts does first: what waits does so by its options, and what was in flight when another drain died
- * is due again. Returns how many messages these were.
+ * Prepares the spool for a drain that starts: its options decide how long messages wait, and what was in flight when
+ * another drain died is due again. Returns how many messages these were.
  */
 export function takeOver(spool: Spool, retryTimes: RetryTimes): number {
   // First: it reads when something was written last.

@@ -3,8 +3,8 @@ import type { Spool } from '../spool/spool.ts';
 import type { DrainJournal } from './drain-journal.ts';
 
 /**
- * Tells that files of the spool were removed or replaced under drain, and saves what nobody else sees any more. The
- * process is to end then: another connection of it would share what was removed.
+ * Tells the journal that files of the spool were removed or replaced under drain, and saves what only this process
+ * still sees. The process has to end then: another connection of it would share the removed files.
  */
 export function tellReplaced(spool: Spool, journal: DrainJournal, fault: string): void {
   try {

@@ -10,7 +10,7 @@ import { limits } from '../limits.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { SpoolDamagedError } from '../spool/with-spool.ts';
 
-interface Circumstances {
+interface RepairOptions {
   folder: string;
   journal: DrainJournal;
   notify: SdNotify;
@@ -18,15 +18,15 @@ interface Circumstances {
 }
 
 /**
- * Runs a drain; when it ends with SpoolDamaged, has `queue fsck` repair the spool and runs it again: one
- * broken page must not keep all mail. That waits for limits.repairEveryMs after a repair: a disk that goes on
- * damaging files is for a person to replace.
+ * Runs a drain; when it ends with SpoolDamagedError, has `queue fsck` repair the spool and runs it again: one
+ * broken page must not stop all mail. After a repair the next one waits for limits.repairEveryMs: a person has to
+ * replace a disk that goes on damaging files.
  */
 export async function withRepairs<T>(
-  circumstances: Circumstances,
+  options: RepairOptions,
   drain: () => Promise<T>,
 ): Promise<T | 'stopped'> {
-  const { folder, journal, notify, stop } = circumstances;
+  const { folder, journal, notify, stop } = options;
   let repairAt = -Infinity;
   for (;;) {
     try {
@@ -39,7 +39,7 @@ export async function withRepairs<T>(
       const beat = setInterval(() => notify.working(status), limits.statusMs);
       try {
         await sleep(waitMs, undefined, { signal: stop }).catch(() => {});
-        const code = stop.aborted ? null : await repair(circumstances);
+        const code = stop.aborted ? null : await repair(options);
         if (stop.aborted) return 'stopped';
         repairAt =
           performance.now() +
@@ -52,10 +52,10 @@ export async function withRepairs<T>(
 }
 
 /**
- * Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. A stop waits for it:
- * what is lost is named when the old file is replaced.
+ * Runs `queue fsck` beside the loop, which gives systemd a sign of life; returns its exit code. A stop waits for it,
+ * because it names what is lost when it replaces the old file.
  */
-async function repair({ folder, journal }: Circumstances): Promise<number | null> {
+async function repair({ folder, journal }: RepairOptions): Promise<number | null> {
   const args = [process.argv[1] ?? '', 'queue', 'fsck', '--untold', '--spool', folder];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   createInterface(child.stderr).on('line', (line) => journal.spoolRepaired(line));

@@ -9,8 +9,8 @@ import {
 } from './backends/backend.ts';
 
 /**
- * Calls the backend, for limits.deliveryMs at most; what it does not answer for is unknown. Rejects with
- * BackendUnavailableError alone: nothing was sent.
+ * Calls the backend, for limits.deliveryMs at most. A recipient for whom it gives no result is unknown. Rejects only
+ * with BackendUnavailableError: nothing was sent.
  */
 export async function callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
   const unknown = (reason: string) =>
@@ -20,9 +20,9 @@ export async function callBackend(place: Place, delivery: Delivery): Promise<Res
       Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
     );
     if (!results) return unknown('the backend took too long');
-    const answered = new Map(results.map((result) => [result.recipient, result]));
+    const given = new Map(results.map((result) => [result.recipient, result]));
     return unknown('the backend said nothing of it').map(
-      (missing) => answered.get(missing.recipient) ?? missing,
+      (missing) => given.get(missing.recipient) ?? missing,
     );
   } catch (error) {
     if (error instanceof BackendUnavailableError) throw error;

@@ -1,17 +1,12 @@
-import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { becomeOwner } from '../host/become-owner.ts';
-import { exclusiveLock } from '../sqlite/exclusive-lock.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { ProxyJournal } from './proxy-journal.ts';
-import { tellRepair } from '../sqlite/recover/repair-report.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd/systemd-sockets.ts';
-import { watchLog } from '../sqlite/watch-log.ts';
 import { limits } from '../limits.ts';
 import { parseAllowedSenders } from './policy/allowed-senders.ts';
 import {
@@ -23,18 +18,17 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { keepHouse } from './ledger/keep-house.ts';
+import { LedgerLock, openLedger } from './ledger/open-ledger.ts';
+import { tendLedger, watchLedgerLog } from './ledger/tend-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
-import { ledgerFault } from './ledger/ledger-fault.ts';
-import { Ledger } from './ledger/ledger.ts';
+import type { Ledger } from './ledger/ledger.ts';
 import { parseListen, unwanted, type Places } from './http/listen.ts';
-import { startProxy } from './http/proxy.ts';
-import { parseRate } from './policy/rate-limit.ts';
+import { HttpServer } from './http/http-server.ts';
+import { parseRate, type RateLimit } from './policy/rate-limit.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './policy/sender-policy.ts';
 import { sendersText } from './policy/senders-text.ts';
 import { watchKeys } from './policy/watch-keys.ts';
-import { watchLedger } from './ledger/watch-ledger.ts';
 
 /** Options of the proxy. */
 export const proxyOptions = {
@@ -106,81 +100,114 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
   command: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
   handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
-    // For the journal: it may be read where the working directory is not known.
+    // Absolute for the journal, which may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
     await becomeOwnerWithSecrets(ledgerFile, () => {
       if (argv.keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
     });
-    const keys = new Keyring(() => readKeys(argv.keysFile));
-    const rules = senderRules(argv);
-    const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
-    const places = placesOf(argv.listen);
-    if (!Number.isSafeInteger(argv.maxRecipients) || argv.maxRecipients < 1) {
-      throw new CommandError(
-        exitCodes.configuration,
-        '--max-recipients takes a whole number above 0',
-      );
-    }
+    const settings = readSettings(argv);
+    const { keys, rules, rate, places, softBounce, recipientsMax } = settings;
     const journal = new ProxyJournal();
     const chosen = await chooseBackend(argv, resolve(dir));
     const policy = senderPolicy(rules, journal);
-    const { maxRecipients: recipientsMax, softBounce } = argv;
-    // Another proxy that has the ledger is told before its address is; where there was none, no file is made until this
-    // one listens.
-    const lockFile = `${ledgerFile}.lock`;
-    let lock = existsSync(lockFile) ? lockLedger(ledgerFile, lockFile) : undefined;
+    const lock = new LedgerLock(ledgerFile);
     const open = async () => {
       const backend = await openBackend(chosen, journal);
-      lock ??= lockLedger(ledgerFile, lockFile);
-      if (logIsCut(ledgerFile)) journal.ledgerLogCut(ledgerFile);
-      const ledger = orFailure(ledgerFile, () => new Ledger(ledgerFile, Date.now()));
-
-      await tellRepair(ledgerFile, (sentences) => {
-        for (const sentence of sentences) journal.ledgerRepaired(sentence);
-      });
+      lock.take();
+      const ledger = await openLedger(ledgerFile, journal);
       const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
+      const { withinRequest } = backend;
       const note = keptText(chosen);
-      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger };
+      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, withinRequest };
     };
-    const proxy = await startProxy({ ...places, journal }, open).catch((error: Error) => {
-      lock?.release();
+    const server = new HttpServer(journal);
+    const { ledger, deliverer } = await server.start(places, open).catch((error: Error) => {
+      lock.release();
       throw error;
     });
-    const { deliverer, ledger } = proxy.service;
-    const replaced = new AbortController();
-    const stop = AbortSignal.any([stopSignal(), replaced.signal]);
-    watchKeys(keys, journal, stop);
-    const address = proxy.addresses.join(' and ');
+
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
-    journal.proxyStarted(address, about, ledger, keys.size, argv.softBounce);
-    if (ledger.unknown.listed > 0) journal.unknownListed(ledgerFile, ledger.unknown);
-    const held = unwanted(places, proxy.addresses);
-    if (held.length > 0) journal.listensElsewhere(held);
-    for (const fault of keys.faults) journal.keysUnsafe(fault);
-    const watched = watchLedger(ledger, stop).then((fault) => {
-      if (fault) journal.ledgerReplaced(fault.message);
-      replaced.abort();
-      return fault;
-    });
-    const unwatchLog = watchLog(ledger.files, {
-      grown: (bytes, holders) => journal.ledgerLogGrown(ledgerFile, bytes, holders),
-      shrunk: () => journal.ledgerLogShrunk(ledgerFile),
-    });
-    void reportWork(`${address}; ${about}`, deliverer, new SdNotify(), stop);
-    await keepHouse(ledger, journal, stop);
-    await proxy.stop();
-    unwatchLog();
+    const fault = await work({ server, ledger, deliverer, journal, settings, about });
     ledger.close();
-    lock?.release();
-    journal.proxyStopped(address);
-    const fault = await watched;
-    if (fault)
-      throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
+    lock.release();
+    journal.proxyStopped(addressOf(server));
+    if (!fault) return;
+    throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
 };
 
-/** Only root may read the secrets, which are therefore read `before` it is given up. Throws Failure 78. */
+/** What options and settings say, but for ledger and backend. */
+interface ProxySettings {
+  keys: Keyring;
+  rules: SenderRules;
+  rate: RateLimit | undefined;
+  places: Places;
+  recipientsMax: number;
+  softBounce: boolean;
+}
+
+/** Throws CommandError 78. */
+function readSettings(argv: Arguments): ProxySettings {
+  const keys = new Keyring(() => readKeys(argv.keysFile));
+  const rules = senderRules(argv);
+  const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
+  const places = placesOf(argv.listen);
+  const { maxRecipients: recipientsMax, softBounce } = argv;
+  if (!Number.isSafeInteger(recipientsMax) || recipientsMax < 1) {
+    throw new CommandError(
+      exitCodes.configuration,
+      '--max-recipients takes a whole number above 0',
+    );
+  }
+  return { keys, rules, rate, places, recipientsMax, softBounce };
+}
+
+/** A proxy that takes posts. */
+interface WorkingProxy {
+  server: HttpServer;
+  ledger: Ledger;
+  deliverer: Deliverer;
+  journal: ProxyJournal;
+  settings: ProxySettings;
+  /** The backend and the allowed senders, for people. */
+  about: string;
+}
+
+/** Works until this program is stopped or the files of the ledger are replaced: then it returns what is wrong. */
+async function work(proxy: WorkingProxy): Promise<Error | undefined> {
+  const { server, ledger, deliverer, journal, settings, about } = proxy;
+  const stopping = new AbortController();
+  const stop = AbortSignal.any([stopSignal(), stopping.signal]);
+  watchKeys(settings.keys, journal, stop);
+  tellStart(proxy);
+  const unwatchLog = watchLedgerLog(ledger, journal);
+  void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
+  const fault = await tendLedger(ledger, journal, stop);
+  stopping.abort();
+  await server.stop();
+  unwatchLog();
+  return fault;
+}
+
+function addressOf({ addresses }: HttpServer): string {
+  return addresses.join(' and ');
+}
+
+/** Tells the journal that the proxy is at work, and what an administrator has to know about it. */
+function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
+  const { keys, places, softBounce } = settings;
+  journal.proxyStarted(addressOf(server), about, ledger, keys.size, softBounce);
+  if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
+  const held = unwanted(places, server.addresses);
+  if (held.length > 0) journal.listensElsewhere(held);
+  for (const fault of keys.faults) journal.keysUnsafe(fault);
+}
+
+/**
+ * Gives up root for the owner of the file's folder, with the secrets, which only root may read. `before` is called while
+ * it is still root. Throws CommandError 78.
+ */
 export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
   const unusable = ({ message }: Error) =>
     new CommandError(exitCodes.configuration, `cannot use ${file}: ${message}`);
@@ -201,7 +228,7 @@ const SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_OAUTH',
 ];
 
-/** Who may send, by options and settings. Throws Failure 78. */
+/** The senders that options and settings allow. Throws CommandError 78. */
 export function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
   const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
   const text = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
@@ -219,26 +246,9 @@ export function senderRules({ allowSender, defaultSender, fixSender }: Arguments
   };
 }
 
-/** What systemd holds open is listened on in any case: what came there while no proxy ran waits for an answer. */
+/** Sockets that systemd hands over are always used: clients that came while no proxy ran wait there for an answer. */
 function placesOf(text: string | undefined): Places {
   const handedOver = systemdSockets();
   const address = text ?? (handedOver.length > 0 ? undefined : '127.0.0.1:8025');
   return { wanted: address === undefined ? undefined : parseListen(address), handedOver };
-}
-
-function lockLedger(ledgerFile: string, lockFile: string): { release(): void } {
-  const lock = orFailure(ledgerFile, () => exclusiveLock(lockFile));
-  if (!lock) throw new CommandError(exitCodes.busy, `another proxy is at work on ${ledgerFile}`);
-  return lock;
-}
-
-function orFailure<T>(file: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw new CommandError(
-      exitCodes.configuration,
-      `cannot use ${file}: ${ledgerFault(file, error as Error)}`,
-    );
-  }
 }

@@ -16,16 +16,14 @@ import {
   type SendOptions,
 } from './backends/backend.ts';
 import { callBackend } from './call-backend.ts';
-import { DeliveryTasks, type Task } from './delivery-tasks.ts';
-import { earlyTimer } from './http/early-timer.ts';
+import { DeliveryTasks, type DeliveryTask } from './delivery-tasks.ts';
 import { ledgerFault } from './ledger/ledger-fault.ts';
-import { DigestConflictError, type Kept, type Ledger } from './ledger/ledger.ts';
+import { DigestConflictError, type Ledger, type SentRecord } from './ledger/ledger.ts';
 import type { MessageName, PostedMessage } from './ledger/message-name.ts';
 import { OutcomeWriter } from './ledger/outcome-writer.ts';
-import { refusalsOf } from './http/refusals.ts';
 import type { SenderPolicy } from './policy/sender-policy.ts';
+import { refusedRecipients } from './refused-recipients.ts';
 import { VerdictTeller } from './verdict-teller.ts';
-import { sentBeforeName } from './ledger/sent-before-name.ts';
 
 export interface DelivererOptions {
   ledger: Ledger;
@@ -34,21 +32,27 @@ export interface DelivererOptions {
   journal: ProxyJournal;
   /** Recipients that are taken in one post. */
   recipientsMax: number;
-  /** Nothing is refused for good: every 5.x.x is given as a 4.x.x. */
+  /** Nothing is refused for good: every 5.x.x becomes a 4.x.x. */
   softBounce?: boolean;
 }
 
+/** A message to be sent, and what its post and the client's key say of it. */
+export interface MessageToSend extends PostedMessage, SendOptions {
+  envelope: Envelope;
+  bytes: Buffer;
+}
+
 /**
- * Delivers posts, each recipient once (law 6): asks the ledger, calls the backend for those that were not
- * sent, and writes down what became of them before anybody hears of it. A delivery goes on for as long as
- * the backend takes, whoever still waits for it (law 13); a repeated post waits for it, or finds its verdict.
+ * Delivers posts, each recipient once (law 6): asks the ledger, calls the backend for those that were not sent, and
+ * records what became of them before it answers. A delivery goes on for as long as the backend takes, even if nobody
+ * waits for it any more (law 13); a repeated post waits for it, or finds its verdict.
  */
 export class Deliverer {
   readonly recipientsMax: number;
   readonly softBounce: boolean;
-  /** What was told so far. */
+  /** Counts the verdicts that were given. */
   readonly teller: VerdictTeller;
-  /** What kept the last delivery from being made, and since when (monotonic); undefined when one has passed after it. */
+  /** Why the last delivery failed, and since when deliveries fail (monotonic); undefined when one has passed since. */
   trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
   readonly #outcomes: OutcomeWriter;
@@ -57,7 +61,7 @@ export class Deliverer {
   readonly #journal: ProxyJournal;
   readonly #tasks = new DeliveryTasks();
   readonly #stopping = new AbortController();
-  /** When it may be told again that the backend is busy: monotonic. */
+  /** When the journal may be told again that the backend is busy: monotonic. */
   #busyTellAt = -Infinity;
 
   constructor(options: DelivererOptions) {
@@ -73,41 +77,25 @@ export class Deliverer {
 
   /**
    * The verdicts on the recipients, in their order, after `waitMs` at most: those that are being sent then
-   * are in progress. Rejects with DigestConflict, with BackendBusyError when nothing could be begun in time,
+   * are in progress. Rejects with DigestConflictError, with BackendBusyError when nothing could be begun in time,
    * and with BackendUnavailableError when ledger or backend cannot work.
    */
-  async send(
-    message: PostedMessage,
-    envelope: Envelope,
-    bytes: Buffer,
-    rights: SendOptions = {},
-    waitMs: number = limits.answerMs,
-  ): Promise<Verdict[]> {
-    const refusals = refusalsOf(envelope, this.recipientsMax);
-    const recipients = envelope.recipients.filter((recipient) => !refusals.has(recipient));
-    const digest = createHash('sha256').update(bytes).digest();
+  async send(message: MessageToSend, waitMs: number = limits.answerMs): Promise<Verdict[]> {
+    const { envelope } = message;
+    const refused = refusedRecipients(envelope.recipients, this.recipientsMax);
+    const recipients = envelope.recipients.filter((recipient) => !refused.has(recipient));
     const work = async (timeUp: AbortSignal) => {
-      const tasks = this.#tasks.of(message, recipients);
-      for (const task of tasks.values()) {
-        if (!task.digest.equals(digest)) throw new DigestConflictError(message.id);
-      }
-      const fresh = recipients.filter((recipient) => !tasks.has(recipient));
-      if (fresh.length > 0) {
-        const delivery = { ...rights, ...envelope, ...message, recipients: fresh, bytes };
-        const task = this.#begin(delivery, digest, waitMs);
-        for (const recipient of fresh) tasks.set(recipient, task);
-      }
+      const tasks = this.#tasksFor(message, recipients, waitMs);
       await this.#wait(message, tasks, timeUp);
       const each = [...tasks.values()];
       if (each.length > 0 && each.every((task) => !task.begun && !task.verdicts)) this.#busy();
 
-      const untold = new Set(recipients.filter((recipient) => isUntold(tasks.get(recipient))));
+      const unlogged = recipients.filter((recipient) => isUnlogged(tasks.get(recipient)));
+      const logged = new Set([...refused.keys(), ...unlogged]);
       const verdicts = envelope.recipients
-        .map((to) => refusals.get(to) ?? this.#hear(message, to, tasks.get(to) ?? lost(to)))
+        .map((to) => refused.get(to) ?? this.#answer(message, to, tasks.get(to) ?? lost(to)))
         .map((verdict) => this.#softened(verdict));
-      const told = verdicts.filter(
-        ({ recipient }) => refusals.has(recipient) || untold.has(recipient),
-      );
+      const told = verdicts.filter(({ recipient }) => logged.has(recipient));
       this.teller.tell(message, envelope.sender, told, verdicts);
       return verdicts;
     };
@@ -129,19 +117,19 @@ export class Deliverer {
       const sent = this.#read(() => this.#ledger.sent(message, recipients));
       return recipients.map((recipient) => {
         const task = tasks.get(recipient);
-        if (task) return this.#softened(this.#hear(message, recipient, task));
+        if (task) return this.#softened(this.#answer(message, recipient, task));
         return { recipient, ...(sent.get(recipient) ?? NOTHING_KNOWN) };
       });
     };
     return withinTime(waitMs, 'no verdict', [this.#stopping.signal], work, earlyTimer);
   }
 
-  /** Answers those that ask, since this program stops. */
+  /** Ends the waiting of those that ask, since this program stops. */
   stop(): void {
     this.#stopping.abort();
   }
 
-  /** A last try to write down what could not be written; in vain, the next start lists it as unknown. */
+  /** A last try to record what could not be recorded; if that fails, the next start lists it as unknown. */
   async flush(): Promise<void> {
     await this.#outcomes.flush();
   }
@@ -153,17 +141,40 @@ export class Deliverer {
 
   /**
    * Resolves when nothing is being sent any more. A client that went away has left its message with the
-   * backend: the proxy must not end before it has written down what became of it.
+   * backend: the proxy must not end before it has recorded what became of it.
    */
   async settled(): Promise<void> {
-    await Promise.allSettled(Array.from(this.#tasks.all, async ({ over }) => over));
+    await Promise.allSettled(Array.from(this.#tasks.all, async ({ done }) => done));
   }
 
-  /** Waits until all tasks are over, or the time is up. Rejects as the first that rejects, which is heard then. */
-  async #wait(message: MessageName, tasks: Map<string, Task>, timeUp: AbortSignal): Promise<void> {
-    const over = Array.from(new Set(tasks.values()), async (task) => task.over);
+  /** The task of each recipient: one that another post has begun, or a new one for all others. */
+  #tasksFor(
+    message: MessageToSend,
+    recipients: readonly string[],
+    waitMs: number,
+  ): Map<string, DeliveryTask> {
+    const { envelope, ...rest } = message;
+    const digest = createHash('sha256').update(message.bytes).digest();
+    const tasks = this.#tasks.of(message, recipients);
+    for (const task of tasks.values()) {
+      if (!task.digest.equals(digest)) throw new DigestConflictError(message.id);
+    }
+    const fresh = recipients.filter((recipient) => !tasks.has(recipient));
+    if (fresh.length === 0) return tasks;
+    const task = this.#begin({ ...rest, ...envelope, recipients: fresh }, digest, waitMs);
+    for (const recipient of fresh) tasks.set(recipient, task);
+    return tasks;
+  }
+
+  /** Waits until all tasks are done, or the time is up. Rejects as the first task that rejects, which is then heard. */
+  async #wait(
+    message: MessageName,
+    tasks: Map<string, DeliveryTask>,
+    timeUp: AbortSignal,
+  ): Promise<void> {
+    const done = Array.from(new Set(tasks.values()), async (task) => task.done);
     try {
-      await Promise.race([Promise.all(over), untilAborted(timeUp)]);
+      await Promise.race([Promise.all(done), untilAborted(timeUp)]);
     } catch (error) {
       for (const [recipient, task] of tasks) {
         if (task.failed) this.#tasks.forget(message, recipient, task);
@@ -172,16 +183,23 @@ export class Deliverer {
     }
   }
 
-  #begin(delivery: Delivery, digest: Buffer, waitMs: number): Task {
-    const state = { begun: false, failed: false, written: false, late: false, told: false };
-    const task: Task = { digest, over: never, ...state };
+  #begin(delivery: Delivery, digest: Buffer, waitMs: number): DeliveryTask {
+    const task: DeliveryTask = {
+      digest,
+      begun: false,
+      done: never,
+      failed: false,
+      recorded: false,
+      answeredInProgress: false,
+      answered: false,
+    };
     this.#tasks.add(delivery, delivery.recipients, task);
-    task.over = this.#run(task, delivery, waitMs);
-    task.over.catch(() => {}); // Each post that waits handles it; there may be none.
+    task.done = this.#run(task, delivery, waitMs);
+    task.done.catch(() => {}); // Each post that waits handles the error; there may be none.
     return task;
   }
 
-  async #run(task: Task, delivery: Delivery, waitMs: number): Promise<void> {
+  async #run(task: DeliveryTask, delivery: Delivery, waitMs: number): Promise<void> {
     const { sender, recipients } = delivery;
     const release = delivery.hold?.();
     try {
@@ -189,29 +207,31 @@ export class Deliverer {
       task.verdicts = new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
       this.#release(delivery, task);
       const told = verdicts.map((verdict) => this.#softened(verdict));
-      if (task.late) this.teller.tell(delivery, sender, told);
+      if (task.answeredInProgress) this.teller.tell(delivery, sender, told);
     } catch (error) {
       task.failed = true;
-      for (const recipient of recipients) this.#tasks.forgetUnlessLate(delivery, recipient, task);
+      for (const recipient of recipients) {
+        this.#tasks.forgetUnlessAskedFor(delivery, recipient, task);
+      }
       throw error;
     } finally {
       release?.();
     }
   }
 
-  async #deliver(task: Task, delivery: Delivery, waitMs: number): Promise<Verdict[]> {
+  async #deliver(task: DeliveryTask, delivery: Delivery, waitMs: number): Promise<Verdict[]> {
     const { recipients } = delivery;
-    const known = new Map<string, Kept>([
-      ...(await sentBeforeName(this.#tasks, delivery, task.digest, roomMs(waitMs))),
+    const known = new Map<string, SentRecord>([
+      ...(await this.#sentWithoutKeyName(delivery, task.digest, waitMs)),
       ...this.#read(() => this.#ledger.sent(delivery, recipients, task.digest)),
     ]);
-    const repeats = [...known].map(([recipient, kept]): Verdict => {
-      return { recipient, ...kept, sentBefore: true };
+    const repeats = [...known].map(([recipient, record]): Verdict => {
+      return { recipient, ...record, sentBefore: true };
     });
     const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
     const admitted = fresh.recipients.length > 0 ? this.#policy(fresh) : [];
     if (Array.isArray(admitted)) {
-      task.written = true;
+      task.recorded = true;
       return [...repeats, ...admitted];
     }
     const place = await this.#reserve(waitMs);
@@ -222,19 +242,45 @@ export class Deliverer {
       place.release();
       return this.#ledgerFailed(error as Error);
     }
-    const results = await this.#callBackend(place, admitted);
+    const results = await this.#sendOn(place, admitted);
     await this.#outcomes.write(delivery, results, () => {
-      task.written = true;
+      task.recorded = true;
       this.#release(delivery, task);
     });
     return [...repeats, ...results.map(verdictOf)];
+  }
+
+  /**
+   * The recipients that were sent the same bytes under the same id by a delivery that was under way when the key was
+   * given its name: it is waited for (law 6). Its refusals count for nothing, since it may be another host's. Rejects
+   * with BackendBusyError when it takes too long.
+   */
+  async #sentWithoutKeyName(
+    { key, id, recipients }: Delivery,
+    digest: Buffer,
+    waitMs: number,
+  ): Promise<Map<string, SentRecord>> {
+    const sent = new Map<string, SentRecord>();
+    if (key === '') return sent;
+    const others = [...this.#tasks.of({ key: '', id }, recipients)];
+    const same = others.filter(([, task]) => task.digest.equals(digest));
+    const done = Promise.allSettled(same.map(async ([, task]) => task.done));
+    const work = async (timeUp: AbortSignal) => Promise.race([done, untilAborted(timeUp)]);
+    if (!(await withinTime(reserveMs(waitMs), 'no end', [], work, earlyTimer))) {
+      throw new BackendBusyError('the same message is still being sent');
+    }
+    for (const [recipient, { verdicts }] of same) {
+      const verdict = verdicts?.get(recipient);
+      if (verdict && statusClass(verdict.status) === 'sent') sent.set(recipient, verdict);
+    }
+    return sent;
   }
 
   /** Ends before the post is answered, so that nothing is begun after a 429. */
   async #reserve(waitMs: number): Promise<Place> {
     const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
-      return await withinTime(roomMs(waitMs), 'no room', [], work, earlyTimer);
+      return await withinTime(reserveMs(waitMs), 'no room', [], work, earlyTimer);
     } catch (error) {
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();
@@ -242,8 +288,8 @@ export class Deliverer {
     }
   }
 
-  /** What the backend says, or that nothing was sent, which the ledger then knows. */
-  async #callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
+  /** Calls the backend. Where it is unavailable, the ledger forgets the recipients: nothing was sent. */
+  async #sendOn(place: Place, delivery: Delivery): Promise<Result[]> {
     try {
       const results = await callBackend(place, delivery);
       if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
@@ -259,28 +305,28 @@ export class Deliverer {
     }
   }
 
-  /** Leaves a task that is over to the ledger, which knows what was sent. */
-  #release(message: MessageName, task: Task): void {
-    if (!task.written || !task.verdicts) return;
+  /** Forgets a task that is done and recorded: the ledger knows what was sent. */
+  #release(message: MessageName, task: DeliveryTask): void {
+    if (!task.recorded || !task.verdicts) return;
     for (const { recipient, status } of task.verdicts.values()) {
       if (statusClass(status) === 'sent') this.#tasks.forget(message, recipient, task);
-      else this.#tasks.forgetUnlessLate(message, recipient, task);
+      else this.#tasks.forgetUnlessAskedFor(message, recipient, task);
     }
   }
 
-  /** The verdict for a client. A delivery that goes on is in progress; one that waits for room is to be posted again. */
-  #hear(message: MessageName, recipient: string, task: Task): Verdict {
+  /** The verdict for a client. A delivery that goes on is in progress; one that waits for a place is to be posted again. */
+  #answer(message: MessageName, recipient: string, task: DeliveryTask): Verdict {
     if (task.verdicts) {
-      task.told = true;
-      if (task.written) this.#tasks.forget(message, recipient, task);
+      task.answered = true;
+      if (task.recorded) this.#tasks.forget(message, recipient, task);
       return task.verdicts.get(recipient) ?? lost(recipient);
     }
     if (!task.begun) return { recipient, status: statuses.surplus, reason: BUSY };
-    task.late = true;
+    task.answeredInProgress = true;
     return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
   }
 
-  /** For a backend that is being set up: the ledger forgets both kinds, so nothing else differs. */
+  /** With --soft-bounce no refusal is final. Nothing else differs, since the ledger forgets both kinds. */
   #softened(verdict: Verdict): Verdict {
     const { status, reason } = verdict;
     if (!this.softBounce || statusClass(status) !== 'failed') return verdict;
@@ -318,9 +364,15 @@ export class Deliverer {
   }
 }
 
-/** How long a delivery may wait for what it needs before it begins. */
-function roomMs(waitMs: number): number {
+/** How long a delivery may wait for its place before it begins. */
+function reserveMs(waitMs: number): number {
   return Math.max(0, waitMs - limits.roomMarginMs);
+}
+
+/** A timer for answers of ours: they may come early, so no time is added after a suspension of the machine. */
+function earlyTimer(ms: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, ms).unref();
+  return () => clearTimeout(timer);
 }
 
 function verdictOf(result: Result): Verdict {
@@ -328,9 +380,12 @@ function verdictOf(result: Result): Verdict {
   return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
 }
 
-/** The verdicts of a late task are told when it is over, those of others by the first that hears them. */
-function isUntold(task: Task | undefined): boolean {
-  return task !== undefined && !task.late && !task.told;
+/**
+ * The first client that hears the verdicts of a task has them logged; where a client was answered `in progress`, they
+ * are logged when the task is done.
+ */
+function isUnlogged(task: DeliveryTask | undefined): boolean {
+  return task !== undefined && !task.answeredInProgress && !task.answered;
 }
 
 function lost(recipient: string): never {

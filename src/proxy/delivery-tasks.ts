@@ -2,34 +2,36 @@ import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { storedName, type MessageName } from './ledger/message-name.ts';
 
-/** The delivery of one post, which every post of the same recipients waits for. */
-export interface Task {
+/** The delivery that a post has caused; every post of the same recipients waits for it. */
+export interface DeliveryTask {
   /** SHA-256 of the message. */
   digest: Buffer;
-  /** Whether it has its room at the backend, so that it goes on whoever waits for it. */
+  /** Whether it has its place at the backend: then it goes on even if nobody waits for it. */
   begun: boolean;
   /** Resolves when there are verdicts; rejects when nothing was sent. */
-  over: Promise<void>;
+  done: Promise<void>;
   verdicts?: Map<string, Verdict>;
+  /** Whether `done` has rejected. */
   failed: boolean;
   /** Whether the ledger has the verdicts. */
-  written: boolean;
-  /** Whether a client was told that it is in progress. */
-  late: boolean;
-  /** Whether the journal has the verdicts. */
-  told: boolean;
+  recorded: boolean;
+  /** Whether a client was answered that it is in progress. */
+  answeredInProgress: boolean;
+  /** Whether a client was answered with a verdict. */
+  answered: boolean;
 }
 
-/** Deliveries that are under way, or over and not heard of, by message and recipient. */
+/** Deliveries that are under way, or done and not heard of yet, by message and recipient. */
 export class DeliveryTasks {
-  readonly #tasks = new Map<string, Task>();
+  readonly #tasks = new Map<string, DeliveryTask>();
 
-  get all(): Iterable<Task> {
+  get all(): Iterable<DeliveryTask> {
     return this.#tasks.values();
   }
 
-  of(message: MessageName, recipients: readonly string[]): Map<string, Task> {
-    const found = new Map<string, Task>();
+  /** The tasks of those recipients of a message that have one. */
+  of(message: MessageName, recipients: readonly string[]): Map<string, DeliveryTask> {
+    const found = new Map<string, DeliveryTask>();
     for (const recipient of recipients) {
       const task = this.#tasks.get(taskName(message, recipient));
       if (task) found.set(recipient, task);
@@ -37,20 +39,20 @@ export class DeliveryTasks {
     return found;
   }
 
-  add(message: MessageName, recipients: readonly string[], task: Task): void {
+  add(message: MessageName, recipients: readonly string[], task: DeliveryTask): void {
     for (const recipient of recipients) this.#tasks.set(taskName(message, recipient), task);
   }
 
-  /** A later post of the recipient may have begun another task, which stays. */
-  forget(message: MessageName, recipient: string, task: Task): void {
-    if (this.#tasks.get(taskName(message, recipient)) === task)
-      this.#tasks.delete(taskName(message, recipient));
+  /** Forgets this task; one that a later post of the recipient has begun stays. */
+  forget(message: MessageName, recipient: string, task: DeliveryTask): void {
+    const name = taskName(message, recipient);
+    if (this.#tasks.get(name) === task) this.#tasks.delete(name);
   }
 
-  /** After a late task its end is kept for a while: the client may be about to ask. */
-  forgetUnlessLate(message: MessageName, recipient: string, task: Task): void {
+  /** Forgets this task; after limits.unheardMs when a client knows of it, since it may be about to ask. */
+  forgetUnlessAskedFor(message: MessageName, recipient: string, task: DeliveryTask): void {
     const forget = () => this.forget(message, recipient, task);
-    if (task.late) setTimeout(forget, limits.unheardMs).unref();
+    if (task.answeredInProgress) setTimeout(forget, limits.unheardMs).unref();
     else forget();
   }
 }

@@ -187,7 +187,7 @@ export class ProxyJournal extends Journal {
   /** Requests without a key of the proxy's that no line of their own was written about. */
   strangersLeftOut(count: number): void {
     this.write('proxy_strangers', {
-      text: `${countOf(count, 'more request')} without a key of this proxy refused within ${limits.strangerLinesMs / 1000} s`,
+      text: `${countOf(count, 'more request')} without a key of this proxy refused within ${limits.unauthenticatedLinesMs / 1000} s`,
       priority: priority.warning,
     });
   }

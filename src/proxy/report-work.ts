@@ -6,8 +6,8 @@ import { limits } from '../limits.ts';
 import type { Deliverer } from './deliverer.ts';
 
 /**
- * Tells systemd until stopped that the proxy answers, what it answered since its start, and first of all what keeps it from
- * delivering, while that lasts. `about`: where it listens, its backend and who may send.
+ * Tells systemd until stopped that the proxy answers, what it has answered since its start, and first of all why it cannot
+ * deliver, while that lasts. `about`: its address, its backend and the allowed senders.
  */
 export async function reportWork(
   about: string,

@@ -3,11 +3,11 @@ import type { Verdict } from '../wire/verdicts.ts';
 import type { PostedMessage } from './ledger/message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
-/** Counts verdicts and writes them into the journal; its caller sees to it that each is told once. */
+/** Counts verdicts and writes them into the journal; its caller makes sure that each is told once. */
 export class VerdictTeller {
-  /** How many recipients fared how so far. */
+  /** How many recipients got which kind of verdict so far. */
   readonly given = { sent: 0, deferred: 0, failed: 0 };
-  /** How many were posted again and had been sent before. */
+  /** How many recipients were posted again after they had been sent. */
   repeated = 0;
   readonly #journal: ProxyJournal;
 
@@ -16,8 +16,8 @@ export class VerdictTeller {
   }
 
   /**
-   * Tells verdicts that were given together with `all`. Those that were too many for one post are left out: they are posted
-   * again at once, and then there is something to tell of them.
+   * Tells verdicts that were given together with `all`. Recipients that were too many for one post are left out, since they
+   * are posted again at once and get their verdicts then.
    */
   tell(
     message: PostedMessage,

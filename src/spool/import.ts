@@ -1,9 +1,9 @@
 import { spaceFault } from '../host/free-space.ts';
 import { limits } from '../limits.ts';
-import { writeBody } from './body.ts';
+import { deleteBody, writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { SpoolFullError } from './enqueue.ts';
-import { mark, type Exported } from './export.ts';
+import { recordTransfer, type Exported } from './export.ts';
 import { keepFromDrain, queue } from './operate.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 import { isExported } from './transfer.ts';
@@ -12,20 +12,20 @@ import { isExported } from './transfer.ts';
 export type Imported = Omit<Exported, 'bytes'> & { bytes: Buffer };
 
 /** What came of it: `known` is what this queue has or had for all of its recipients; `other` is another message of that id. */
-export type Taken = 'imported' | 'held' | 'known' | 'other';
+export type ImportResult = 'imported' | 'held' | 'known' | 'other';
 
 /**
  * Stores messages of a file under their ids, in one transaction that is on disk when this returns. A recipient that is
  * known here, by the key of law 2, is not stored again, but for one that an earlier export took away: the file brings it
  * back. What the proxy may have forgotten is held. `transitMs` is for how long the file has been under way, as far as
- * the wall clock knows. Throws SpoolFull or SqliteError, and then nothing is stored.
+ * the wall clock knows. Throws SpoolFullError or SqliteError, and then nothing is stored.
  */
 export function importMessages(
   spool: Spool,
   transfer: number,
   messages: readonly Imported[],
   { now, transitMs }: { now: number; transitMs: number },
-): Taken[] {
+): ImportResult[] {
   const growth = messages.reduce((sum, { size }) => sum + size, 0);
   const fault = spaceFault(spool.folder, growth);
   if (fault) throw new SpoolFullError(fault);
@@ -38,47 +38,68 @@ function importOne(
   spool: Spool,
   transfer: number,
   message: Imported,
-  { now, transitMs }: { now: number; transitMs: number },
-): Taken {
-  const { id, eximId, digest } = message;
-  const found = spool
-    .sql<Found>('SELECT seq, state, exim_id AS eximId, digest FROM message WHERE id = ?')
-    .get(id);
-  if (found && !(found.eximId === eximId && found.digest.equals(digest))) return 'other';
-  const missing = lacking(spool, transfer, message);
+  times: { now: number; transitMs: number },
+): ImportResult {
+  const found = findMessage(spool, message.id);
+  if (found && !isSameMessage(found, message)) return 'other';
+  const missing = missingRecipients(spool, transfer, message);
   if (missing.length === 0) return 'known';
 
-  const isOld = transitMs > limits.renewalMs;
-  const postedMs = message.postedMs === null && !isOld ? null : (message.postedMs ?? 0) + transitMs;
+  const { now } = times;
+  const postedMs = postedMsNow(message, times.transitMs);
   const held = message.held || (postedMs ?? 0) > limits.renewalMs;
-  const postedAt = postedMs === null ? null : Math.max(0, now - postedMs);
   const seq = found?.seq ?? insert(spool, message, now);
-  spool
-    .sql(
-      `UPDATE message SET posted_at = CASE WHEN posted_at IS NULL OR posted_at > :postedAt THEN :postedAt
-         ELSE posted_at END WHERE seq = :seq AND :postedAt IS NOT NULL`,
-    )
-    .run({ seq, postedAt });
+  if (postedMs !== null) postedAtLatest(spool, seq, Math.max(0, now - postedMs));
   const wasExported = found !== undefined && isExported(spool, found);
-  // Their export was not confirmed here yet, and has arrived all the same: the file says who is still pending.
-  if (wasExported) {
-    spool
-      .sql(`UPDATE recipient SET state = 'deleted' WHERE message = ? AND state = 'pending'`)
-      .run(seq);
-  }
+  // The export was not confirmed here, but its file has come back: the file says who is still pending.
+  if (wasExported) deletePending(spool, seq);
   addRecipients(spool, seq, missing);
   if (found && !wasExported && !isFinished(found.state)) {
-    // It has its bytes. What is being sent stays so: what the proxy was asked is to be heard.
+    // It has its bytes here. While it is being sent it stays so, so that the proxy's answer is recorded.
     if (!held || found.state === 'sending') return 'imported';
     keepFromDrain(spool, seq);
     return 'held';
   }
-  spool.sql('DELETE FROM body WHERE message = ?').run(seq);
+  deleteBody(spool, seq);
   writeBody(spool, seq, message.bytes);
   if (held) keepFromDrain(spool, seq);
   else queue(spool, seq, now);
-  mark(spool, seq, transfer, held);
+  recordTransfer(spool, seq, transfer, held);
   return held ? 'held' : 'imported';
+}
+
+function findMessage(spool: Spool, id: string): Found | undefined {
+  return spool
+    .sql<Found>('SELECT seq, state, exim_id AS eximId, digest FROM message WHERE id = ?')
+    .get(id);
+}
+
+function isSameMessage(found: Found, { eximId, digest }: Imported): boolean {
+  return found.eximId === eximId && found.digest.equals(digest);
+}
+
+/**
+ * How long ago a message was first posted, in milliseconds; null when it never was. What is so old that it could have
+ * been posted and forgotten while the file was under way counts as posted.
+ */
+function postedMsNow({ postedMs }: Imported, transitMs: number): number | null {
+  if (postedMs === null && transitMs <= limits.renewalMs) return null;
+  return (postedMs ?? 0) + transitMs;
+}
+
+/** The first post of a message was at this observed time, or before. */
+function postedAtLatest(spool: Spool, seq: number, postedAt: number): void {
+  spool
+    .sql(
+      `UPDATE message SET posted_at = min(coalesce(posted_at, :postedAt), :postedAt) WHERE seq = :seq`,
+    )
+    .run({ seq, postedAt });
+}
+
+function deletePending(spool: Spool, seq: number): void {
+  spool
+    .sql(`UPDATE recipient SET state = 'deleted' WHERE message = ? AND state = 'pending'`)
+    .run(seq);
 }
 
 interface Found {
@@ -89,7 +110,11 @@ interface Found {
 }
 
 /** The recipients that this queue does not have: it never had them, or an export before this import took them away. */
-function lacking(spool: Spool, transfer: number, { id, eximId, digest, recipients }: Imported) {
+function missingRecipients(
+  spool: Spool,
+  transfer: number,
+  { id, eximId, digest, recipients }: Imported,
+) {
   const known = new Set(
     spool
       .sql<{ address: Buffer; state: RecipientState; id: string; movedBefore: number }>(

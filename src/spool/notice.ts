@@ -1,7 +1,7 @@
 import { requireWhole } from '../sqlite/open-database.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../limits.ts';
-import { remember } from './history.ts';
+import { addToHistory } from './history.ts';
 import { finish } from './record.ts';
 import type { Spool } from './spool.ts';
 
@@ -134,7 +134,7 @@ export function noticeTold(
     }
     owe(spool, seq, kind, 0);
     if (kind === 'failure') finish(spool, seq, now);
-    remember(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
+    addToHistory(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
   }
   countNotice(spool, notice.sender, now);
 }

@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
 import {
   exchange,
-  type Greeting,
+  type FirstProbe,
   type NoResponse,
   type Request,
   type Response,
@@ -26,7 +26,7 @@ export interface PostRequest extends FrameOptions {
   fresh?: boolean;
 }
 
-/** What came of one attempt, as facts; what they mean is for the caller to decide. */
+/** What one post came to, as facts; what they mean is decided by `diagnose` and by the caller. */
 export type PostResult =
   /** A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe. */
   | { kind: 'verdicts'; verdicts: Verdict[]; note?: string | undefined }
@@ -34,29 +34,31 @@ export type PostResult =
   | { kind: 'slower'; text: string; retryAfterMs: number | undefined }
   /** The proxy, by its signature, finds our clock too far off; the connection knows its time now. */
   | { kind: 'clock' }
-  /** A 200 that is not to be trusted or understood. */
-  | { kind: 'unusable'; signed: boolean; fault: string }
-  /** Any other HTTP status; `text` is the beginning of its body when that is plain text. */
-  | { kind: 'http'; status: number; text: string; retryAfterMs: number | undefined }
-  /** HTTP v1: a 2xx that is not the one that says sent. This recipient may have been sent. */
-  | { kind: 'maybe sent'; recipient: string; status: number }
-  /** The connection is not to the proxy, as its answer to a probe shows: nothing of the post was sent. */
-  | { kind: 'not greeted'; trouble: PostFailure }
+  /** A 200 that cannot be trusted, or not be understood. */
+  | { kind: 'invalid-response'; signed: boolean; fault: string }
+  /**
+   * Any other HTTP status; `text` is the beginning of its body when that is plain text. `wrongKey`: it is known to
+   * say that the signature is of no key of the server.
+   */
+  | {
+      kind: 'http';
+      status: number;
+      text: string;
+      retryAfterMs: number | undefined;
+      wrongKey?: boolean;
+    }
+  /** The answer leaves open whether a recipient was sent; `remedy` is what the operator has to do. */
+  | { kind: 'maybe-sent'; text: string; remedy: string }
+  /** The first probe over the connection was not answered by the proxy: nothing of the post was sent. */
+  | { kind: 'probe-failed'; failure: PostFailure }
   | NoResponse;
 
 /** An answer that is not verdicts. */
 export type PostFailure = Exclude<PostResult, { kind: 'verdicts' }>;
 
-/** Makes one attempt of a post by a version of the interface. Never throws, never retries. */
-export type Attempt = (
-  connection: Connection,
-  post: PostRequest,
-  stop: AbortSignal,
-) => Promise<PostResult>;
-
 /**
  * Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. Without TLS anybody may have
- * taken the proxy's address: there a probe greets each connection first, and its answer has to be signed.
+ * taken the proxy's address: there a probe goes first over each connection, and its answer has to be signed.
  */
 export async function attempt(
   connection: Connection,
@@ -69,25 +71,25 @@ export async function attempt(
   } catch (error) {
     return { kind: 'unreadable', text: (error as Error).message };
   }
-  const greeting = connection.url.protocol === 'https:' ? undefined : greetingOf(connection);
-  const response = await exchange(connection, { ...request, fresh: post.fresh }, stop, greeting);
-  return response.kind === 'response' ? answerOf(connection, post, request, response) : response;
+  const first = connection.url.protocol === 'https:' ? undefined : firstProbe(connection);
+  const response = await exchange(connection, { ...request, fresh: post.fresh }, stop, first);
+  return response.kind === 'response' ? resultOf(connection, post, request, response) : response;
 }
 
-function greetingOf(connection: Connection): Greeting<PostFailure> {
-  let hello = probe();
+function firstProbe(connection: Connection): FirstProbe<PostFailure> {
+  let post = probe();
   let request: Request;
   return {
     request() {
-      hello = probe(); // A fresh one for each connection: an earlier answer must not do.
-      request = signedRequest(connection, hello);
+      post = probe(); // A new one for each connection: an earlier answer must not do.
+      request = signedRequest(connection, post);
       return request;
     },
     fault(response) {
-      const answer = answerOf(connection, hello, request, response);
-      if (answer.kind === 'verdicts') return undefined;
-      const isOfProxy = answer.kind === 'clock' || answer.kind === 'slower';
-      return isOfProxy ? answer : { kind: 'not greeted', trouble: answer };
+      const result = resultOf(connection, post, request, response);
+      if (result.kind === 'verdicts') return undefined;
+      const isOfProxy = result.kind === 'clock' || result.kind === 'slower';
+      return isOfProxy ? result : { kind: 'probe-failed', failure: result };
     },
   };
 }
@@ -121,7 +123,7 @@ function signedRequest(
   };
 }
 
-function answerOf(
+function resultOf(
   connection: Connection,
   { id, envelope }: PostRequest,
   request: Request,
@@ -129,9 +131,10 @@ function answerOf(
 ): PostResult {
   const serverTime = signedTime(connection, id, request, { headers, body });
   if (status === 200) {
-    if (serverTime === undefined) return { kind: 'unusable', signed: false, fault: UNSIGNED };
+    if (serverTime === undefined)
+      return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
     const verdicts = decodeVerdicts(body, id, envelope.recipients);
-    if (!Array.isArray(verdicts)) return { kind: 'unusable', signed: true, ...verdicts };
+    if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
     if (envelope.recipients.length > 0) return { kind: 'verdicts', verdicts };
     return { kind: 'verdicts', verdicts, note: decodeNote(body) };
   }
@@ -153,8 +156,8 @@ export function retryAfterMs({ 'retry-after': header, date }: ResponseHeaders): 
 }
 
 /**
- * The time of the server's clock, in milliseconds, when the answer to `id` is signed with our key. What was signed here and
- * comes back as it was sent is signed by nobody else.
+ * The time of the server's clock, in milliseconds, if the answer to `id` is signed with our key. A request of ours that is
+ * sent back as it is does not count: nobody else has signed it.
  */
 function signedTime(
   { key }: Connection,

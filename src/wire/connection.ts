@@ -13,7 +13,9 @@ export interface Destination {
 }
 
 /** The destination cannot be used as it is configured. */
-export class DestinationError extends Error {}
+export class DestinationError extends Error {
+  override readonly name = 'DestinationError';
+}
 
 /**
  * Reads the address of a proxy: https:, or http: to this machine or when `insecure` allows it, since

@@ -1,7 +1,6 @@
 import { Readable } from 'node:stream';
-import type { Client } from 'undici';
 import { CollectedBytes } from '../host/collected-bytes.ts';
-import { IdleClosedError, type HttpPool } from '../host/net/http-pool.ts';
+import { IdleClosedError, type HttpLine, type HttpPool } from '../host/net/http-pool.ts';
 import { WebProxyError } from '../host/net/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
 import { postTimeMs } from './post-time.ts';
@@ -15,15 +14,15 @@ export interface Request {
   length: number;
   /** Not over a connection that was used before: those may be dead. */
   fresh?: boolean | undefined;
-  /** What is sent twice may be done twice. */
+  /** The server may do it twice if it is sent twice. */
   onlyOnce?: boolean;
 }
 
 /**
- * What goes first over each connection, and has to be answered rightly before anything else does: a request
- * that may be heard by anybody. `fault` is what an answer other than the right one comes to.
+ * A request that goes first over each connection, and that anybody may read: nothing else is sent before the
+ * server has answered it as it should. `fault` returns what any other answer comes to.
  */
-export interface Greeting<Fault> {
+export interface FirstProbe<Fault> {
   request: () => Pick<Request, 'method' | 'headers' | 'body'>;
   fault: (response: Response) => Fault | undefined;
 }
@@ -38,13 +37,13 @@ export interface Response {
 
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
 
-/** The code of a connection that was closed after its greeting. */
-export const CLOSED_AFTER_GREETING = 'CLOSED_AFTER_GREETING';
+/** The code of a connection that was closed after its first probe. */
+export const CLOSED_AFTER_PROBE = 'CLOSED_AFTER_PROBE';
 
 /** Why there is no answer. */
 export type NoResponse =
   /**
-   * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_GREETING. `stage` is what
+   * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_PROBE. `stage` is what
    * went wrong: connecting to the server, its greeting included, or the request and its answer. `webProxy` is
    * the variable that names the web proxy, where that is the trouble. `repeated`: two connections broke, the
    * second of them new.
@@ -57,75 +56,32 @@ export type NoResponse =
       text: string;
       repeated?: boolean;
     }
-  /** What is to be sent could not be read, or made of the message. */
+  /** The body of the request could not be read, or not be made of the message. */
   | { kind: 'unreadable'; text: string }
   /** The caller gave up waiting. */
   | { kind: 'aborted' };
 
 /**
- * One HTTP request and its answer, of whatever version of the interface. Never throws, never follows a
+ * One HTTP request and its answer, of either version of the interface. Never throws, never follows a
  * redirect. Takes at most postTimeMs of what it sends, in all its stages. A used connection that breaks
  * before the answer was most likely dead before: then the request is made once more, over a new one,
- * unless it may be made only once. With a `greeting` the request is sent only over a connection over which
- * the server was greeted; where it was not rightly answered, its fault is returned.
+ * unless it may be made only once. With a `probe` the request is sent only over a connection over which
+ * the server has answered that; where it answered wrongly, the fault is returned.
  */
 export async function exchange<Fault = never>(
   { pool }: { pool: HttpPool },
   request: Request,
   stop: AbortSignal,
-  greeting?: Greeting<Fault>,
+  probe?: FirstProbe<Fault>,
 ): Promise<Response | NoResponse | Fault> {
   const stops = [stop, pool.closing];
-  let unreadable: Error | undefined;
-  let stage: 'connecting' | 'request' = 'connecting';
-  let repeated = false;
-  const body = {
-    *[Symbol.iterator]() {
-      const pieces = (request.body ?? [])[Symbol.iterator]();
-      for (;;) {
-        let next;
-        try {
-          next = pieces.next();
-        } catch (error) {
-          unreadable = error as Error;
-          throw error;
-        }
-        if (next.done) return;
-        yield next.value; // What breaks the request is thrown in here, and is no fault of the body.
-      }
-    },
-  };
+  const running = new Exchange(pool, request, probe);
   try {
-    return await withinTime(postTimeMs(request.length), 'no answer', stops, async (signal) => {
-      for (let fresh = request.fresh === true; ; fresh = true) {
-        stage = 'connecting';
-        const line = await pool.take(fresh, signal);
-        let answer: Response | 'begun' | undefined;
-        const begun = () => {
-          answer = 'begun';
-        };
-        try {
-          if (greeting && !line.greeted) {
-            const greeted = await send(line.client, pool.url, greeting.request(), signal, begun);
-            const fault = greeting.fault(greeted);
-            if (fault) return fault;
-            [line.greeted, answer] = [true, undefined];
-          }
-          stage = 'request';
-          answer = await send(line.client, pool.url, { ...request, body }, signal, begun);
-          return answer;
-        } catch (error) {
-          const wasIdle = error instanceof IdleClosedError;
-          if (wasIdle && line.greeted && !line.reused) throw new ClosedAfterGreetingError();
-          const isStale = wasIdle || (line.reused && !request.onlyOnce);
-          if (!isStale || answer || unreadable || signal.aborted) throw error;
-          repeated = !wasIdle;
-        } finally {
-          pool.giveBack(line, typeof answer === 'object');
-        }
-      }
-    });
+    return await withinTime(postTimeMs(request.length), 'no answer', stops, async (signal) =>
+      running.run(signal),
+    );
   } catch (error) {
+    const { unreadable, stage, repeated } = running;
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
@@ -134,32 +90,101 @@ export async function exchange<Fault = never>(
   }
 }
 
-/** One request over a connection; `begun` is called when its answer begins. */
-async function send(
-  client: Client,
-  url: URL,
-  { method, headers: given, body }: Pick<Request, 'method' | 'headers' | 'body'>,
-  signal: AbortSignal,
-  begun: () => void,
-): Promise<Response> {
-  const response = await client.request({
-    path: url.pathname + url.search,
-    method,
-    signal,
-    headers: { 'user-agent': 'appengine-mailer', ...given },
-    ...(method === 'POST' && { body: Readable.from(body ?? []) }),
-  });
-  begun();
-  const { statusCode: status, headers } = response;
-  const answer = new CollectedBytes();
-  for await (const piece of response.body as AsyncIterable<Buffer>) answer.add(piece);
-  return { kind: 'response', status, headers, body: answer.whole() };
+/** An exchange that is under way, and how far it got. */
+class Exchange<Fault> {
+  stage: 'connecting' | 'request' = 'connecting';
+  repeated = false;
+  /** Why the body of the request could not be read. */
+  unreadable: Error | undefined;
+  /** How much of the answer over the present connection has arrived. */
+  #answer: 'nothing' | 'beginning' | 'whole' = 'nothing';
+  readonly #pool: HttpPool;
+  readonly #request: Request;
+  readonly #probe: FirstProbe<Fault> | undefined;
+
+  constructor(pool: HttpPool, request: Request, probe: FirstProbe<Fault> | undefined) {
+    this.#pool = pool;
+    this.#request = request;
+    this.#probe = probe;
+  }
+
+  async run(signal: AbortSignal): Promise<Response | Fault> {
+    for (let fresh = this.#request.fresh === true; ; fresh = true) {
+      this.stage = 'connecting';
+      const line = await this.#pool.take(fresh, signal);
+      try {
+        return await this.#over(line, signal);
+      } catch (error) {
+        const wasIdle = error instanceof IdleClosedError;
+        if (wasIdle && line.probed && !line.reused) throw new ClosedAfterProbeError();
+        if (!this.#isStale(line, wasIdle) || signal.aborted) throw error;
+        this.repeated = !wasIdle;
+      } finally {
+        this.#pool.giveBack(line, this.#answer === 'whole');
+      }
+    }
+  }
+
+  async #over(line: HttpLine, signal: AbortSignal): Promise<Response | Fault> {
+    this.#answer = 'nothing';
+    if (this.#probe && !line.probed) {
+      const fault = this.#probe.fault(await this.#send(line, this.#probe.request(), signal));
+      if (fault) return fault;
+      line.probed = true;
+      this.#answer = 'nothing';
+    }
+    this.stage = 'request';
+    const response = await this.#send(line, { ...this.#request, body: this.#body() }, signal);
+    this.#answer = 'whole';
+    return response;
+  }
+
+  /** Whether the connection was dead before the request was sent, so that it may be sent once more. */
+  #isStale({ reused }: HttpLine, wasIdle: boolean): boolean {
+    if (this.#answer !== 'nothing' || this.unreadable) return false;
+    return wasIdle || (reused && !this.#request.onlyOnce);
+  }
+
+  async #send(
+    { client }: HttpLine,
+    { method, headers: given, body }: Pick<Request, 'method' | 'headers' | 'body'>,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    const { pathname, search } = this.#pool.url;
+    const response = await client.request({
+      path: pathname + search,
+      method,
+      signal,
+      headers: { 'user-agent': 'appengine-mailer', ...given },
+      ...(method === 'POST' && { body: Readable.from(body ?? []) }),
+    });
+    this.#answer = 'beginning';
+    const { statusCode: status, headers } = response;
+    const answer = new CollectedBytes();
+    for await (const piece of response.body as AsyncIterable<Buffer>) answer.add(piece);
+    return { kind: 'response', status, headers, body: answer.whole() };
+  }
+
+  *#body(): Generator<Buffer> {
+    const pieces = (this.#request.body ?? [])[Symbol.iterator]();
+    for (;;) {
+      let next;
+      try {
+        next = pieces.next();
+      } catch (error) {
+        this.unreadable = error as Error;
+        throw error;
+      }
+      if (next.done) return;
+      yield next.value; // What breaks the request is thrown in here, and is no fault of the body.
+    }
+  }
 }
 
-/** The server closed a new connection after it had answered the greeting, before the request was sent. */
-class ClosedAfterGreetingError extends Error {
-  override readonly name = 'ClosedAfterGreetingError';
-  readonly code = CLOSED_AFTER_GREETING;
+/** The server closed a new connection after it had answered the first probe, before the request was sent. */
+class ClosedAfterProbeError extends Error {
+  override readonly name = 'ClosedAfterProbeError';
+  readonly code = CLOSED_AFTER_PROBE;
 
   constructor() {
     super('the connection was closed after the answer to the probe');

@@ -1,5 +1,6 @@
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
+import { parseJson } from './parse-json.ts';
 
 /** The media type of HTTP v2. */
 export const v2Type = 'application/vnd.appengine-mailer.v2';
@@ -32,17 +33,18 @@ export interface Frame {
   bytes: Buffer;
 }
 
-/** A v2 body that is not one; the message is one line for the client. */
-export class FrameError extends Error {}
+/** A body that is not of version 2; the message is one line for the client. */
+export class FrameError extends Error {
+  override readonly name = 'FrameError';
+}
 
 /** Takes a v2 body apart. Throws FrameError. */
 export function decodeFrame(body: Buffer): Frame {
   const end = body.indexOf(0x0a);
-  if (end < 0) throw new FrameError('the body has no line of JSON');
-  if (end > limits.envelopeBytes) throw new FrameError('the line of JSON is too long');
+  requireFrame(end >= 0, 'the body has no line of JSON');
+  requireFrame(end <= limits.envelopeBytes, 'the line of JSON is too long');
   const frame = { ...parseLine(body.subarray(0, end)), bytes: body.subarray(end + 1) };
-  if (frame.ask && frame.bytes.length > 0)
-    throw new FrameError('a request with "ask" has a message');
+  requireFrame(!frame.ask || frame.bytes.length === 0, 'a request with "ask" has a message');
   return frame;
 }
 
@@ -67,30 +69,32 @@ const OPENED_MAX = 16;
 const [QUOTE, BACKSLASH, BRACE, BRACKET] = Buffer.from('"\\{[');
 
 function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
-  if (!isFlat(line)) throw new FrameError('the first line of the body is not an envelope');
-  let json: unknown;
+  requireFrame(isFlat(line), 'the first line of the body is not an envelope');
+  const { sender, recipients, fix_sender: fixSender = false, ask = false } = membersOfLine(line);
+  requireFrame(typeof sender === 'string', '"sender" is not a string');
+  requireFrame(isStrings(recipients), '"recipients" is not a list of strings');
+  requireFrame(
+    recipients.length <= limits.handOverRecipients,
+    `there are more than ${limits.handOverRecipients} recipients`,
+  );
+  requireFrame(new Set(recipients).size === recipients.length, 'a recipient is listed twice');
+  requireFrame(typeof fixSender === 'boolean', '"fix_sender" is not true or false');
+  requireFrame(typeof ask === 'boolean', '"ask" is not true or false');
+  return { envelope: { sender, recipients }, fixSender, ask };
+}
+
+function membersOfLine(line: Buffer): Record<string, unknown> {
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));
+    return parseJson(line);
   } catch {
     throw new FrameError('the first line of the body is not JSON in UTF-8');
   }
-  const {
-    sender,
-    recipients,
-    fix_sender: fixSender = false,
-    ask = false,
-  } = (json ?? {}) as Record<string, unknown>;
-  if (typeof sender !== 'string') throw new FrameError('"sender" is not a string');
-  if (!Array.isArray(recipients) || !recipients.every((each) => typeof each === 'string')) {
-    throw new FrameError('"recipients" is not a list of strings');
-  }
-  if (recipients.length > limits.handOverRecipients) {
-    throw new FrameError(`there are more than ${limits.handOverRecipients} recipients`);
-  }
-  if (new Set(recipients).size !== recipients.length) {
-    throw new FrameError('a recipient is listed twice');
-  }
-  if (typeof fixSender !== 'boolean') throw new FrameError('"fix_sender" is not true or false');
-  if (typeof ask !== 'boolean') throw new FrameError('"ask" is not true or false');
-  return { envelope: { sender, recipients }, fixSender, ask };
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
+}
+
+function requireFrame(isRight: boolean, fault: string): asserts isRight {
+  if (!isRight) throw new FrameError(fault);
 }

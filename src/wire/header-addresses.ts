@@ -2,8 +2,8 @@ import addressparser from 'nodemailer/lib/addressparser';
 import { canonicalAddress } from '../mail/canonical-address.ts';
 
 /**
- * The addresses in the values of header fields such as To, members of groups too, each once. What has a
- * name and no address (`To: root`) is given as that name: a recipient must not be lost without a word.
+ * The addresses in the values of header fields such as To, members of groups too, each once. An entry that has
+ * a name and no address (`To: root`) is returned as that name, so that no recipient is lost silently.
  */
 export function headerAddresses(values: readonly string[]): string[] {
   const addresses = values

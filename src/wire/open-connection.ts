@@ -3,7 +3,7 @@ import { readCertificates } from '../host/net/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
 import { Connection, parseProxyUrl } from './connection.ts';
 
-/** What is told of the proxy; the settings have the rest. */
+/** How to reach the proxy; the settings have what is left out. */
 export interface ProxyOptions {
   /** Else GMAIL_PROXY_URL. */
   proxyUrl?: string | URL | undefined;
@@ -15,7 +15,7 @@ export interface ProxyOptions {
   allowInsecure?: boolean | undefined;
 }
 
-/** Makes the connection to the proxy; nothing is sent yet. Throws Failure 78 when it is not configured. */
+/** Makes the connection to the proxy; nothing is sent yet. Throws CommandError 78 when it is not configured. */
 export function openConnection(options: ProxyOptions): Connection {
   const urlText = options.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL'));
   const key = firstLine(Buffer.from(options.secretKey ?? required('GMAIL_SECRET_KEY')));

@@ -4,52 +4,61 @@ import { limits } from '../limits.ts';
 import type { PostResult, PostRequest, PostFailure } from './attempt.ts';
 import type { Verdict } from './verdicts.ts';
 
-/** What came of posting a message to all its recipients. */
-export interface Posted {
-  /** Those that are still in progress are among them when `patience` is over. */
-  verdicts: Verdict[];
-  /** What ended it early, and those that have no verdict. */
-  trouble?: { answer: PostFailure; undecided: string[] };
-}
-
 /**
- * Posts a message until every recipient has a verdict, there is trouble, or `patience` is over. Recipients
+ * Posts a message until every recipient has a verdict, a post fails, or `patience` is over. Recipients
  * that were too many for one post (4.5.3) are posted again at once; the proxy is asked for those that are in
- * progress, which costs no message bytes.
+ * progress, which costs no message bytes. Returns the verdicts, those in progress among them when `patience`
+ * is over; and the failure that ended it early, which leaves the other recipients without one.
  */
 export async function postUntilSettled(
   post: PostRequest,
   once: (post: PostRequest) => Promise<PostResult>,
   patience: AbortSignal,
-): Promise<Posted> {
-  const { sender } = post.envelope;
+): Promise<{ verdicts: Verdict[]; failure?: PostFailure }> {
   const verdicts = new Map<string, Verdict>();
-  const which = (wanted: (verdict: Verdict) => boolean) =>
-    [...verdicts.values()].filter(wanted).map(({ recipient }) => recipient);
-  let ask = false;
-  let { recipients } = post.envelope;
-  while (recipients.length > 0) {
-    const request = { ...post, envelope: { sender, recipients } };
-    const answer = await once(ask ? { ...request, ask, bytes: [], size: 0 } : request);
-    if (answer.kind !== 'verdicts') {
+  let round: Round | undefined = { recipients: post.envelope.recipients, ask: false };
+  while (round && round.recipients.length > 0) {
+    const { ask } = round;
+    const result = await once(requestOf(post, round));
+    if (result.kind !== 'verdicts') {
       if (ask && patience.aborted) break;
-      for (const recipient of recipients) verdicts.delete(recipient);
-      const open = new Set(which((verdict) => isSurplus(verdict) || isInProgress(verdict)));
-      const settled = [...verdicts.values()].filter(({ recipient }) => !open.has(recipient));
-      return { verdicts: settled, trouble: { answer, undecided: [...recipients, ...open] } };
+      for (const recipient of round.recipients) verdicts.delete(recipient);
+      return { verdicts: [...verdicts.values()].filter(isSettled), failure: result };
     }
-    for (const verdict of answer.verdicts) verdicts.set(verdict.recipient, verdict);
-
-    const surplus = which(isSurplus);
-    if (!ask && surplus.length === recipients.length) break;
-    ask = surplus.length === 0;
-    recipients = ask ? which(isInProgress) : surplus;
-    if (!ask || recipients.length === 0) continue;
+    for (const verdict of result.verdicts) verdicts.set(verdict.recipient, verdict);
+    round = nextRound([...verdicts.values()], round);
+    if (!round?.ask) continue;
     // A proxy that does not wait by itself is not asked all the time.
     await sleep(limits.askEveryMs, undefined, { signal: patience }).catch(() => {});
     if (patience.aborted) break;
   }
   return { verdicts: [...verdicts.values()] };
+}
+
+/** To whom the message is posted now, or for whom the proxy is asked. */
+interface Round {
+  recipients: string[];
+  ask: boolean;
+}
+
+function requestOf(post: PostRequest, { recipients, ask }: Round): PostRequest {
+  const request = { ...post, envelope: { ...post.envelope, recipients } };
+  return ask ? { ...request, ask, bytes: [], size: 0 } : request;
+}
+
+/** The next round; undefined when every recipient is settled, or when all of them were too many for the proxy. */
+function nextRound(verdicts: readonly Verdict[], last: Round): Round | undefined {
+  const which = (wanted: (verdict: Verdict) => boolean) =>
+    verdicts.filter(wanted).map(({ recipient }) => recipient);
+  const surplus = which(isSurplus);
+  if (!last.ask && surplus.length === last.recipients.length) return undefined;
+  if (surplus.length > 0) return { recipients: surplus, ask: false };
+  const waiting = which(isInProgress);
+  return waiting.length > 0 ? { recipients: waiting, ask: true } : undefined;
+}
+
+function isSettled(verdict: Verdict): boolean {
+  return !isSurplus(verdict) && !isInProgress(verdict);
 }
 
 function isSurplus({ status }: Verdict): boolean {

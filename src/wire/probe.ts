@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { PostRequest } from './attempt.ts';
 
 /**
- * A post without recipients: nothing is sent by it. It asks whether the proxy is there, and not whether
- * one of our used connections is.
+ * A post without recipients, by which nothing is sent. It goes over a new connection: the question is whether
+ * the proxy answers, and not whether a used connection still works.
  */
 export function probe(): PostRequest {
   return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0, fresh: true };

@@ -38,7 +38,7 @@ export function verify(
   return verifier.find();
 }
 
-/** Verifies a body while it arrives, so that nobody waits while all of a large one is hashed. */
+/** Verifies a body while it arrives, so that other work does not wait until all of a large one is hashed. */
 export class Verifier {
   readonly #given: Buffer[];
   readonly #hashes: { key: Buffer; hmac: Hmac }[];
@@ -65,7 +65,7 @@ export class Verifier {
     for (const { hmac } of this.#hashes) hmac.update(piece);
   }
 
-  /** The key that made a signature, after the whole body; undefined when none did. Only to be asked once. */
+  /** The key that made a signature, after the whole body; undefined when none did. Call it once only. */
   find(): Buffer | undefined {
     return this.#hashes.find(({ hmac }) => {
       const expected = Buffer.from(end(hmac));
@@ -74,7 +74,7 @@ export class Verifier {
   }
 }
 
-/** Tells the proxy which key to try: without it, all of them have to be. It tells others no more than a signature does. */
+/** Says which key the proxy has to try, which otherwise tries all. It tells others no more than a signature does. */
 export function keyHint(key: Buffer): string {
   return createHmac('sha256', key).update(HINTED).digest('hex').slice(0, HINT_DIGITS);
 }

@@ -1,8 +1,9 @@
 import { statusClass } from '../mail/enhanced-status.ts';
 import { cut } from '../mail/cut.ts';
 import { limits } from '../limits.ts';
+import { membersOf, parseJson } from './parse-json.ts';
 
-/** What the proxy says of one recipient. */
+/** What the proxy says about one recipient. */
 export interface Verdict {
   recipient: string;
   /** An enhanced status (RFC 3463): 2.x.x sent, 4.x.x try again, 5.x.x refused for good. */
@@ -12,11 +13,11 @@ export interface Verdict {
   remoteMta?: string;
   /** The backend is still sending it: the verdict comes later (4.4.0). */
   inProgress?: true;
-  /** An earlier post had it sent: the proxy remembers that, and did not send it again. */
+  /** It was sent at an earlier post, which the proxy remembers; it was not sent again. */
   sentBefore?: true;
 }
 
-/** The body of a 200; `note`: what a probe is told for people. */
+/** The body of a 200; `note` is a sentence for people in the answer to a probe. */
 export function encodeVerdicts(id: string, verdicts: readonly Verdict[], note?: string): Buffer {
   const short = verdicts.map(
     ({ recipient, status, reason, remoteMta, inProgress, sentBefore }) => ({
@@ -40,13 +41,12 @@ export function decodeVerdicts(
   id: string,
   recipients: readonly string[],
 ): Verdict[] | { fault: string } {
-  let json: unknown;
+  let answer;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    answer = parseJson(body);
   } catch {
     return { fault: 'the answer is not JSON in UTF-8' };
   }
-  const answer = (json ?? {}) as Record<string, unknown>;
   if (answer['id'] !== id) return { fault: 'the answer is about another message' };
   if (!Array.isArray(answer['verdicts'])) return { fault: 'the answer has no verdicts' };
   const given = answer['verdicts'] as unknown[];
@@ -55,35 +55,43 @@ export function decodeVerdicts(
   }
   const verdicts: Verdict[] = [];
   for (const [position, recipient] of recipients.entries()) {
-    const verdict = (given[position] ?? {}) as Record<string, unknown>;
-    const { status, reason, remote_mta: remoteMta } = verdict;
-    if (verdict['recipient'] !== recipient)
-      return { fault: 'the answer is about other recipients' };
-    if (typeof status !== 'string' || !statusClass(status)) {
-      const shown =
-        typeof status === 'string'
-          ? JSON.stringify(status.slice(0, limits.quotedChars))
-          : typeof status;
-      return { fault: `the answer has a verdict that cannot be read: ${shown}` };
-    }
-    if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
-    const inProgress = verdict['in_progress'] === true && statusClass(status) === 'deferred';
-    const sentBefore = verdict['sent_before'] === true && statusClass(status) === 'sent';
-    verdicts.push({
-      recipient,
-      status,
-      reason: reason.slice(0, limits.reasonChars),
-      ...(isMta(remoteMta) && { remoteMta }),
-      ...(inProgress && { inProgress }),
-      ...(sentBefore && { sentBefore }),
-    });
+    const verdict = decodeVerdict(membersOf(given[position]), recipient);
+    if ('fault' in verdict) return verdict;
+    verdicts.push(verdict);
   }
   return verdicts;
 }
 
+function decodeVerdict(
+  given: Record<string, unknown>,
+  recipient: string,
+): Verdict | { fault: string } {
+  const { status, reason, remote_mta: remoteMta } = given;
+  if (given['recipient'] !== recipient) return { fault: 'the answer is about other recipients' };
+  const meaning = typeof status === 'string' ? statusClass(status) : undefined;
+  if (typeof status !== 'string' || meaning === undefined) {
+    return { fault: `the answer has a verdict that cannot be read: ${quoted(status)}` };
+  }
+  if (typeof reason !== 'string') return { fault: 'the answer has a verdict without a reason' };
+  return {
+    recipient,
+    status,
+    reason: reason.slice(0, limits.reasonChars),
+    ...(isMta(remoteMta) && { remoteMta }),
+    ...(given['in_progress'] === true && meaning === 'deferred' && { inProgress: true }),
+    ...(given['sent_before'] === true && meaning === 'sent' && { sentBefore: true }),
+  };
+}
+
+/** The beginning of a string, or the type of what is no string. */
+function quoted(value: unknown): string {
+  if (typeof value !== 'string') return typeof value;
+  return JSON.stringify(value.slice(0, limits.quotedChars));
+}
+
 /** What the proxy tells people in its answer to a probe, which decodeVerdicts has read; undefined when nothing. */
 export function decodeNote(body: Buffer): string | undefined {
-  const { note } = JSON.parse(body.toString()) as { note?: unknown };
+  const { note } = parseJson(body);
   return typeof note === 'string' ? cut(note, limits.reasonChars) : undefined;
 }
 

@@ -115,7 +115,7 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
   assert.equal(code, 1, stderr);
   assert.match(
     stderr,
-    /is repaired: who was posted before .* listed as unknown; the damaged file is \S+\n$/,
+    /is repaired: some recipients may already have their message .* listed as unknown; the damaged file is \S+\n$/,
   );
   const running = proxy();
   await running.says(/proxy listens on/);

@@ -9,7 +9,7 @@ import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { Connection } from '../../src/wire/connection.ts';
-import { poster } from '../../src/wire/poster.ts';
+import { postOnceOver } from '../../src/wire/post-once.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -32,7 +32,7 @@ class CountedDrain {
     this.ending = drain({
       ...options,
       connection,
-      post: poster(connection, 'v2'),
+      postOnce: postOnceOver(connection, 'v2'),
       notify: new SdNotify({}),
       notices: {
         server: { host: '127.0.0.1', port: smtpPort },

@@ -5,7 +5,7 @@ import test from 'node:test';
 import Database from '../../src/sqlite/better-sqlite3.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
-import { keepHouse } from '../../src/proxy/ledger/keep-house.ts';
+import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';
 import { DigestConflictError, Ledger, migrations } from '../../src/proxy/ledger/ledger.ts';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
@@ -210,7 +210,7 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
 test('law 12: a clock that is 400 days ahead for a while makes the ledger forget nothing (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const stop = new AbortController();
-  const house = async () => keepHouse(proxy.ledger, new ProxyJournal(() => {}), stop.signal);
+  const house = async () => pruneLedgerLoop(proxy.ledger, new ProxyJournal(() => {}), stop.signal);
   await proxy.post('id', [a]);
   const { now } = Date;
   for (const days of [30, 400, -400]) {

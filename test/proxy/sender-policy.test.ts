@@ -292,7 +292,7 @@ test('rules that are none end the proxy at its start with 78, and say so', async
     [['--allow-sender', 'example.com'], /and not "example\.com"$/m],
     [['--allow-sender', '@example.com', '--allow-sender', '@'], /and not "@"$/m],
     [['--allow-sender', '*@example.com'], /no wildcard: everybody of a domain is @example\.com$/m],
-    [['--allow-sender', ' , '], /names none$/m],
+    [['--allow-sender', ' , '], /a list of allowed senders is empty$/m],
     [['--default-sender', 'Me <me@>'], /the default sender is not valid: the domain/],
     [
       ['--default-sender', 'a@example.com, b@example.com'],

@@ -59,7 +59,12 @@ test("a backend's 5.x.x becomes 4.x.x and says what it was; what is sent, deferr
     softBounce: true,
   });
   const envelope = { sender: '', recipients: ['a@b', 'c@d', 'e@f', 'g@h'] };
-  const verdicts = await deliverer.send({ key: '', id: 'one' }, envelope, Buffer.from('x\n'));
+  const verdicts = await deliverer.send({
+    key: '',
+    id: 'one',
+    envelope,
+    bytes: Buffer.from('x\n'),
+  });
   assert.deepEqual(
     verdicts.map(({ status, reason }) => `${status} ${reason}`),
     [

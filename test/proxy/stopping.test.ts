@@ -105,7 +105,7 @@ test('clients and backends that hang are waited for 30 s together, not each (law
   await asked;
 
   let stopped = false;
-  const stopping = local.proxy.stop().then(() => (stopped = true));
+  const stopping = local.server.stop().then(() => (stopped = true));
   t.mock.timers.tick(29_999);
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(stopped, false);

@@ -77,7 +77,7 @@ test('an answer of another key, or to another message or other recipients, says 
   for (const [name, answer, asked, fault] of ofOthers) {
     const { url } = await greetedServer(t, key, (socket) => socket.end(answer));
     const result = await ask(url, asked);
-    assert.equal(result.kind === 'unusable' && result.fault, fault, name);
+    assert.equal(result.kind === 'invalid-response' && result.fault, fault, name);
   }
 });
 

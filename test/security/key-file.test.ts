@@ -113,7 +113,7 @@ test('ordinary comments stay comments', (t) => {
   assert.equal(read(folder, `${comments.join('\n')}\n${KEY}\n`), `${KEY}||anybody`);
 });
 
-test('a key with what nobody sees at its ends is an error that does not tell the key', (t) => {
+test('a key with an invisible character at its ends is an error that does not tell the key', (t) => {
   const folder = scratch(t);
   for (const odd of [
     '\u00a0',
@@ -127,7 +127,10 @@ test('a key with what nobody sees at its ends is an error that does not tell the
   ]) {
     for (const key of [`${odd}${KEY}`, `${KEY}${odd}`]) {
       const said = read(folder, `# first\n${key}\n`);
-      assert.equal(said, 'line 2 of FILE has a key that begins or ends with what nobody sees');
+      assert.equal(
+        said,
+        'line 2 of FILE has a key that begins or ends with an invisible character',
+      );
     }
   }
   const latin1 = Buffer.from(`${KEY}\xa0\n`, 'latin1');

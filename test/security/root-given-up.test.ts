@@ -111,7 +111,7 @@ async function releaseReturned(machine: Machine): Promise<unknown> {
   const { road, id } = machine;
   asOwner(road.spool, () => {
     const spool = new Spool(road.spool, 'operator');
-    assert.equal(operate(spool, 'return', id, spool.now()), 'done');
+    assert.equal(operate(spool, id, { verb: 'return', now: spool.now() }), 'done');
     spool.close();
   });
   return queue('release', id)(machine);

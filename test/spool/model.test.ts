@@ -70,7 +70,7 @@ const claims = fc
   .map((room) =>
     command(`claim ${JSON.stringify(room)}`, (model, { spool, inFlight }) => {
       const claimed = spool.transaction(() =>
-        claim(spool, { passingBytes: room.bytes, ...room }, model.now),
+        claim(spool, { bypassBytes: room.bytes, ...room }, model.now),
       );
       const expected = model.claim(room);
       assert.deepEqual(
@@ -138,7 +138,7 @@ const operations = fc
   .map(([verb, which, force]) =>
     command(`${verb} ${which}${force ? ' --force' : ''}`, (model, { spool }) => {
       const message = model.messages[which % Math.max(1, model.messages.length)];
-      const operated = operate(spool, verb, message?.id ?? 'none', model.now, force);
+      const operated = operate(spool, message?.id ?? 'none', { verb, now: model.now, force });
       assert.equal(operated, message ? model.operate(verb, message, force) : 'missing');
     }),
   );

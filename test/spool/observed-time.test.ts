@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import * as fc from 'fast-check';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
-import { decideOutcome } from '../../src/drain/outcome.ts';
+import type { Attempt } from '../../src/drain/attempt.ts';
+import { decideOutcome } from '../../src/drain/decide-outcome.ts';
 import { limits } from '../../src/limits.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
@@ -24,7 +25,7 @@ import { scratch } from '../support/scratch.ts';
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-const room = { messages: 9, bytes: 1e6, passingBytes: 0 };
+const room = { messages: 9, bytes: 1e6, bypassBytes: 0 };
 
 /** Clocks of this process that go on only when the test says so. */
 class Clocks {
@@ -88,10 +89,10 @@ test('what exim-pipe and operators store while drain has not written down the ti
   const { id: held } = enqueue(pipe, handOver({ eximId: 'held' }), pipe.now());
   spool.transaction(() => claim(spool, room, spool.now()));
   recoverClaimed(spool, spool.now());
-  operate(pipe, 'hold', held, pipe.now());
+  operate(pipe, held, { verb: 'hold', now: pipe.now() });
   clocks.pass(limits.housekeepingMs);
   enqueue(pipe, handOver({ eximId: 'one' }), pipe.now());
-  operate(pipe, 'release', held, pipe.now());
+  operate(pipe, held, { verb: 'release', now: pipe.now() });
   clocks.pass(1);
   enqueue(pipe, handOver({ eximId: 'two' }), pipe.now());
   const now = spool.now();
@@ -163,21 +164,20 @@ interface Act {
 function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boolean): unknown {
   let spool = new Spool(folder, 'drain');
   const { id } = enqueue(spool, handOver(), spool.now());
-  const outcome = (delivery: Parameters<typeof decideOutcome>[1]) => {
+  const outcome = (result: Omit<Attempt, 'message'>) => {
     spool.db.exec(`UPDATE message SET due_at = 0 WHERE state = 'queued'`);
     const now = spool.now();
     const [message] = spool.transaction(() => claim(spool, room, now));
     if (!message) return;
     const facts = { now, outageMs: outageMs(spool, now), random: 0.5 };
-    const decided = decideOutcome(message, delivery, {
-      ...facts,
+    const decided = decideOutcome({ message, ...result }, facts, {
       delayWarningsMs: [4 * HOUR, DAY],
       retryTimes: usualRetryTimes,
     });
     spool.transaction(() => record(spool, decided, now));
   };
   const verdict = { recipient: 'r@example.org', status: '4.2.2', reason: 'full' };
-  const meaning = { text: 'down', messageWhen: 'never' } as const;
+  const diagnosis = { text: 'down', scope: 'endpoint' } as const;
   for (const act of acts) {
     if (act.do === 'pass') clocks.pass(Math.abs(act.ms));
     if (act.do === 'step' && steps) clocks.wall += act.ms;
@@ -189,15 +189,15 @@ function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boole
       recoverClaimed(spool, spool.now());
     }
     if (act.do === 'defer') outcome({ verdicts: [verdict] });
-    if (act.do === 'refuse') outcome({ verdicts: [], trouble: { of: 'endpoint', meaning } });
+    if (act.do === 'refuse') outcome({ verdicts: [], trouble: { scope: 'endpoint', diagnosis } });
     if (act.do === 'down') {
       spool.transaction(() => recordDown(spool, 'down', spool.now(), spool.now()));
     }
     if (act.do === 'up') spool.transaction(() => recordPassed(spool, spool.now()));
-    if (act.do === 'hold') operate(spool, 'hold', id, spool.now());
+    if (act.do === 'hold') operate(spool, id, { verb: 'hold', now: spool.now() });
     if (act.do === 'retry') {
-      operate(spool, 'retry', id, spool.now());
-      operate(spool, 'release', id, spool.now());
+      operate(spool, id, { verb: 'retry', now: spool.now() });
+      operate(spool, id, { verb: 'release', now: spool.now() });
     }
     if (act.do === 'house') while (keepHouse(spool, spool.now()));
   }
@@ -303,7 +303,7 @@ test('a spool whose clock is lost is repaired: what waits has a new lifetime, an
   const much = 900 * DAY;
   enqueue(spool, handOver({ eximId: 'waits' }), much);
   const { id } = enqueue(spool, handOver({ eximId: 'deleted' }), much);
-  operate(spool, 'delete', id, much);
+  operate(spool, id, { verb: 'delete', now: much });
   spool.db.exec('UPDATE message SET posted_at = renewed_at; DELETE FROM clock');
   spool.close();
   assert.throws(() => new Spool(spool.folder, 'drain'), { code: 'SQLITE_CORRUPT' });
@@ -317,5 +317,9 @@ test('a spool whose clock is lost is repaired: what waits has a new lifetime, an
   while (keepHouse(repaired, now + 29 * DAY));
   assert.equal(findMessages(repaired, 'deleted', now).length, 1);
   const [waits] = findMessages(repaired, 'waits', now);
-  assert.equal(operate(repaired, 'retry', waits?.id ?? '', now), 'old', 'since when is not known');
+  assert.equal(
+    operate(repaired, waits?.id ?? '', { verb: 'retry', now }),
+    'needs-force',
+    'since when is not known',
+  );
 });

@@ -7,7 +7,7 @@ import { readBody } from '../../src/spool/body.ts';
 import { latestIds } from '../../src/spool/latest-ids.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { historyOf, remember } from '../../src/spool/history.ts';
+import { historyOf, addToHistory } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
 import {
@@ -48,7 +48,7 @@ const lists = [undefined, ...everyState.map((state) => [state]), everyState];
 const verbs: Record<string, (spool: Spool, id: string) => void> = {
   enqueue: (spool) => enqueue(spool, handOver({ eximId: 'another' }), NOW),
   claim: (spool) =>
-    spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6, passingBytes: 0 }, NOW)),
+    spool.transaction(() => claim(spool, { messages: 2, bytes: 1e6, bypassBytes: 0 }, NOW)),
   nextDueAt: (spool) => nextDueAt(spool),
   recoverClaimed: (spool) => recoverClaimed(spool, NOW),
   catchUp: (spool) => catchUp(spool, NOW, Date.now(), limits.messageMaxMs),
@@ -81,21 +81,21 @@ const verbs: Record<string, (spool: Spool, id: string) => void> = {
     toldTimes(spool, 's@example.com', NOW);
     owesReport(spool, 1);
   },
-  hold: (spool, id) => operate(spool, 'hold', id, NOW),
+  hold: (spool, id) => operate(spool, id, { verb: 'hold', now: NOW }),
   release: (spool, id) => {
-    operate(spool, 'hold', id, NOW);
-    operate(spool, 'release', id, NOW);
+    operate(spool, id, { verb: 'hold', now: NOW });
+    operate(spool, id, { verb: 'release', now: NOW });
   },
-  retry: (spool, id) => operate(spool, 'retry', id, NOW),
-  bounce: (spool, id) => operate(spool, 'bounce', id, NOW),
-  delete: (spool, id) => operate(spool, 'delete', id, NOW),
+  retry: (spool, id) => operate(spool, id, { verb: 'retry', now: NOW }),
+  bounce: (spool, id) => operate(spool, id, { verb: 'bounce', now: NOW }),
+  delete: (spool, id) => operate(spool, id, { verb: 'delete', now: NOW }),
   return: (spool, id) => {
-    operate(spool, 'return', id, NOW);
-    operate(spool, 'returned', id, NOW);
+    operate(spool, id, { verb: 'return', now: NOW });
+    operate(spool, id, { verb: 'returned', now: NOW });
   },
   remember: (spool) => {
     const kept = limits.historyFirst + limits.historyLatest;
-    for (let nth = 0; nth <= kept; nth += 1) remember(spool, 1, { what: 'hold' });
+    for (let nth = 0; nth <= kept; nth += 1) addToHistory(spool, 1, { what: 'hold' });
     historyOf(spool, 1);
   },
   findMessages: (spool, id) => findMessages(spool, id, NOW)[0],

@@ -165,9 +165,9 @@ export class SpoolModel {
       return: waits || (failed && hasBody),
       returned: waits,
     };
-    if (!fits[verb]) return 'unfit';
+    if (!fits[verb]) return 'wrong-state';
     const old = postedAt !== null && this.now - postedAt > 25 * DAY_MS;
-    if ((verb === 'retry' || verb === 'release') && old && !force) return 'old';
+    if ((verb === 'retry' || verb === 'release') && old && !force) return 'needs-force';
 
     const set = (states: RecipientState[], state: RecipientState, status?: string | null) => {
       for (const recipient of message.recipients) {

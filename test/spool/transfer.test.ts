@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { confirmExported, exported, takeOut } from '../../src/spool/export.ts';
+import { confirmExported, readExported, takeOut } from '../../src/spool/export.ts';
 import { limits } from '../../src/limits.ts';
 import { importMessages } from '../../src/spool/import.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -15,7 +15,7 @@ const NOW = 3_000_000_000;
 function export1(spool: Spool, name: string, id: string) {
   const { number } = beginTransfer(spool, 'export', name, name.repeat(32));
   assert.deepEqual(takeOut(spool, number, [id]), ['done']);
-  const { bytes, ...message } = exported(spool, id, NOW);
+  const { bytes, ...message } = readExported(spool, id, NOW);
   return { number, message: { ...message, bytes: Buffer.concat([...bytes]) } };
 }
 

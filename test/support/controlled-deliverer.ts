@@ -51,7 +51,7 @@ export class ControlledDeliverer {
   /** Posts as a client does. */
   async post(id: string, recipients: string[], bytes = 'x\n', key = ''): Promise<string[]> {
     const envelope = { sender: '', recipients };
-    return told(await this.deliverer.send({ key, id }, envelope, Buffer.from(bytes)));
+    return told(await this.deliverer.send({ key, id, envelope, bytes: Buffer.from(bytes) }));
   }
 
   /** Asks what became of a post. */

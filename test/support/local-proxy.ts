@@ -1,19 +1,19 @@
 import type { TestContext } from 'node:test';
 import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { Keyring } from '../../src/proxy/policy/keyring.ts';
-import { startProxy, type Proxy } from '../../src/proxy/http/proxy.ts';
+import { HttpServer } from '../../src/proxy/http/http-server.ts';
 import { ControlledDeliverer } from './controlled-deliverer.ts';
 
 /** A proxy in the test's own process, whose parts and clock the test can reach. */
 export class LocalProxy {
   readonly key = 'a secret key';
   readonly controlled: ControlledDeliverer;
-  readonly proxy: Proxy;
+  readonly server: HttpServer;
   readonly journal: string[];
 
-  private constructor(controlled: ControlledDeliverer, proxy: Proxy, journal: string[]) {
+  private constructor(controlled: ControlledDeliverer, server: HttpServer, journal: string[]) {
     this.controlled = controlled;
-    this.proxy = proxy;
+    this.server = server;
     this.journal = journal;
   }
 
@@ -32,16 +32,17 @@ export class LocalProxy {
     const key = { secret: Buffer.from('a secret key'), name: '', allowedSenders: undefined };
     const keys = new Keyring(() => ({ keys: [key], faults: [] }));
     const places = { wanted: { host: '127.0.0.1', port: 0 } };
-    const proxy = await startProxy({ ...places, journal }, async () => ({ deliverer, keys }));
-    const local = new LocalProxy(controlled, proxy, lines);
+    const server = new HttpServer(journal);
+    await server.start(places, async () => ({ deliverer, keys }));
+    const local = new LocalProxy(controlled, server, lines);
     t.after(async () => {
       t.mock.timers.reset(); // With a mocked clock it may wait for ever.
-      await proxy.stop();
+      await server.stop();
     });
     return local;
   }
 
   get address(): string {
-    return this.proxy.addresses[0] ?? '';
+    return this.server.addresses[0] ?? '';
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { mailFields } from '../../src/proxy/backends/appengine/mail.ts';
-import type { MailMessage } from '../../src/proxy/backends/appengine/message.ts';
+import { mailFields } from '../../src/proxy/backends/appengine/mail-fields.ts';
+import type { MailMessage } from '../../src/proxy/backends/appengine/mail-message.ts';
 
 /** A message as its lines, in latin1: a character is an octet. */
 export function octets(...lines: string[]): Buffer {

@@ -1,7 +1,7 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import type { ApiHost } from '../../src/proxy/backends/appengine/call.ts';
+import type { ApiHost } from '../../src/proxy/backends/appengine/call-api.ts';
 import { decodeFields, encodeField } from '../../src/proxy/backends/appengine/protobuf.ts';
 
 /** A call as it came, read. */
@@ -34,7 +34,7 @@ export type ApiReply = Buffer | { status: number } | 'cut' | 'bare' | 'hang';
 
 /** App Engine's API host on loopback, which answers as its script says; that may change at any time. */
 export class ScriptedApiHost {
-  script: (call: ReceivedCall) => ApiReply = () => SENT;
+  script: (call: ReceivedCall) => ApiReply | Promise<ApiReply> = () => SENT;
   readonly calls: ReceivedCall[] = [];
   /** Request lines and headers, one element a call. */
   readonly requests: { line: string; headers: IncomingHttpHeaders }[] = [];
@@ -51,17 +51,18 @@ export class ScriptedApiHost {
     const server = createServer((request, response) => {
       const pieces: Buffer[] = [];
       request.on('data', (piece: Buffer) => pieces.push(piece));
-      request.on('end', () => {
+      const answer = async () => {
         const { method, url, headers } = request;
         scripted.requests.push({ line: `${method} ${url}`, headers });
         const call = readCall(Buffer.concat(pieces));
         scripted.calls.push(call);
-        const reply = scripted.script(call);
+        const reply = await scripted.script(call);
         if (reply === 'cut') request.socket.destroy();
         else if (reply === 'bare') request.socket.end('HTTP/1.1 200 OK\r\n\r\n');
         else if (Buffer.isBuffer(reply)) response.end(reply);
         else if (reply !== 'hang') response.writeHead(reply.status).end('not protobuf');
-      });
+      };
+      request.on('end', () => void answer());
     });
     server.on('connection', (socket) => sockets.add(socket));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

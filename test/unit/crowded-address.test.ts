@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { crowdedAddress } from '../../src/wire/v1/crowded-address.ts';
+import { crowdedAddress } from '../../src/wire/crowded-address.ts';
 
 const rows: [values: string[], crowded: string | undefined][] = [
   [['a@b.example, c@d.example'], undefined],

@@ -11,7 +11,7 @@ const HOUR = 3600 * SECOND;
 /** Begins as many posts as there is room for. */
 function fill(endpoint: Endpoint, now = 0): PostInFlight[] {
   const posts: PostInFlight[] = [];
-  while (endpoint.room(now) > 0) posts.push(endpoint.begin(now));
+  while (endpoint.capacity(now) > 0) posts.push(endpoint.begin(now));
   return posts;
 }
 
@@ -37,10 +37,10 @@ test('while it is down nothing may be begun, also when its time is up, until a p
   const wait = endpoint.trouble(0, 0, undefined);
   assert.equal(wait, SECOND);
   assert.equal(endpoint.downUntil, SECOND);
-  assert.equal(endpoint.room(0), 0);
+  assert.equal(endpoint.capacity(0), 0);
   endpoint.probePassed();
   assert.equal(endpoint.downUntil, undefined);
-  assert.equal(endpoint.room(0), 1, 'the ramp begins anew');
+  assert.equal(endpoint.capacity(0), 1, 'the ramp begins anew');
 });
 
 test('a probe does not reset the count of failures, a post does', () => {
@@ -92,7 +92,7 @@ test('a post that passes late ends the outage', () => {
   endpoint.trouble(0, 0, HOUR);
   endpoint.postPassed(10);
   assert.equal(endpoint.downUntil, undefined);
-  assert.ok(endpoint.room(0) > 0);
+  assert.ok(endpoint.capacity(0) > 0);
 });
 
 test('posts begun before an outage do not take up the ramp after it, nor free it twice', () => {
@@ -102,13 +102,13 @@ test('posts begun before an outage do not take up the ramp after it, nor free it
   assert.equal(stragglers.length, 16);
   endpoint.trouble(0, 0, undefined);
   endpoint.probePassed();
-  assert.equal(endpoint.room(0), 1);
+  assert.equal(endpoint.capacity(0), 1);
   const post = endpoint.begin(0);
-  assert.equal(endpoint.room(0), 0);
+  assert.equal(endpoint.capacity(0), 0);
   for (const straggler of stragglers) straggler.end();
-  assert.equal(endpoint.room(0), 0, 'the one post of this ramp is still in flight');
+  assert.equal(endpoint.capacity(0), 0, 'the one post of this ramp is still in flight');
   post.end();
-  assert.equal(endpoint.room(0), 1);
+  assert.equal(endpoint.capacity(0), 1);
 });
 
 test('a post begun before an outage that fails after it is no second outage', () => {
@@ -118,7 +118,10 @@ test('a post begun before an outage that fails after it is no second outage', ()
   assert.equal(first?.trouble(0, 0, undefined), SECOND);
   endpoint.probePassed();
   assert.equal(straggler?.trouble(10 * SECOND, 0, 60 * SECOND), undefined);
-  assert.deepEqual([endpoint.failures, endpoint.downUntil, endpoint.room(0)], [1, undefined, 1]);
+  assert.deepEqual(
+    [endpoint.failures, endpoint.downUntil, endpoint.capacity(0)],
+    [1, undefined, 1],
+  );
 });
 
 test('whatever happens, there is room for at most 64, none while down, and some in the end', (t) => {
@@ -131,21 +134,21 @@ test('whatever happens, there is room for at most 64, none while down, and some 
       const inFlight: PostInFlight[] = [];
       for (const [turn, each] of events.entries()) {
         const now = turn * 500;
-        if (each === 'begin' && endpoint.room(now) > 0) inFlight.push(endpoint.begin(now));
+        if (each === 'begin' && endpoint.capacity(now) > 0) inFlight.push(endpoint.begin(now));
         if (each === 'slower') inFlight[0]?.slowDown(now, 5 * SECOND);
         if (each === 'pass') endpoint.postPassed(now);
         if (each === 'fail') endpoint.trouble(now, 0.5, undefined);
         if (each === 'retry after') endpoint.trouble(now, 0.5, 30 * SECOND);
         if (each === 'probe') endpoint.probePassed();
         else if (each !== 'begin') inFlight.shift()?.end();
-        const room = endpoint.room(now);
+        const room = endpoint.capacity(now);
         assert.ok(room >= 0 && room <= limits.inFlight, String(room));
         if (endpoint.downUntil !== undefined) assert.equal(room, 0);
-        else if (room === 0) assert.ok(endpoint.roomInMs(now) > 0);
+        else if (room === 0) assert.ok(endpoint.capacityInMs(now) > 0);
       }
       for (const post of inFlight) post.end();
       endpoint.probePassed();
-      const room = endpoint.room(HOUR);
+      const room = endpoint.capacity(HOUR);
       assert.ok(room > 0 && room <= limits.inFlight, String(room));
     }),
   );
@@ -162,7 +165,7 @@ test('passedSince tells whether a post passed, not a probe, after a time', () =>
 
 test('a fault is told at once, then hourly, each for itself, and at once again after a post', () => {
   const endpoint = new Endpoint();
-  const told = (remedy: string, now: number) => endpoint.tellFault(remedy, now);
+  const told = (remedy: string, now: number) => endpoint.shouldReport(remedy, now);
   assert.equal(told('the key', 0), true);
   assert.equal(told('the key', HOUR - 1), false);
   assert.equal(told('the key', HOUR), true);
@@ -177,18 +180,18 @@ test('a fault is told at once, then hourly, each for itself, and at once again a
 test('a post that is slow holds up no other, until the proxy asks for fewer (law 13)', () => {
   const endpoint = new Endpoint();
   endpoint.begin(0);
-  assert.deepEqual([endpoint.room(999), endpoint.roomInMs(999)], [0, 1]);
-  assert.equal(endpoint.room(1000), 1);
+  assert.deepEqual([endpoint.capacity(999), endpoint.capacityInMs(999)], [0, 1]);
+  assert.equal(endpoint.capacity(1000), 1);
   const posts = Array.from({ length: 9 }, (_, second) => endpoint.begin(1000 * (second + 1)));
   assert.equal(posts[8]?.slowDown(10_000, 2 * SECOND), 5, 'half of those in flight');
-  assert.deepEqual([endpoint.room(20_000), endpoint.roomInMs(20_000)], [0, Infinity]);
+  assert.deepEqual([endpoint.capacity(20_000), endpoint.capacityInMs(20_000)], [0, Infinity]);
   for (const post of posts.slice(0, 6)) post.end();
   assert.deepEqual(
-    [endpoint.room(11_999), endpoint.roomInMs(11_999)],
+    [endpoint.capacity(11_999), endpoint.capacityInMs(11_999)],
     [0, 1],
     'not before the time',
   );
-  assert.equal(endpoint.room(12_000), 1);
+  assert.equal(endpoint.capacity(12_000), 1);
 });
 
 test('posts that began before the limit was halved do not halve it again; each that passes adds one', () => {
@@ -201,13 +204,58 @@ test('posts that began before the limit was halved do not halve it again; each t
     [32, 32, 32],
   );
   for (const post of posts) post.end();
-  assert.equal(endpoint.room(100), 32);
+  assert.equal(endpoint.capacity(100), 32);
   endpoint.postPassed(200);
-  assert.equal(endpoint.room(200), 33);
+  assert.equal(endpoint.capacity(200), 33);
   const [late] = fill(endpoint, 300);
   assert.equal(late?.slowDown(400, undefined), 16);
   for (let times = 0; times < 9; times += 1) endpoint.begin(500 + times).slowDown(501 + times, 0);
   const alone = new Endpoint();
   assert.equal(alone.begin(0).slowDown(1, undefined), 2, 'one slow post would hold up all others');
   assert.equal(alone.downUntil, undefined, 'that is no outage');
+});
+
+test('posts that break halve how many may be in flight, down to one and never to none', () => {
+  const endpoint = new Endpoint();
+  for (let round = 0; round < 6; round += 1) passAll(endpoint, 0);
+  const capacities = Array.from({ length: 9 }, () => {
+    endpoint.halveConcurrency();
+    return endpoint.capacity(0);
+  });
+  assert.deepEqual(capacities, [32, 16, 8, 4, 2, 1, 1, 1, 1]);
+  const post = endpoint.begin(0);
+  endpoint.halveConcurrency();
+  assert.equal(endpoint.capacity(0), 0, 'the one post is in flight');
+  post.end();
+  assert.equal(endpoint.capacity(0), 1);
+  endpoint.postPassed(0);
+  assert.equal(endpoint.capacity(0), 2, 'it grows again');
+});
+
+test('more posts in flight than the new limit leave no capacity, and never less than none', () => {
+  const endpoint = new Endpoint();
+  for (let round = 0; round < 4; round += 1) passAll(endpoint, 0);
+  const posts = fill(endpoint);
+  endpoint.halveConcurrency();
+  assert.equal(endpoint.capacity(0), 0);
+  for (const post of posts.slice(0, 9)) post.end();
+  assert.equal(endpoint.capacity(0), 1, '7 of 8 are in flight');
+});
+
+test('a proxy that asks for fewer posts and lets none pass for an hour has an outage (law 5)', () => {
+  const endpoint = new Endpoint();
+  const post = endpoint.begin(0);
+  assert.equal(post.slowDown(SECOND, undefined), 2);
+  assert.equal(post.slowDown(SECOND + limits.slowerMaxMs, undefined), 2);
+  assert.equal(post.slowDown(SECOND + limits.slowerMaxMs + 1, undefined), undefined);
+  endpoint.postPassed(2 * limits.slowerMaxMs);
+  assert.equal(post.slowDown(3 * limits.slowerMaxMs, undefined), 3, 'one passed meanwhile');
+});
+
+test('that the proxy asks for fewer posts is reported at once, and then now and then', () => {
+  const endpoint = new Endpoint();
+  const { slowerRepeatMs } = limits;
+  const times = [0, 1, slowerRepeatMs - 1, slowerRepeatMs, 2 * slowerRepeatMs - 1];
+  const reported = times.map((now) => endpoint.shouldReportSlower(now));
+  assert.deepEqual(reported, [true, false, false, true, false]);
 });

@@ -68,7 +68,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
       /^proxy\/ledger\/(?:read|rebuild|with)-ledger\.ts$/,
-      /^proxy\/check\/proxy-findings\.ts$/,
+      /^proxy\/check\/check-proxy\.ts$/,
     ],
     modules: ANY,
   },
@@ -92,6 +92,21 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
       .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`);
   });
   assert.deepEqual(wrong, []);
+});
+
+test('only the appengine backend imports what takes messages apart, and others load it by its door alone', () => {
+  const folder = 'proxy/backends/appengine/';
+  const others = [...sources.keys()].filter((path) => !path.startsWith(folder));
+  const wrong = others.flatMap((path) =>
+    importsOf(path)
+      .filter(({ file, module, typeOnly }) => {
+        if (module !== undefined) return /^(?:mailparser|libmime|html-to-text)$/.test(module);
+        return file?.startsWith(folder) && !typeOnly && file !== `${folder}appengine-backend.ts`;
+      })
+      .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`),
+  );
+  assert.deepEqual(wrong, []);
+  assert.ok(importsOf(`${folder}parse-mime.ts`).some(({ module }) => module === 'mailparser'));
 });
 
 test('every kind of import is seen by this test', () => {
@@ -186,7 +201,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   {
     what: "Node's HTTP client",
     pattern: /^import \{[^}]*\b(?:request|get|Agent)\b[^}]*\} from 'node:http'/m,
-    allowed: ['host/net/web-proxy.ts', 'proxy/backends/appengine/call.ts'],
+    allowed: ['host/net/web-proxy.ts', 'proxy/backends/appengine/call-api.ts'],
     handed: /\brequest\(\{[^]*?createConnection: \(\) => socket,/,
   },
   {

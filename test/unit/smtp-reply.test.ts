@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { readReply, type SmtpStep } from '../../src/proxy/backends/smtp/smtp-reply.ts';
+import { readReply, type SmtpStep } from '../../src/proxy/backends/smtp/read-reply.ts';
 
 test('a reply has its own enhanced status, and one line for people', () => {
   const rows: [string, SmtpStep, string, string][] = [

@@ -122,7 +122,10 @@ test('a 200 counts only when it is signed, complete and about this post (law 5)'
   ];
   for (const [name, body, fault] of bodies) {
     const answer = await ask(t, (post, proxy) => proxy.signed(post, 200, Buffer.from(body)));
-    assert.ok(answer.kind === 'unusable' && answer.signed, `${name}: ${JSON.stringify(answer)}`);
+    assert.ok(
+      answer.kind === 'invalid-response' && answer.signed,
+      `${name}: ${JSON.stringify(answer)}`,
+    );
     assert.match(answer.fault, fault, name);
   }
 });
@@ -165,7 +168,7 @@ test('a signature of another key, id, time or body is none (law 5)', async (t) =
     const answer = await ask(t, ({ response }) => void response.writeHead(200, headers).end(body));
     assert.deepEqual(
       answer,
-      { kind: 'unusable', signed: false, fault: 'the answer is not signed with our key' },
+      { kind: 'invalid-response', signed: false, fault: 'the answer is not signed with our key' },
       name,
     );
   }

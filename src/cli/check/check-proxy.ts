@@ -6,7 +6,7 @@ import { attempt, type PostResult, type PostFailure } from '../../wire/attempt.t
 import { isLoopback, type Connection } from '../../wire/connection.ts';
 import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
 import { diagnose } from '../../wire/diagnose.ts';
-import type { Wire } from '../../wire/poster.ts';
+import type { Wire } from '../../wire/post-once.ts';
 import { probe } from '../../wire/probe.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
 

@@ -11,7 +11,7 @@ export const proxyCheckCommand: CommandModule<ProxyArguments, Arguments> = {
   describe: 'Check keys, ledger and backend of the proxy without sending, and say what to do',
   builder: (yargs) => yargs.option('json', jsonOption),
   handler: async (argv) => {
-    const { proxyFindings } = await import('../../proxy/check/proxy-findings.ts');
-    requireNoFault(await tellFindings(proxyFindings(argv), argv.json));
+    const { checkProxy } = await import('../../proxy/check/check-proxy.ts');
+    requireNoFault(await tellFindings(checkProxy(argv), argv.json));
   },
 };

@@ -2,7 +2,7 @@ import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { parseDuration } from '../../host/duration.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { listKnown, recipientStates } from '../../proxy/ledger/read-ledger.ts';
+import { recipientStates } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
 import { addressOf, filterOptions } from '../queue/filter.ts';
@@ -35,9 +35,9 @@ export const ledgerListCommand: CommandModule<object, Arguments> = {
     const recipient = addressOf('recipient', argv.recipient);
     const age = argv['older-than'];
     const before = age === undefined ? undefined : now - parseDuration(age);
-    await withLedger(ledger, async (db) => {
+    await withLedger(ledger, async (reader) => {
       let recipients = 0;
-      for (const known of listKnown(db, { states: [state], recipient, before }, now)) {
+      for (const known of reader.list({ states: [state], recipient, before }, now)) {
         recipients += 1;
         if (json) await printJson(knownFields(known));
         else await print(knownText(known, now));

@@ -1,6 +1,5 @@
 import type { CommandModule } from 'yargs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { findKnown } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
 import { knownFields, knownText } from './known-text.ts';
@@ -22,8 +21,8 @@ export const ledgerShowCommand: CommandModule<object, Arguments> = {
       .option('json', { type: 'boolean', describe: 'One JSON object a line' }),
   handler: async ({ id, ledger, json }) => {
     const now = Date.now();
-    await withLedger(ledger, async (db, file) => {
-      const found = findKnown(db, id, now);
+    await withLedger(ledger, async (reader, file) => {
+      const found = reader.find(id, now);
       if (found.length === 0) {
         throw new CommandError(exitCodes.no, `no recipient of a message ${id} is in ${file}`);
       }

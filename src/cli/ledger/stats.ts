@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
-import { ledgerStats, type LedgerStats } from '../../proxy/ledger/read-ledger.ts';
+import type { LedgerStats } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
 import { print, printJson } from '../print.ts';
 import { time } from '../queue/entry-json.ts';
@@ -21,7 +21,7 @@ export const ledgerStatsCommand: CommandModule<object, Arguments> = {
       .option('json', { type: 'boolean', describe: 'As one JSON object' }),
   handler: async ({ ledger, json }) => {
     const now = Date.now();
-    const stats = await withLedger(ledger, async (db) => Promise.resolve(ledgerStats(db, now)));
+    const stats = await withLedger(ledger, async (reader) => Promise.resolve(reader.stats(now)));
     if (json) await printJson(statsFields(stats));
     else await print(statsLines(stats, now));
   },

@@ -6,7 +6,7 @@ import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import { SpoolFullError } from '../../spool/enqueue.ts';
-import { importMessages, type Taken } from '../../spool/import.ts';
+import { importMessages, type ImportResult } from '../../spool/import.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { beginTransfer, decideTransfer } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
@@ -58,7 +58,7 @@ async function importAll(spool: Spool, file: string, reader: TransferReader): Pr
   }
   // The wall clock decides only what is held for an operator to look at.
   const transitMs = Math.max(0, Date.now() - exportedAt);
-  const counts: Record<Taken, number> = { imported: 0, held: 0, known: 0, other: 0 };
+  const counts: Record<ImportResult, number> = { imported: 0, held: 0, known: 0, other: 0 };
   try {
     for (const messages of inBatches(reader.messages())) {
       const results = importMessages(spool, number, messages, { now: spool.now(), transitMs });

@@ -3,7 +3,12 @@ import { limits } from '../../limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
-import { operateEach, type Operated, type Outcome, type Verb } from '../../spool/operate.ts';
+import {
+  operateEach,
+  type OperationResult,
+  type OperationOutcome,
+  type Verb,
+} from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 
 /** What an operator wants done, and to which messages. */
@@ -21,7 +26,7 @@ export interface Operation {
 }
 
 /** `kept`: Exim did not take back what was to be returned; `part`: not for all of its recipients. */
-export type Result = Operated | 'kept' | 'part';
+export type Result = OperationResult | 'kept' | 'part';
 
 /** How many messages, for how many recipients, an operation came to each result with, and the ids of the first of them. */
 export type Results = Map<Result, { count: number; recipients: number; ids: string[] }>;
@@ -32,7 +37,7 @@ export async function operateAll(
   { verb, names, filter, force, before, after }: Operation,
 ): Promise<Results> {
   const results: Results = new Map();
-  const end = async ({ operated, recipients }: Outcome, id: string) => {
+  const end = async ({ operated, recipients }: OperationOutcome, id: string) => {
     const result = operated === 'done' && after ? await after(id) : operated;
     const before = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
     if (before.count < limits.namedMessages) before.ids.push(id);
@@ -43,7 +48,7 @@ export async function operateAll(
   const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
   for (const ids of batches(chosen, after ? 1 : limits.operatorBatch)) {
     await before?.(ids);
-    const batch = operateEach(spool, verb, ids, spool.now(), force);
+    const batch = operateEach(spool, ids, { verb, now: spool.now(), force });
     for (const [at, id] of ids.entries()) {
       const outcome = batch[at] ?? MISSING;
       if (outcome.operated === 'busy') busy.push(id);
@@ -53,7 +58,7 @@ export async function operateAll(
   spool.wakeDrain();
   const deadline = performance.now() + limits.operatorWaitMs;
   for (const id of busy) {
-    const step = () => operateEach(spool, verb, [id], spool.now(), force)[0] ?? MISSING;
+    const step = () => operateEach(spool, [id], { verb, now: spool.now(), force })[0] ?? MISSING;
     await end(await whenIdle(spool, step, deadline), id);
   }
   spool.wakeDrain();
@@ -76,7 +81,7 @@ export async function whenIdle<Step extends { operated: string }>(
   }
 }
 
-const MISSING: Outcome = { operated: 'missing', recipients: 0 };
+const MISSING: OperationOutcome = { operated: 'missing', recipients: 0 };
 
 /** Ids in batches of a size. */
 export function* batches(ids: Iterable<string>, size: number): Generator<string[]> {

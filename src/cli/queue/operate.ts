@@ -129,10 +129,10 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
         'says why; then return again, or release',
     );
   }
-  if (count('old') > 0) {
+  if (count('needs-force') > 0) {
     throw new CommandError(
       exitCodes.no,
-      `${count('old')} first posted more than ${showDuration(limits.renewalMs)} ago: the proxy may have forgotten that it sent ` +
+      `${count('needs-force')} first posted more than ${showDuration(limits.renewalMs)} ago: the proxy may have forgotten that it sent ` +
         'them, and would send them twice; say --force if you are sure',
     );
   }
@@ -143,11 +143,13 @@ async function report(spool: Spool, verb: Verb, results: Results, all: boolean):
     const named = `${ids.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
     throw new CommandError(exitCodes.no, `there is no message ${named}`);
   }
-  if (count('unfit') > 0) {
-    const states = (results.get('unfit')?.ids ?? []).map((id) => stateOf(spool, id)).join('; ');
+  if (count('wrong-state') > 0) {
+    const states = (results.get('wrong-state')?.ids ?? [])
+      .map((id) => stateOf(spool, id))
+      .join('; ');
     throw new CommandError(
       exitCodes.no,
-      `${count('unfit')} not in a state to ${verb}, which is for what is ${FITS[verb]}: ${states}`,
+      `${count('wrong-state')} not in a state to ${verb}, which is for what is ${FITS[verb]}: ${states}`,
     );
   }
 }

@@ -11,8 +11,8 @@ export interface HttpLine {
   socket: Socket;
   /** It was taken before, and has had requests. */
   reused: boolean;
-  /** The server has shown over it who it is (Greeting). */
-  greeted: boolean;
+  /** The server has answered a probe over it (FirstProbe in wire/exchange.ts). */
+  probed: boolean;
 }
 
 /** A connection was closed while it was idle: nothing of the request was sent. */
@@ -111,7 +111,7 @@ export class HttpPool {
       bodyTimeout: 0,
       maxResponseSize: limits.answerBytes,
     });
-    const line = { client, socket, reused: false, greeted: false };
+    const line = { client, socket, reused: false, probed: false };
     socket.once('close', () => {
       this.#idle = this.#idle.filter((each) => each !== line);
     });

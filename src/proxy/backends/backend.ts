@@ -1,18 +1,17 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { Places } from '../../host/places.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
 import type { AllowedSenders } from '../policy/allowed-senders.ts';
 import type { PostedMessage } from '../ledger/message-name.ts';
 
-/** What a message may be sent with besides its envelope, as its post and the client's key say. */
+/** What a post and the key of its client say of a message, besides the envelope. */
 export interface SendOptions {
-  /** Whom it may send as; undefined: as the proxy's own rules say. */
+  /** The senders that the key may use; undefined: as the proxy's own rules say. */
   allowedSenders?: AllowedSenders | undefined;
-  /** It asks that a sender who is not allowed be replaced. */
+  /** The post asks that a sender who is not allowed be replaced. */
   fixSender?: boolean;
   /** Counts the memory of the post as held until what it returns is called. */
   hold?: () => () => void;
-  /** App Engine's security ticket of the request that brought the post, for calls of App Engine's APIs. */
-  ticket?: string | undefined;
 }
 
 /** A message for a backend: raw bytes and true envelope, the addresses already found to be valid. */
@@ -20,22 +19,22 @@ export interface Delivery extends PostedMessage, SendOptions {
   sender: string;
   recipients: readonly string[];
   bytes: Buffer;
-  /** The sender to take when the world refuses the message's own; undefined: none may be taken. */
-  substitute?: string | undefined;
+  /** The sender to use when the message's own is refused; undefined: no other may be used. */
+  fallbackSender?: string | undefined;
 }
 
-/** What a backend says of one recipient; `unknown` when it may have been sent or not. */
+/** What a backend says of one recipient; `unknown` says why nobody can know whether it was sent. */
 export type Result =
   Omit<Verdict, 'inProgress' | 'sentBefore'> | { recipient: string; unknown: string };
 
 /**
- * Sends a message on and says what became of each recipient, however long the world takes, within the time
- * limits of its protocol. Throwing BackendUnavailableError means that nothing was sent and that the trouble
- * is not this message's; anything else thrown means that nobody knows.
+ * Sends a message on and says what became of each recipient, however long that takes within the time limits of
+ * its protocol. BackendUnavailableError means that nothing was sent and that the message is not the cause; any
+ * other error means that nobody can know what was sent.
  */
 export type Deliver = (delivery: Delivery) => Promise<Result[]>;
 
-/** Room for one delivery: it is used by one call of `deliver`, or given back by `release`. */
+/** A place for one delivery: one call of `deliver` uses it, or `release` gives it back. */
 export interface Place {
   deliver: Deliver;
   release(): void;
@@ -44,10 +43,15 @@ export interface Place {
 /** A way to send mail on. */
 export interface Backend {
   /**
-   * Waits until a delivery can begin at once, such as for a connection. Rejects with BackendBusyError when
-   * that was not so before `giveUp`, and with BackendUnavailableError when it cannot be.
+   * Waits until a delivery can begin at once, for example for a connection. Rejects with BackendBusyError when
+   * `giveUp` aborts before that, and with BackendUnavailableError when the backend cannot work.
    */
   reserve(giveUp: AbortSignal): Promise<Place>;
+  /**
+   * Runs `answer`, which answers a request with these headers, so that the deliveries that it begins can use what
+   * the headers say. Only for a backend that needs something of the request itself.
+   */
+  withinRequest?: <T>(headers: IncomingHttpHeaders, answer: () => Promise<T>) => Promise<T>;
 }
 
 /** A backend that can always begin. */

@@ -1,16 +1,16 @@
 import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Backend } from './backend.ts';
-import type { ApiHost } from './appengine/call.ts';
+import type { ApiHost } from './appengine/call-api.ts';
 import { discardBackend } from './discard.ts';
 import { fileBackend } from './file.ts';
-import { relayName } from './smtp/relay-name.ts';
+import { ehloName } from './smtp/ehlo-name.ts';
 import { smtpOptions, smtpRelay } from './smtp/smtp-options.ts';
 import type { SmtpRelay } from './smtp/smtp-sessions.ts';
-import { smtpBackend } from './smtp/smtp.ts';
+import { smtpBackend } from './smtp/smtp-backend.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 
-/** Options that say what becomes of the mail; the folder of the file backend is given apart, as an absolute path. */
+/** Options that say where mail is delivered, but for the folder of the file backend, which is given as an absolute path. */
 export const backendOptions = {
   backend: {
     choices: ['file', 'smtp', 'appengine', 'discard'] as const,
@@ -22,14 +22,14 @@ export const backendOptions = {
 
 type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof backendOptions>>;
 
-/** The backend that was asked for, as it is configured; nothing is opened yet. */
+/** The chosen backend with its configuration; nothing is opened yet. */
 export type ChosenBackend =
   | { kind: 'file'; folder: string }
   | { kind: 'smtp'; relay: SmtpRelay }
   | { kind: 'appengine'; api: ApiHost }
   | { kind: 'discard' };
 
-/** Reads what options and settings say of the backend. Throws Failure 78 when that is not enough, or too much. */
+/** Reads the options and settings of the backend. Throws CommandError 78 when one is missing, wrong, or of another backend. */
 export async function chooseBackend(argv: Arguments, folder: string): Promise<ChosenBackend> {
   const { backend: kind } = argv;
   if (kind === 'smtp') {
@@ -41,22 +41,22 @@ export async function chooseBackend(argv: Arguments, folder: string): Promise<Ch
   }
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
-  // Loaded where it is used.
-  const { apiHost } = await import('./appengine/appengine.ts');
+  // Loaded only where it is used: it takes time.
+  const { apiHost } = await import('./appengine/appengine-backend.ts');
   return { kind, api: apiHost(process.env) };
 }
 
-/** Makes the backend ready for mail. Throws Failure 78 when it cannot be. */
+/** Makes the backend ready for mail. Throws CommandError 78 when that fails. */
 export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal): Promise<Backend> {
   if (chosen.kind === 'smtp') {
     const { relay } = chosen;
-    const { name, fault } = await relayName(relay.name);
+    const { name, fault } = await ehloName(relay.name);
     if (fault) journal.nameless(fault.text, fault.todo);
     return smtpBackend({ ...relay, name });
   }
   if (chosen.kind === 'discard') return discardBackend;
   if (chosen.kind === 'appengine') {
-    const { appengineBackend } = await import('./appengine/appengine.ts');
+    const { appengineBackend } = await import('./appengine/appengine-backend.ts');
     return appengineBackend(chosen.api, journal);
   }
   const { folder } = chosen;
@@ -68,7 +68,7 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
   });
 }
 
-/** The backend and where the mail goes, for people. */
+/** The backend and the place where mail goes, for people. */
 export function backendText(chosen: ChosenBackend): string {
   const kept = keptText(chosen);
   if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
@@ -81,7 +81,7 @@ export function relayText({ host, port }: SmtpRelay): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** That no mail leaves this machine, and what becomes of it; undefined where it is sent on. */
+/** Says that no mail leaves this machine, and what happens to it; undefined where mail is sent on. */
 export function keptText(chosen: ChosenBackend): string | undefined {
   if (chosen.kind === 'file') {
     return `nothing leaves this machine: all mail is kept in ${chosen.folder}`;

@@ -1,7 +1,7 @@
 import { statuses } from '../../mail/enhanced-status.ts';
 import { unlimited } from './backend.ts';
 
-/** Takes everything and keeps nothing: for tests and measurements. */
+/** Takes all mail and throws it away: for tests and measurements. */
 export const discardBackend = unlimited(async ({ recipients }) =>
   Promise.resolve(
     recipients.map((recipient) => ({ recipient, status: statuses.sent, reason: 'discarded' })),

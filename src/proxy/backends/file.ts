@@ -8,14 +8,14 @@ import { limits } from '../../limits.ts';
 import { BackendUnavailableError, unlimited, type Backend, type Delivery } from './backend.ts';
 
 /**
- * Delivers into a folder: NAME.eml has the message's exact bytes, NAME.json its id and envelope. Each
- * appears whole or not at all, and is on disk when the message counts as sent; the .json comes first,
- * so that an .eml, the delivery, always has its envelope. The name follows from key, id and
- * recipients: sending again replaces the same files, and no host those of another.
+ * Delivers into a folder: NAME.eml has the exact bytes of the message, NAME.json its id and envelope. Each file appears
+ * whole or not at all, and is on disk when the message counts as sent. The .json comes first, so that an .eml, which is
+ * the delivery, always has its envelope. The name is made of key, id and recipients: sending again replaces the same
+ * files, and no host replaces those of another.
  */
 export async function fileBackend(folder: string): Promise<Backend> {
   requireRootGivenUp(existsSync(folder) ? folder : dirname(folder));
-  // Not recursive: in /proc that never ends, and where a mount is missing it would deliver beside it.
+  // Not recursive: in /proc that never ends, and where a mount is missing, mail would get into the folder below it.
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
@@ -46,9 +46,9 @@ function fileName({ key, id, recipients }: Delivery): string {
 }
 
 /**
- * Removes half-written files of a proxy that died. Other proxies may use the folder: so what is there now is removed
- * when it is still there after the time that a delivery may take, which no step of a clock shortens. The delivery of a
- * writer that is slower still fails, and is posted again.
+ * Removes half-written files of a proxy that died. Other proxies may use the folder: so a file is removed only when it is
+ * still there after the longest time of a delivery, by a clock that does not jump. If another proxy is even slower, its
+ * delivery fails and is posted again.
  */
 async function removeLeftovers(folder: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
@@ -56,7 +56,7 @@ async function removeLeftovers(folder: string): Promise<void> {
   const remove = async () => {
     for (const name of names) await rm(join(folder, name), { force: true });
   };
-  // What cannot be removed now is found again at the next start.
+  // Files that cannot be removed now are found again at the next start.
   setTimeout(() => void remove().catch(() => {}), limits.deliveryMs).unref();
 }
 

@@ -2,13 +2,13 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, note, ok, type Finding } from '../../host/finding.ts';
-import type { ApiHost } from '../backends/appengine/call.ts';
-import { relayName } from '../backends/smtp/relay-name.ts';
+import type { ApiHost } from '../backends/appengine/call-api.ts';
+import { ehloName } from '../backends/smtp/ehlo-name.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { backendText, keptText, type ChosenBackend } from '../backends/chosen-backend.ts';
 import { checkRelay } from './check-relay.ts';
 
-/** Whether the backend can be reached and used, as far as that shows without sending; and whether mail leaves this machine. */
+/** Checks whether the backend can be reached and used, as far as possible without sending, and whether mail leaves this machine. */
 export async function* checkBackend(chosen: ChosenBackend): AsyncGenerator<Finding> {
   if (chosen.kind === 'file') yield checkFolder(chosen.folder);
   const kept = keptText(chosen);
@@ -19,7 +19,7 @@ export async function* checkBackend(chosen: ChosenBackend): AsyncGenerator<Findi
 }
 
 async function* checkSmtp(relay: SmtpRelay): AsyncGenerator<Finding> {
-  const { name, fault: nameless } = await relayName(relay.name);
+  const { name, fault: nameless } = await ehloName(relay.name);
   if (nameless) yield fault('names', nameless.text, nameless.todo);
   else yield ok('names', `the proxy calls itself ${name} at the relay`);
   yield* await checkRelay({ ...relay, name });
@@ -36,7 +36,7 @@ function checkFolder(folder: string): Finding {
   return ok('folder', isThere ? `${folder} can be written` : `the proxy makes ${folder}`);
 }
 
-/** Without the ticket of a request no call can be made: so it is only reached. */
+/** A call needs the ticket of a request, so only the connection is checked. */
 async function checkApi({ host, port }: ApiHost): Promise<Finding> {
   try {
     const socket = await connectSocket({ host, port }, new AbortController().signal);

@@ -3,7 +3,7 @@ import { fault, ok, type Finding } from '../../host/finding.ts';
 import { limits } from '../../limits.ts';
 import { readKeys } from '../policy/keyring.ts';
 
-/** Whether there are keys, none of them can be guessed, and whose they are. Throws Failure 78 where there is none. */
+/** Checks whether there are keys that nobody can guess, and names their hosts. Throws CommandError 78 without any key. */
 export function checkKeys(keysFile: string | undefined): Finding {
   const { keys, faults } = readKeys(keysFile);
   if (faults.length > 0) {

@@ -9,13 +9,13 @@ import { OpenFiles } from '../../sqlite/open-files.ts';
 import { ledgerRemedy } from '../ledger/ledger-fault.ts';
 import { migrations } from '../ledger/ledger.ts';
 
-/** Whether the ledger can be written, beside a proxy that is at work on it, or without one. */
+/** Checks whether the ledger can be written, with or without a proxy that is at work on it. */
 export function checkLedger(file: string): Finding {
   const isThere = existsSync(file);
   try {
     accessSync(isThere ? file : dirname(file), constants.R_OK | constants.W_OK);
     if (!isThere) return note('ledger', `there is no ${file}: the proxy makes it`, RIGHT_PATH);
-    // Whoever opens it first would pass over this without a word.
+    // It has to be asked before the file is opened, which hides the damaged end of a log.
     if (logIsCut(file)) {
       const text = `the write-ahead log of ${file} has lost its end: what was sent last may be forgotten`;
       return fault('ledger', text, 'look for a failing disk (dmesg), then start the proxy');
@@ -29,11 +29,11 @@ export function checkLedger(file: string): Finding {
   }
 }
 
-/** Whether a proxy is at work on the ledger. */
+/** Checks whether a proxy is at work on the ledger. */
 export function checkService(ledgerFile: string): Finding {
   const lockFile = `${ledgerFile}.lock`;
   try {
-    // Asking makes the file, which is for the proxy to do.
+    // Taking the lock would make its file, which only the proxy may do.
     const lock = existsSync(lockFile) ? exclusiveLock(lockFile) : NOBODY;
     lock?.release();
     if (!lock) return ok('service', 'a proxy is at work on this ledger');

@@ -8,7 +8,7 @@ import { smtpErrorText } from '../backends/smtp/smtp-error-text.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { relayText } from '../backends/chosen-backend.ts';
 
-/** A session with the relay without a message: connection, TLS, login and goodbye. Never rejects. */
+/** Checks the relay by a session without a message: connection, TLS, login and QUIT. Never rejects. */
 export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const { auth, ...server } = relay;
   const where = `the relay ${relayText(relay)}`;

@@ -1,111 +1,111 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import { addressList } from '../../mail/address-list.ts';
 import { statuses, statusClass } from '../../mail/enhanced-status.ts';
-import type { Envelope } from '../../mail/envelope.ts';
 import { limits } from '../../limits.ts';
 import { printable } from '../../mail/printable.ts';
 import type { PostResult, PostRequest } from '../../wire/attempt.ts';
 import { decodeForm, FormError } from '../../wire/v1/form.ts';
 import { decodeMultipart } from '../../wire/v1/multipart-form.ts';
 import { postUntilSettled } from '../../wire/post-until-settled.ts';
+import { InvalidMailError, readMail } from '../../wire/v1/read-mail.ts';
 import { verifyV1 } from '../../wire/v1/sign-v1.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
-import {
-  BackendBusyError,
-  BackendUnavailableError,
-  type SendOptions,
-} from '../backends/backend.ts';
-import { InvalidMailError, readMail } from '../../wire/v1/read-mail.ts';
-import type { Deliverer } from '../deliverer.ts';
-import type { Key } from '../policy/keyring.ts';
-import type { PostedMessage } from '../ledger/message-name.ts';
-import { retryLater, slower, type Reply } from './reply.ts';
-import type { RequestBody } from './request-bodies.ts';
-import type { Service } from './service.ts';
-import { ticketOf } from '../backends/appengine/ticket.ts';
+import { BackendBusyError, BackendUnavailableError } from '../backends/backend.ts';
+import type { Deliverer, MessageToSend } from '../deliverer.ts';
+import type { Key, Keyring } from '../policy/keyring.ts';
+import type { Post, Service } from './post.ts';
+import { rateReply, retryLater, type Reply } from './reply.ts';
 
 /**
- * Answers a post of HTTP v1, the interface of 2012: 204 when it was sent to every recipient, 400 when the
- * form or the mail is at fault, 500 when it may be sent later; each with one line for people. Never 401,
- * at which the clients of 2012 ask for a password. The answer waits for the backend for as long as
- * limits.answerV1Ms; what is still being sent then is a 500, although it may arrive.
+ * Answers a post of HTTP v1 (src/wire/README.md): 204 when it was sent to every recipient, 400 when the form or the
+ * mail is at fault, 500 when it may be sent later; each with one line for people. It is never 401, at which v1 clients
+ * ask for a password. The answer waits for the backend for limits.answerV1Ms at most; what is still being sent then is
+ * a 500, although it may arrive.
  */
-export async function answerV1(
-  headers: IncomingHttpHeaders,
-  client: string,
-  { bytes: body, hold }: RequestBody,
-  { keys, deliverer, rate, fixSender: always = false }: Service,
-): Promise<Reply> {
+export async function answerV1(post: Post, service: Service): Promise<Reply> {
   let key: Key | undefined;
-  const by = (reply: Reply): Reply => ({ ...reply, key: key?.name });
   try {
-    const { message, signature, fixSender } = await readForm(headers, body);
-    const found = keys.keys;
-    const secret = await verifyV1(
-      found.map((each) => each.secret),
-      signature,
-      message,
-    );
-    key = found.find((each) => each.secret === secret);
-    if (!key) throw new FormError("Signature doesn't match");
-    const waitMs = rate?.take(key, performance.now()) ?? 0;
-    if (rate && waitMs > 0) return by(slower(`more than ${rate.perMinute} posts a minute`, waitMs));
-
-    const { envelope, bytes } = readMail(message, deliverer.recipientsMax, fixSender || always);
-    // The client gives no id: every post is a message of its own.
-    const name = { key: key.name, id: randomBytes(16).toString('hex'), client };
-    const { allowedSenders } = key;
-    const rights = { allowedSenders, fixSender, hold, ticket: ticketOf(headers) };
-    return by(replyOf(await sendToAll(deliverer, name, envelope, bytes, rights)));
+    const form = await readForm(post);
+    key = await keyOf(form, service.keys);
+    return { ...(await answerForm(form, key, post, service)), key: key.name };
   } catch (error) {
-    if (error instanceof FormError) return by({ status: 400, text: error.message });
-    if (error instanceof InvalidMailError) {
-      return by({ status: deliverer.softBounce ? 500 : 400, text: error.message });
-    }
-    if (error instanceof BackendBusyError) return by({ ...retryLater(error.message), status: 500 });
-    if (error instanceof BackendUnavailableError) {
-      return by({ ...retryLater(error.message, error.retryAfterMs), status: 500 });
-    }
-    throw error;
+    return { ...replyToError(error, service.deliverer), key: key?.name };
   }
 }
 
-async function readForm(headers: IncomingHttpHeaders, body: Buffer) {
-  // Whatever else the type says, or if there is none, it is a form: the first client sent none.
+interface Form {
+  message: Buffer;
+  signature: Buffer;
+  fixSender: boolean;
+}
+
+async function readForm({ headers, body: { bytes } }: Post): Promise<Form> {
+  // Any other type, or none, means a form: the first v1 client sent no type.
   const { 'content-type': type = '' } = headers;
-  const decoded = /^multipart\//i.test(type) ? decodeMultipart(type, body) : decodeForm(body);
+  const decoded = /^multipart\//i.test(type) ? decodeMultipart(type, bytes) : decodeForm(bytes);
   const fields = await decoded;
   const message = fields.get('msg');
   if (!message?.length) throw new FormError('No message found');
   const signature = fields.get('signature');
   if (!signature?.length) throw new FormError('No signature found');
-  // As in 2012, "false" is true.
+  // The v1 server takes "false" for true as well.
   return { message, signature, fixSender: (fields.get('fix_sender')?.length ?? 0) > 0 };
 }
 
+async function keyOf({ message, signature }: Form, { keys }: Keyring): Promise<Key> {
+  const secrets = keys.map(({ secret }) => secret);
+  const signer = await verifyV1(secrets, signature, message);
+  const key = keys.find(({ secret }) => secret === signer);
+  if (!key) throw new FormError("Signature doesn't match");
+  return key;
+}
+
+async function answerForm(
+  { message, fixSender }: Form,
+  key: Key,
+  { client, body }: Post,
+  { deliverer, rate, fixSender: always = false }: Service,
+): Promise<Reply> {
+  const tooMany = rateReply(rate, key);
+  if (tooMany) return tooMany;
+  const mail = readMail(message, deliverer.recipientsMax, fixSender || always);
+  // The client gives no id: every post is a message of its own.
+  const name = { key: key.name, id: randomBytes(16).toString('hex'), client };
+  const { allowedSenders } = key;
+  const options = { allowedSenders, fixSender, hold: body.hold };
+  return replyOf(await sendToAll(deliverer, { ...name, ...options, ...mail }));
+}
+
+function replyToError(error: unknown, { softBounce }: Deliverer): Reply {
+  if (error instanceof FormError) return { status: 400, text: error.message };
+  if (error instanceof InvalidMailError) {
+    return { status: softBounce ? 500 : 400, text: error.message };
+  }
+  if (!isTemporary(error)) throw error;
+  const waitMs = error instanceof BackendUnavailableError ? error.retryAfterMs : undefined;
+  return { ...retryLater(error.message, waitMs), status: 500 };
+}
+
+function isTemporary(error: unknown): error is BackendBusyError | BackendUnavailableError {
+  return error instanceof BackendBusyError || error instanceof BackendUnavailableError;
+}
+
 /**
- * Sends to everybody: those who were too many for the relay (4.5.3) again at once, for the client could
- * only post to all of them again, as another message.
+ * Sends to everybody: to those who were too many for the relay (4.5.3) again at once, since the client could only post
+ * to all of them again, as another message.
  */
-async function sendToAll(
-  deliverer: Deliverer,
-  message: PostedMessage,
-  envelope: Envelope,
-  bytes: Buffer,
-  rights: SendOptions,
-): Promise<Verdict[]> {
+async function sendToAll(deliverer: Deliverer, message: MessageToSend): Promise<Verdict[]> {
+  const { id, envelope, bytes } = message;
   const ends = performance.now() + limits.answerV1Ms;
   const once = async ({ envelope: part }: PostRequest): Promise<PostResult> => {
     try {
       const waitMs = Math.max(0, ends - performance.now());
-      const verdicts = await deliverer.send(message, part, bytes, rights, waitMs);
+      const verdicts = await deliverer.send({ ...message, envelope: part }, waitMs);
       return { kind: 'verdicts', verdicts };
     } catch (error) {
-      const isLater = error instanceof BackendUnavailableError || error instanceof BackendBusyError;
       const isFirst = part.recipients.length === envelope.recipients.length;
-      if (isFirst || !isLater) throw error;
-      // Others were sent, which the client is to hear.
+      if (isFirst || !isTemporary(error)) throw error;
+      // The client has to hear that it was sent to others.
       const later = { status: statuses.trouble, reason: error.message };
       return {
         kind: 'verdicts',
@@ -113,7 +113,7 @@ async function sendToAll(
       };
     }
   };
-  const post = { id: message.id, envelope, bytes: [bytes], size: bytes.length };
+  const post = { id, envelope, bytes: [bytes], size: bytes.length };
   const { verdicts } = await postUntilSettled(post, once, AbortSignal.abort());
   return verdicts;
 }

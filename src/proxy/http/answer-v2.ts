@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import { limits } from '../../limits.ts';
 import { decodeFrame, FrameError, messageId } from '../../wire/frame.ts';
 import { sign, signatureHeaders } from '../../wire/sign.ts';
@@ -6,44 +5,25 @@ import { encodeVerdicts } from '../../wire/verdicts.ts';
 import { BackendBusyError, BackendUnavailableError } from '../backends/backend.ts';
 import { DigestConflictError } from '../ledger/ledger.ts';
 import type { Key } from '../policy/keyring.ts';
-import { retryLater, slower, type Reply } from './reply.ts';
-import type { RequestBody } from './request-bodies.ts';
-import type { Service } from './service.ts';
+import type { Post, Service } from './post.ts';
+import { rateReply, retryLater, slower, type Reply } from './reply.ts';
 import type { SignatureCheck } from './signature-check.ts';
-import { ticketOf } from '../backends/appengine/ticket.ts';
 
 /**
- * Answers a post of HTTP v2: signature first, then the clock, then the frame, then the mail. Every
- * answer but that to a wrong signature is signed with the key that signed the request. `arrivedAt` is
- * when the request began: a large body on a slow line may take longer than clocks may differ. `client` is who posted it, for people.
+ * Answers a post of HTTP v2: it looks at the signature first, then at the clock, the frame and the mail. Every answer
+ * but that to a wrong signature is signed with the key that signed the request.
  */
 export async function answerV2(
-  headers: IncomingHttpHeaders,
-  { id, timestamp, find }: SignatureCheck,
-  { arrivedAt, client }: { arrivedAt: number; client: string },
-  body: RequestBody,
-  { deliverer, rate, note }: Service,
+  post: Post,
+  check: SignatureCheck,
+  service: Service,
 ): Promise<Reply> {
-  const key = await find(body.bytes);
+  const key = await check.find(post.body.bytes);
   if (!key) return WRONG_SIGNATURE;
-
-  const request = { id, timestamp, arrivedAt, client, body, ticket: ticketOf(headers) };
-  const reply = await answerSigned(request, key, { deliverer, rate, note });
-  const answered = {
-    id,
-    timestamp: String(Math.floor(Date.now() / 1000)),
-    body: [Buffer.from(reply.text)],
-  };
-  return {
-    ...reply,
-    key: key.name,
-    headers: {
-      ...reply.headers,
-      [signatureHeaders.id]: answered.id,
-      [signatureHeaders.timestamp]: answered.timestamp,
-      [signatureHeaders.signature]: sign(key.secret, answered),
-    },
-  };
+  const reply =
+    headersFault(check, post.arrivedAt) ??
+    (await answerFrame(post, check.id, key, service).catch(replyToError));
+  return signed(reply, check.id, key);
 }
 
 /** The answer to a signature that no key of the proxy's made. */
@@ -52,55 +32,49 @@ export const WRONG_SIGNATURE: Reply = {
   text: "the signature is of none of the proxy's keys",
 };
 
-interface SignedRequest {
-  id: string;
-  timestamp: string;
-  arrivedAt: number;
-  client: string;
-  body: RequestBody;
-  ticket: string | undefined;
-}
-
-async function answerSigned(
-  { id, timestamp, arrivedAt, client, body, ticket }: SignedRequest,
-  key: Key,
-  { deliverer, rate, note }: Omit<Service, 'keys'>,
-): Promise<Reply> {
+function headersFault({ id, timestamp }: SignatureCheck, arrivedAt: number): Reply | undefined {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
   }
   const skewMs = Math.abs(Number(timestamp) * 1000 - arrivedAt);
-  if (!(skewMs <= limits.toleranceMs)) {
-    return {
-      status: 401,
-      text: `the webhook-timestamp is more than ${limits.toleranceMs / 1000} s off`,
-    };
+  if (skewMs <= limits.toleranceMs) return undefined;
+  return {
+    status: 401,
+    text: `the webhook-timestamp is more than ${limits.toleranceMs / 1000} s off`,
+  };
+}
+
+async function answerFrame(
+  { body, client }: Post,
+  id: string,
+  key: Key,
+  { deliverer, rate, note }: Service,
+): Promise<Reply> {
+  const { envelope, fixSender, ask, bytes } = decodeFrame(body.bytes);
+  if (bytes.length > limits.messageBytes) {
+    return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
   }
-  try {
-    const { envelope, fixSender, ask, bytes } = decodeFrame(body.bytes);
-    if (bytes.length > limits.messageBytes) {
-      return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
-    }
-    if (envelope.recipients.length === 0) {
-      await deliverer.check();
-      return verdictsReply(id, [], note);
-    }
-    const message = { key: key.name, id, client };
-    if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
-    const waitMs = rate?.take(key, performance.now()) ?? 0;
-    if (rate && waitMs > 0) return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
-    const { allowedSenders } = key;
-    const rights = { allowedSenders, fixSender, hold: body.hold, ticket };
-    return verdictsReply(id, await deliverer.send(message, envelope, bytes, rights));
-  } catch (error) {
-    if (error instanceof FrameError) return { status: 400, text: error.message };
-    if (error instanceof DigestConflictError) return { status: 409, text: error.message };
-    if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
-    if (error instanceof BackendUnavailableError) {
-      return retryLater(error.message, error.retryAfterMs);
-    }
-    throw error;
+  if (envelope.recipients.length === 0) {
+    await deliverer.check();
+    return verdictsReply(id, [], note);
   }
+  const message = { key: key.name, id, client };
+  if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
+  const tooMany = rateReply(rate, key);
+  if (tooMany) return tooMany;
+  const { allowedSenders } = key;
+  const options = { allowedSenders, fixSender, hold: body.hold };
+  return verdictsReply(id, await deliverer.send({ ...message, ...options, envelope, bytes }));
+}
+
+function replyToError(error: unknown): Reply {
+  if (error instanceof FrameError) return { status: 400, text: error.message };
+  if (error instanceof DigestConflictError) return { status: 409, text: error.message };
+  if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
+  if (error instanceof BackendUnavailableError) {
+    return retryLater(error.message, error.retryAfterMs);
+  }
+  throw error;
 }
 
 function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
@@ -108,5 +82,20 @@ function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
     status: 200,
     text: encodeVerdicts(...answer).toString(),
     headers: { 'content-type': 'application/json' },
+  };
+}
+
+function signed(reply: Reply, id: string, key: Key): Reply {
+  const timestamp = String(Math.floor(Date.now() / 1000));
+  const signature = sign(key.secret, { id, timestamp, body: [Buffer.from(reply.text)] });
+  return {
+    ...reply,
+    key: key.name,
+    headers: {
+      ...reply.headers,
+      [signatureHeaders.id]: id,
+      [signatureHeaders.timestamp]: timestamp,
+      [signatureHeaders.signature]: signature,
+    },
   };
 }

@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 
 /**
- * Who made a request, for people: ADDRESS:PORT; or, when a web server of this machine passed it on, the address that it
- * adds to X-Forwarded-For, as the last. What others say there anybody may have made up.
+ * The client that made a request, for people: ADDRESS:PORT. When a web server of this machine passed the request on, it
+ * is the last address in X-Forwarded-For, which that server has added. Anybody may have made up the others.
  */
 export function clientAddress({ socket, headers }: IncomingMessage): string {
   const { remoteAddress, remotePort } = socket;

@@ -8,19 +8,19 @@ import { unixPathFault } from '../../host/net/unix-path.ts';
 
 /** Where to listen. */
 export interface Places {
-  /** The address that was asked for. */
+  /** The address that --listen or the default names. */
   wanted?: HostPort | UnixPath | undefined;
   /** File descriptors of sockets that systemd hands over. */
   handedOver?: readonly number[];
 }
 
 /** A server that listens, and where: HOST:PORT or unix:PATH. */
-export interface Listener {
-  server: Server;
+export interface Listener<S extends Server> {
+  server: S;
   address: string;
 }
 
-/** Reads HOST:PORT or unix:PATH. Throws Failure 78. */
+/** Reads HOST:PORT or unix:PATH. Throws CommandError 78. */
 export function parseListen(text: string): HostPort | UnixPath {
   const { v6, host, port, path } = LISTEN.exec(text)?.groups ?? {};
   const fault = path === undefined ? undefined : unixPathFault(path);
@@ -36,13 +36,13 @@ export function parseListen(text: string): HostPort | UnixPath {
 
 /**
  * Listens on every socket that is handed over, and also on the wanted address when no such socket has it, each with a
- * server of its own. Rejects when it cannot, and then listens nowhere.
+ * server of its own. When it rejects, it listens nowhere.
  */
 export async function listen<S extends Server>(
   makeServer: () => S,
   { wanted, handedOver = [] }: Places,
-): Promise<(Listener & { server: S })[]> {
-  const listeners: (Listener & { server: S })[] = [];
+): Promise<Listener<S>[]> {
+  const listeners: Listener<S>[] = [];
   const begin = async (at: HostPort | UnixPath | { fd: number }) => {
     const server = makeServer();
     const address = await ('path' in at ? listenAtPath(server, at.path) : bind(server, at));
@@ -59,7 +59,7 @@ export async function listen<S extends Server>(
   }
 }
 
-/** The TCP addresses that systemd holds although another one is wanted. */
+/** The TCP addresses on which systemd listens although another address is wanted. */
 export function unwanted(
   { wanted, handedOver = [] }: Places,
   addresses: readonly string[],
@@ -81,7 +81,7 @@ async function listenAtPath(server: Server, path: string): Promise<string> {
   }
 }
 
-/** Rejects when the path is not that of a socket on which nobody listens. */
+/** Rejects unless the path is a socket on which no program listens. */
 async function requireLeftover(path: string): Promise<void> {
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) {
     throw new Error(`${path} is there and is not a socket`);
@@ -95,7 +95,7 @@ async function requireLeftover(path: string): Promise<void> {
 }
 
 async function bind(server: Server, at: ListenOptions & { fd?: number }): Promise<string> {
-  // The socket is made within the call: its mode is never wider.
+  // The socket is made within this call, so that its mode is never wider.
   const umask = process.umask(0o117);
   try {
     server.listen(at);
@@ -114,7 +114,7 @@ async function bind(server: Server, at: ListenOptions & { fd?: number }): Promis
 export function addressText(at: HostPort | UnixPath): string {
   if ('path' in at) return `unix:${at.path}`;
   const { host, port } = at;
-  // An IPv6 address has many forms, and one that is shown.
+  // Of the many forms of an IPv6 address only one is shown.
   if (!isIPv6(host)) return `${host}:${port}`;
   if (host.includes('%')) return `[${host}]:${port}`;
   return `[${new SocketAddress({ address: host, family: 'ipv6' }).address}]:${port}`;

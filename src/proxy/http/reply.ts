@@ -1,21 +1,30 @@
 import { limits } from '../../limits.ts';
+import type { Key } from '../policy/keyring.ts';
+import type { RateLimit } from '../policy/rate-limit.ts';
 
 /** An answer of the proxy: one plain line for people, unless the headers say otherwise. */
 export interface Reply {
   status: number;
   text: string;
   headers?: Record<string, string>;
-  /** The name of the key that signed the request; undefined when none did, or when nobody looked. */
+  /** The name of the key that signed the request; undefined when no key did, or when nobody looked. */
   key?: string | undefined;
 }
 
-/** 429: nothing was begun, and the client is to make fewer posts. */
+/** 429: nothing was begun, and the client has to make fewer posts. */
 export function slower(text: string, waitMs: number): Reply {
   const headers = { 'retry-after': String(Math.ceil(waitMs / 1000)) };
   return { status: 429, text, headers };
 }
 
-/** 503: nothing is wrong with the request, and it is to come again. */
+/** 503: nothing is wrong with the request, and the client has to repeat it later. */
 export function retryLater(text: string, waitMs: number = limits.proxyRetryAfterMs): Reply {
   return { status: 503, text, headers: { 'retry-after': String(waitMs / 1000) } };
+}
+
+/** Counts a post of the key; the answer to one that is too many, or undefined. */
+export function rateReply(rate: RateLimit | undefined, key: Key): Reply | undefined {
+  const waitMs = rate?.take(key, performance.now()) ?? 0;
+  if (!rate || waitMs === 0) return undefined;
+  return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
 }

@@ -6,7 +6,8 @@ import { postTimeMs } from '../../wire/post-time.ts';
 
 /** The body of a request is not read to its end. */
 export class BodyRefusedError extends Error {
-  /** 413 for one too large, 503 when all that are held together are, 408 for one too slow, 400 for pieces too small. */
+  override readonly name = 'BodyRefusedError';
+  /** 413: too large; 503: all bodies that are held are too large together; 408: too slow; 400: in too small pieces. */
   readonly status: 400 | 408 | 413 | 503;
 
   constructor(status: 400 | 408 | 413 | 503, message: string) {
@@ -18,7 +19,7 @@ export class BodyRefusedError extends Error {
 /** The body of a request, in memory. */
 export interface RequestBody {
   bytes: Buffer;
-  /** It is needed until what this returns is called. */
+  /** Counts the body as held until the function that it returns is called. */
   hold: () => () => void;
 }
 
@@ -28,7 +29,7 @@ export class RequestBodies {
 
   /**
    * Reads the whole body, and counts it as held while `work` goes on, or somebody holds it. `watch` is given each piece.
-   * Rejects with BodyRefused, when the client goes away, or as `work` does; the connection stays open.
+   * Rejects with BodyRefusedError, when the client goes away, or as `work` does; the connection stays open.
    */
   async with<T>(
     request: IncomingMessage,
@@ -46,7 +47,7 @@ export class RequestBodies {
     };
     const release = hold();
     try {
-      // What is only announced is not held: it costs nothing, and would keep others out.
+      // A size that is only announced does not count as held: it costs nothing, and would keep others out.
       requireSize(Number(request.headers['content-length'] ?? 0));
       await eachPiece(request, (piece) => {
         requireSize(body.size + piece.length);
@@ -64,7 +65,7 @@ export class RequestBodies {
   }
 }
 
-/** Reads what is left of a body that nobody needs. Rejects with BodyRefused, or when the client goes away. */
+/** Reads the rest of a body that is not needed. Rejects with BodyRefusedError, or when the client goes away. */
 export async function dropBody(request: IncomingMessage): Promise<void> {
   let size = 0;
   await eachPiece(request, ({ length }) => requireSize((size += length)));
@@ -93,8 +94,8 @@ function requireSize(size: number): void {
 }
 
 /**
- * Breaks the request off when its body takes longer than any of that size may: whoever reads it gets
- * BodyRefused. (The server's own limit is one for all sizes.)
+ * Breaks the request off when its body takes longer than its size allows: reading it fails with BodyRefusedError. (The
+ * server's own limit does not depend on the size.)
  */
 export function limitTime(request: IncomingMessage): void {
   const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);

@@ -3,7 +3,7 @@ import { signatureHeaders, Verifier } from '../../wire/sign.ts';
 import { Turns } from '../../wire/turns.ts';
 import type { Key, Keyring } from '../policy/keyring.ts';
 
-/** The check of the signature of one request of HTTP v2. */
+/** Checks the signature of one request of HTTP v2. */
 export interface SignatureCheck {
   id: string;
   timestamp: string;
@@ -14,8 +14,9 @@ export interface SignatureCheck {
 }
 
 /**
- * Begins to check a request, from its headers; undefined when no body can make its signature right. With a hint at its
- * key the body is hashed while it arrives; without one it is tried with every key afterwards, in turns with others.
+ * Begins to check a request, from its headers; undefined when its signature is wrong whatever the body is. With a hint at
+ * its key, the body is hashed while it arrives; without one, every key is tried afterwards, a slice of the body at a time,
+ * so that other requests are not held up.
  */
 export function checkSignature(
   headers: IncomingHttpHeaders,

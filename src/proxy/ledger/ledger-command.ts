@@ -1,8 +1,8 @@
 import { basename, dirname } from 'node:path';
 
 /**
- * How an administrator of this machine runs `appengine-mailer ledger WORD` on a ledger: where the package of the proxy is
- * installed alone, there is only appengine-mailer-proxy, which passes it on.
+ * The command line for `appengine-mailer ledger WORD` on a ledger of this machine: where only the package of the proxy is
+ * installed, the program is appengine-mailer-proxy.
  */
 export function ledgerCommand(word: 'list' | 'fsck', file: string): string {
   const home = basename(dirname(process.argv[1] ?? ''));

@@ -3,7 +3,7 @@ import { foreignSchema } from '../../sqlite/schema-faults.ts';
 import { ledgerCommand } from './ledger-command.ts';
 import { ledgerSchema } from './ledger.ts';
 
-/** What is wrong with a ledger, and what to do where it is damaged, or others have changed its schema. */
+/** What is wrong with a ledger, and what to do where it is damaged or its schema was changed by others. */
 export function ledgerFault(file: string, error: Error): string {
   const foreign = foreignSchema(error, file, ledgerSchema);
   if (!isCorruption(error) && foreign === undefined) return error.message;

@@ -4,21 +4,21 @@ import { OpenFiles } from '../../sqlite/open-files.ts';
 import { limits } from '../../limits.ts';
 import { storedName, type MessageName } from './message-name.ts';
 
-/** A recipient's verdict as the ledger keeps it. */
-export interface Kept {
+/** The verdict on a recipient that was sent, as the ledger remembers it. */
+export interface SentRecord {
   status: string;
   reason: string;
 }
 
-/** How a recipient that was begun ended: sent (kept), refused (forgotten) or unknown (listed). */
-export type Settled =
+/** What became of a recipient that was begun: sent (remembered), refused (forgotten) or unknown (listed). */
+export type Settlement =
   | { address: string; kind: 'sent'; status: string; reason: string }
   | { address: string; kind: 'refused' }
   | { address: string; kind: 'unknown'; reason: string };
 
 /** The same id was posted with other bytes before. */
 export class DigestConflictError extends Error {
-  override readonly name = 'DigestConflict';
+  override readonly name = 'DigestConflictError';
 
   constructor(id: string) {
     super(`${id} was posted before with other bytes`);
@@ -27,9 +27,9 @@ export class DigestConflictError extends Error {
 
 /**
  * The proxy's durable memory (law 6): which recipients of which message of which key were begun and sent. Many posts
- * share one transaction and its fsync. A begun one that a crash left behind is listed as unknown when
- * the ledger is opened. `wallNow`, in milliseconds since 1970, is for people who read the list of the unknown; what is
- * old is decided in observed time.
+ * share one transaction and its fsync. Recipients that a crash left as begun are listed as unknown when the ledger is
+ * opened. `wallNow`, in milliseconds since 1970, is for people who read the list of the unknown; what is old is decided
+ * in observed time.
  */
 export class Ledger {
   readonly file: string;
@@ -38,13 +38,13 @@ export class Ledger {
   /** Whether it knew of no message at all when it was opened. */
   readonly isEmpty: boolean;
   /**
-   * How many recipients are listed as unknown, limits.unknownCounted at most, and how many of them since it was opened: they
-   * were left as begun.
+   * How many recipients are listed as unknown, limits.unknownCounted at most; and how many were added to the list when the
+   * ledger was opened, since they were left as begun.
    */
   readonly unknown: { listed: number; found: number };
   readonly #time: ObservedTime;
   readonly #statements: ReturnType<typeof prepare>;
-  /** Runs one action of a transaction, so that it can fail without the others. */
+  /** Runs one action of a transaction as a savepoint, so that it can fail without the others. */
   readonly #alone: (action: () => void) => void;
   #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
 
@@ -60,7 +60,7 @@ export class Ledger {
       throw error;
     }
     this.#statements = prepare(this.#db);
-    this.isEmpty = this.#statements.any.get() === undefined;
+    this.isEmpty = this.#statements.anyMessage.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
     const { listBegun, forgetBegun, countUnknown } = this.#statements;
     this.unknown = this.files.transaction(() => {
@@ -77,31 +77,44 @@ export class Ledger {
   }
 
   /**
-   * The verdicts of those recipients that were sent. Throws DigestConflict when the message is known with
-   * another digest than the given one, or SqliteError. What was sent under the same id before its key had a
-   * name counts too where the digest is the same: without one it may be the message of another host.
+   * The verdicts of those recipients that were sent. Recipients that were sent under the same id before the key had a name
+   * count too where the digest is the same: with another one it may be the message of another host. Throws
+   * DigestConflictError when the message is known with another digest than the given one, or an error of the database.
    */
-  sent(message: MessageName, addresses: readonly string[], digest?: Buffer): Map<string, Kept> {
-    const { known, find } = this.#statements;
-    const own = known.get(storedName(message));
-    const isOther = own && digest && ![digest, LOST_DIGEST].some((each) => own.digest.equals(each));
-    if (isOther) throw new DigestConflictError(message.id);
-    const names = own ? [storedName(message)] : [];
-    if (digest && message.key !== '' && known.get(message.id)?.digest.equals(digest)) {
+  sent(
+    message: MessageName,
+    addresses: readonly string[],
+    digest?: Buffer,
+  ): Map<string, SentRecord> {
+    const { sentRecord } = this.#statements;
+    const sent = new Map<string, SentRecord>();
+    for (const name of this.#namesOf(message, digest)) {
+      for (const address of addresses) {
+        const record = sentRecord.get(name, address);
+        if (record) sent.set(address, record);
+      }
+    }
+    return sent;
+  }
+
+  /** The names under which the ledger knows a message with this digest. Throws DigestConflictError. */
+  #namesOf(message: MessageName, digest: Buffer | undefined): string[] {
+    const { digestOf } = this.#statements;
+    const name = storedName(message);
+    const own = digestOf.get(name)?.digest;
+    if (own && digest && !own.equals(digest) && !own.equals(LOST_DIGEST)) {
+      throw new DigestConflictError(message.id);
+    }
+    const names = own ? [name] : [];
+    const isNamed = message.key !== '';
+    if (digest && isNamed && digestOf.get(message.id)?.digest.equals(digest)) {
       names.push(message.id);
     }
-    return new Map(
-      names.flatMap((name) =>
-        addresses.flatMap((address): [string, Kept][] => {
-          const kept = find.get(name, address);
-          return kept ? [[address, kept]] : [];
-        }),
-      ),
-    );
+    return names;
   }
 
   /**
-   * Commits recipients that were not sent as begun. Rejects with DigestConflict, or when the ledger cannot
+   * Commits recipients that were not sent as begun. Rejects with DigestConflictError, or when the ledger cannot
    * be written.
    */
   async begin(
@@ -110,29 +123,34 @@ export class Ledger {
     addresses: readonly string[],
     wallNow: number,
   ): Promise<void> {
-    const { seen, begin, doubt } = this.#statements;
+    const { notePost, begin, markSuspect } = this.#statements;
     await this.#commit(() => {
       const now = this.now();
       const name = storedName(message);
-      const known = seen.get({ name, id: message.id, digest, now });
+      const known = notePost.get({ name, id: message.id, digest, now });
       if (!known?.digest.equals(digest)) throw new DigestConflictError(message.id);
       for (const address of addresses) {
         const isNew = begin.run(name, address).changes > 0;
-        if (isNew && known.doubtful) doubt.run({ name, address, now, wallNow });
+        if (isNew && known.suspect) markSuspect.run({ name, address, now, wallNow });
       }
     });
   }
 
-  /** Commits how the begun recipients ended. */
-  async settle(message: MessageName, settled: readonly Settled[], wallNow: number): Promise<void> {
-    const { keep, forget, list } = this.#statements;
+  /** Commits what became of begun recipients. */
+  async settle(
+    message: MessageName,
+    settled: readonly Settlement[],
+    wallNow: number,
+  ): Promise<void> {
+    const { recordSent, forget, listUnknown } = this.#statements;
     const name = storedName(message);
     await this.#commit(() => {
       for (const each of settled) {
-        if (each.kind === 'sent') keep.run(each.status, each.reason, name, each.address);
+        if (each.kind === 'sent') recordSent.run(each.status, each.reason, name, each.address);
         else forget.run(name, each.address);
         if (each.kind === 'unknown') {
-          list.run({ name, address: each.address, now: this.now(), reason: each.reason, wallNow });
+          const { address, reason } = each;
+          listUnknown.run({ name, address, now: this.now(), reason, wallNow });
         }
       }
     });
@@ -140,7 +158,7 @@ export class Ledger {
 
   /** Resolves when something could be written. */
   async check(): Promise<void> {
-    await this.#commit(() => this.#statements.touch.run());
+    await this.#commit(() => this.#statements.probeWrite.run());
   }
 
   /**
@@ -149,13 +167,13 @@ export class Ledger {
    */
   prune(now = this.now()): boolean {
     const before = now - limits.historyMs;
-    const { forgetOld, unlistOld, closeGaps } = this.#statements;
+    const { forgetOldMessages, forgetOldUnknown, forgetOldRanges } = this.#statements;
     const deleted = this.files.transaction(() => {
       this.#time.write();
       return (
-        forgetOld.run(before).changes +
-        unlistOld.run(before).changes +
-        closeGaps.run(before).changes
+        forgetOldMessages.run(before).changes +
+        forgetOldUnknown.run(before).changes +
+        forgetOldRanges.run(before).changes
       );
     });
     return deleted >= limits.purgeRows;
@@ -209,31 +227,35 @@ const LOST_DIGEST = Buffer.alloc(32);
 
 function prepare(db: Database) {
   return {
-    /** Notes the message, and gives the digest that it had first and whether it may have been sent, also without a name. */
-    seen: db.prepare<unknown[], { digest: Buffer; doubtful: number }>(
+    /**
+     * Notes a post of the message. Gives the digest that the message had first, and whether a damaged ledger may have known
+     * it as sent, also under the name that it had before its key was given one.
+     */
+    notePost: db.prepare<unknown[], { digest: Buffer; suspect: number }>(
       `INSERT INTO message (id, digest, at, doubtful)
        VALUES (:name, :digest, :now,
          EXISTS (SELECT 1 FROM gap WHERE :name BETWEEN low AND high OR :id BETWEEN low AND high)
          OR EXISTS (SELECT 1 FROM message WHERE id = :id AND doubtful))
        ON CONFLICT DO UPDATE SET at = excluded.at,
-         digest = iif(digest = zeroblob(32), excluded.digest, digest) RETURNING digest, doubtful`,
+         digest = iif(digest = zeroblob(32), excluded.digest, digest)
+       RETURNING digest, doubtful AS suspect`,
     ),
-    known: db.prepare<unknown[], { digest: Buffer }>('SELECT digest FROM message WHERE id = ?'),
-    find: db.prepare<unknown[], Kept>(
+    digestOf: db.prepare<unknown[], { digest: Buffer }>('SELECT digest FROM message WHERE id = ?'),
+    sentRecord: db.prepare<unknown[], SentRecord>(
       `SELECT status, reason FROM recipient WHERE message = ? AND address = ? AND state = 'sent'`,
     ),
     begin: db.prepare(`INSERT INTO recipient (message, address, state) VALUES (?, ?, 'begun')
        ON CONFLICT DO NOTHING`),
-    keep: db.prepare(
+    recordSent: db.prepare(
       `UPDATE recipient SET state = 'sent', status = ?, reason = ? WHERE message = ? AND address = ?`,
     ),
     forget: db.prepare(`DELETE FROM recipient WHERE message = ? AND address = ?`),
-    list: db.prepare(
+    listUnknown: db.prepare(
       `INSERT INTO unknown (message, address, at, reason, listed_at)
        VALUES (:name, :address, :now, :reason, :wallNow)`,
     ),
-    /** Lists as unknown what a damaged ledger may have known as sent. */
-    doubt: db.prepare(
+    /** Lists as unknown a recipient that a damaged ledger may have known as sent. */
+    markSuspect: db.prepare(
       `INSERT INTO unknown (message, address, at, reason, listed_at)
        SELECT :name, :address, :now, 'the ledger was damaged, and may have known that it was sent', :wallNow
        WHERE NOT EXISTS (SELECT 1 FROM unknown WHERE message = :name AND address = :address)`,
@@ -249,17 +271,18 @@ function prepare(db: Database) {
         `SELECT count(*) FROM (SELECT 1 FROM unknown LIMIT ${limits.unknownCounted})`,
       )
       .pluck(),
-    any: db.prepare(`SELECT 1 FROM message LIMIT 1`),
-    touch: db.prepare(`UPDATE checked SET times = times + 1`),
-    closeGaps: db.prepare('DELETE FROM gap WHERE at < ?'),
-    forgetOld: db.prepare(
+    anyMessage: db.prepare(`SELECT 1 FROM message LIMIT 1`),
+    /** Finds out whether the ledger can be written. */
+    probeWrite: db.prepare(`UPDATE checked SET times = times + 1`),
+    forgetOldMessages: db.prepare(
       `DELETE FROM message WHERE id IN
          (SELECT id FROM message WHERE at < ? ORDER BY at LIMIT ${limits.purgeRows})`,
     ),
-    unlistOld: db.prepare(
+    forgetOldUnknown: db.prepare(
       `DELETE FROM unknown WHERE rowid IN
          (SELECT rowid FROM unknown WHERE at < ? LIMIT ${limits.purgeRows})`,
     ),
+    forgetOldRanges: db.prepare('DELETE FROM gap WHERE at < ?'),
   };
 }
 
@@ -268,15 +291,15 @@ function prepare(db: Database) {
  * One word and not two columns: so no row of an older ledger has to be written anew, and a damaged one of any schema
  * can be read.
  *
- * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros for a digest
- *            from before damage, and then the next post's counts. doubtful: it was posted before the ledger was damaged,
- *            and who is not known as sent may have been
- * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats.
- *            What was refused or put off has no row: it is tried anew when it is posted anew
- * unknown    recipients of which it cannot be known whether they were sent, and when that was listed: at and, for
- *            people, listed_at
- * gap        between which ids a damaged ledger has lost messages, and when that was found: one that is new
- *            there is doubtful
+ * message    a message that was posted: SHA-256 of its bytes, and when it was last posted; zeros stand for a digest that
+ *            damage has lost, and then that of the next post counts. doubtful: it is suspect, since it was posted before
+ *            the ledger was damaged: recipients that are not known as sent may have been
+ * recipient  begun: given to the backend, no answer yet; sent: its verdict, for repeats. A recipient that was refused
+ *            or deferred has no row: it is tried anew when it is posted anew
+ * unknown    recipients of whom nobody can know whether they were sent, and when that was listed: at and, for people,
+ *            listed_at
+ * gap        between which ids a damaged ledger has lost messages, and when that was found: a message that is new there
+ *            is suspect
  * checked    one row, written to find out whether the ledger can be written
  * clock      one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time; listed_at and written_at are by the wall clock, in milliseconds since 1970 UTC.
@@ -316,7 +339,7 @@ CREATE TABLE gap (low TEXT NOT NULL, high TEXT NOT NULL, at INTEGER NOT NULL) ST
 CREATE INDEX unknown_message ON unknown (message);
 ALTER TABLE message ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1));
 `,
-  // Observed time begins at 30 days. The wall clock may be wrong at this moment: so all is kept as if it was posted now.
+  // Observed time begins at 30 days. The wall clock may be wrong at this moment: so all counts as posted now.
   `
 CREATE TABLE clock (
   only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -334,5 +357,5 @@ UPDATE gap SET at = 2592000000;
   '-- message.id, recipient.message, unknown.message: KEY/ID',
 ];
 
-/** What the file is called, and has in it. */
+/** The file for openDatabase: what messages call it, and its schema. */
 export const ledgerSchema = { name: 'ledger', migrations } as const;

@@ -1,4 +1,4 @@
-/** What the proxy knows a message by: ids are made by hosts, and each host has only its own. */
+/** The name of a message for the proxy: hosts choose the ids, so each host has ids of its own. */
 export interface MessageName {
   /** The name of the key that it was posted with; '' for all keys without a name. */
   key: string;
@@ -6,18 +6,18 @@ export interface MessageName {
   id: string;
 }
 
-/** A message and who posted it. */
+/** A message and the client that posted it. */
 export interface PostedMessage extends MessageName {
   /** The address of the client, for people; see clientAddress. */
   client?: string;
 }
 
-/** Both as one word, which the ledger stores: `KEY/ID`, or `ID` without a name. Neither has a slash in it. */
+/** Both as one word, for the ledger: `KEY/ID`, or `ID` for a key without a name. Neither contains a slash. */
 export function storedName({ key, id }: MessageName): string {
   return key === '' ? id : `${key}/${id}`;
 }
 
-/** What storedName has made one word of. */
+/** The inverse of storedName. */
 export function nameOfStored(word: string): MessageName {
   const at = word.indexOf('/');
   return { key: word.slice(0, Math.max(0, at)), id: word.slice(at + 1) };

@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
 import type { Result } from '../backends/backend.ts';
-import type { Ledger, Settled } from './ledger.ts';
+import type { Ledger, Settlement } from './ledger.ts';
 import type { PostedMessage } from './message-name.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 
-/** Writes into the ledger how deliveries ended, again and again where it cannot be written. */
+/** Writes into the ledger what became of deliveries, and tries again while it cannot be written. */
 export class OutcomeWriter {
   readonly #ledger: Ledger;
   readonly #journal: ProxyJournal;
@@ -18,7 +18,7 @@ export class OutcomeWriter {
     this.#journal = journal;
   }
 
-  /** Writes the results down, then calls `written`. Resolves after the first try: the results are true all the same. */
+  /** Writes the results, then calls `written`. Resolves after the first try, since the results are true in any case. */
   async write(
     message: PostedMessage,
     results: readonly Result[],
@@ -48,7 +48,7 @@ export class OutcomeWriter {
     });
   }
 
-  /** A last try, before the program ends; what is not written then, the next start lists as unknown. */
+  /** A last try before the program ends; the next start lists as unknown what is not written then. */
   async flush(): Promise<void> {
     await Promise.allSettled([...this.#unwritten].map(async (write) => write()));
   }
@@ -56,13 +56,13 @@ export class OutcomeWriter {
   async #writeLater(write: () => Promise<void>): Promise<void> {
     while (this.#unwritten.has(write)) {
       await sleep(limits.spoolRetryMs, undefined, { ref: false });
-      // What fails was told once; posts that come meanwhile are refused and tell it too.
+      // The first failure was told, and posts that come meanwhile are refused and tell it too.
       if (this.#unwritten.has(write)) await write().catch(() => {});
     }
   }
 }
 
-function settledOf(result: Result): Settled {
+function settledOf(result: Result): Settlement {
   const address = result.recipient;
   if ('unknown' in result) return { address, kind: 'unknown', reason: result.unknown };
   const { status, reason } = result;

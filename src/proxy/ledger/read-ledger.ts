@@ -1,92 +1,35 @@
 import { fitsAddress } from '../../host/fits-address.ts';
-import type { Database } from '../../sqlite/open-database.ts';
-import { shownTime } from '../../sqlite/shown-time.ts';
+import { openToRead, type Database } from '../../sqlite/open-database.ts';
+import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { limits } from '../../limits.ts';
+import { ledgerSchema } from './ledger.ts';
 import { nameOfStored, type MessageName } from './message-name.ts';
 
-/** unknown: it may have been sent or not; begun: the backend has it; sent: it is not sent again. */
+/** unknown: nobody knows whether it was sent; begun: the backend has it; sent: it is not sent again. */
 export const recipientStates = ['unknown', 'begun', 'sent'] as const;
 export type RecipientState = (typeof recipientStates)[number];
 
-/** A recipient as the ledger knows it. Absent is null. */
+/** A recipient as the ledger knows it. Absent values are null. */
 export interface KnownRecipient extends MessageName {
   address: string;
   state: RecipientState;
-  /** Of the answer of one that was sent. */
+  /** The status of the answer to one that was sent. */
   status: string | null;
-  /** Of that answer too; or why it is unknown. */
+  /** The reason of that answer; or why it is unknown. */
   reason: string | null;
   /** When it was listed as unknown, or its message was posted last: for people, in milliseconds since 1970. */
   at: number;
-  /** Of one that is unknown: it is known as sent, since it was posted again afterwards. It may have the message twice. */
+  /** Whether an unknown recipient was sent when it was posted again: it may have the message twice. */
   sentAgain: boolean;
 }
 
-/** Which recipients to list; what is absent does not restrict. */
+/** Which recipients to list; a property that is absent restricts nothing. */
 export interface KnownFilter {
   states: readonly RecipientState[];
   /** An address, or @domain for all addresses in this domain; upper and lower case are the same. */
   recipient?: string | undefined;
   /** By `at`, in milliseconds since 1970. */
   before?: number | undefined;
-}
-
-/**
- * The recipients that fit the filter: first those that are unknown, as they were listed, then the others, by the names of
- * their messages. Reads a page at a time, so that listing disturbs no proxy.
- */
-export function* listKnown(
-  db: Database,
-  filter: KnownFilter,
-  wallNow: number,
-): Generator<KnownRecipient> {
-  const shown = shownTime({ db }, wallNow);
-  const before = filter.before ?? Number.MAX_SAFE_INTEGER;
-  const wanted = { recipient: filter.recipient ?? null, limit: limits.listPage };
-  if (filter.states.includes('unknown')) {
-    const page = db.prepare<unknown[], UnknownRow>(
-      `${UNKNOWN} AND rowid > :after AND listed_at < :before AND ${FITS} ORDER BY rowid LIMIT :limit`,
-    );
-    for (let after = 0; ;) {
-      const rows = page.all({ ...wanted, before, after });
-      for (const row of rows) yield ofUnknown(row);
-      if (rows.length < limits.listPage) break;
-      after = rows.at(-1)?.rowid ?? after;
-    }
-  }
-  for (const state of ['begun', 'sent'] as const) {
-    if (!filter.states.includes(state)) continue;
-    // As a constant: so SQLite uses the index of those that were begun.
-    const page = db.prepare<unknown[], PostedRow>(
-      `${POSTED} AND state = '${state}' AND (message, address) > (:message, :address) AND at < :before AND ${FITS}
-       ORDER BY message, address LIMIT :limit`,
-    );
-    const observed = before + shown.now - wallNow;
-    for (let after = { message: '', address: '' }; ;) {
-      const rows = page.all({ ...wanted, ...after, before: observed });
-      for (const row of rows) yield { ...ofPosted(row), at: shown.wall(row.at) };
-      const last = rows.at(-1);
-      if (!last || rows.length < limits.listPage) break;
-      after = { message: last.message, address: last.address };
-    }
-  }
-}
-
-/** All that is known of the recipients of a message, or of those of several keys that have the same id. */
-export function findKnown(db: Database, id: string, wallNow: number): KnownRecipient[] {
-  const shown = shownTime({ db }, wallNow);
-  const names = `(SELECT :id UNION SELECT id FROM message WHERE id LIKE '%/' || :id
-    UNION SELECT message FROM unknown WHERE message LIKE '%/' || :id)`;
-  const unknown = db
-    .prepare<unknown[], UnknownRow>(`${UNKNOWN} AND message IN ${names} ORDER BY rowid`)
-    .all({ id });
-  const posted = db
-    .prepare<unknown[], PostedRow>(`${POSTED} AND message IN ${names} ORDER BY message, address`)
-    .all({ id });
-  return [
-    ...unknown.map(ofUnknown),
-    ...posted.map((row) => ({ ...ofPosted(row), at: shown.wall(row.at) })),
-  ];
 }
 
 /** How much the ledger knows; times in milliseconds since 1970, for people. */
@@ -100,22 +43,103 @@ export interface LedgerStats {
   latestPostedAt: number | null;
 }
 
-/** The ledger in numbers, at one moment; it counts all rows. */
-export function ledgerStats(db: Database, wallNow: number): LedgerStats {
-  return db.transaction(() => {
-    const { wall } = shownTime({ db }, wallNow);
-    const number = (sql: string) =>
-      db.prepare<[], number | null>(`SELECT ${sql}`).pluck().get() ?? null;
-    const count = (rows: string) => number(`count(*) FROM ${rows}`) ?? 0;
-    const begun = count(`recipient WHERE state = 'begun'`);
-    return {
-      messages: count('message'),
-      recipients: { unknown: count('unknown'), begun, sent: count('recipient') - begun },
-      oldestUnknownAt: number('min(listed_at) FROM unknown'),
-      oldestPostedAt: wall(number('min(at) FROM message')),
-      latestPostedAt: wall(number('max(at) FROM message')),
-    };
-  })();
+/**
+ * A ledger that is open to be read, also beside its proxy. `wallNow` is the time of day for people, in milliseconds
+ * since 1970.
+ */
+export class LedgerReader {
+  readonly #db: Database;
+
+  /** Throws as openToRead does. */
+  constructor(file: string) {
+    this.#db = openToRead(file, ledgerSchema);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /**
+   * The recipients that fit the filter: first those that are unknown, as they were listed, then the others, by the names
+   * of their messages. Reads a page at a time, so that a long list does not disturb the proxy.
+   */
+  *list(filter: KnownFilter, wallNow: number): Generator<KnownRecipient> {
+    if (filter.states.includes('unknown')) yield* this.#listUnknown(filter);
+    for (const state of ['begun', 'sent'] as const) {
+      if (filter.states.includes(state)) yield* this.#listPosted(state, filter, wallNow);
+    }
+  }
+
+  *#listUnknown({ recipient, before = ANY_TIME }: KnownFilter): Generator<KnownRecipient> {
+    const page = this.#db.prepare<unknown[], UnknownRow>(
+      `${UNKNOWN} AND rowid > :after AND listed_at < :before AND ${FITS} ORDER BY rowid LIMIT :limit`,
+    );
+    const rows = inPages<UnknownRow>((last, limit) =>
+      page.all({ recipient: recipient ?? null, before, after: last?.rowid ?? 0, limit }),
+    );
+    for (const row of rows) yield ofUnknown(row);
+  }
+
+  *#listPosted(
+    state: 'begun' | 'sent',
+    { recipient, before = ANY_TIME }: KnownFilter,
+    wallNow: number,
+  ): Generator<KnownRecipient> {
+    const shown = shownTime({ db: this.#db }, wallNow);
+    // The state is a constant, so that SQLite uses the index of those that were begun.
+    const page = this.#db.prepare<unknown[], PostedRow>(
+      `${POSTED} AND state = '${state}' AND (message, address) > (:message, :address) AND at < :before AND ${FITS}
+       ORDER BY message, address LIMIT :limit`,
+    );
+    const observed = before + shown.now - wallNow;
+    const rows = inPages<PostedRow>((last, limit) => {
+      const { message, address } = last ?? FIRST;
+      return page.all({ recipient: recipient ?? null, before: observed, message, address, limit });
+    });
+    for (const row of rows) yield ofPosted(row, shown);
+  }
+
+  /** All that is known of the recipients of a message, or of those of several keys that have the same id. */
+  find(id: string, wallNow: number): KnownRecipient[] {
+    const shown = shownTime({ db: this.#db }, wallNow);
+    const names = `(SELECT :id UNION SELECT id FROM message WHERE id LIKE '%/' || :id
+      UNION SELECT message FROM unknown WHERE message LIKE '%/' || :id)`;
+    const unknown = this.#db
+      .prepare<unknown[], UnknownRow>(`${UNKNOWN} AND message IN ${names} ORDER BY rowid`)
+      .all({ id });
+    const posted = this.#db
+      .prepare<unknown[], PostedRow>(`${POSTED} AND message IN ${names} ORDER BY message, address`)
+      .all({ id });
+    return [...unknown.map(ofUnknown), ...posted.map((row) => ofPosted(row, shown))];
+  }
+
+  /** The ledger in numbers, at one moment; it counts all rows. */
+  stats(wallNow: number): LedgerStats {
+    return this.#db.transaction(() => {
+      const { wall } = shownTime({ db: this.#db }, wallNow);
+      const number = (sql: string) =>
+        this.#db.prepare<[], number | null>(`SELECT ${sql}`).pluck().get() ?? null;
+      const count = (rows: string) => number(`count(*) FROM ${rows}`) ?? 0;
+      const begun = count(`recipient WHERE state = 'begun'`);
+      return {
+        messages: count('message'),
+        recipients: { unknown: count('unknown'), begun, sent: count('recipient') - begun },
+        oldestUnknownAt: number('min(listed_at) FROM unknown'),
+        oldestPostedAt: wall(number('min(at) FROM message')),
+        latestPostedAt: wall(number('max(at) FROM message')),
+      };
+    })();
+  }
+}
+
+/** The rows of all pages; `read` returns at most `limit` rows that follow the last row of the previous page. */
+function* inPages<Row>(read: (last: Row | undefined, limit: number) => Row[]): Generator<Row> {
+  for (let last: Row | undefined; ;) {
+    const rows = read(last, limits.listPage);
+    yield* rows;
+    if (rows.length < limits.listPage) return;
+    last = rows.at(-1);
+  }
 }
 
 interface UnknownRow {
@@ -141,9 +165,13 @@ interface PostedRow {
   at: number;
 }
 
-function ofPosted({ message, ...row }: PostedRow): KnownRecipient {
-  return { ...nameOfStored(message), ...row, sentAgain: false };
+function ofPosted({ message, at, ...row }: PostedRow, { wall }: ShownTime): KnownRecipient {
+  return { ...nameOfStored(message), ...row, at: wall(at), sentAgain: false };
 }
+
+/** Before the first row of the table recipient. */
+const FIRST = { message: '', address: '' };
+const ANY_TIME = Number.MAX_SAFE_INTEGER;
 
 const UNKNOWN = `SELECT rowid, message, address, reason, listed_at AS at,
     EXISTS (SELECT 1 FROM recipient

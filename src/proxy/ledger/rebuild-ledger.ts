@@ -4,7 +4,7 @@ import { clockFaults, restoreTime } from '../../sqlite/observed-time.ts';
 import {
   rebuildDatabase,
   type Rebuilt,
-  type Remains,
+  type SalvageSource,
 } from '../../sqlite/recover/rebuild-database.ts';
 import { faultsOf } from '../../sqlite/is-corruption.ts';
 import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
@@ -12,10 +12,10 @@ import { limits } from '../../limits.ts';
 import { ledgerSchema } from './ledger.ts';
 
 /**
- * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. A recipient
- * may be lost of which no trace is left: so who was posted before and is not known as sent may have been, and is
- * listed as unknown when he is posted again (law 6). Only for the holder of the ledger's lock. `wallNow` is in milliseconds
- * since 1970. Errors are those of rebuildDatabase.
+ * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. A recipient may be lost
+ * without a trace. So every recipient of a message that was posted before, and is not known as sent, is suspect: when it
+ * is posted again, it is sent and listed as unknown (law 6). Only for the holder of the ledger's lock. `wallNow` is in
+ * milliseconds since 1970. Errors are those of rebuildDatabase.
  */
 export function rebuildLedger(file: string, wallNow: number): Rebuilt {
   return rebuildDatabase(
@@ -26,8 +26,8 @@ export function rebuildLedger(file: string, wallNow: number): Rebuilt {
       fill: (fresh, remains) => save(fresh, remains, wallNow),
       report: (faults, kept) => [
         ...new Set(faults),
-        `the ledger ${file} was damaged and is repaired: who was posted before and is not known as sent ` +
-          'may have been, is sent to when posted again, and then listed as unknown; ' +
+        `the ledger ${file} was damaged and is repaired: some recipients may already have their message although the ` +
+          'ledger no longer says so. If it is posted again it is sent again, and the recipient is listed as unknown; ' +
           `the damaged file is ${kept}`,
       ],
     },
@@ -38,7 +38,7 @@ function inspect(db: Database): string[] {
   return [...faultsOf(() => sqliteFaults(db)), ...faultsOf(() => clockFaults(db))];
 }
 
-function save(db: Database, remains: Remains, wallNow: number): void {
+function save(db: Database, remains: SalvageSource, wallNow: number): void {
   db.pragma('foreign_keys = OFF');
   db.exec(`CREATE TEMP TABLE by_at (at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
     DELETE FROM checked; DELETE FROM clock`);
@@ -52,7 +52,7 @@ function save(db: Database, remains: Remains, wallNow: number): void {
     db.exec(`INSERT INTO checked SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM checked);
       INSERT OR IGNORE INTO message (id, digest, at)
         SELECT id, zeroblob(32), 0 FROM by_at UNION SELECT message, zeroblob(32), 0 FROM recipient`);
-    // Nothing vouches for these: by a wrong digest its message is refused, by a wrong time it is forgotten.
+    // These may be damaged as well: with a wrong digest the message would be refused, with a wrong time forgotten.
     db.prepare('UPDATE message SET digest = zeroblob(32), at = ?, doubtful = 1').run(now);
     for (const table of ['unknown', 'gap']) db.prepare(`UPDATE ${table} SET at = ?`).run(now);
     const add = db.prepare('INSERT INTO gap (low, high, at) VALUES (?, ?, ?)');
@@ -60,12 +60,12 @@ function save(db: Database, remains: Remains, wallNow: number): void {
   })();
 }
 
-/** Where messages may be lost of which no id is left: the table has them and an index. */
+/** Where messages may be lost of which no id is left: each id is in the table and in an index. */
 function lostMessages(db: Database, messages: Gap[], index: Gap[], logIsCut: boolean): Gap[] {
   const rows = (table: string) =>
     db.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
   const [inTable, inIndex] = [rows('message'), rows('by_at')];
-  // What a part of the log had may be anywhere; so may be what is missing where no gap is.
+  // Messages of a lost part of the log may belong anywhere, and so may messages that are missing without a gap.
   if (logIsCut) return [EVERYWHERE];
   if (messages.length === 0 && inTable >= inIndex) return [];
   if (index.length === 0 && inIndex >= inTable) return [];
@@ -76,5 +76,5 @@ function lostMessages(db: Database, messages: Gap[], index: Gap[], logIsCut: boo
 
 const EVERYWHERE: Gap = { before: undefined, after: undefined };
 
-/** Behind every id. */
+/** It sorts after every id. */
 const LAST = '\u{10ffff}';

@@ -5,8 +5,8 @@ import { limits } from '../../limits.ts';
 import type { Ledger } from './ledger.ts';
 
 /**
- * Looks until stopped whether the ledger's files are in place: when one of these names appears or disappears, and
- * every limits.lookMs. Resolves with what is wrong as soon as they are not, or with undefined when stopped.
+ * Checks until stopped whether the ledger's files are in place: when one of these names appears or disappears, and
+ * every limits.lookMs. Resolves with what is wrong as soon as they are not in place, or with undefined when stopped.
  */
 export async function watchLedger(ledger: Ledger, stop: AbortSignal): Promise<Error | undefined> {
   return new Promise((resolve) => {
@@ -30,7 +30,7 @@ export async function watchLedger(ledger: Ledger, stop: AbortSignal): Promise<Er
   });
 }
 
-/** Without a watch (too many on this machine) there are only the looks. */
+/** Where no watch can be had (too many on this machine), only the regular checks remain. */
 function watchNames(file: string, changed: () => void): () => void {
   const names = new Set(FILES.map((end) => `${basename(file)}${end}`));
   try {

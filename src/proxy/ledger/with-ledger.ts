@@ -1,12 +1,12 @@
-import { accessSync, constants, existsSync, lstatSync } from 'node:fs';
+import { constants, existsSync, lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { becomeOwner } from '../../host/become-owner.ts';
 import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
-import { openToRead, type Database } from '../../sqlite/open-database.ts';
+import { databaseTrouble } from '../../sqlite/database-trouble.ts';
 import { ledgerFault } from './ledger-fault.ts';
-import { migrations } from './ledger.ts';
+import { LedgerReader } from './read-ledger.ts';
 
 /** The option that all commands on a ledger share. */
 export function ledgerOption() {
@@ -20,21 +20,21 @@ export function ledgerOption() {
 }
 
 /**
- * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Failures: 74 when it cannot be
- * used, 75 when it is busy, 77 when permission lacks.
+ * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Throws CommandError: 74 when it
+ * cannot be used, 75 when it is busy, 77 when permission lacks.
  */
 export async function withLedger<T>(
   path: string | undefined,
-  command: (db: Database, file: string) => Promise<T>,
+  command: (ledger: LedgerReader, file: string) => Promise<T>,
 ): Promise<T> {
   const file = ledgerFile(path);
   await becomeOwnerOfLedger(file);
   try {
-    const db = openToRead(file, { name: 'ledger', migrations });
+    const ledger = new LedgerReader(file);
     try {
-      return await command(db, file);
+      return await command(ledger, file);
     } finally {
-      db.close();
+      ledger.close();
     }
   } catch (error) {
     throw ledgerFailure(file, error as Error);
@@ -46,7 +46,7 @@ export function ledgerFile(path: string | undefined): string {
   return resolve(path ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
 }
 
-/** becomeOwner, with the sentences of withLedger. Throws Failure where there is no such file. */
+/** becomeOwner, with the sentences of withLedger. Throws CommandError where there is no such file. */
 export async function becomeOwnerOfLedger(file: string): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
@@ -61,32 +61,26 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
   await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
 }
 
-/** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
-export function ledgerFailure(file: string, error: NodeJS.ErrnoException): Error {
-  const { code = '', name } = error;
-  const isOurs = ['SqliteError', 'DatabaseUnusable'].includes(name) || 'syscall' in error;
-  if (error instanceof CommandError || !isOurs) return error;
-  const text = `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`;
-  if (code.startsWith('SQLITE_BUSY')) return new CommandError(exitCodes.busy, text);
-  if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)/.test(code) || isDenied(file)) {
+/** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */
+export function ledgerFailure(file: string, error: Error): Error {
+  if (error instanceof CommandError) return error;
+  const trouble = databaseTrouble(error, file, [
+    [file, constants.R_OK],
+    [dirname(file), constants.W_OK], // SQLite makes its log there.
+  ]);
+  if (trouble === undefined) return error;
+  if (trouble === 'denied') {
     return new CommandError(
       exitCodes.notPermitted,
       `no permission for the ledger ${file}: ${error.message}; be root, or in the group of its folder while its proxy runs`,
     );
   }
-  return new CommandError(exitCodes.spool, text);
+  const exitCode = trouble === 'busy' ? exitCodes.busy : exitCodes.spool;
+  return new CommandError(
+    exitCode,
+    `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`,
+  );
 }
 
-/** SQLite says only that it cannot open a file, when it may not read it, or not make its log beside it. */
-function isDenied(file: string): boolean {
-  try {
-    accessSync(file, constants.R_OK);
-    accessSync(dirname(file), constants.W_OK);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EACCES';
-  }
-}
-
-/** Of the units in systemd/. */
+/** The ledger of the units in systemd/. */
 const SERVICE_LEDGER = '/var/lib/appengine-mailer-proxy/ledger.db';

@@ -6,11 +6,11 @@ import { canonicalAddress } from '../../mail/canonical-address.ts';
 /** Addresses and @domains, each as canonicalAddress gives it. */
 export type AllowedSenders = ReadonlySet<string>;
 
-/** Reads one or more addresses and @domains, as severalValues does. Throws Failure 78. */
+/** Reads one or more addresses and @domains, as severalValues does. Throws CommandError 78. */
 export function parseAllowedSenders(given: readonly string[]): AllowedSenders {
   const entries = severalValues(given);
   if (entries.length === 0) {
-    throw new CommandError(exitCodes.configuration, 'a list of allowed senders names none');
+    throw new CommandError(exitCodes.configuration, 'a list of allowed senders is empty');
   }
   for (const entry of entries) {
     if (entry.startsWith('*@')) {
@@ -30,8 +30,8 @@ export function parseAllowedSenders(given: readonly string[]): AllowedSenders {
 }
 
 /**
- * Whether an entry is the same address (the local part to the letter) or the address's @domain. What is no
- * address is not: it may be read as another one elsewhere.
+ * Whether an entry is this address (with exactly this local part) or its @domain. An invalid address is not allowed:
+ * other programs may read it as another one.
  */
 export function isAllowed(allowed: AllowedSenders, address: string): boolean {
   if (addressFault(address) !== undefined) return false;

@@ -3,17 +3,17 @@ import { encodeWord } from 'nodemailer/lib/mime-funcs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 
-/** Who takes the place of a sender that may not send. */
+/** The sender that replaces one that is not allowed. */
 export interface DefaultSender {
   /** For the envelope. */
   address: string;
-  /** As an administrator wrote it, perhaps with a name: `Ops <noreply@example.com>`. */
+  /** As the administrator wrote it, perhaps with a name: `Ops <noreply@example.com>`. */
   mailbox: string;
   /** The same for a header field: in ASCII where the address is. */
   from: string;
 }
 
-/** Reads an address, with or without a name; undefined for an empty text. Throws Failure 78. */
+/** Reads an address, with or without a name; undefined for an empty text. Throws CommandError 78. */
 export function parseDefaultSender(text: string): DefaultSender | undefined {
   if (text === '') return undefined;
   const mailboxes = addressparser(text, { flatten: true });
@@ -29,7 +29,7 @@ export function parseDefaultSender(text: string): DefaultSender | undefined {
 
 function faultOf(text: string, name: string, address: string): string | undefined {
   if (/\p{Cc}/u.test(text)) return 'it has a control character';
-  // It might be read as another address elsewhere.
+  // Other programs may read it as another address.
   if (name.includes('@') || !(text === address || text.endsWith(`<${address}>`))) {
     return addressFault(text) ?? 'it has a name with an @';
   }

@@ -2,9 +2,9 @@ import { fieldsNamed, headerValue } from '../../mail/headers.ts';
 import { limits } from '../../limits.ts';
 
 /**
- * Whether a message says that it is a report or another answer of a program: by Content-Type multipart/report
- * (RFC 6522), or by Auto-Submitted with anything but `no` (RFC 3834, section 5). A field that is there twice says
- * nothing: programs differ in which of them they read.
+ * Whether a message says that it is a report or another automatic answer: by Content-Type multipart/report
+ * (RFC 6522), or by Auto-Submitted with anything but `no` (RFC 3834, section 5). A field that is there twice is ignored:
+ * programs differ in which of them they read.
  */
 export function isReport(message: Buffer): boolean {
   const type = onlyValue(message, 'content-type') ?? '';
@@ -12,7 +12,7 @@ export function isReport(message: Buffer): boolean {
   return REPORT.test(type) || auto.toLowerCase() !== 'no';
 }
 
-/** The value of a field that is there once. */
+/** The value of a field that is there exactly once. */
 function onlyValue(message: Buffer, name: string): string | undefined {
   const fields = fieldsNamed(message, name);
   const [first, second] = [fields.next().value, fields.next().value];

@@ -9,10 +9,10 @@ export type KeyLine =
   | { kind: 'allow-sender'; number: number; value: string };
 
 /**
- * The lines of a file of keys that say something: keys, and `# name NAME` and `# allow-sender …` about the key
- * that follows. Blank lines and other comments are left out. Throws Failure 78 with the number of a line that is
- * nearly a directive, because taken for a comment or a key it would let a key send as anybody, and of a key with
- * what no editor shows, because it would not be the key that its users have.
+ * The keys in a file of keys, and the directives `# name NAME` and `# allow-sender …` about the key that follows. Blank
+ * lines and other comments are left out. Throws CommandError 78 with the number of a line that is almost a directive,
+ * since taken for a comment or a key it would let a key send as anybody; and of a key with characters that no editor
+ * shows, since its users would have another key.
  */
 export function keyLines(bytes: Buffer, file: string): KeyLine[] {
   if (NOT_TEXT.test(bytes.toString('latin1'))) {
@@ -33,15 +33,15 @@ export function keyLines(bytes: Buffer, file: string): KeyLine[] {
       throw faulty(number, file, 'is almost, and not, a comment or a blank line', text);
     }
     if (INVISIBLE_END.test(text)) {
-      throw faulty(number, file, 'has a key that begins or ends with what nobody sees', text);
+      throw faulty(number, file, 'has a key that begins or ends with an invisible character', text);
     }
     return [{ kind: 'key', number, secret: line }];
   });
 }
 
 /**
- * The directive that somebody may have meant by a line, given as it looks: by its first word, or the first two,
- * with whatever before, between and behind them.
+ * The directive that an administrator may have meant by a line, whose text is given as it looks: the first word
+ * decides, or the first two, with anything before, between and after them.
  */
 function directiveMeant(looks: string): string | undefined {
   const [first = '', second = ''] = looks.match(/[\p{L}\p{N}]+/gu) ?? [];
@@ -53,7 +53,7 @@ function isAllowSender(word: string): boolean {
   return ALLOW_SENDER.some((name) => distance(word, name) <= 2);
 }
 
-/** As it looks: compatible characters are the same one, and what nobody sees is not there. */
+/** The text as it looks: compatible characters are the same one, and invisible ones are not there. */
 function plain(text: string): string {
   return text
     .normalize('NFKC')
@@ -63,7 +63,7 @@ function plain(text: string): string {
     .toLowerCase();
 }
 
-/** How many characters are to be added, removed, replaced or exchanged with the next one (optimal string alignment). */
+/** How many characters have to be added, removed, replaced or swapped with the next one (optimal string alignment). */
 function distance(one: string, other: string): number {
   if (Math.abs(one.length - other.length) > 2) return Infinity;
   const rows = [Array.from({ length: other.length + 1 }, (_, at) => at)];
@@ -80,7 +80,7 @@ function distance(one: string, other: string): number {
   return cost(one.length, other.length);
 }
 
-/** Keys may be of any charset: what is a control character in latin1 is a letter in others. */
+/** Keys may be of any charset: a control character of latin1 is a letter in others. */
 function decode(line: Buffer): string {
   try {
     return strictUtf8.decode(line);
@@ -102,7 +102,7 @@ function visible(text: string): string {
   );
 }
 
-/** A key with what no editor shows would not be what its users have. Of any charset, but not UTF-16. */
+/** A byte order mark or a control character. The charset may be any, but not UTF-16. */
 const NOT_TEXT = /^\xef\xbb\xbf|[^\P{Cc}\t\r\n\x80-\x9f]/u;
 const DIRECTIVE = /^#[ \t]*(name|allow-sender)(?![^ \t])[ \t]*(.*)$/;
 const NAME = /^[\p{P}\p{S} ]*name(?:[ :=,;]|$)/u;

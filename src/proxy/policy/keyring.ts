@@ -5,12 +5,12 @@ import { readRegularFile } from '../../host/regular-file.ts';
 import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
 import { keyHint } from '../../wire/sign.ts';
 import { parseAllowedSenders, type AllowedSenders } from './allowed-senders.ts';
-import { keyLines } from './key-lines.ts';
+import { keyLines, type KeyLine } from './key-lines.ts';
 
-/** A key, whose it is and whom its users may send as. */
+/** A key, the host that it belongs to, and the senders that its users may send as. */
 export interface Key {
   secret: Buffer;
-  /** Of the host; keys with the same name are those of one host, while it exchanges them. '': it has none. */
+  /** The name of the host, '' for none. Keys with the same name belong to one host, while it changes its key. */
   name: string;
   /** Undefined: as the proxy's own rules say. */
   allowedSenders: AllowedSenders | undefined;
@@ -28,7 +28,7 @@ export interface FoundKeys {
 export class Keyring {
   readonly #read: () => FoundKeys;
   #found: FoundKeys;
-  /** Of the keys, in their order; made when a client hints at one. */
+  /** The hints of the keys, in their order; computed when a client first hints at one. */
   #hints: string[] | undefined;
 
   /** `read` is called now and at each reload; what it throws now is thrown. */
@@ -53,14 +53,14 @@ export class Keyring {
     return this.#found.keys;
   }
 
-  /** The keys that a client hints at (keyHint): all of them where it does not. */
+  /** The keys that a client hints at (keyHint): all of them when it gives no hint. */
   hinted(hint: string | readonly string[] | undefined): readonly Key[] {
     if (hint === undefined) return this.#found.keys;
     this.#hints ??= this.#found.keys.map(({ secret }) => keyHint(secret));
     return this.#found.keys.filter((_, at) => this.#hints?.[at] === hint);
   }
 
-  /** Reads the keys again, and says whether they are others now. What it throws leaves the old ones. */
+  /** Reads the keys again, and says whether they have changed. When it throws, the old ones stay in force. */
   reload(): boolean {
     const before = this.#found;
     this.#found = this.#read();
@@ -71,7 +71,7 @@ export class Keyring {
 
 /**
  * Reads the keys of a file, one a line, or without one those of GMAIL_SECRET_KEYS, or the one of
- * GMAIL_SECRET_KEY. Throws Failure 78 when there is none, or the file cannot be read.
+ * GMAIL_SECRET_KEY. Throws CommandError 78 when there is none, or the file cannot be read.
  */
 export function readKeys(keysFile: string | undefined): FoundKeys {
   const sources = { environment: process.env, folder: '.' };
@@ -95,46 +95,66 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
   );
 }
 
-/** A key, and where it is. */
+/** A key, and the line that it is in. */
 interface PlacedKey {
   key: Key;
   place: string;
 }
 
-/**
- * Reads keys, one a line, with what `# name` and `# allow-sender` say of the key that follows. Throws Failure 78.
- */
+/** Reads keys, one a line, each with the directives before it (keyLines). Throws CommandError 78. */
 function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] {
   const placed = new Map<string, PlacedKey>();
-  let [name, senders]: [string, string[]] = ['', []];
+  let directives = NO_DIRECTIVES;
   for (const line of keyLines(bytes, file)) {
     const place = `line ${line.number} of ${file}`;
-    if (line.kind === 'allow-sender') senders.push(line.value);
-    else if (line.kind === 'name') {
-      if (name !== '') throw wrong(place, 'is a second # name of the same key');
-      if (!KEY_NAME.test(line.value)) throw wrong(place, `has no name: ${KEY_NAME_RULE}`);
-      name = line.value;
-    } else {
-      const allowedSenders = senders.length > 0 ? parseAllowedSenders(senders) : undefined;
-      const key = { secret: line.secret, name, allowedSenders };
-      const text = line.secret.toString('latin1');
-      const other = placed.get(text);
-      if (other && !isDeepStrictEqual(other.key, key)) {
-        throw wrong(place, `has the key of ${other.place} again, with another name or senders`);
-      }
-      if (!other) placed.set(text, { key, place });
-      [name, senders] = ['', []];
-    }
+    if (line.kind === 'key') {
+      addKey(placed, { key: keyOf(line.secret, directives), place });
+      directives = NO_DIRECTIVES;
+    } else directives = withDirective(directives, line, place);
   }
-  const dangling = senders.length > 0 ? '# allow-sender' : name === '' ? undefined : '# name';
-  if (dangling === undefined) return [...placed.values()];
-  throw new CommandError(
-    exitCodes.configuration,
-    `there is no key after the last ${dangling} of ${file}`,
-  );
+  const { name, senders } = directives;
+  if (name === '' && senders.length === 0) return [...placed.values()];
+  const last = senders.length > 0 ? '# allow-sender' : '# name';
+  const text = `there is no key after the last ${last} of ${file}`;
+  throw new CommandError(exitCodes.configuration, text);
 }
 
-/** A single key is read as drain reads it: a # is its first character. */
+/** What `# name` and `# allow-sender` say of the key that follows. */
+interface Directives {
+  name: string;
+  senders: readonly string[];
+}
+
+const NO_DIRECTIVES: Directives = { name: '', senders: [] };
+
+function withDirective(
+  { name, senders }: Directives,
+  { kind, value }: Exclude<KeyLine, { kind: 'key' }>,
+  place: string,
+): Directives {
+  if (kind === 'allow-sender') return { name, senders: [...senders, value] };
+  if (name !== '') throw wrong(place, 'is a second # name of the same key');
+  if (!KEY_NAME.test(value)) throw wrong(place, `has no name: ${KEY_NAME_RULE}`);
+  return { name: value, senders };
+}
+
+function keyOf(secret: Buffer, { name, senders }: Directives): Key {
+  const allowedSenders = senders.length > 0 ? parseAllowedSenders(senders) : undefined;
+  return { secret, name, allowedSenders };
+}
+
+/** A key may be there twice, but not with different directives. */
+function addKey(placed: Map<string, PlacedKey>, added: PlacedKey): void {
+  const secret = added.key.secret.toString('latin1');
+  const other = placed.get(secret);
+  if (!other) placed.set(secret, added);
+  else if (!isDeepStrictEqual(other.key, added.key)) {
+    const why = `has the key of ${other.place} again, with another name or senders`;
+    throw wrong(added.place, why);
+  }
+}
+
+/** A single key is read as drain reads it: a # at its beginning belongs to it. */
 function singleKey(bytes: Buffer): PlacedKey[] {
   const secret = firstLine(bytes);
   if (secret.length === 0) return [];
@@ -156,6 +176,6 @@ function fileOf(file: string): Setting {
   }
 }
 
-/** Without a slash, which the ledger puts behind it; a file's name may begin with it. */
+/** It has no slash, since the ledger writes one after it, and it may be the beginning of a file name. */
 const KEY_NAME = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$/;
 const KEY_NAME_RULE = 'it is 1 to 64 of 0-9 A-Z a-z . _ -, and begins with a letter or a digit';

@@ -2,8 +2,9 @@ import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Key } from './keyring.ts';
 
 /**
- * So many posts a minute for each key, keys of the same name together, and at most so many at once: a bucket of tokens that fills
- * steadily, kept as the time at which it would be full (GCRA). A proxy that starts again has forgotten it.
+ * Limits the posts of each key to so many a minute, and to as many at once; keys with the same name count together. It is
+ * a bucket of tokens that fills steadily, stored as the time at which it will be full (GCRA). A proxy that restarts has
+ * forgotten it.
  */
 export class RateLimit {
   readonly perMinute: number;
@@ -14,20 +15,20 @@ export class RateLimit {
   }
 
   /**
-   * Takes a token of the key's, at a time in milliseconds of a clock that does not jump. Returns 0, or
-   * after how many milliseconds there will be one.
+   * Takes a token of the key. `now` is in milliseconds of the monotonic clock. Returns 0, or in how many milliseconds
+   * there will be a token.
    */
   take({ name, secret }: Pick<Key, 'name' | 'secret'>, now: number): number {
     const bucket = name === '' ? `key ${secret.toString('latin1')}` : `name ${name}`;
     const fullAt = Math.max(now, this.#fullAt.get(bucket) ?? now) + MINUTE_MS / this.perMinute;
     const waitMs = fullAt - now - MINUTE_MS;
-    if (waitMs >= 1) return waitMs; // Less is but an error of rounding.
+    if (waitMs >= 1) return waitMs; // Less is an error of rounding.
     this.#fullAt.set(bucket, fullAt);
     return 0;
   }
 }
 
-/** Reads N/min. Throws Failure 78. */
+/** Reads N/min. Throws CommandError 78. */
 export function parseRate(text: string): RateLimit {
   const perMinute = Number(/^(\d{1,9})\/min$/.exec(text)?.[1]);
   if (perMinute > 0) return new RateLimit(perMinute);

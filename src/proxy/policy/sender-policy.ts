@@ -16,38 +16,38 @@ import { isReport } from './is-report.ts';
 import { headerAddresses } from '../../wire/header-addresses.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
 
-/** Whom an administrator lets send. */
+/** The senders that an administrator allows. */
 export interface SenderRules {
   /** For the users of keys without a list of their own; undefined allows every sender. */
   allowed: AllowedSenders | undefined;
-  /** Who takes the place of a sender that is not allowed, where that is asked for. */
+  /** Replaces a sender that is not allowed, where that is asked for. */
   defaultSender: DefaultSender | undefined;
-  /** Every message asks for it. */
+  /** Senders that are not allowed are replaced, as if every message asked for it. */
   fix: boolean;
 }
 
 /** Why a delivery may not be sent. */
-interface Objection {
+interface PolicyViolation {
   status: string;
   reason: string;
-  /** The address that is not allowed; undefined when replacing the sender is no remedy. */
-  stranger?: string;
+  /** The address that is not allowed; undefined when another sender would not help. */
+  offendingAddress?: string;
 }
 
-/** Whether a delivery may be sent: as it is, with another sender, or not, and then with which verdicts. */
+/** The delivery that may be sent, as it is or with another sender; or the verdicts when it may not be sent. */
 export type SenderPolicy = (delivery: Delivery) => Delivery | Verdict[];
 
 /**
  * Refuses deliveries whose sender is not allowed, or gives them the default sender where that is asked for.
- * The ledger comes before it: what was sent stays sent when the rules change.
+ * The ledger is asked before it: what was sent stays sent when the rules change.
  */
 export function senderPolicy(rules: SenderRules, journal: ProxyJournal): SenderPolicy {
   return (delivery) => {
-    const objection = objectionTo(delivery, rules);
-    if (!objection) return { ...delivery, substitute: substituteFor(delivery, rules) };
-    const { stranger } = objection;
-    if (stranger === undefined || !(rules.fix || delivery.fixSender)) {
-      return refuse(delivery, objection);
+    const violation = violationOf(delivery, rules);
+    if (!violation) return { ...delivery, fallbackSender: fallbackSender(delivery, rules) };
+    const { offendingAddress } = violation;
+    if (offendingAddress === undefined || !isFixWanted(delivery, rules)) {
+      return refuse(delivery, violation);
     }
     const { defaultSender } = rules;
     if (defaultSender === undefined || !defaultIsAllowed(delivery, rules, defaultSender)) {
@@ -56,54 +56,63 @@ export function senderPolicy(rules: SenderRules, journal: ProxyJournal): SenderP
       return refuse(delivery, { status: statuses.senderRefused, reason });
     }
     const fixed = withSender(delivery, defaultSender);
-    // What only SMTP will take for a From is still there.
-    if (authors(readingsOf(fixed.bytes))?.length !== 1) return refuse(delivery, objection);
-    journal.senderFixed(delivery, delivery.sender, stranger, defaultSender.address);
+    // A From that only an SMTP server reads as such is still there.
+    if (authors(readingsOf(fixed.bytes))?.length !== 1) return refuse(delivery, violation);
+    journal.senderFixed(delivery, delivery.sender, offendingAddress, defaultSender.address);
     return fixed;
   };
 }
 
 /**
- * The envelope sender has to be an address, and it and every address in From have to be allowed. The null
- * sender is allowed with such a From, and for reports with any: bounces must get out, with the name of
- * whichever program made them.
+ * The envelope sender has to be an address, and it and every address in From have to be allowed. The null sender is
+ * allowed with such a From, and for reports with any: bounces must get out, whatever name the program that made them
+ * puts there.
  */
-function objectionTo(delivery: Delivery, rules: SenderRules): Objection | undefined {
+function violationOf(delivery: Delivery, rules: SenderRules): PolicyViolation | undefined {
   const { sender, bytes } = delivery;
   const isNull = sender === '';
   const fault = isNull ? undefined : addressFault(sender);
   const allowed = allowedSenders(delivery, rules);
   if (fault === undefined && allowed === undefined) return undefined;
+
   const readings = readingsOf(bytes);
   if (isNull && readings.every(isReport)) return undefined;
+
   const from = authors(readings);
   if (from === undefined) {
     const why = `From cannot be checked, since it has more than ${limits.headerBytes} bytes`;
     return { status: statuses.senderRefused, reason: unauthorized(sender, why) };
   }
   if (fault !== undefined) {
-    return { status: statuses.badSender, reason: unauthorized(sender, fault), stranger: sender };
+    const reason = unauthorized(sender, fault);
+    return { status: statuses.badSender, reason, offendingAddress: sender };
   }
   const senders = isNull ? from : [sender, ...from];
-  // The null sender with nobody in From is nobody who is allowed.
-  const stranger = senders.length === 0 ? '' : senders.find((each) => !isAllowedBy(allowed, each));
-  if (stranger === undefined) return undefined;
+  // The null sender without any address in From is not allowed.
+  const offendingAddress =
+    senders.length === 0 ? '' : senders.find((each) => !isAllowedBy(allowed, each));
+  if (offendingAddress === undefined) return undefined;
   const why = isNull ? `${STRICT}; ${REPORTS_ALONE}` : STRICT;
-  return { status: statuses.senderRefused, reason: unauthorized(stranger, why), stranger };
+  const reason = unauthorized(offendingAddress, why);
+  return { status: statuses.senderRefused, reason, offendingAddress };
+}
+
+function isFixWanted(delivery: Delivery, rules: SenderRules): boolean {
+  return rules.fix || delivery.fixSender === true;
 }
 
 function allowedSenders(delivery: Delivery, rules: SenderRules): AllowedSenders | undefined {
   return delivery.allowedSenders ?? rules.allowed;
 }
 
-/** The default sender where the world may ask for another one than this delivery has, and it is wanted. */
-function substituteFor(delivery: Delivery, rules: SenderRules): string | undefined {
-  const { defaultSender, fix } = rules;
-  if (defaultSender === undefined || !(fix || delivery.fixSender)) return undefined;
+/** The default sender, where it is wanted: the server that the mail goes to may refuse the message's own. */
+function fallbackSender(delivery: Delivery, rules: SenderRules): string | undefined {
+  const { defaultSender } = rules;
+  if (defaultSender === undefined || !isFixWanted(delivery, rules)) return undefined;
   return defaultIsAllowed(delivery, rules, defaultSender) ? defaultSender.mailbox : undefined;
 }
 
-/** The default sender is the administrator's word: the list of a key need not repeat it. */
+/** The administrator has chosen the default sender: the list of a key need not repeat it. */
 function defaultIsAllowed(
   delivery: Delivery,
   rules: SenderRules,
@@ -117,14 +126,14 @@ function isAllowedBy(allowed: AllowedSenders | undefined, address: string): bool
   return allowed === undefined || isAllowed(allowed, address);
 }
 
-/** A message as it stands, and as smtp sends its header, which makes a line end of every bare CR. */
+/** The message as it is, and with its header as the smtp backend sends it: with a line end for every bare CR. */
 function readingsOf(bytes: Buffer): Buffer[] {
   return [bytes, headerAsSent(bytes)];
 }
 
 /**
- * Who is in From in any reading of a message, or may be read in it elsewhere (`<a@b> <c@d>` is read as the first
- * here). Undefined when From is too large.
+ * The addresses in From in any reading of a message, also those that only other programs may read there (of
+ * `<a@b> <c@d>` only the first is read here). Undefined when From is too large.
  */
 function authors(readings: readonly Buffer[]): string[] | undefined {
   const found = readings.map((message) =>
@@ -135,7 +144,7 @@ function authors(readings: readonly Buffer[]): string[] | undefined {
   return [...new Set([...headerAddresses(values), ...values.flatMap(addressLike)])];
 }
 
-/** The fields From, however large the header; undefined when they are too large themselves. */
+/** The fields From, of a header of any size; undefined when they themselves are too large. */
 function fromFields(message: Buffer): HeaderField[] | undefined {
   const fields: HeaderField[] = [];
   let size = 0;
@@ -156,12 +165,12 @@ function headerAsSent(message: Buffer): Buffer {
   return section;
 }
 
-/** Every word with an @ outside of quotes. */
+/** Every word that has an @ outside of quotes. */
 function addressLike(value: string): string[] {
   return (value.match(WORD) ?? []).filter((word) => unquoted(word).includes('@'));
 }
 
-/** Without what is in quotes; a quote that is not closed is none. */
+/** The word without its quoted parts; a quote that is not closed does not count. */
 function unquoted(word: string): string {
   return word.replace(QUOTED, (quoted, closed: string) => (closed === '' ? quoted : ''));
 }
@@ -191,7 +200,7 @@ function replyToOf(message: Buffer, from: HeaderField): (string | Buffer)[] {
   return named.length > 0 ? [Buffer.from(field, 'latin1')] : [];
 }
 
-function refuse({ recipients }: Delivery, { status, reason }: Objection) {
+function refuse({ recipients }: Delivery, { status, reason }: PolicyViolation) {
   return recipients.map((recipient) => ({ recipient, status, reason }));
 }
 
@@ -201,7 +210,7 @@ function unauthorized(sender: string, why: string): string {
 
 const [CR, LF] = [0x0d, 0x0a];
 
-/** Up to the end where it is not closed: what cannot fail to match takes no longer for being hostile. */
+/** It reaches the end of the text where it is not closed: a pattern that always matches cannot be made slow. */
 const QUOTED = /"(?:[^"\\]|\\.?)*("?)/gs;
 const WORD = new RegExp(`(?:${QUOTED.source}|[^\\s<>,;:()"])+`, 'gs');
 

@@ -3,7 +3,7 @@ import { limits } from '../../limits.ts';
 import type { Key } from './keyring.ts';
 import type { SenderRules } from './sender-policy.ts';
 
-/** Who may send, for people; the first few where they are many, and of a key with a list of its own only that it has one. */
+/** The allowed senders, for people: the first few of many, and how many keys have a list of their own. */
 export function sendersText(
   { allowed, defaultSender, fix }: SenderRules,
   keys: readonly Key[],

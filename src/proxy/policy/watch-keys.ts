@@ -4,8 +4,8 @@ import { limits } from '../../limits.ts';
 import type { Keyring } from './keyring.ts';
 
 /**
- * Reads the keys again on SIGHUP, and when their file changes or is replaced, until stopped. The journal
- * is told when others are in force and what is unsafe about them, and when they cannot be read.
+ * Reads the keys again on SIGHUP, and when their file changes or is replaced, until stopped. Tells the journal when
+ * other keys are in force, what is unsafe about them, and when they cannot be read.
  */
 export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSignal): void {
   const reload = (asked: boolean) => {
@@ -24,12 +24,12 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
   const { file } = keyring;
   if (file === undefined) return;
 
-  // By looking, not by inotify: it sees what is behind a symbolic link, whatever is replaced on the way.
+  // Polled, without inotify: so the file is seen behind symbolic links, whatever is replaced on the way.
   const soon = (delayMs: number) => void setTimeout(() => reload(false), delayMs).unref();
   watchFile(file, { interval: limits.keysLookMs, persistent: false }, () =>
     soon(limits.keysSettleMs),
   );
-  // What its first look finds is no change to it, even if the keys were read before that.
+  // Its first look finds no change, even if the file has changed since the keys were read.
   soon(limits.keysLookMs);
   stop.addEventListener('abort', () => unwatchFile(file));
 }

@@ -5,12 +5,12 @@ import { restoreTime } from '../../sqlite/observed-time.ts';
 import {
   rebuildDatabase,
   type Rebuilt,
-  type Remains,
+  type SalvageSource,
 } from '../../sqlite/recover/rebuild-database.ts';
 import { decodeAddress } from '../../mail/address.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
-import { contradictions } from './contradictions.ts';
+import { findIndexMismatches } from './find-index-mismatches.ts';
 import { copyIndexes } from './copy-indexes.ts';
 import {
   countRows,
@@ -51,7 +51,7 @@ const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history', 'tr
 
 class Rescue {
   readonly #db: Database;
-  readonly #remains: Remains;
+  readonly #remains: SalvageSource;
   readonly #wallNow: number;
   readonly #damaged: Damaged[] = [];
   readonly #notes: string[] = [];
@@ -59,7 +59,7 @@ class Rescue {
   /** How many of the damaged may have been finished before. */
   #finishedPerhaps = 0;
 
-  constructor(db: Database, remains: Remains, wallNow: number) {
+  constructor(db: Database, remains: SalvageSource, wallNow: number) {
     this.#db = db;
     this.#remains = remains;
     this.#wallNow = wallNow;
@@ -160,7 +160,8 @@ class Rescue {
 
   /** An operator is to decide about them. */
   #holdContradictions(ofRecipients: readonly (readonly Gap[])[]): void {
-    for (const { seq, fault } of contradictions(this.#db, ofRecipients)) this.#hold(seq, fault);
+    for (const { seq, fault } of findIndexMismatches(this.#db, ofRecipients))
+      this.#hold(seq, fault);
   }
 
   /** Drain may have held what it could not read, and what can be read now. */

@@ -11,7 +11,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { makeFile } from '../../sqlite/open-database.ts';
-import { PAGE_BYTES, PageFile } from '../../sqlite/recover/page-file.ts';
+import { PageFile } from '../../sqlite/recover/page-file.ts';
+import { PAGE_BYTES } from '../../sqlite/recover/wal.ts';
 import { readRows } from '../../sqlite/recover/read-rows.ts';
 import { NotRegularFileError, readRegularFile } from '../../host/regular-file.ts';
 import { decodeAddress } from '../../mail/address.ts';
@@ -95,7 +96,7 @@ export function adoptRescued(
     const bytes = content.subarray(end + 1);
     const digest = createHash('sha256').update(bytes).digest();
     const { already } = store(spool, { eximId, envelope, bytes, digest }, now, id);
-    if (isHeld) operate(spool, 'hold', id, now);
+    if (isHeld) operate(spool, id, { verb: 'hold', now });
     if (!already) adopted += 1;
     rmSync(join(spool.folder, name));
   }

@@ -29,7 +29,7 @@ import { keepReport } from './repair-report.ts';
 import { schemaFaults } from '../schema-faults.ts';
 
 /** What can be read of a damaged file. */
-export interface Remains {
+export interface SalvageSource {
   /** Whether commits that were acknowledged are lost with a part of the write-ahead log. */
   logIsCut: boolean;
   /** The rows of a table or index of the format; undefined for what cannot be read among them. */
@@ -41,7 +41,7 @@ export interface Content {
   /** Says in a sentence each what is wrong; may throw SqliteError. */
   inspect: (db: Database.Database) => string[];
   /** Puts what can be read of the old file into an empty new one. */
-  fill: (fresh: Database.Database, remains: Remains) => void;
+  fill: (fresh: Database.Database, remains: SalvageSource) => void;
   /** What there is to tell after that, in sentences, the last of which sums it up. */
   report: (faults: readonly string[], kept: string) => string[];
 }
@@ -162,7 +162,7 @@ function lockOut(db: Database.Database): string[] {
 }
 
 /** All files of a format have the same root pages: auto_vacuum keeps these in front, as they were made. */
-function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database): Remains {
+function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database): SalvageSource {
   const root = fresh.prepare<[string], number>('SELECT rootpage FROM sqlite_schema WHERE name = ?');
   return {
     logIsCut,

@@ -2,13 +2,15 @@ import { setImmediate } from 'node:timers/promises';
 import { limits } from '../../limits.ts';
 
 /** A form that cannot be decoded; the message is one line for the client. */
-export class FormError extends Error {}
+export class FormError extends Error {
+  override readonly name = 'FormError';
+}
 
 /**
  * Decodes application/x-www-form-urlencoded to bytes: the value of `msg` is signed as bytes and may be
- * of any charset, which URLSearchParams would destroy. Of a field that comes twice the first counts,
- * as in 2012. The fields lie in the body's own memory, which is overwritten. Others have their turn in between. Rejects with
- * FormError.
+ * of any charset, which URLSearchParams would destroy. If a field comes twice, the first counts, as on a
+ * v1 server. The fields are views into the body, which is overwritten. Long forms let other work run in
+ * between. Rejects with FormError.
  */
 export async function decodeForm(body: Buffer): Promise<Map<string, Buffer>> {
   const fields = new Map<string, Buffer>();
@@ -28,7 +30,7 @@ export async function decodeForm(body: Buffer): Promise<Map<string, Buffer>> {
 }
 
 /**
- * Encodes fields as the clients of 2012 do: unreserved characters as they are, space as `+`. Names are
+ * Encodes fields as v1 clients do: unreserved characters as they are, space as `+`. Names are
  * latin1, as decodeForm gives them; a string as a value is UTF-8.
  */
 export function encodeForm(fields: Record<string, Buffer | string>): Buffer {

@@ -2,8 +2,8 @@ import { headerSize, lineEndOf, parseHeaders } from '../../mail/headers.ts';
 import { limits } from '../../limits.ts';
 
 /**
- * The message as an original server gets it, by recipient: such a server takes the recipients from the
- * headers, the first To before all. What the message has as To and Cc is kept as X-Original-To and
+ * Prepares a message for a v1 server, which takes the recipients from the headers: returns the message for
+ * a recipient, who is its first To. The To and Cc of the message are kept as X-Original-To and
  * X-Original-Cc; Bcc and Resent-* are removed. All other bytes stay as they are. Throws an Error when the
  * header section is too large.
  */

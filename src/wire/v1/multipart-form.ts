@@ -4,17 +4,14 @@ import { FormError } from './form.ts';
 
 /**
  * Decodes multipart/form-data (RFC 7578) to bytes, as decodeForm does the other encoding; files are fields
- * as well. Whatever a body is made of, it is searched once and a bounded number of its octets is looked at
- * closer: anybody can send one, and the signature is in it. Others have their turn in between. Rejects with FormError.
+ * as well. Any body is searched once, and a bounded number of its octets is looked at more
+ * closely: anybody can send one, and the signature is in it. Other work runs in between. Rejects with FormError.
  */
 export async function decodeMultipart(
   contentType: string,
   body: Buffer,
 ): Promise<Map<string, Buffer>> {
-  const [, quoted, token] = BOUNDARY.exec(contentType) ?? [];
-  const boundary = quoted ?? token;
-  if (!boundary) throw malformed('its type names no boundary');
-  const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1');
+  const delimiter = delimiterOf(contentType);
   const fields = new Map<string, Buffer>();
   let at = await startOfParts(body, delimiter);
   for (let count = 0; ; count += 1) {
@@ -27,8 +24,7 @@ export async function decodeMultipart(
     // The line end of empty headers may be that of an empty value.
     const end = await find(delimiter, body, at + head.length - 2);
     if (end < 0) throw malformed('it is cut short');
-    const [, quotedName, plainName] = NAME.exec(head) ?? [];
-    const name = quotedName ?? plainName;
+    const name = nameOf(head);
     if (name !== undefined && !fields.has(name)) {
       fields.set(name, body.subarray(Math.min(at + head.length, end), end));
     }
@@ -36,7 +32,20 @@ export async function decodeMultipart(
   }
 }
 
-/** What is before the first boundary is for nobody; where there is nothing, there is no line end either. */
+/** What separates the parts, but for the first, before which there may be no line end. */
+function delimiterOf(contentType: string): Buffer {
+  const [, quoted, token] = BOUNDARY.exec(contentType) ?? [];
+  const boundary = quoted ?? token;
+  if (!boundary) throw malformed('its type names no boundary');
+  return Buffer.from(`\r\n--${boundary}`, 'latin1');
+}
+
+function nameOf(head: string): string | undefined {
+  const [, quoted, token] = NAME.exec(head) ?? [];
+  return quoted ?? token;
+}
+
+/** Skips the preamble (RFC 2046 5.1.1). Without one there is no line end before the first boundary. */
 async function startOfParts(body: Buffer, delimiter: Buffer): Promise<number> {
   const opening = delimiter.subarray(2);
   if (body.subarray(0, opening.length).equals(opening)) return opening.length;
@@ -45,7 +54,7 @@ async function startOfParts(body: Buffer, delimiter: Buffer): Promise<number> {
   return before + delimiter.length;
 }
 
-/** Where the delimiter is from there on, or -1. Others have their turn in between. */
+/** Where the delimiter is from there on, or -1. Other work runs in between. */
 async function find(delimiter: Buffer, body: Buffer, from: number): Promise<number> {
   for (let at = from; at < body.length; at += limits.decodedAtOnceBytes) {
     if (at > from) await setImmediate();

@@ -3,19 +3,21 @@ import { headerSize, headerValues, lineEndOf, parseHeaders } from '../../mail/he
 import { limits } from '../../limits.ts';
 import { printable } from '../../mail/printable.ts';
 import { withoutBcc } from '../../mail/without-bcc.ts';
-import { crowdedAddress } from './crowded-address.ts';
+import { crowdedAddress } from '../crowded-address.ts';
 import { headerAddresses } from '../header-addresses.ts';
-import { NO_SENDER } from './no-sender.ts';
+import { NO_SENDER } from '../no-sender.ts';
 
 /** A message that HTTP v1 cannot send; the message is one line for the client. */
-export class InvalidMailError extends Error {}
+export class InvalidMailError extends Error {
+  override readonly name = 'InvalidMailError';
+}
 
 /**
  * Reads the envelope of a message of HTTP v1 from its headers: the sender is the first of From, the
  * recipients are those of every To, Cc and Bcc. The bytes are the message without Bcc, Resent-Bcc and the
  * `From ` line of a mailbox, whose address is the sender only when there is no From; where there is none at all
- * it is NO_SENDER, if the default sender is asked for (`fixSender`). The header ends where it did in 2012: a
- * line that is no field begins the body, and an empty line is put there. Throws MailFault.
+ * it is NO_SENDER, if the default sender is asked for (`fixSender`). The header ends where a v1 server
+ * ends it: a line that is no field begins the body, and an empty line is put there. Throws InvalidMailError.
  */
 export function readMail(
   posted: Buffer,

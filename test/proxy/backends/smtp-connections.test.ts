@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import test from 'node:test';
 import { limits } from '../../../src/limits.ts';
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
 import { sendWith } from '../../support/send-with.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { needs } from '../../support/needs.ts';
 import { octets } from '../../support/odd-messages.ts';
 import { PrivateExim } from '../../support/private-exim.ts';

@@ -4,7 +4,7 @@ import test from 'node:test';
 import * as fc from 'fast-check';
 import { SmtpClient } from '../../../src/host/net/smtp-client.ts';
 import { addressFault } from '../../../src/mail/address-fault.ts';
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { holds } from '../../support/holds.ts';
 import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
 import { sendWith } from '../../support/send-with.ts';

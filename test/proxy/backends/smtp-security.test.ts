@@ -6,7 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import type { SMTPServerOptions } from 'smtp-server';
 import { OAuthTokens } from '../../../src/proxy/backends/smtp/oauth-tokens.ts';
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { certificate } from '../../support/certificate.ts';
 import { needs } from '../../support/needs.ts';
 import { npmSmtp } from '../../support/npm-smtp.ts';

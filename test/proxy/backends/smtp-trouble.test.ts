@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import test from 'node:test';
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { ScriptedSmtp, type SmtpScript } from '../../support/scripted-smtp.ts';
 import { SlowRelay } from '../../support/slow-relay.ts';
 import { sendWith } from '../../support/send-with.ts';

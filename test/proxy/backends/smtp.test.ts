@@ -1,4 +1,4 @@
-import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp.ts';
+import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { conformance } from '../../support/conformance.ts';
 import { ScriptedSmtp } from '../../support/scripted-smtp.ts';
 

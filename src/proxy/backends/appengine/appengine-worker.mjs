@@ -1,7 +1,7 @@
 import { htmlToText } from 'html-to-text';
 import { answerCalls } from '../../../host/answer-calls.ts';
 import { limits } from '../../../limits.ts';
-import { readFields } from './fields.ts';
+import { readFields } from './read-fields.ts';
 
 // The threads of the appengine backend. In JavaScript: its name is the same when it is built.
 answerCalls({ readFields, htmlText });
@@ -11,6 +11,6 @@ function htmlText(html) {
   try {
     return htmlToText(html, { limits: { maxDepth: limits.htmlTextDepth } });
   } catch {
-    return ''; // It has faults of its own, with some HTML.
+    return ''; // html-to-text fails for some HTML.
   }
 }

@@ -2,7 +2,7 @@ import { Thread } from '../../../host/thread.ts';
 import { TimeUpError } from '../../../host/within-time.ts';
 import { limits } from '../../../limits.ts';
 
-/** The beginning of HTML as text, for readers that show no HTML; empty when that takes too much. */
+/** The beginning of HTML as text, for mail programs that show no HTML; empty when that takes too much time or memory. */
 export async function htmlAsText(html: string): Promise<string> {
   try {
     return await thread.call(html.slice(0, limits.htmlTextChars));

@@ -1,4 +1,4 @@
-/** The multiparts that go on where a message is read from its beginning to its end. */
+/** The multiparts that have not ended where a message is read from its beginning to its end. */
 export class OpenMultiparts {
   readonly #open: Open[] = [];
   /** By their boundaries; of several with the same, the innermost. */
@@ -12,7 +12,7 @@ export class OpenMultiparts {
     return this.#open.at(-1)?.boundary ?? '';
   }
 
-  /** Does nothing with what is no multipart, and has no boundary. */
+  /** Does nothing without a boundary: then it is not a multipart. */
   add(boundary: string | undefined): void {
     if (boundary === undefined) return;
     const depth = this.#open.length;
@@ -22,24 +22,34 @@ export class OpenMultiparts {
   }
 
   /**
-   * Ends what a line ends: all multiparts in the one whose delimiter it is, and that one too when it is its last.
-   * Returns the delimiter without blanks, and undefined for any other line; such is a last one before the first
-   * part of its multipart. Blanks may follow a delimiter (RFC 2046 5.1.1).
+   * Ends the multiparts that a delimiter ends: all in the one that it belongs to, and that one too when it is its last.
+   * Returns the delimiter without blanks, which may follow it (RFC 2046 5.1.1), and undefined for any other line. A last
+   * delimiter before the first part of its multipart is not one.
    */
   close(line: string): { line: string; isLast: boolean } | undefined {
-    const name = line.slice(2);
+    const delimited = this.#delimitedBy(line.slice(2));
+    if (!delimited) return undefined;
+    const { open, isLast } = delimited;
+    if (isLast && !open.hasParts && open === this.#open.at(-1)) return undefined;
+    open.hasParts = true;
+    this.#end(open.depth + (isLast ? 0 : 1));
+    return { line: `--${open.boundary}${isLast ? '--' : ''}\n`, isLast };
+  }
+
+  /** The multipart that a delimiter, given without its dashes, belongs to; of two, the inner one. */
+  #delimitedBy(name: string): { open: Open; isLast: boolean } | undefined {
     const next = this.#named.get(name);
     const last = name.endsWith('--') ? this.#named.get(name.slice(0, -2)) : undefined;
-    const isLast = last !== undefined && last.depth > (next?.depth ?? -1);
-    const found = isLast ? last : next;
-    if (!found || (isLast && !found.hasParts && found === this.#open.at(-1))) return undefined;
-    found.hasParts = true;
-    const ended = this.#open.splice(found.depth + (isLast ? 0 : 1));
-    for (const { boundary, hidden } of ended.toReversed()) {
+    if (last && last.depth > (next?.depth ?? -1)) return { open: last, isLast: true };
+    return next && { open: next, isLast: false };
+  }
+
+  /** Ends all multiparts that have so many, or more, around them. */
+  #end(depth: number): void {
+    for (const { boundary, hidden } of this.#open.splice(depth).toReversed()) {
       if (hidden) this.#named.set(boundary, hidden);
       else this.#named.delete(boundary);
     }
-    return { line: `--${found.boundary}${isLast ? '--' : ''}\n`, isLast };
   }
 }
 
@@ -48,6 +58,6 @@ interface Open {
   /** How many are around it. */
   depth: number;
   hasParts: boolean;
-  /** Another with the same boundary around it. */
+  /** The one around it that has the same boundary. */
   hidden: Open | undefined;
 }

@@ -1,4 +1,4 @@
-/** What a decoded message has: the values of each field number, in their order. */
+/** The fields of a decoded message: the values of each field number, in their order. */
 export type ProtobufFields = Map<number, (number | Buffer)[]>;
 
 /** A field of the wire type that has a length: a string in UTF-8, bytes, or another message. */
@@ -8,8 +8,8 @@ export function encodeField(number: number, value: string | Buffer): Buffer {
 }
 
 /**
- * Reads a message (protobuf.dev, Encoding): varints as numbers, what has a length as bytes. Fixed-width
- * fields are passed over. Throws when it is none.
+ * Reads a message (protobuf.dev, Encoding): varints as numbers, fields with a length as bytes. Fields of a fixed width are
+ * left out. Throws when it is not a message.
  */
 export function decodeFields(message: Buffer): ProtobufFields {
   const fields: ProtobufFields = new Map();

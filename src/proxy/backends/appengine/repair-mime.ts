@@ -5,20 +5,20 @@ import { limits } from '../../../limits.ts';
 import { OpenMultiparts } from './open-multiparts.ts';
 import { headerText, isNamed } from './text-of.ts';
 
-/** A message of which mailparser loses no text. */
+/** A message in which mailparser finds all text. */
 export interface RepairedMime {
   message: Buffer;
-  /** The first charset that a text names, for 8-bit header fields, which cannot name one. */
+  /** The first charset that a text part names, for 8-bit header fields, which cannot name one. */
   charset: string | undefined;
 }
 
 /**
- * Writes a message anew, given the fields of its header, so that mailparser finds all text of its parts. The
- * header of a part ends at an empty line, at one of blanks alone, and before the first line that is no field,
- * a delimiter also; mailparser knows the empty line alone, and would take what precedes it for fields.
- * Delimiters are written without blanks. Text behind base64, such as the footer of a mailing list, becomes a part
- * of its own. Of headers only Subject and Content-… are kept, in UTF-8. Beyond what mailparser reads nothing is
- * repaired: it refuses such a message. The cost grows with the size alone.
+ * Writes a message anew, given the fields of its header, so that mailparser finds all text of its parts. The header of a
+ * part ends at an empty line, at a line of blanks, and before the first line that is not a field, such as a delimiter;
+ * mailparser knows only the empty line, and would take all lines before it for fields. Delimiters are written without
+ * blanks. Text after base64, such as the footer of a mailing list, becomes a part of its own. Only the header fields
+ * Subject and Content-… are kept, in UTF-8. Beyond the limits of mailparser nothing is repaired: it refuses such a
+ * message. The cost grows only with the size.
  */
 export function repairMime(
   message: Buffer,
@@ -35,7 +35,7 @@ export function repairMime(
   return { message: Buffer.concat(written), charset };
 }
 
-/** Headers, and what is between them. */
+/** The headers of the message and its parts, and the bytes between them. */
 function piecesOf(
   message: Buffer,
   header: readonly HeaderField[],
@@ -58,13 +58,11 @@ function piecesOf(
       part = undefined;
       if (!delimiter.isLast) {
         next = behindRepeated(message, next, delimiter.line.trimEnd());
-        const size = parts++ < limits.mimeParts ? headerOf(message, next) : undefined;
-        if (!size) return [...pieces, message.subarray(next)];
-        const section = message.subarray(next, next + size.fields);
-        part = new Part(section, parseHeaders(section).fields);
+        const begun = parts++ < limits.mimeParts ? partAt(message, next) : undefined;
+        if (!begun) return [...pieces, message.subarray(next)];
+        ({ part, bodyAt: next } = begun);
         pieces.push(part);
         open.add(part.boundary);
-        next += size.fields + size.separator;
       }
       from = next;
     }
@@ -73,7 +71,16 @@ function piecesOf(
   return [...pieces, ...bodyOf(part, message.subarray(from), `--${open.innermost}\n\n`)];
 }
 
-/** A message that is no multipart; it becomes one where there is text behind its base64. */
+/** The part that begins here, and where its body does; undefined when its header is too large. */
+function partAt(message: Buffer, at: number): { part: Part; bodyAt: number } | undefined {
+  const size = headerSizeAt(message, at);
+  if (!size) return undefined;
+  const section = message.subarray(at, at + size.fields);
+  const part = new Part(section, parseHeaders(section).fields);
+  return { part, bodyAt: at + size.fields + size.separator };
+}
+
+/** A message that is not a multipart; it becomes one where there is text behind its base64. */
 function wrapped(message: Buffer, header: readonly HeaderField[], body: Buffer): (Buffer | Part)[] {
   const root = new Part(message, header);
   if (!root.isBase64) return [root, body];
@@ -86,7 +93,7 @@ function wrapped(message: Buffer, header: readonly HeaderField[], body: Buffer):
   return [type, new Part(message, subject), Buffer.from(`--${boundary}\n`), root, ...bodies];
 }
 
-/** The body of a part, and what is behind its base64 as another part. */
+/** The body of a part, and the text after its base64 as another part. */
 function bodyOf(part: Part | undefined, body: Buffer, delimiter: string): Buffer[] {
   const size = part?.isBase64 ? base64Size(body) : body.length;
   if (size === body.length) return [body];
@@ -127,13 +134,13 @@ class Part {
     this.isBase64 = encoding.toLowerCase() === 'base64' && !this.#isMultipart;
   }
 
-  /** What delimits its parts, as mailparser has it; undefined when there are none. */
+  /** The boundary of its parts, as mailparser reads it; undefined when it has no parts. */
   get boundary(): string | undefined {
     const boundary = (this.parameters['boundary'] ?? '').trimEnd();
     return this.#isMultipart && /^[\0-\x7f]+$/.test(boundary) ? boundary : undefined;
   }
 
-  /** With the line that ends it. A boundary is renamed where there is no multipart: mailparser would look for it. */
+  /** With the line that ends it. A boundary of a part that is not a multipart is renamed: mailparser would look for it. */
   written(charset: string | undefined): Buffer {
     const lines = this.#fields.map(({ name, octets }) => {
       const text = headerText(octets, charset);
@@ -164,8 +171,8 @@ export function unfolded(field: string): string {
     .trim();
 }
 
-/** How many bytes the fields of a part have, and the line behind them; undefined when they are too many. */
-function headerOf(
+/** How many bytes the fields of a part have, and the line after them; undefined when they are too many. */
+function headerSizeAt(
   message: Buffer,
   start: number,
 ): { fields: number; separator: number } | undefined {
@@ -189,7 +196,7 @@ const MEANT = /^[ \t]+(?:\r*\n)?content-[!-9;-~]+[ \t]*:/i;
 const EMPTY = /^\r*\n?$/;
 const BLANKS = /^[ \t]+\r*\n?$/;
 const CONTINUATION = /^[ \t]/;
-/** As parseHeaders has it; but no field begins like a delimiter. */
+/** As parseHeaders reads it; but no field begins like a delimiter. */
 const FIELD = /^(?!--)[!-9;-~]+[ \t]*:/;
 
 /** Whether a line may be a delimiter; for mailparser a CR may precede one. */
@@ -199,8 +206,8 @@ function isDashed(message: Buffer, at: number): boolean {
 }
 
 /**
- * Behind the delimiters that repeat this one directly. A last one among them ends nothing, as for other readers: the
- * part has not begun.
+ * The place after the delimiters that repeat this one directly. A last delimiter among them ends nothing, as in other
+ * mail programs: the part has not begun.
  */
 function behindRepeated(message: Buffer, start: number, line: string): number {
   for (let at = start; ;) {

@@ -4,11 +4,11 @@ import { text } from 'node:stream/consumers';
 import libmime from 'libmime';
 import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
-import type { MimePart } from './parts.ts';
+import type { MimePart } from './parse-mime.ts';
 
 /**
- * The text of a part, in LF. Octets that are not of its charset become U+FFFD. What is said to be ASCII or
- * UTF-8, nothing at all or what nobody knows, is read as what it looks like; HTML may say it in a meta element.
+ * The text of a part, with LF as line end. Octets that are not of its charset become U+FFFD. Where the charset is ASCII,
+ * UTF-8, missing or unknown, it is guessed from the octets; HTML may name it in a meta element.
  */
 export async function textOf({
   type,
@@ -31,13 +31,13 @@ export async function textOf({
  */
 export function headerText(octets: Buffer, charset: string | undefined): string {
   const read = charsetOf(octets, charset);
-  // By a decoder of encoded words: it is the one of libmime that decodes what is no stream.
+  // The decoder of encoded words is the only one of libmime that does not need a stream.
   return read === undefined
     ? new TextDecoder().decode(octets)
     : libmime.decodeWord(read, 'B', octets.toString('base64'));
 }
 
-/** Whether a charset says more than that a text is of ASCII or UTF-8, and can be decoded. */
+/** Whether a charset is known, and is neither ASCII nor UTF-8. */
 export function isNamed(charset: string | undefined): charset is string {
   if (charset === undefined || UNICODE.test(charset.replace(/[^\da-z]/gi, ''))) return false;
   return libmime.createDecodeStream(charset).supported;
@@ -45,7 +45,7 @@ export function isNamed(charset: string | undefined): charset is string {
 
 const UNICODE = /^$|^(?:us)?ascii$|^ansix3|^utf8$/i;
 
-/** What octets look like that do not say what they are; undefined for UTF-8, with a few faults also. */
+/** The charset that octets without a charset seem to have; undefined for UTF-8, also with a few faults. */
 function charsetOf(octets: Buffer, guess: string | undefined): string | undefined {
   if (isAscii(octets))
     return ISO_2022_JP.some((each) => octets.includes(each)) ? 'iso-2022-jp' : undefined;
@@ -54,10 +54,10 @@ function charsetOf(octets: Buffer, guess: string | undefined): string | undefine
   return /[^\0-\x7f\ufffd]/.test(new TextDecoder().decode(octets)) ? undefined : 'windows-1252';
 }
 
-/** Where it changes to another set of characters (RFC 1468). */
+/** The escape sequences for other character sets (RFC 1468). */
 const ISO_2022_JP = ['$@', '$B', '(J', '(I', '$(D'].map((end) => `\x1b${end}`);
 
-/** UTF-16 in a meta element cannot be true: it would not have been found. */
+/** A meta element that names UTF-16 is wrong: it would not have been found in UTF-16. */
 function metaCharset(html: Buffer): string | undefined {
   const [, charset] = META.exec(html.toString('latin1', 0, limits.htmlMetaBytes)) ?? [];
   return charset && !/^utf-?(?:16|32)/i.test(charset) ? charset : undefined;

@@ -1,4 +1,4 @@
-/** The message cannot be said in the Mail API's fields. */
+/** The Mail API's fields cannot hold the message. */
 export class UnsendableError extends Error {
   override readonly name = 'UnsendableError';
   readonly status: string;

@@ -4,15 +4,15 @@ import { webProxyFor } from '../../../host/net/web-proxy.ts';
 import { limits } from '../../../limits.ts';
 
 /**
- * Access tokens for XOAUTH2, got with a refresh token (RFC 6749 6). nodemailer keeps them, and asks for one
- * at a time; the connection is ours.
+ * Gets access tokens for XOAUTH2 with a refresh token (RFC 6749 6). nodemailer keeps them, and asks for one at a time;
+ * the connection is opened here.
  */
 export class OAuthTokens extends XOAuth2 {
   override generateToken(done: XOAuth2TokenCallback): void {
     callbackify(async () => this.#fetch())(done);
   }
 
-  /** Rejects with an Error that has no secret in it. */
+  /** Rejects with an Error that contains no secret. */
   async #fetch(): Promise<string> {
     // The HTTP client is loaded when it is used, as elsewhere.
     const { HttpPool } = await import('../../../host/net/http-pool.ts');

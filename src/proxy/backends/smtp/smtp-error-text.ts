@@ -1,7 +1,7 @@
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
 import { limits } from '../../../limits.ts';
 
-/** What a relay, or the way to it, had to say, on one line. The error of a host with several addresses has only a code. */
+/** An error of a relay, or of the connection to it, on one line. The error of a host with several addresses has only a code. */
 export function smtpErrorText(error: unknown): string {
   const { message, code, response, command } = error as SMTPError;
   const answered =

@@ -10,7 +10,7 @@ import { limits } from '../../../limits.ts';
 import { OAuthTokens } from './oauth-tokens.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
-/** Options of the smtp backend. Without one, Google's own name for it counts (APPENGINE_SMTP_…). */
+/** Options of the smtp backend. Where one is not given, Google's variable for it counts (APPENGINE_SMTP_…). */
 export const smtpOptions = {
   'smtp-host': {
     type: 'string',
@@ -51,43 +51,88 @@ export const smtpOptions = {
 
 type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof smtpOptions>>;
 
-/** The relay that options and settings describe. Throws Failure 78 when they do not describe one. */
+/** The relay that options and settings describe. Throws CommandError 78 when they do not describe one. */
 export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay {
-  const google = (name: string) => sources.environment[`APPENGINE_SMTP_${name}`] || undefined;
-  const host = argv.smtpHost ?? google('HOST');
-  if (!host) {
-    throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
-  }
-  if (!isIPv6(host) && !HOST.test(host)) {
-    throw misconfigured(`--smtp-host takes a name or an IP address and got ${host}`);
-  }
-  const withTls = parseBoolean(google('USE_TLS') ?? 'yes');
-  if (withTls === undefined) throw misconfigured('APPENGINE_SMTP_USE_TLS is neither yes nor no');
-  const security = argv.smtpSecurity ?? (withTls ? 'starttls' : 'none');
-  if (!smtpOptions['smtp-security'].choices.includes(security)) {
-    throw misconfigured(
-      `--smtp-security takes starttls, tls or none and got ${security as string}`,
-    );
-  }
-  const port = argv.smtpPort ?? Number(google('PORT') ?? (security === 'tls' ? 465 : 587));
-  if (!Number.isSafeInteger(port) || port < 1 || port > 65_535) {
-    throw misconfigured('--smtp-port takes a number from 1 to 65535');
-  }
-  const auth = smtpAuth(argv.smtpUser ?? google('USER'), sources);
+  const read = <T>({ option, variable, parse }: Setting<T>): T => {
+    const google = (variable && sources.environment[variable]) || undefined;
+    return parse((option && (argv[option] as Given)) ?? google);
+  };
+  const host = read(settings.host);
+  const otherwise = read(settings.useTls) ? 'starttls' : 'none';
+  const security = read(settings.security) ?? otherwise;
+  const port = read(settings.port) ?? (security === 'tls' ? 465 : 587);
+  const auth = smtpAuth(read(settings.user), sources);
   if (auth && security === 'none' && !LOOPBACK.test(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
-  const { smtpCaFile } = argv;
-  const ca =
-    smtpCaFile === undefined ? undefined : [...rootCertificates, readCertificates(smtpCaFile)];
-  const { smtpConnections: connectionsMax = limits.smtpConnections } = argv;
-  if (!Number.isSafeInteger(connectionsMax) || connectionsMax < 1) {
-    throw misconfigured('--smtp-connections takes a whole number above 0');
-  }
-  return { host, port, security, ca, name: argv.smtpName, auth, connectionsMax };
+  const ca = read(settings.ca);
+  const connectionsMax = read(settings.connectionsMax);
+  return { host, port, security, ca, name: read(settings.name), auth, connectionsMax };
 }
 
-/** No scheme, and no port. */
+type Given = string | number | undefined;
+
+/** Reads an option or, where it is not given, Google's variable. `parse` throws CommandError 78. */
+interface Setting<T> {
+  option?: `smtp${string}`;
+  variable?: string;
+  parse: (given: Given) => T;
+}
+
+const settings = {
+  host: { option: 'smtpHost', variable: 'APPENGINE_SMTP_HOST', parse: parseHost },
+  useTls: { variable: 'APPENGINE_SMTP_USE_TLS', parse: parseUseTls },
+  security: { option: 'smtpSecurity', parse: parseSecurity },
+  port: { option: 'smtpPort', variable: 'APPENGINE_SMTP_PORT', parse: parsePort },
+  user: { option: 'smtpUser', variable: 'APPENGINE_SMTP_USER', parse: text },
+  ca: { option: 'smtpCaFile', parse: readAuthorities },
+  connectionsMax: { option: 'smtpConnections', parse: parseConnections },
+  name: { option: 'smtpName', parse: text },
+} as const satisfies Record<string, Setting<unknown>>;
+
+function parseHost(given: Given): string {
+  if (!given) {
+    throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
+  }
+  const host = String(given);
+  if (isIPv6(host) || HOST.test(host)) return host;
+  throw misconfigured(`--smtp-host takes a name or an IP address and got ${host}`);
+}
+
+function parseUseTls(given: Given): boolean {
+  const withTls = parseBoolean(String(given ?? 'yes'));
+  if (withTls !== undefined) return withTls;
+  throw misconfigured('APPENGINE_SMTP_USE_TLS is neither yes nor no');
+}
+
+function parseSecurity(given: Given): SmtpRelay['security'] | undefined {
+  const found = smtpOptions['smtp-security'].choices.find((choice) => choice === given);
+  if (found ?? given === undefined) return found;
+  throw misconfigured(`--smtp-security takes starttls, tls or none and got ${given}`);
+}
+
+function parsePort(given: Given): number | undefined {
+  if (given === undefined) return undefined;
+  const port = Number(given);
+  if (Number.isSafeInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw misconfigured('--smtp-port takes a number from 1 to 65535');
+}
+
+function parseConnections(given: Given = limits.smtpConnections): number {
+  const connections = Number(given);
+  if (Number.isSafeInteger(connections) && connections >= 1) return connections;
+  throw misconfigured('--smtp-connections takes a whole number above 0');
+}
+
+function readAuthorities(given: Given): string[] | undefined {
+  return given === undefined ? undefined : [...rootCertificates, readCertificates(String(given))];
+}
+
+function text(given: Given): string | undefined {
+  return given === undefined ? undefined : String(given);
+}
+
+/** A name without scheme and port. */
 const HOST = /^[\p{L}\p{N}._-]+$/u;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
@@ -102,7 +147,7 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
   if (password && oauth) {
     throw misconfigured('there are APPENGINE_SMTP_PASSWORD and APPENGINE_SMTP_OAUTH: remove one');
   }
-  if (oauth) return { user, method: 'XOAUTH2', oauth2: tokens(user, oauth) };
+  if (oauth) return { user, method: 'XOAUTH2', oauth2: oauthTokens(user, oauth) };
   const pass = password && firstLine(password).toString();
   if (pass) return { user, pass };
   throw misconfigured(
@@ -114,20 +159,20 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
  * A source of access tokens, shared by all connections. The credentials are the JSON that Google's tools
  * write: client_id, client_secret, refresh_token, and token_uri where it is not Google's.
  */
-function tokens(user: string, credentials: Buffer): OAuthTokens {
+function oauthTokens(user: string, credentials: Buffer): OAuthTokens {
   const json = parseObject(credentials.toString());
-  const text = (name: string) => {
+  const field = (name: string) => {
     const value = json?.[name];
     return typeof value === 'string' && value !== '' ? value : undefined;
   };
-  const [clientId, clientSecret] = [text('client_id'), text('client_secret')];
-  const refreshToken = text('refresh_token');
+  const [clientId, clientSecret] = [field('client_id'), field('client_secret')];
+  const refreshToken = field('refresh_token');
   if (!clientId || !clientSecret || !refreshToken) {
     throw misconfigured(
       'APPENGINE_SMTP_OAUTH is not JSON with client_id, client_secret and refresh_token',
     );
   }
-  const accessUrl = text('token_uri');
+  const accessUrl = field('token_uri');
   return new OAuthTokens({
     user,
     clientId,
@@ -137,11 +182,11 @@ function tokens(user: string, credentials: Buffer): OAuthTokens {
   });
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+function parseObject(json: string): Record<string, unknown> | undefined {
   try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
+    return Object(JSON.parse(json)) as Record<string, unknown>;
   } catch {
-    return undefined; // The parser's own words would quote the secret.
+    return undefined; // The message of the parser would quote the secret.
   }
 }
 

@@ -4,7 +4,7 @@ import { SmtpClient } from '../../../host/net/smtp-client.ts';
 import { limits } from '../../../limits.ts';
 import { BackendBusyError } from '../backend.ts';
 
-/** The relay, how to talk to it, and who we are there. */
+/** The relay, how to connect to it, and our account there. */
 export interface SmtpRelay {
   host: string;
   port: number;
@@ -12,18 +12,18 @@ export interface SmtpRelay {
   security: 'starttls' | 'tls' | 'none';
   /** Certificate authorities (PEM) to trust instead of Node's own. */
   ca: string[] | undefined;
-  /** What we call ourselves in EHLO; undefined: by the address of our end of the connection. */
+  /** The name of this machine for EHLO; undefined: the address of our end of the connection. */
   name: string | undefined;
   /** How to log in. */
   auth: SMTPConnectionAuth | undefined;
-  /** Connections at once. */
+  /** The largest number of connections at once. */
   connectionsMax: number;
 }
 
 /** A connection on which messages can be sent, one after the other. */
 export interface SmtpSession {
   client: SmtpClient;
-  /** Transactions it has had. */
+  /** How many transactions it has had. */
   used: number;
   /** Whether it has been idle since it was opened: it may have died meanwhile. */
   wasIdle: boolean;
@@ -38,10 +38,10 @@ interface Waiting {
 }
 
 /**
- * Keeps connections to the relay for the messages that follow, and opens more while deliveries wait for one.
- * A connection that is being opened belongs to whoever waits when it is ready: a slow greeting uses up
- * nobody's time. (nodemailer's own pool does not tell what a connection's server offers before it sends, and
- * waits a tenth of a second at every change.)
+ * Keeps connections to the relay for the messages that follow, and opens more while deliveries wait for one. A new
+ * connection goes to the delivery that waits longest when it is ready, so that a slow greeting does not use up the time
+ * of one delivery. (nodemailer's own pool does not tell before sending what the server of a connection offers, and waits
+ * a tenth of a second at every change.)
  */
 export class SmtpSessions {
   readonly #relay: SmtpRelay;
@@ -50,7 +50,7 @@ export class SmtpSessions {
   /** Connections that are in use, idle or being opened, and those of them that are being opened. */
   #connections = 0;
   #opening = 0;
-  /** When the relay is asked for one more, after it refused that: monotonic. */
+  /** When one more connection may be tried after the relay has refused one: monotonic. */
   #openAt = -Infinity;
 
   constructor(relay: SmtpRelay) {
@@ -87,7 +87,7 @@ export class SmtpSessions {
     });
   }
 
-  /** A new connection in the place of one that had died. Rejects when there is none, and frees the place. */
+  /** A new connection in place of one that had died. When that fails, it rejects and frees the place. */
   async renew({ client }: SmtpSession): Promise<SmtpSession> {
     client.close();
     try {
@@ -148,7 +148,7 @@ export class SmtpSessions {
     } catch (error) {
       this.#opening -= 1;
       this.#connections -= 1;
-      // A relay that has connections of ours and takes no more is at its limit: they are waited for.
+      // A relay that has connections of ours and takes no more is at its limit: deliveries wait for those.
       if (this.#connections > 0) {
         this.#openAt = performance.now() + limits.smtpReopenMs;
         setTimeout(() => this.#openMore(), limits.smtpReopenMs + 1).unref();
@@ -157,7 +157,7 @@ export class SmtpSessions {
   }
 }
 
-/** It is given up by nobody: what was opened too late for one delivery serves the next. */
+/** It is never cancelled: a connection that is ready too late for one delivery serves the next. */
 async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
   const { auth, ...server } = relay;
   const socket = await connectSocket(relay, new AbortController().signal);

@@ -1,0 +1,25 @@
+import { requireSoundTree } from '../spool/body.ts';
+import { claim, type Claimed } from '../spool/claim.ts';
+import { recordDown, recordPassed } from '../spool/endpoint.ts';
+import { record } from '../spool/record.ts';
+import { holdForOperator } from '../spool/hold-for-operator.ts';
+import type { Spool } from '../spool/spool.ts';
+import type { TurnPlan } from './plan-turn.ts';
+
+/**
+ * Writes what a turn decided and claims what is due, in one transaction. Returns the claimed messages. Throws
+ * what the spool throws; nothing is written then.
+ */
+export function commitTurn(spool: Spool, plan: TurnPlan): Claimed[] {
+  const { now, endpoint, outcomes, room, last } = plan;
+  return spool.transaction(() => {
+    if (endpoint.to === 'up') recordPassed(spool, now);
+    if (endpoint.to === 'down') recordDown(spool, endpoint.reason, now, endpoint.asksAt);
+    for (const outcome of outcomes) {
+      record(spool, outcome, now);
+      if (outcome.attempt.damage !== undefined) requireSoundTree(spool, outcome.seq);
+      if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
+    }
+    return claim(spool, room, now, last);
+  });
+}

@@ -1,0 +1,58 @@
+import type { DecidedOutcome } from './decide-outcome.ts';
+import type { DrainJournal } from './drain-journal.ts';
+import type { EndpointFailure, TurnPlan } from './plan-turn.ts';
+
+/** Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`. */
+export function logTurn(
+  journal: DrainJournal,
+  plan: TurnPlan,
+  proxy: { url: string; queued: number },
+): void {
+  for (const outcome of plan.outcomes) logOutcome(journal, outcome, plan);
+  for (const failure of plan.failures) logFailure(journal, failure, plan, proxy);
+  const { endpoint } = plan;
+  if (endpoint.to === 'up' && endpoint.downMs !== undefined) {
+    journal.endpointUp(proxy.url, endpoint.downMs, proxy.queued);
+  }
+}
+
+function logOutcome(
+  journal: DrainJournal,
+  { attempt: { message, trouble, damage }, verdicts, undecided, dueAt, lastStatus }: DecidedOutcome,
+  { now, askedInMs }: TurnPlan,
+): void {
+  const attempt = message.attempts + 1;
+  const wallNow = Date.now();
+  if (verdicts.length > 0) {
+    journal.attempted(message, attempt, verdicts, wallNow + dueAt - now, wallNow);
+  }
+  const failed = verdicts.filter(({ state }) => state === 'failed');
+  if (failed.length > 0 && message.sender === '') {
+    journal.nobodyTold(
+      message,
+      failed.map(({ address }) => address),
+    );
+  }
+  // That the proxy asks for fewer posts is told once, and not for every message.
+  if (trouble?.diagnosis.maybeSent) {
+    journal.maybeSent(message, attempt, undecided, trouble.diagnosis);
+  } else if (trouble && trouble.scope !== 'pace' && undecided.length > 0) {
+    const { text } = trouble.diagnosis;
+    journal.postponed(message, attempt, undecided, lastStatus, text, askedInMs);
+  }
+  if (damage !== undefined) journal.messageDamaged(message, damage);
+}
+
+function logFailure(
+  journal: DrainJournal,
+  { diagnosis: { text, remedy, unanswered }, failures, waitMs, isReported }: EndpointFailure,
+  { neverPassed }: TurnPlan,
+  { url, queued }: { url: string; queued: number },
+): void {
+  const hint = unanswered && neverPassed ? NEVER_PASSED : '';
+  journal.endpointDown(url, text + hint, failures, waitMs, queued);
+  if (remedy !== undefined && isReported) journal.operatorFault(text, remedy);
+}
+
+const NEVER_PASSED =
+  ' (no post has ever passed: is GMAIL_PROXY_URL right, and does the proxy run?)';

@@ -1,0 +1,51 @@
+import { isIP } from 'node:net';
+import { addressLiteral } from '../../../host/machine-names.ts';
+import {
+  BackendBusyError,
+  BackendUnavailableError,
+  type Backend,
+  type Delivery,
+  type Result,
+} from '../backend.ts';
+import { smtpErrorText } from './smtp-error-text.ts';
+import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
+import { transact } from './transact.ts';
+
+/**
+ * Sends on by SMTP (RFC 5321) to one relay, each message in one transaction. Only the line ends of a message change:
+ * every LF and CR that is not part of a CRLF becomes one, as SMTP requires (2.3.8), and a last line without an end gets
+ * one. 8-bit octets are announced where 8BITMIME is offered, and sent all the same where it is not, as Exim does: nothing
+ * is converted.
+ */
+export function smtpBackend(relay: SmtpRelay): Backend {
+  const sessions = new SmtpSessions(relay);
+  const mta = isIP(relay.host) === 0 ? relay.host : addressLiteral(relay.host);
+  const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
+  const unavailable = (error: unknown) => {
+    if (error instanceof BackendBusyError) throw error;
+    throw new BackendUnavailableError(told(smtpErrorText(error)));
+  };
+
+  async function deliver(first: SmtpSession, delivery: Delivery): Promise<Result[]> {
+    let session = first;
+    let transaction = await transact(session, delivery, mta);
+    if (transaction.kind === 'stale') {
+      session = await sessions.renew(session).catch(unavailable);
+      transaction = await transact(session, delivery, mta);
+    }
+    void sessions.giveBack(session, { reset: transaction.reset });
+    if (transaction.kind === 'answered') return transaction.results;
+    if (transaction.kind === 'unknown') throw new Error(told(transaction.text));
+    throw new BackendUnavailableError(told(transaction.text));
+  }
+
+  return {
+    async reserve(giveUp) {
+      const session = await sessions.take(giveUp).catch(unavailable);
+      return {
+        deliver: async (delivery) => deliver(session, delivery),
+        release: () => void sessions.giveBack(session),
+      };
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { ArgumentsCamelCase, InferredOptionTypes } from 'yargs';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { chooseBackend } from '../backends/chosen-backend.ts';
+import { becomeOwnerWithSecrets, proxyOptions, senderRules } from '../command.ts';
+import { readKeys } from '../policy/keyring.ts';
+import { sendersText } from '../policy/senders-text.ts';
+import { checkBackend } from './check-backend.ts';
+import { checkKeys } from './check-keys.ts';
+import { checkLedger, checkService } from './check-ledger.ts';
+
+type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof proxyOptions>>;
+
+/**
+ * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root becomes the owner
+ * of the ledger's folder first (law 14).
+ */
+export async function* checkProxy(argv: Arguments): AsyncGenerator<Finding> {
+  enterServiceFolder(argv.ledger);
+  const ledgerFile = resolve(argv.ledger);
+  await becomeOwnerWithSecrets(ledgerFile);
+  yield await found('keys', () => checkKeys(argv.keysFile));
+  yield await found('senders', () =>
+    ok('senders', sendersText(senderRules(argv), readKeys(argv.keysFile).keys)),
+  );
+  yield checkLedger(ledgerFile);
+  yield checkService(ledgerFile);
+  const chosen = await found('backend', async () => chooseBackend(argv, resolve(argv.dir)));
+  if ('check' in chosen) yield chosen;
+  else yield* checkBackend(chosen);
+}
+
+/** Enters the working directory of the service, unless there is a ledger here or a ledger is named. */
+function enterServiceFolder(ledger: string): void {
+  if (ledger !== proxyOptions.ledger.default || existsSync(ledger)) return;
+  if (!existsSync(SERVICE_FOLDER)) return;
+  try {
+    process.chdir(SERVICE_FOLDER);
+  } catch (error) {
+    throw new CommandError(
+      exitCodes.notPermitted,
+      `only root and the account of the proxy may look into ${SERVICE_FOLDER}: ${(error as Error).message}`,
+    );
+  }
+}
+
+/** The result of `look`, or the finding for the CommandError that it throws. */
+async function found<T>(check: string, look: () => T | Promise<T>): Promise<T | Finding> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    const { message } = error;
+    if (message.includes('EACCES')) return notChecked(check, `only root can look (${message})`);
+    return fault(check, message, REMEDY);
+  }
+}
+
+const SERVICE_FOLDER = '/var/lib/appengine-mailer-proxy';
+const REMEDY =
+  'set that right in /etc/envdir or /etc/default/appengine-mailer-proxy, then systemctl restart appengine-mailer-proxy';

@@ -1,0 +1,230 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import type { ProxyJournal } from '../proxy-journal.ts';
+import { limits } from '../../limits.ts';
+import { v2Type } from '../../wire/frame.ts';
+import { answerV1 } from './answer-v1.ts';
+import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
+import { clientAddress } from './client-address.ts';
+import { addressText, listen, type Listener, type Places } from './listen.ts';
+import { ALLOWED, onClientError } from './on-client-error.ts';
+import type { Service } from './post.ts';
+import { retryLater, type Reply } from './reply.ts';
+import { BodyRefusedError, dropBody, limitTime, RequestBodies } from './request-bodies.ts';
+import { checkSignature } from './signature-check.ts';
+import { UnauthenticatedLines } from './unauthenticated-lines.ts';
+
+/** The HTTP server of the proxy (src/wire/README.md). */
+export class HttpServer {
+  readonly #journal: ProxyJournal;
+  readonly #bodies = new RequestBodies();
+  readonly #unauthenticated: UnauthenticatedLines;
+  /** The responses of each connection that are not sent yet, the oldest first. */
+  readonly #unanswered = new WeakMap<Duplex, Set<ServerResponse>>();
+  /** Responses that are written to clients that are still sending their requests. */
+  readonly #unread = new Set<ServerResponse>();
+  /** Undefined when the service cannot be opened. */
+  readonly #service: Promise<Service | undefined>;
+  #setService: (service: Service | undefined) => void = () => {};
+  #listeners: readonly Listener<Server>[] = [];
+  #stopping = false;
+
+  constructor(journal: ProxyJournal) {
+    this.#journal = journal;
+    this.#unauthenticated = new UnauthenticatedLines((count) => journal.strangersLeftOut(count));
+    this.#service = new Promise((resolve) => {
+      this.#setService = resolve;
+    });
+  }
+
+  /** The addresses on which it listens, each HOST:PORT or unix:PATH. */
+  get addresses(): string[] {
+    return this.#listeners.map(({ address }) => address);
+  }
+
+  /**
+   * Listens at all places, and then opens the service; requests that come meanwhile wait for it. So a proxy that cannot
+   * listen (CommandError 78) has made no files. Rejects, and listens nowhere, where the service cannot be opened.
+   */
+  async start<S extends Service>(places: Places, open: () => Promise<S>): Promise<S> {
+    try {
+      this.#listeners = await this.#listen(places);
+      const service = await open();
+      this.#setService(service);
+      return service;
+    } catch (error) {
+      this.#setService(undefined);
+      for (const { server } of this.#listeners) server.close();
+      throw error;
+    }
+  }
+
+  /** Takes no more requests, and waits for those that it has and for the backend, for limits.stopMs at most. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const service = await this.#service;
+    service?.deliverer.stop();
+    for (const response of this.#unread) response.end();
+    const servers = this.#listeners.map(({ server }) => server);
+    const finish = async () => {
+      await Promise.all(servers.map(close));
+      // A client that went away may have left its message with the backend.
+      await service?.deliverer.settled();
+    };
+    const finished = new AbortController();
+    const timeUp = sleep(limits.stopMs, undefined, { signal: finished.signal }).catch(() => {}); // It finished before.
+    await Promise.race([finish(), timeUp]);
+    finished.abort();
+    await service?.deliverer.flush();
+    this.#unauthenticated.end();
+    for (const server of servers) server.closeAllConnections();
+  }
+
+  async #listen(places: Places): Promise<Listener<Server>[]> {
+    const listeners = await listen(() => this.#makeServer(), places).catch((error: Error) => {
+      const { wanted } = places;
+      const where = wanted ? addressText(wanted) : 'the sockets of systemd';
+      const text = `cannot listen on ${where}: ${error.message}`;
+      throw new CommandError(exitCodes.configuration, text);
+    });
+    for (const { server } of listeners) {
+      server.on('error', ({ message }) =>
+        this.#journal.proxyTrouble(`the server fails: ${message}`),
+      );
+    }
+    return listeners;
+  }
+
+  #makeServer(): Server {
+    const server = createServer({
+      requestTimeout: 0, // limitTime
+      headersTimeout: limits.headersMs,
+      keepAliveTimeout: limits.proxyIdleMs,
+      connectionsCheckingInterval: limits.connectionsCheckMs,
+    });
+    const onRequest = (request: IncomingMessage, response: ServerResponse) =>
+      this.#onRequest(request, response);
+    server.on('request', onRequest);
+    server.on('checkExpectation', onRequest); // RFC 9110 10.1.1: an expectation may be ignored.
+    // Node remembers the address of the client: it cannot be asked for after the connection was reset.
+    server.on('connection', ({ remoteAddress }) => void remoteAddress);
+    server.maxConnections = limits.connections;
+    server.on('clientError', (error, socket) =>
+      onClientError(error, socket, [...(this.#unanswered.get(socket) ?? [])]),
+    );
+    return server;
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request; // The request loses it when the body takes too long.
+    const waiting = this.#unanswered.get(socket) ?? new Set();
+    // Thousands of requests that wait on one connection would cost memory and hold up others.
+    if (waiting.size === limits.requestsAtOnce) return void socket.destroy();
+    if (!socket.writable) return;
+    this.#unanswered.set(socket, waiting.add(response));
+    response.once('close', () => waiting.delete(response));
+    limitTime(request);
+    this.#answer(request, response).catch((error: Error) => {
+      socket.destroy();
+      this.#defect(error);
+    });
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const client = clientAddress(request);
+    const reply = await this.#route(request, client).catch((error: Error) =>
+      error === request.errored ? undefined : this.#defect(error),
+    );
+    if (!reply) return; // The client is gone.
+    this.#logRefusal(request, reply, client);
+    await this.#send(request, response, reply);
+  }
+
+  #defect(error: Error): Reply {
+    this.#journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
+    return { status: 500, text: '' };
+  }
+
+  async #route(request: IncomingMessage, client: string): Promise<Reply> {
+    const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
+    const service = await this.#service;
+    if (!service) return retryLater('the proxy cannot start');
+    if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
+    const { method } = request;
+    if (method === 'GET' || method === 'HEAD') return { status: 200, text: '' };
+    if (method !== 'POST') {
+      const headers = { allow: ALLOWED };
+      return { status: 405, text: 'method not allowed: use GET, HEAD or POST', headers };
+    }
+    if (this.#stopping) return retryLater('the proxy is stopping');
+    return this.#answerPost(request, client, service);
+  }
+
+  async #answerPost(request: IncomingMessage, client: string, service: Service): Promise<Reply> {
+    const arrivedAt = Date.now();
+    const { headers } = request;
+    const isV2 = mediaType(request) === v2Type;
+    const check = isV2 ? checkSignature(headers, service.keys) : undefined;
+    if (isV2 && !check) return WRONG_SIGNATURE;
+    const { withinRequest = async (_, answer) => answer() } = service;
+    try {
+      return await this.#bodies.with(request, check?.watch, async (body) => {
+        const post = { headers, client, arrivedAt, body };
+        return withinRequest(headers, async () =>
+          check ? answerV2(post, check, service) : answerV1(post, service),
+        );
+      });
+    } catch (error) {
+      if (!(error instanceof BodyRefusedError)) throw error;
+      const { status, message } = error;
+      return status === 503 ? retryLater(message) : { status, text: message };
+    }
+  }
+
+  #logRefusal({ headers }: IncomingMessage, { status, text, key }: Reply, client: string): void {
+    if (status < 400 || status === 404) return;
+    if (key === undefined && !this.#unauthenticated.take()) return;
+    const id = headers['webhook-id'] as string | undefined;
+    this.#journal.requestRefused(client, id, status, text, key);
+  }
+
+  /** Only a client that has shown a key may go on using the connection. */
+  async #send(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { status, text, headers, key }: Reply,
+  ): Promise<void> {
+    if (this.#stopping || key === undefined) response.setHeader('connection', 'close');
+    const content = status === 204 ? undefined : Buffer.from(text);
+    response.writeHead(status, { ...(content && contentHeaders(content)), ...headers });
+    const written = request.method === 'HEAD' ? undefined : content;
+    if (request.complete || this.#stopping) return void response.end(written);
+    // Most clients read the answer only after they have sent all: for them a connection that is closed before is broken.
+    if (written) response.write(written);
+    else response.flushHeaders();
+    this.#unread.add(response);
+    // It rejects when the body is too long or the client is gone: in either case the response ends.
+    await dropBody(request).catch(() => {});
+    this.#unread.delete(response);
+    response.end(() => request.destroy()); // Otherwise the bytes that it has read, and its time limit, would stay.
+  }
+}
+
+function contentHeaders(content: Buffer) {
+  return {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': content.length,
+  };
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  return closed;
+}
+
+function mediaType(request: IncomingMessage): string | undefined {
+  return request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+}

@@ -1,0 +1,58 @@
+import { existsSync } from 'node:fs';
+import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
+import { logIsCut } from '../../sqlite/log-is-cut.ts';
+import { tellRepair } from '../../sqlite/recover/repair-report.ts';
+import type { ProxyJournal } from '../proxy-journal.ts';
+import { ledgerFault } from './ledger-fault.ts';
+import { Ledger } from './ledger.ts';
+
+/** Opens the ledger of a proxy that has its lock, and tells what is known of damage. Throws CommandError 78. */
+export async function openLedger(file: string, journal: ProxyJournal): Promise<Ledger> {
+  // It has to be asked before the file is opened, which hides the damaged end of a log.
+  if (logIsCut(file)) journal.ledgerLogCut(file);
+  const ledger = orCommandError(file, () => new Ledger(file, Date.now()));
+  await tellRepair(file, (sentences) => {
+    for (const sentence of sentences) journal.ledgerRepaired(sentence);
+  });
+  return ledger;
+}
+
+/** The lock that one proxy has on its ledger. */
+export class LedgerLock {
+  readonly #ledgerFile: string;
+  #lock: { release(): void } | undefined;
+
+  /**
+   * Takes the lock if its file is there: so another proxy with this ledger is found before anything else is done. Where
+   * there is none, `take` makes it. Throws CommandError: 75 when another proxy has the lock, 78 when it cannot be used.
+   */
+  constructor(ledgerFile: string) {
+    this.#ledgerFile = ledgerFile;
+    if (existsSync(this.#lockFile)) this.take();
+  }
+
+  /** Takes the lock unless it is taken. Throws as the constructor does. */
+  take(): void {
+    this.#lock ??= orCommandError(this.#ledgerFile, () => exclusiveLock(this.#lockFile));
+    if (this.#lock) return;
+    throw new CommandError(exitCodes.busy, `another proxy is at work on ${this.#ledgerFile}`);
+  }
+
+  release(): void {
+    this.#lock?.release();
+  }
+
+  get #lockFile(): string {
+    return `${this.#ledgerFile}.lock`;
+  }
+}
+
+function orCommandError<T>(file: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    const text = `cannot use ${file}: ${ledgerFault(file, error as Error)}`;
+    throw new CommandError(exitCodes.configuration, text);
+  }
+}

@@ -1,0 +1,26 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ProxyJournal } from '../proxy-journal.ts';
+import { limits } from '../../limits.ts';
+import { ledgerFault } from './ledger-fault.ts';
+import type { Ledger } from './ledger.ts';
+
+/** Prunes the ledger regularly until stopped, in small steps, so that mail passes between them. */
+export async function pruneLedgerLoop(
+  ledger: Ledger,
+  journal: ProxyJournal,
+  stop: AbortSignal,
+): Promise<void> {
+  while (!stop.aborted) {
+    const waitMs = prune(ledger, journal) ? limits.housekeepingStepMs : limits.housekeepingMs;
+    await sleep(waitMs, undefined, { signal: stop }).catch(() => {}); // Stopped.
+  }
+}
+
+function prune(ledger: Ledger, journal: ProxyJournal): boolean {
+  try {
+    return ledger.prune();
+  } catch (error) {
+    journal.notPruned(ledgerFault(ledger.file, error as Error));
+    return false;
+  }
+}
