@@ -207,7 +207,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   {
     what: 'another HTTP client',
     pattern:
-      /^import (?!type\b)[^;]* from '(?:undici|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
+      /^import (?!type\b)[^;]* from '(?:undici(?:\/[^']*)?|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
     allowed: ['host/net/http-pool.ts'],
     handed: /new Client\([^]*?connect: \(/,
   },
