@@ -1,17 +1,18 @@
-import type { CommandModule } from 'yargs';
-import { print } from './print.ts';
+import { command } from '../host/command.ts';
+import { printText } from './print.ts';
 
 /** `appengine-mailer completion`: prints what bash is to source, for gmail too. */
-export const completionCommand: CommandModule = {
-  command: 'completion',
+export const completionCommand = command({
+  name: 'completion',
   describe: 'Print the script for completion in bash',
-  handler: async () => print(SCRIPT.trimEnd().split('\n')),
-};
+  run: async () => printText(SCRIPT.trimEnd()),
+});
 
 /**
- * The programs say themselves what may follow (yargs), and which ids there are. yargs' own script for this depends on the
- * shell of whoever prints it, and knows nothing of the options of a program, or of `queue`, without a command: `$0`,
- * yargs' name of its only command, and `list` bring these. Bash makes three words of --OPTION=VALUE.
+ * The programs say themselves what may follow (by yargs), and which ids there are. The script that yargs would print
+ * depends on the shell in which it is printed, and offers no options for a program or for `queue` without a command: here
+ * `$0`, the name that yargs gives to the only command of a program, and `list` stand for these. Bash makes three words of
+ * --OPTION=VALUE.
  */
 const SCRIPT = `# Completion in bash for appengine-mailer and gmail, printed by: appengine-mailer completion
 _appengine_mailer() {

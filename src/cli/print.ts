@@ -1,4 +1,6 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
+import type { Writable } from 'node:stream';
 import { jsonLine } from '../mail/json-line.ts';
 import { printable } from '../mail/printable.ts';
 
@@ -17,14 +19,27 @@ export async function printJson(value: object): Promise<void> {
   await write(`${jsonLine(value)}\n`);
 }
 
+/** Prints a text of our own, of several lines. */
+export async function printText(text: string): Promise<void> {
+  if (text !== '') await print(text.split('\n'));
+}
+
 /** Prints bytes as they are, as cat(1) does. */
 export async function printBytes(bytes: Buffer): Promise<void> {
   await write(bytes);
 }
 
-async function write(output: string | Buffer): Promise<void> {
-  if (!process.stdout.write(output)) await once(process.stdout, 'drain');
+/** Runs an action whose commands print into a stream, and not to standard output. */
+export async function printingInto<T>(stream: Writable, action: () => Promise<T>): Promise<T> {
+  return outputs.run(stream, action);
 }
+
+async function write(text: string | Buffer): Promise<void> {
+  const output = outputs.getStore() ?? process.stdout;
+  if (!output.write(text)) await once(output, 'drain');
+}
+
+const outputs = new AsyncLocalStorage<Writable>();
 
 /** Waits until everything printed has left the process: exiting before that would cut it off. */
 export async function printed(): Promise<void> {

@@ -1,6 +1,6 @@
-import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
-import { environmentOptions } from '../host/environment-options.ts';
+import { command } from '../host/command.ts';
+import { anyText, takes } from '../host/option-values.ts';
 import { CollectedBytes } from '../host/collected-bytes.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { SettingDeniedError } from '../host/settings.ts';
@@ -10,53 +10,42 @@ import { connectionOptions } from '../wire/connection-options.ts';
 import type { GmailProxyOptions } from './gmail-proxy.ts';
 import { USE_SENDMAIL } from './use-sendmail.ts';
 
-const options = {
-  subject: {
-    alias: 's',
-    type: 'string',
-    describe: 'Subject of a text for TO',
-    requiresArg: true,
-  },
-  'fix-sender': {
-    type: 'boolean',
-    default: false,
-    describe: 'Let the proxy put its default sender in the place of one who may not send',
-  },
-  queue: {
-    type: 'boolean',
-    default: false,
-    describe: "Put it into this host's queue instead of sending it at once",
-  },
-  timeout: {
-    type: 'string',
-    describe: 'How long to wait until it is delivered, such as 90s; else 5m besides the upload',
-    requiresArg: true,
-  },
-  ...connectionOptions,
-} as const satisfies Record<string, Options>;
-
-type Arguments = InferredOptionTypes<typeof options> & { to: string[] | undefined };
-
 /** `gmail`: sends standard input, a text for TO or a whole message; in the place of mail(1). */
-export const gmailCommand: CommandModule<object, Arguments> = {
-  command: '$0 [to..]',
+export const gmailCommand = command({
+  name: 'gmail',
   describe: 'Send mail from standard input: a text for TO, or without TO a whole message',
-  builder: (yargs) =>
-    yargs
-      .options(environmentOptions(options))
-      .positional('to', { type: 'string', array: true, describe: 'Addresses' }),
-  handler: async ({ to: named = [], _: dashed, subject, queue, timeout, ...argv }) => {
-    const to = [...named, ...dashed.map(String)]; // What follows -- may begin with a dash.
+  arguments: { to: { several: true, describe: 'Addresses' } },
+  settings: {
+    subject: { alias: 's', value: 'TEXT', parse: anyText, describe: 'Subject of a text for TO' },
+    'fix-sender': {
+      flag: true,
+      describe: 'Let the proxy replace a sender that is not allowed by its default sender',
+    },
+    queue: {
+      flag: true,
+      describe: 'Put the message into the queue of this host instead of sending it at once',
+    },
+    timeout: {
+      value: 'DURATION',
+      parse: parseTimeout,
+      otherwise: '5m besides the upload',
+      describe: 'How long to wait until the message is delivered, such as 90s',
+    },
+    ...connectionOptions,
+  },
+  run: async ({ to, subject, queue, timeout: timeoutMs, ...options }) => {
     if (to.some((address) => /[\r\n]/.test(address))) {
-      throw new CommandError(exitCodes.usage, 'TO has a line end in it');
+      throw new CommandError(exitCodes.usage, 'TO contains a line end');
     }
     if (to.length === 0 && subject !== undefined) {
-      throw new CommandError(exitCodes.usage, '-s is for a text: name whom the text is for');
+      throw new CommandError(
+        exitCodes.usage,
+        '-s needs TO: without TO, standard input is a whole message with its own subject',
+      );
     }
-    if (queue && argv.fixSender) {
+    if (queue && options.fixSender) {
       throw new CommandError(exitCodes.usage, '--fix-sender cannot be queued');
     }
-    const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
     const input = await readInput();
     // What is large is loaded when it is used: --help needs none of it.
     const [{ composeText }, { crowdedAddress }, { headerAddresses }] = await Promise.all([
@@ -66,29 +55,33 @@ export const gmailCommand: CommandModule<object, Arguments> = {
     ]);
     const crowded = crowdedAddress(to);
     if (crowded !== undefined)
-      throw new CommandError(exitCodes.usage, `'${crowded}' is no address`);
+      throw new CommandError(exitCodes.usage, `'${crowded}' is not an address`);
     const message = to.length > 0 ? await composeText(to, subject ?? '', input) : input;
-    // Exim's pipe transport sets it, to one recipient of the message on standard input.
-    const recipient = process.env['RECIPIENT'];
-    // The header of a composed text leaves out who has no @: nobody may be lost without a word.
-    const envelope =
-      to.length > 0
-        ? { recipients: headerAddresses(to) }
-        : recipient
-          ? { recipients: [recipient] }
-          : {};
+    const envelope = envelopeOf(to, headerAddresses);
     await refusals(async () =>
       queue
         ? handToQueue(message, envelope)
-        : sendAtOnce(message, envelope, { ...argv, timeoutMs }),
+        : sendAtOnce(message, envelope, { ...options, timeoutMs }),
     );
   },
-};
+});
+
+/** The recipients, where it is not the header of a whole message that says who they are. */
+function envelopeOf(
+  to: readonly string[],
+  headerAddresses: (values: readonly string[]) => string[],
+): Partial<Envelope> {
+  // The header of a composed text leaves out addresses without an @, which must not be lost silently.
+  if (to.length > 0) return { recipients: headerAddresses(to) };
+  // Exim's pipe transport sets it, to one recipient of the message on standard input.
+  const recipient = process.env['RECIPIENT'];
+  return recipient ? { recipients: [recipient] } : {};
+}
 
 async function sendAtOnce(
   message: Buffer,
   envelope: Partial<Envelope>,
-  { proxyUrl, ...options }: GmailProxyOptions & { proxyUrl?: string | undefined },
+  { proxyUrl, ...options }: GmailProxyOptions & { proxyUrl?: URL | undefined },
 ): Promise<void> {
   const { GmailProxy } = await import('./gmail-proxy.ts');
   await new GmailProxy(undefined, proxyUrl, options).sendMail(message, envelope);
@@ -97,10 +90,7 @@ async function sendAtOnce(
 function parseTimeout(text: string): number {
   const ms = parseDuration(text);
   if (ms > 0 && ms <= limits.clientTimeoutMaxMs) return ms;
-  throw new CommandError(
-    exitCodes.usage,
-    `--timeout takes more than 0s and at most 1d, and got ${text}`,
-  );
+  throw takes('more than 0s and at most 1d', text);
 }
 
 async function handToQueue(message: Buffer, envelope: Partial<Envelope>): Promise<void> {
@@ -111,7 +101,7 @@ async function handToQueue(message: Buffer, envelope: Partial<Envelope>): Promis
   enqueue(prepare(message, envelope));
 }
 
-/** Runs it, and tells by an exit code what went wrong: 65 refused for good, 75 try later, 77 not for this user. */
+/** Runs an action. Throws CommandError 65 for what is refused for good, 75 for what can be tried later, 77 without permission. */
 async function refusals(action: () => Promise<void>): Promise<void> {
   const { MessageSendingFailure } = await import('./message-sending-failure.ts');
   try {
@@ -120,7 +110,7 @@ async function refusals(action: () => Promise<void>): Promise<void> {
     if (error instanceof SettingDeniedError) {
       throw new CommandError(
         exitCodes.notPermitted,
-        `no permission to read ${error.file}, without which nothing is sent at once: ${USE_SENDMAIL}`,
+        `no permission to read ${error.file}, which is needed to send at once: ${USE_SENDMAIL}`,
       );
     }
     if (!(error instanceof MessageSendingFailure)) throw error;

@@ -1,15 +1,16 @@
-import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { parseDuration } from '../host/duration.ts';
-import { environmentOptions } from '../host/environment-options.ts';
+import { command } from '../host/command.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { secretKeyFaults } from '../host/key-faults.ts';
 import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
-import { DrainJournal } from './drain-journal.ts';
+import { drainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
-import { severalValues } from '../host/several-values.ts';
+import { parseHostPort } from '../host/net/host-port.ts';
+import { severalValues, takes, wholeNumber } from '../host/option-values.ts';
+import type { OptionTable } from '../host/options.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../sqlite/watch-log.ts';
 import { limits } from '../limits.ts';
@@ -19,61 +20,60 @@ import { adoptRescued } from '../spool/recover/rescue.ts';
 import { spoolFile } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
-import type { NoticeOptions } from './reports/notices.ts';
 import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
 
-/** Options of drain. */
-export const drainOptions = {
+/** Options of drain, all of which are also variables. */
+const drainOptions = {
   spool: spoolOption,
-  once: { type: 'boolean', default: false, describe: 'Send what is due, then end' },
+  once: { flag: true, describe: 'Send what is due, then end' },
   wire: wireOption,
   'v1-success': v1SuccessOption,
   'notice-smtp': {
-    type: 'string',
+    value: 'HOST:PORT',
+    parse: parseHostPort,
     default: '127.0.0.1:25',
-    describe: 'HOST:PORT of the mail server that takes reports to senders',
-    requiresArg: true,
+    describe: 'Mail server that takes the reports to senders',
   },
   'delay-warnings': {
-    type: 'string',
-    array: true,
-    default: [limits.delayWarnings],
-    describe: 'Ages of delayed mail at which its sender is warned; none: never',
-    requiresArg: true,
+    value: 'DURATIONS',
+    parse: parseDelays,
+    several: true,
+    default: limits.delayWarnings,
+    describe: 'Warn the sender when a message has been deferred for so long; none: never warn',
   },
   'notices-per-hour': {
-    type: 'number',
-    default: limits.noticesPerHour,
-    describe: 'Reports that a sender gets before one summary tells the rest',
-    requiresArg: true,
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    default: String(limits.reportsPerHour),
+    describe: 'Reports per sender and hour; further ones are combined into a summary',
   },
   ...retryOptions,
   ...connectionOptions,
-} as const satisfies Record<string, Options>;
+} as const satisfies OptionTable;
 
 /** `appengine-mailer drain`: the service, or with --once a single run. */
-export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drainOptions>> = {
-  command: 'drain',
+export const drainCommand = command({
+  name: 'drain',
   describe: 'Send the messages of the spool to the proxy',
-  builder: (yargs) => yargs.options(environmentOptions(drainOptions)),
-  handler: async (argv) => {
+  isService: true,
+  settings: drainOptions,
+  run: async (argv, origins) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
     const { openConnection } = await import('../wire/open-connection.ts');
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
     await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
-    const notices = {
-      ...noticeOptions(argv.noticeSmtp, argv.noticesPerHour),
+    const reports = {
+      server: argv.noticeSmtp,
+      perHour: argv.noticesPerHour,
       names: await machineNames(),
     };
-    const delayWarningsMs = parseDelays(argv.delayWarnings);
-    const times = retryTimes(argv);
-    const v1Success = successStatus(argv.v1Success);
+    const times = retryTimes(argv, origins);
     const { drain } = await import('./drain.ts');
     const { postOnceOver } = await import('../wire/post-once.ts');
-    const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
+    const [journal, notify, stop] = [drainJournal(), new SdNotify(), stopSignal()];
     for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
     const run = async () => {
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
@@ -91,11 +91,11 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
         const draining = drain({
           spool,
           connection,
-          postOnce: postOnceOver(connection, argv.wire, v1Success),
+          postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
           journal,
           notify,
-          notices,
-          delayWarningsMs,
+          reports,
+          delayWarningsMs: argv.delayWarnings,
           retryTimes: times,
           once: argv.once,
           stop,
@@ -119,38 +119,16 @@ export const drainCommand: CommandModule<object, InferredOptionTypes<typeof drai
       );
     }
   },
-};
+});
 
 function showProgress({ queued, sending, sent }: Counters): void {
   const text = printable(`${queued} queued, ${sending} being sent, ${sent} sent so far`);
   process.stdout.write(`\r\x1b[K${text}\r`);
 }
 
-function parseDelays(given: readonly string[]): number[] {
-  const delays = severalValues(given);
-  if (delays.length === 0)
-    throw new CommandError(exitCodes.usage, '--delay-warnings names no duration');
+/** Ages in milliseconds; `none` is none. Throws ValueError. */
+function parseDelays(text: string): number[] {
+  const delays = severalValues(text);
+  if (delays.length === 0) throw takes('durations such as 4h,24h, or none', text);
   return delays.join() === 'none' ? [] : delays.map(parseDuration);
-}
-
-function successStatus(status: number): number {
-  if (Number.isInteger(status) && status >= 200 && status < 300) return status;
-  throw new CommandError(
-    exitCodes.usage,
-    `--v1-success takes a status from 200 to 299 and got ${status}`,
-  );
-}
-
-function noticeOptions(server: string, perHour: number): Omit<NoticeOptions, 'names'> {
-  const [, host = '', port = ''] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(server) ?? [];
-  if (host === '' || Number(port) > 65_535) {
-    throw new CommandError(exitCodes.usage, `--notice-smtp takes HOST:PORT and got ${server}`);
-  }
-  if (!(perHour >= 1)) {
-    throw new CommandError(
-      exitCodes.usage,
-      `--notices-per-hour takes a number from 1 and got ${perHour}`,
-    );
-  }
-  return { server: { host, port: Number(port) }, perHour };
 }

@@ -1,6 +1,5 @@
-import type { InferredOptionTypes, Options } from 'yargs';
 import { durationText, parseDuration } from '../host/duration.ts';
-import { exitCodes, CommandError } from '../host/command-error.ts';
+import type { OptionTable, Origins, Values } from '../host/options.ts';
 import { limits } from '../limits.ts';
 
 /** How long a message is tried that meets trouble of its own, and how often; in milliseconds of observed time. */
@@ -14,45 +13,41 @@ export interface RetryTimes {
 /** Options of drain; the bounds keep what the proxy has forgotten from being posted, and mail from never being tried. */
 export const retryOptions = {
   lifetime: {
-    type: 'string',
+    value: 'DURATION',
+    parse: parseDuration,
     default: durationText(limits.lifetimeMs),
     describe: 'How long a message is tried that is deferred again and again',
-    requiresArg: true,
   },
   'first-wait': {
-    type: 'string',
+    value: 'DURATION',
+    parse: parseDuration,
     default: durationText(limits.messageFirstMs),
-    describe: 'How long a message waits that is deferred; each further wait is twice as long',
-    requiresArg: true,
+    describe: 'Wait after the first deferral of a message; each further wait is twice as long',
   },
   'longest-wait': {
-    type: 'string',
+    value: 'DURATION',
+    parse: parseDuration,
     default: durationText(limits.messageMaxMs),
-    describe: 'The longest of these waits',
-    requiresArg: true,
+    describe: 'Longest wait between two attempts of a message',
   },
-} as const satisfies Record<string, Options>;
+} as const satisfies OptionTable;
 
-/** The times that the options say. Throws Failure 64 for what is no duration or out of its bounds. */
-export function retryTimes(options: InferredOptionTypes<typeof retryOptions>): RetryTimes {
+/** The times that the options say. Throws CommandError 64 or 78 for one that is out of its bounds. */
+export function retryTimes(options: Values<typeof retryOptions>, origins: Origins): RetryTimes {
   const { lifetimeMinMs, lifetimeMaxMs, messageWaitMinMs, messageWaitMaxMs } = limits;
-  const lifetimeMs = within('lifetime', options.lifetime, lifetimeMinMs, lifetimeMaxMs);
+  const { lifetime: lifetimeMs, longestWait: longestWaitMs, firstWait: firstWaitMs } = options;
   const longestMax = Math.min(messageWaitMaxMs, lifetimeMs);
-  const longest = options['longest-wait'];
-  const longestWaitMs = within('longest-wait', longest, messageWaitMinMs, longestMax);
-  const first = options['first-wait'];
-  return {
-    lifetimeMs,
-    firstWaitMs: within('first-wait', first, messageWaitMinMs, longestWaitMs),
-    longestWaitMs,
-  };
-}
+  requireWithin('lifetime', lifetimeMs, lifetimeMinMs, lifetimeMaxMs);
+  requireWithin('longest-wait', longestWaitMs, messageWaitMinMs, longestMax);
+  requireWithin('first-wait', firstWaitMs, messageWaitMinMs, longestWaitMs);
+  return { lifetimeMs, firstWaitMs, longestWaitMs };
 
-function within(option: string, text: string, min: number, max: number): number {
-  const ms = parseDuration(text);
-  if (ms >= min && ms <= max) return ms;
-  throw new CommandError(
-    exitCodes.usage,
-    `--${option} is from ${durationText(min)} to ${durationText(max)} here, and not ${text}`,
-  );
+  function requireWithin(name: string, ms: number, min: number, max: number): void {
+    if (ms >= min && ms <= max) return;
+    const range = `from ${durationText(min)} to ${durationText(max)}`;
+    // A default can only be too long for the longest wait that was given.
+    if (origins.has(name))
+      throw origins.error(name, `takes ${range} here and got ${durationText(ms)}`);
+    throw origins.error('longest-wait', `is shorter than --${name}, which is ${durationText(ms)}`);
+  }
 }

@@ -1,15 +1,10 @@
-import { exitCodes, CommandError } from './command-error.ts';
+import { takes } from './option-values.ts';
 
-/** Reads a duration such as 90s, 15m, 1h or 2d, in milliseconds. Throws Failure 64. */
+/** Reads a duration such as 90s, 15m, 1h or 2d, in milliseconds. Throws ValueError. */
 export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
   const unit = UNITS_MS[match?.[2] ?? ''];
-  if (!match || unit === undefined) {
-    throw new CommandError(
-      exitCodes.usage,
-      `expected a duration such as 90s, 15m, 1h or 2d and got ${JSON.stringify(text)}`,
-    );
-  }
+  if (!match || unit === undefined) throw takes('a duration such as 90s, 15m, 1h or 2d', text);
   return Number(match[1]) * unit;
 }
 
@@ -21,7 +16,7 @@ export function durationText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
-/** A duration for people, in the unit that tells enough: 1 s, 90 s, 15 min, 36 h, 5 d. What is shorter than a second is one. */
+/** A duration for people, in a unit that is exact enough: 1 s, 90 s, 15 min, 36 h, 5 d. Anything below a second is 1 s. */
 export function showDuration(ms: number): string {
   const seconds = ms > 0 ? Math.max(1, Math.round(ms / 1000)) : 0;
   if (seconds < 120) return `${seconds} s`;
@@ -30,7 +25,7 @@ export function showDuration(ms: number): string {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
-/** When something comes that a wait is before. */
+/** When something happens, after a wait. */
 export function showWait(ms: number): string {
   return ms <= 0 ? 'at once' : `in ${showDuration(ms)}`;
 }

@@ -1,8 +1,10 @@
 import { dirname, resolve } from 'node:path';
-import type { ArgumentsCamelCase, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import { ProxyJournal } from './proxy-journal.ts';
+import { anyText, wholeNumber } from '../host/option-values.ts';
+import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
+import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
@@ -16,7 +18,7 @@ import {
   keptText,
   openBackend,
 } from './backends/chosen-backend.ts';
-import { parseDefaultSender } from './policy/default-sender.ts';
+import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
 import { LedgerLock, openLedger } from './ledger/open-ledger.ts';
 import { tendLedger, watchLedgerLog } from './ledger/tend-ledger.ts';
@@ -30,85 +32,87 @@ import { senderPolicy, type SenderRules } from './policy/sender-policy.ts';
 import { sendersText } from './policy/senders-text.ts';
 import { watchKeys } from './policy/watch-keys.ts';
 
-/** Options of the proxy. */
+/** Options of the proxy, all of which are also variables. */
 export const proxyOptions = {
   listen: {
-    type: 'string',
-    describe: 'HOST:PORT or unix:PATH to listen on; else the sockets of systemd, or 127.0.0.1:8025',
-    requiresArg: true,
+    value: 'HOST:PORT|unix:PATH',
+    parse: parseListen,
+    otherwise: 'the sockets of systemd, or else 127.0.0.1:8025',
+    describe: 'Where to listen',
   },
   ...backendOptions,
   ledger: {
-    type: 'string',
+    value: 'FILE',
+    parse: anyText,
     default: './ledger.db',
     describe: 'File that remembers what was sent',
-    requiresArg: true,
   },
   dir: {
-    type: 'string',
+    value: 'DIR',
+    parse: anyText,
     default: './delivered',
     describe: 'Folder of the file backend',
-    requiresArg: true,
   },
   'keys-file': {
-    type: 'string',
-    describe: 'File of keys, one a line; else GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
-    requiresArg: true,
+    value: 'FILE',
+    parse: anyText,
+    otherwise: 'GMAIL_SECRET_KEYS or GMAIL_SECRET_KEY',
+    describe: 'File of keys, one on each line',
   },
   'max-recipients': {
-    type: 'number',
-    default: limits.postRecipients,
-    describe: 'Recipients that are taken in one post',
-    requiresArg: true,
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    default: String(limits.postRecipients),
+    describe: 'How many recipients are taken in one post',
   },
   'allow-sender': {
-    type: 'string',
-    array: true,
+    value: 'ADDRESS|@DOMAIN',
+    parse: parseAllowedSenders,
+    several: true,
+    otherwise: 'any sender',
     describe:
-      'Addresses and @domains that may be a sender; else all may. The null sender may with such a From, and in reports with any',
-    requiresArg: true,
+      'Allow this address or @domain as sender (repeatable); mail with the null sender needs such an author, or has to be a report',
   },
   'default-sender': {
-    type: 'string',
-    describe:
-      'Address, perhaps with a name, in the place of a sender that may not; else GMAIL_DEFAULT_SENDER',
-    requiresArg: true,
+    value: 'ADDRESS',
+    parse: parseDefaultSender,
+    setting: 'GMAIL_DEFAULT_SENDER',
+    describe: 'Address, perhaps with a name, that replaces a sender that is not allowed',
   },
   'fix-sender': {
-    type: 'boolean',
-    default: false,
-    describe: 'Send as the default sender what may not be sent as its own',
+    flag: true,
+    describe: 'Replace senders that are not allowed by the default sender',
   },
   rate: {
-    type: 'string',
-    describe: 'Posts that a key may make, such as 60/min',
-    requiresArg: true,
+    value: 'NUMBER/min',
+    parse: parseRate,
+    otherwise: 'no limit',
+    describe: 'Posts that each key may make, such as 60/min',
   },
   'soft-bounce': {
-    type: 'boolean',
-    default: false,
-    describe: 'Refuse no mail for good (5.x.x becomes 4.x.x), while the proxy is being set up',
+    flag: true,
+    describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
   },
-} as const satisfies Record<string, Options>;
+} as const satisfies OptionTable;
 
-type Arguments = ArgumentsCamelCase<
-  Omit<InferredOptionTypes<typeof proxyOptions>, 'ledger' | 'dir'>
->;
+export type ProxyOptions = Values<typeof proxyOptions>;
 
-/** `appengine-mailer proxy`, for which proxyOptions are to be set up: takes signed messages over HTTP and sends them on. */
-export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof proxyOptions>> = {
-  command: 'proxy',
+/** `appengine-mailer proxy`: takes signed messages over HTTP and sends them on. */
+export const proxyCommand = command({
+  name: 'proxy',
   describe: 'Take signed messages over HTTP and send them on',
-  handler: async ({ ledger: ledgerPath, dir, ...argv }) => {
+  isService: true,
+  settings: proxyOptions,
+  run: async ({ ledger: ledgerPath, dir, ...argv }, origins) => {
     // Absolute for the journal, which may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
     await becomeOwnerWithSecrets(ledgerFile, () => {
-      if (argv.keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+      if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
-    const settings = readSettings(argv);
+    const settings = readSettings(argv, origins);
     const { keys, rules, rate, places, softBounce, recipientsMax } = settings;
-    const journal = new ProxyJournal();
-    const chosen = await chooseBackend(argv, resolve(dir));
+    const journal = proxyJournal();
+    const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
     const lock = new LedgerLock(ledgerFile);
     const open = async () => {
@@ -131,11 +135,11 @@ export const proxyCommand: CommandModule<object, InferredOptionTypes<typeof prox
     const fault = await work({ server, ledger, deliverer, journal, settings, about });
     ledger.close();
     lock.release();
-    journal.proxyStopped(addressOf(server));
+    journal.stopped(addressOf(server));
     if (!fault) return;
     throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
-};
+});
 
 /** What options and settings say, but for ledger and backend. */
 interface ProxySettings {
@@ -148,18 +152,11 @@ interface ProxySettings {
 }
 
 /** Throws CommandError 78. */
-function readSettings(argv: Arguments): ProxySettings {
+function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origins): ProxySettings {
   const keys = new Keyring(() => readKeys(argv.keysFile));
-  const rules = senderRules(argv);
-  const rate = argv.rate === undefined ? undefined : parseRate(argv.rate);
+  const rules = senderRules(argv, origins);
   const places = placesOf(argv.listen);
-  const { maxRecipients: recipientsMax, softBounce } = argv;
-  if (!Number.isSafeInteger(recipientsMax) || recipientsMax < 1) {
-    throw new CommandError(
-      exitCodes.configuration,
-      '--max-recipients takes a whole number above 0',
-    );
-  }
+  const { rate, maxRecipients: recipientsMax, softBounce } = argv;
   return { keys, rules, rate, places, recipientsMax, softBounce };
 }
 
@@ -197,11 +194,11 @@ function addressOf({ addresses }: HttpServer): string {
 /** Tells the journal that the proxy is at work, and what an administrator has to know about it. */
 function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
   const { keys, places, softBounce } = settings;
-  journal.proxyStarted(addressOf(server), about, ledger, keys.size, softBounce);
+  journal.started(addressOf(server), about, { ledger, keys: keys.size, softBounce });
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
   const held = unwanted(places, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
-  for (const fault of keys.faults) journal.keysUnsafe(fault);
+  for (const fault of keys.faults) journal.keyUnsafe(fault);
 }
 
 /**
@@ -229,26 +226,33 @@ const SECRETS: readonly SettingName[] = [
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */
-export function senderRules({ allowSender, defaultSender, fixSender }: Arguments): SenderRules {
-  const setting = readSetting('GMAIL_DEFAULT_SENDER', { environment: process.env, folder: '.' });
-  const text = defaultSender ?? (setting && firstLine(setting).toString()) ?? '';
-  const parsed = parseDefaultSender(text.trim());
-  if (fixSender && !parsed) {
+export function senderRules(
+  {
+    allowSender: allowed,
+    defaultSender: given,
+    fixSender: fix,
+  }: Pick<ProxyOptions, 'allowSender' | 'defaultSender' | 'fixSender'>,
+  origins: Origins,
+): SenderRules {
+  const defaultSender = origins.has('default-sender') ? given : settingOfDefaultSender();
+  if (fix && !defaultSender) {
     throw new CommandError(
       exitCodes.configuration,
       '--fix-sender needs --default-sender or GMAIL_DEFAULT_SENDER',
     );
   }
-  return {
-    allowed: allowSender && parseAllowedSenders(allowSender),
-    defaultSender: parsed,
-    fix: fixSender,
-  };
+  return { allowed, defaultSender, fix };
+}
+
+function settingOfDefaultSender(): DefaultSender | undefined {
+  const name = 'GMAIL_DEFAULT_SENDER';
+  const setting = readSetting(name, { environment: process.env, folder: '.' });
+  return setting && parseSetting(name, firstLine(setting).toString(), parseDefaultSender);
 }
 
 /** Sockets that systemd hands over are always used: clients that came while no proxy ran wait there for an answer. */
-function placesOf(text: string | undefined): Places {
+function placesOf(listen: Places['wanted']): Places {
   const handedOver = systemdSockets();
-  const address = text ?? (handedOver.length > 0 ? undefined : '127.0.0.1:8025');
-  return { wanted: address === undefined ? undefined : parseListen(address), handedOver };
+  const usual = handedOver.length > 0 ? undefined : { host: '127.0.0.1', port: 8025 };
+  return { wanted: listen ?? usual, handedOver };
 }

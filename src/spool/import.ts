@@ -4,7 +4,7 @@ import { deleteBody, writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { SpoolFullError } from './enqueue.ts';
 import { recordTransfer, type Exported } from './export.ts';
-import { keepFromDrain, queue } from './operate.ts';
+import { keepFromDrain, queue, tooOld } from './operate.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 import { isExported } from './transfer.ts';
 
@@ -17,7 +17,8 @@ export type ImportResult = 'imported' | 'held' | 'known' | 'other';
 /**
  * Stores messages of a file under their ids, in one transaction that is on disk when this returns. A recipient that is
  * known here, by the key of law 2, is not stored again, but for one that an earlier export took away: the file brings it
- * back. What the proxy may have forgotten is held. `transitMs` is for how long the file has been under way, as far as
+ * back. What the proxy may have forgotten, by the file or by what
+ * is known here, is held. `transitMs` is for how long the file has been under way, as far as
  * the wall clock knows. Throws SpoolFullError or SqliteError, and then nothing is stored.
  */
 export function importMessages(
@@ -41,59 +42,64 @@ function importOne(
   times: { now: number; transitMs: number },
 ): ImportResult {
   const found = findMessage(spool, message.id);
-  if (found && !isSameMessage(found, message)) return 'other';
+  if (isAnother(found, message)) return 'other';
   const missing = missingRecipients(spool, transfer, message);
   if (missing.length === 0) return 'known';
 
-  const { now } = times;
-  const postedMs = postedMsNow(message, times.transitMs);
-  const held = message.held || (postedMs ?? 0) > limits.renewalMs;
-  const seq = found?.seq ?? insert(spool, message, now);
-  if (postedMs !== null) postedAtLatest(spool, seq, Math.max(0, now - postedMs));
-  const wasExported = found !== undefined && isExported(spool, found);
+  const postedAt = earliest(found?.postedAt, postedAtOf(message, times));
+  const held = message.held || tooOld({ postedAt }, times.now);
+  const place = placeOf(spool, found);
+  const seq = found?.seq ?? insert(spool, message, times.now);
   // The export was not confirmed here, but its file has come back: the file says who is still pending.
-  if (wasExported) deletePending(spool, seq);
+  if (place === 'exported') deletePending(spool, seq);
+  spool.sql('UPDATE message SET posted_at = ? WHERE seq = ?').run(postedAt, seq);
   addRecipients(spool, seq, missing);
-  if (found && !wasExported && !isFinished(found.state)) {
-    // It has its bytes here. While it is being sent it stays so, so that the proxy's answer is recorded.
-    if (!held || found.state === 'sending') return 'imported';
-    keepFromDrain(spool, seq);
-    return 'held';
+  if (place === 'sending') return 'imported'; // It stays so: the proxy's answer is to be recorded.
+  if (place !== 'waiting') {
+    deleteBody(spool, seq);
+    writeBody(spool, seq, message.bytes);
+    queue(spool, seq, times.now);
+    recordTransfer(spool, seq, transfer, held);
   }
-  deleteBody(spool, seq);
-  writeBody(spool, seq, message.bytes);
   if (held) keepFromDrain(spool, seq);
-  else queue(spool, seq, now);
-  recordTransfer(spool, seq, transfer, held);
   return held ? 'held' : 'imported';
+}
+
+/** Where a message of that id is: it waits here, or it has to be queued with the bytes of the file. */
+type Place = 'waiting' | 'sending' | 'exported' | 'finished or new';
+
+function placeOf(spool: Spool, found: Found | undefined): Place {
+  if (!found || isFinished(found.state)) return 'finished or new';
+  if (isExported(spool, found)) return 'exported';
+  return found.state === 'sending' ? 'sending' : 'waiting';
 }
 
 function findMessage(spool: Spool, id: string): Found | undefined {
   return spool
-    .sql<Found>('SELECT seq, state, exim_id AS eximId, digest FROM message WHERE id = ?')
+    .sql<Found>(
+      `SELECT seq, state, exim_id AS eximId, digest, posted_at AS postedAt FROM message WHERE id = ?`,
+    )
     .get(id);
 }
 
-function isSameMessage(found: Found, { eximId, digest }: Imported): boolean {
-  return found.eximId === eximId && found.digest.equals(digest);
+function isAnother(found: Found | undefined, { eximId, digest }: Imported): boolean {
+  return found !== undefined && !(found.eximId === eximId && found.digest.equals(digest));
 }
 
 /**
- * How long ago a message was first posted, in milliseconds; null when it never was. What is so old that it could have
- * been posted and forgotten while the file was under way counts as posted.
+ * When a message was first posted, as far as the file tells, in observed time; null when it never was. Where the file has
+ * been under way for so long that the proxy may have forgotten a post, the message counts as posted.
  */
-function postedMsNow({ postedMs }: Imported, transitMs: number): number | null {
+function postedAtOf(
+  { postedMs }: Imported,
+  { now, transitMs }: { now: number; transitMs: number },
+): number | null {
   if (postedMs === null && transitMs <= limits.renewalMs) return null;
-  return (postedMs ?? 0) + transitMs;
+  return Math.max(0, now - (postedMs ?? 0) - transitMs);
 }
 
-/** The first post of a message was at this observed time, or before. */
-function postedAtLatest(spool: Spool, seq: number, postedAt: number): void {
-  spool
-    .sql(
-      `UPDATE message SET posted_at = min(coalesce(posted_at, :postedAt), :postedAt) WHERE seq = :seq`,
-    )
-    .run({ seq, postedAt });
+function earliest(one: number | null = null, two: number | null = null): number | null {
+  return one === null || two === null ? (one ?? two) : Math.min(one, two);
 }
 
 function deletePending(spool: Spool, seq: number): void {
@@ -107,6 +113,7 @@ interface Found {
   state: MessageState;
   eximId: string;
   digest: Buffer;
+  postedAt: number | null;
 }
 
 /** The recipients that this queue does not have: it never had them, or an export before this import took them away. */

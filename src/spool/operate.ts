@@ -127,7 +127,7 @@ export function recordReturnRefused(
   taken: readonly string[] = [],
 ): void {
   spool.transaction(() => {
-    const message = spool.sql<MessageRow>('SELECT seq FROM message WHERE id = ?').get(id);
+    const message = spool.sql<{ seq: number }>('SELECT seq FROM message WHERE id = ?').get(id);
     if (!message) return;
     const leave = spool.sql(
       `UPDATE recipient SET state = 'deleted' WHERE message = ? AND address = ? AND state = 'pending'`,

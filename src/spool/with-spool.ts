@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
+import { anyText } from '../host/option-values.ts';
 import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
 import { databaseTrouble, READ_WRITE, type DatabaseTrouble } from '../sqlite/database-trouble.ts';
 import { DatabaseUnusableError } from '../sqlite/open-database.ts';
@@ -25,10 +26,10 @@ export const spoolTroubleStatus = 'the spool cannot be written, so nothing is se
 
 /** The option that all commands on a spool share. */
 export const spoolOption = {
-  type: 'string',
+  value: 'DIR',
+  parse: anyText,
   default: defaultSpool,
   describe: 'Folder of the spool',
-  requiresArg: true,
 } as const;
 
 /**

@@ -1,35 +1,52 @@
-import type { Options } from 'yargs';
+import { anyText, takes, ValueError } from '../host/option-values.ts';
+import type { OptionTable } from '../host/options.ts';
+import { parseProxyUrl, ProxyUrlError } from './proxy-url.ts';
 
-/** The options of the commands that post to a proxy; openConnection takes their values. */
+/** Options of every program that posts to the proxy. */
 export const connectionOptions = {
   'proxy-url': {
-    type: 'string',
-    describe: 'Where the proxy is; else GMAIL_PROXY_URL',
-    requiresArg: true,
+    value: 'URL',
+    parse: proxyUrl,
+    setting: 'GMAIL_PROXY_URL',
+    describe: 'URL of the proxy',
   },
   'ca-file': {
-    type: 'string',
+    value: 'FILE',
+    parse: anyText,
     describe: 'PEM file of further certificate authorities to trust',
-    requiresArg: true,
   },
   'allow-insecure': {
-    type: 'boolean',
-    default: false,
-    describe: 'Allow http: to other machines, where anybody on the way can read the mail',
+    flag: true,
+    describe: 'Allow http: to other machines; others on the way can then read the mail',
   },
-} as const satisfies Record<string, Options>;
+} as const satisfies OptionTable;
 
-/** The status, besides 204, by which servers of v1 say that they sent. */
+/** The status, besides 204, by which v1 servers say that they sent a message. */
 export const v1SuccessOption = {
-  type: 'number',
-  default: 204,
-  describe: 'With --wire v1: what the server answers when it has sent, besides 204',
-  requiresArg: true,
+  value: 'STATUS',
+  parse: successStatus,
+  default: '204',
+  describe: 'With --wire v1: status by which the server says that it has sent, besides 204',
 } as const;
 
-/** The option of what speaks to servers of any age. */
+/** The version of the interface that the proxy speaks. */
 export const wireOption = {
-  choices: ['v1', 'v2'] as const,
-  default: 'v2' as const,
-  describe: 'What the proxy speaks: v1 is for a server of 2012',
+  choices: ['v1', 'v2'],
+  default: 'v2',
+  describe: 'HTTP interface of the proxy; v1 is that of the first appengine-mailer (2012)',
 } as const;
+
+/** Whether http: is allowed is another option's; openConnection looks at both. */
+function proxyUrl(text: string): URL {
+  try {
+    return parseProxyUrl(text, true);
+  } catch (error) {
+    if (!(error instanceof ProxyUrlError)) throw error;
+    throw new ValueError(`cannot be used: ${error.message}`);
+  }
+}
+
+function successStatus(text: string): number {
+  if (/^2\d\d$/.test(text)) return Number(text);
+  throw takes('a status from 200 to 299', text);
+}

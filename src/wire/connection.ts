@@ -1,7 +1,7 @@
 import { rootCertificates } from 'node:tls';
 import { HttpPool } from '../host/net/http-pool.ts';
-import { unixPathFault, unixPathOf } from '../host/net/unix-path.ts';
 import { webProxyFor } from '../host/net/web-proxy.ts';
+import { isHere } from './proxy-url.ts';
 
 /** Where posts go, and how. */
 export interface Destination {
@@ -10,53 +10,6 @@ export interface Destination {
   key: Buffer;
   /** PEM of further certificate authorities to trust. */
   ca?: string | undefined;
-}
-
-/** The destination cannot be used as it is configured. */
-export class DestinationError extends Error {
-  override readonly name = 'DestinationError';
-}
-
-/**
- * Reads the address of a proxy: https:, or http: to this machine or when `insecure` allows it, since
- * anybody on the way could read the mail, or http+unix: and the path of a Unix socket. Throws DestinationError.
- */
-export function parseProxyUrl(text: string, insecure: boolean): URL {
-  const url = URL.parse(text);
-  if (url?.protocol === 'http+unix:') return requireUnixUrl(url);
-  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.hostname === '') {
-    // It is not shown: there may be a password in it, or it is the key, put into the wrong place.
-    throw new DestinationError(
-      "the proxy's URL is not an http(s) URL, such as https://proxy.example.org/",
-    );
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new DestinationError("the proxy's URL must not carry a user or password");
-  }
-  if (url.protocol === 'http:' && !insecure && !isLoopback(url)) {
-    throw new DestinationError(
-      `${url.href} would carry the mail unencrypted: use https:, or --allow-insecure on a network you trust`,
-    );
-  }
-  url.hash = '';
-  return url;
-}
-
-function requireUnixUrl(url: URL): URL {
-  const fault = unixUrlFault(url);
-  if (fault === undefined) return url;
-  throw new DestinationError(
-    `the proxy's URL names no Unix socket: ${fault}; write it as http+unix:/run/appengine-mailer-proxy.sock`,
-  );
-}
-
-function unixUrlFault(url: URL): string | undefined {
-  if (url.host !== '' || url.search !== '' || url.hash !== '') return 'it is more than a path';
-  try {
-    return unixPathFault(unixPathOf(url) ?? '');
-  } catch {
-    return 'a % in the path is written %25'; // It begins no octet, or the octets are not UTF-8.
-  }
 }
 
 /**
@@ -91,15 +44,3 @@ export class Connection {
     await this.pool.close();
   }
 }
-
-/** Whether the proxy is on this machine. */
-function isHere(url: URL): boolean {
-  return unixPathOf(url) !== undefined || LOOPBACK.test(url.hostname);
-}
-
-/** Whether a URL names this machine, so that nobody is on the way. */
-export function isLoopback({ hostname }: URL): boolean {
-  return LOOPBACK.test(hostname);
-}
-
-const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;

@@ -1,7 +1,8 @@
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { readCertificates } from '../host/net/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
-import { Connection, parseProxyUrl } from './connection.ts';
+import { Connection } from './connection.ts';
+import { parseProxyUrl } from './proxy-url.ts';
 
 /** How to reach the proxy; the settings have what is left out. */
 export interface ProxyOptions {

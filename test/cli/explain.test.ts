@@ -40,9 +40,9 @@ test('explain: of a new message, of one that is due, and that no drain runs', as
   const [id = ''] = handIn(road.spool, [{ bytes: 'Subject: hello\n\nx\n' }]);
   const { why, next, next_at, subject, history } = await story(road, id);
   assert.deepEqual([subject, history, next_at], ['hello', [], null]);
-  assert.equal(why, 'it is new; and no drain runs');
-  assert.equal(next, 'nothing, until drain runs: start the service appengine-mailer');
-  assert.match(await text(road, id), /, subject: hello\n {2}to <r@example\.org>: pending\n/);
+  assert.equal(why, 'it is new; and no drain is running');
+  assert.equal(next, 'nothing, until drain is running: start the service appengine-mailer');
+  assert.match(await text(road, id), /, subject: hello\n {2}to <r@example\.org> pending\n/);
   assert.equal((await road.queue('explain', 'x')).code, 1);
 });
 
@@ -70,11 +70,11 @@ test('explain: each attempt and operator’s command, why it waits, and when the
       [4, 'attempt', '4.2.2', 'mailbox full'],
     ],
   );
-  assert.equal(told['why'], 'it was put off after 2 attempts: 4.2.2 mailbox full');
+  assert.equal(told['why'], 'it was deferred after 2 attempts: 4.2.2 mailbox full');
   assert.deepEqual([told['next'], told['next_at']], ['attempt 3', told['due_at']]);
   assert.match(
     await text(road, id),
-    /attempt: 4\.2\.2 <full@x> deferred \(4\.2\.2 mailbox full\); <sent@x> sent \(2\.0\.0 ok\)\n.* held it\n.* released it\n.* attempt: [^]*\nwhy: it was put off[^]*\nnext: attempt 3, at .* [+-]\d{4} \(in \d+ s\)\ngiven up: not before .* [+-]\d{4}\n$/,
+    /attempt: 4\.2\.2 <full@x> deferred \(4\.2\.2 mailbox full\); <sent@x> sent \(2\.0\.0 ok\)\n.* held it\n.* released it\n.* attempt: [^]*\nwhy: it was deferred[^]*\nnext: attempt 3, at .* [+-]\d{4} \(in \d+ s\)\nexpires: not before .* [+-]\d{4}\n$/,
   );
 });
 
@@ -85,16 +85,19 @@ test('explain: an outage: since when, why, and when drain asks again', async (t)
   const before = Date.now();
   await drain.says(/try 3 failed/);
   const told = await story(road, id);
-  assert.match(String(told['why']), /^the proxy is down since .*Z \(for \d+ .*\): .*ECONNREFUSED/);
+  assert.match(
+    String(told['why']),
+    /^the proxy has been down since .*Z \(for \d+ .*\): .*ECONNREFUSED/,
+  );
   assert.ok(at(told['proxy_asked_at']) > before);
   assert.match(String(told['next']), /^drain asks the proxy .*, and sends when it is back$/);
   const [first] = told['history'] as Record<string, unknown>[];
   assert.equal(first?.['event'], 'postponed');
-  assert.match(await text(road, id), /attempt, not counted against it: 4\.4\.1 .*ECONNREFUSED/);
+  assert.match(await text(road, id), /attempt, not counted: 4\.4\.1 .*ECONNREFUSED/);
 
   await drain.stop();
   const stopped = await story(road, id);
-  assert.match(String(stopped['why']), /ECONNREFUSED.*; and no drain runs$/);
+  assert.match(String(stopped['why']), /ECONNREFUSED.*; and no drain is running$/);
   const { url } = await scripted(road);
   await road.drain(['--once'], { GMAIL_PROXY_URL: url }).ended;
   assert.equal((await story(road, id))['proxy_asked_at'], null, 'the outage is over');
@@ -129,7 +132,7 @@ test('explain: of what is over: sent, failed, bounced by an operator, deleted, a
   for (const [id, why, next, keptMs] of [
     [sent, /the proxy took it for every recipient/, /it is forgotten/, 30 * DAY],
     [failed, /its sender is owed a report/, /until it is taken/, null],
-    [orphan, /has no sender who could be told/, /it is deleted/, 5 * DAY],
+    [orphan, /there is no sender to report to/, /it is deleted/, 5 * DAY],
     [cancelled, /its sender is owed a report/, /until it is taken/, null],
     [deleted, /an operator deleted it/, /it is forgotten/, 30 * DAY],
   ] as const) {

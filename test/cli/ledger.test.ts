@@ -96,7 +96,7 @@ test('ledger lists the unknown, says which were sent again, and takes states and
 
   const none = await list('--recipient', 'nobody@a.example');
   assert.deepEqual([none.code, none.lines], [1, []]);
-  assert.match(none.stderr, /no recipient fits the filter/);
+  assert.match(none.stderr, /no recipient matches the filter/);
   assert.equal((await list('--state', 'lost')).code, 64);
   assert.equal((await list('--recipient', '')).code, 64);
 });

@@ -117,7 +117,7 @@ test('usage is 64, an unknown id 1, a spool that is missing 74, and nothing is m
   ]) {
     const { code, stderr } = await road.queue(...args);
     assert.equal(code, 1, args.join(' '));
-    assert.match(stderr, /no (?:such )?message/);
+    assert.match(stderr, /no message/);
   }
   const empty = new Road(t);
   assert.equal((await empty.queue('list')).code, 74);
@@ -130,7 +130,7 @@ test('queue list says what all the mail waits for: drain, the proxy, or its own 
   const road = new Road(t);
   handIn(road.spool, [{}]);
   const listed = async () => (await road.queue('list')).stdout.toString();
-  assert.match(await listed(), /^\w+ {2}queued, waits for drain, which does not run\n/);
+  assert.match(await listed(), /^\w+ {2}queued, waits for drain, which is not running\n/);
 
   const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
     proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
@@ -138,7 +138,7 @@ test('queue list says what all the mail waits for: drain, the proxy, or its own 
   const env = { GMAIL_PROXY_URL: proxy.url };
   const drain = road.drain([], env);
   await drain.says(/deferred \(4\.2\.2 full\)/);
-  assert.match(await listed(), /^\w+ {2}queued, next try in \d+ s\n.*, 1 attempt, from/);
+  assert.match(await listed(), /^\w+ {2}queued, next attempt in \d+ s\n.*, 1 attempt, from/);
   await drain.stop();
 
   await road.drain().says(/is down/);

@@ -72,15 +72,15 @@ const COPIED = [
 test(
   'Debian packages',
   { ...needs('debhelper', 'lintian'), timeout: timeLimit(300_000) },
-  async (t) => {
-    const work = scratch(t);
+  async (suite) => {
+    const work = scratch(suite);
     prepare(join(work, 'prepared'));
     const debs = buildPackages(join(work, 'prepared'), join(work, 'deb'));
     const unpacked = (name: string) => join(work, `unpacked-${name}`);
     for (const deb of debs) execFileSync('dpkg-deb', ['-x', deb, unpacked(packageOf(deb))]);
     const libOf = (name: string) => join(unpacked(name), 'usr/lib', name);
 
-    await t.test(
+    await suite.test(
       'the packages have what runs, are small, and lintian finds no fault',
       async (t) => {
         assert.deepEqual(debs.map(packageOf).toSorted(), Object.keys(programs));
@@ -100,7 +100,7 @@ test(
       },
     );
 
-    await t.test('they want a Node.js that can load their native modules', () => {
+    await suite.test('they want a Node.js that can load their native modules', () => {
       const since22 = 'nodejs (>= 22.14)';
       const since20 = `nodejs (>= 20.19), nodejs (<< 21) | ${since22}`;
       for (const deb of debs) {
@@ -110,7 +110,7 @@ test(
       }
     });
 
-    await t.test('native modules are stripped, and what was compiled here is hardened', () => {
+    await suite.test('native modules are stripped, and what was compiled here is hardened', () => {
       for (const name of Object.keys(programs)) {
         const addons = filesIn(libOf(name)).filter((file) => file.endsWith('.node'));
         assert.equal(addons.length, isForNode20 ? 3 : 2);
@@ -129,7 +129,7 @@ test(
       }
     });
 
-    await t.test('the bill of materials names what is in the package, and nothing else', () => {
+    await suite.test('the bill of materials names what is in the package, and nothing else', () => {
       for (const name of Object.keys(programs)) {
         const file = join(unpacked(name), 'usr/share/doc', name, 'sbom.cdx.json');
         const { components } = JSON.parse(readFileSync(file, 'utf8')) as Sbom;
@@ -137,7 +137,7 @@ test(
         const others = components.filter(({ purl }) => purl === undefined);
         // The programs have the JavaScript of both better-sqlite3.
         assert.deepEqual(
-          others.map(({ name }) => name),
+          others.map((other) => other.name),
           ['sqlite', 'sqlite'],
         );
         const sqlite = new Database(':memory:').prepare('SELECT sqlite_version()').pluck().get();
@@ -145,12 +145,12 @@ test(
         const shipped = npmPackagesIn(libOf(name)).map((folder) =>
           folder.replace('better-sqlite3-node20', 'better-sqlite3'),
         );
-        assert.deepEqual(new Set(npm.map(({ name }) => name)), new Set(shipped));
+        assert.deepEqual(new Set(npm.map((each) => each.name)), new Set(shipped));
       }
     });
 
     // In the long form native modules are compiled anew, in another checkout.
-    await t.test(
+    await suite.test(
       'built again, elsewhere and by somebody else, they are the same bytes',
       async (t) => {
         const again = scratch(t);

@@ -5,7 +5,7 @@ import { deleteBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { findMessages } from '../../src/spool/list.ts';
-import { dueNotices, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
+import { dueReports, reportedMail, markReported } from '../../src/spool/report.ts';
 import { recordReturnRefused, operate, type Verb } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
@@ -220,7 +220,7 @@ for (const [verb, leadsTo] of Object.entries(outcomes)) {
 
 /** The sender is told of what failed. */
 function told(spool: Spool): void {
-  const [notice] = dueNotices(spool, NOW, 1);
+  const [notice] = dueReports(spool, NOW, 1);
   assert.ok(notice);
-  spool.transaction(() => noticeTold(spool, notice, noticeSubjects(spool, notice), NOW));
+  spool.transaction(() => markReported(spool, notice, reportedMail(spool, notice), NOW));
 }

@@ -169,10 +169,10 @@ export class SpoolModel {
     const old = postedAt !== null && this.now - postedAt > 25 * DAY_MS;
     if ((verb === 'retry' || verb === 'release') && old && !force) return 'needs-force';
 
-    const set = (states: RecipientState[], state: RecipientState, status?: string | null) => {
+    const set = (states: RecipientState[], next: RecipientState, status?: string | null) => {
       for (const recipient of message.recipients) {
         if (!states.includes(recipient.state)) continue;
-        recipient.state = state;
+        recipient.state = next;
         if (status !== undefined) recipient.status = status;
       }
     };

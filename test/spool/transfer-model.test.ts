@@ -187,15 +187,18 @@ const weighted: [step: string, weight: number][] = [
   ['confirm', 4],
   ['takeBack', 1],
 ];
-const step = fc.oneof(
+const anyStep = fc.oneof(
   ...weighted.map(([name, weight]) => ({ arbitrary: fc.constant(name), weight })),
 );
 const some = fc.oneof(fc.constant(99), fc.nat(4));
-const steps = fc.array(fc.record({ step, queue: fc.nat(2), bits: fc.nat(255), count: some }), {
-  minLength: 10,
-  maxLength: 60,
-  size: 'max',
-});
+const steps = fc.array(
+  fc.record({ step: anyStep, queue: fc.nat(2), bits: fc.nat(255), count: some }),
+  {
+    minLength: 10,
+    maxLength: 60,
+    size: 'max',
+  },
+);
 
 test('however messages move between queues, each recipient is sent exactly once (law 2, law 6, law 7, law 8)', (t) => {
   const folder = scratch(t);

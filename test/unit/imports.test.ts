@@ -94,20 +94,37 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
   assert.deepEqual(wrong, []);
 });
 
-test('only the appengine backend imports what takes messages apart, and others load it by its door alone', () => {
-  const folder = 'proxy/backends/appengine/';
-  const others = [...sources.keys()].filter((path) => !path.startsWith(folder));
-  const wrong = others.flatMap((path) =>
-    importsOf(path)
-      .filter(({ file, module, typeOnly }) => {
-        if (module !== undefined) return /^(?:mailparser|libmime|html-to-text)$/.test(module);
-        return file?.startsWith(folder) && !typeOnly && file !== `${folder}appengine-backend.ts`;
-      })
-      .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`),
+/** Folders with one door: other folders run nothing else of them. */
+const doors = {
+  'proxy/backends/appengine/': 'appengine-backend.ts',
+  'wire/v1/': 'v1.ts',
+};
+
+for (const [folder, door] of Object.entries(doors)) {
+  test(`other folders import ${folder}${door} and no other file of that folder`, () => {
+    const wrong = [...sources.keys()]
+      .filter((path) => !path.startsWith(folder))
+      .flatMap((path) =>
+        importsOf(path)
+          .filter(({ file, typeOnly }) => file?.startsWith(folder) && !typeOnly)
+          .filter(({ file }) => file !== `${folder}${door}`)
+          .map(({ file }) => `src/${path} imports src/${file}`),
+      );
+    assert.deepEqual(wrong, []);
+    assert.ok(sources.has(`${folder}${door}`));
+  });
+}
+
+test('only the appengine backend imports the packages that take messages apart', () => {
+  const users = [...sources.keys()].filter((path) =>
+    importsOf(path).some(({ module }) => PARSERS.test(module ?? '')),
   );
-  assert.deepEqual(wrong, []);
-  assert.ok(importsOf(`${folder}parse-mime.ts`).some(({ module }) => module === 'mailparser'));
+  assert.ok(users.length > 0);
+  const others = users.filter((path) => !path.startsWith('proxy/backends/appengine/'));
+  assert.deepEqual(others, []);
 });
+
+const PARSERS = /^(?:mailparser|libmime|html-to-text)$/;
 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
@@ -116,7 +133,9 @@ test('every kind of import is seen by this test', () => {
   const koffi = importsOf('host/systemd/unix-datagram.ts').at(-1);
   assert.deepEqual(koffi, { typeOnly: false, module: '@koromix/koffi-linux-${process.arch}' });
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
-  assert.ok(importsOf('drain/command.ts').some((each) => each.module === 'yargs' && each.typeOnly));
+  assert.ok(
+    importsOf('cli/queue/serve-exim.ts').some(({ module }) => module === 'node:child_process'),
+  );
 });
 
 test('exim-pipe loads nothing but intake, spool, mail, the settings, and the opening and the clock of a database', () => {
@@ -158,7 +177,9 @@ test('better-sqlite3 has one user, which chooses the version for this Node.js', 
   const tests = readdirSync(inCheckout('test'), { recursive: true, encoding: 'utf8' })
     .filter((path) => /\.m?ts$/.test(path))
     .filter((path) =>
-      /^import .* from 'better-sqlite3/m.test(readFileSync(inCheckout(`test/${path}`), 'utf8')),
+      /^import (?!type ).* from 'better-sqlite3/m.test(
+        readFileSync(inCheckout(`test/${path}`), 'utf8'),
+      ),
     );
   assert.deepEqual(tests, []);
 });
@@ -246,11 +267,11 @@ test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_
 });
 
 test('every opening of a file of SQLite begins with the question whether root was given up (law 14)', () => {
-  const openers = [...sources].filter(([, text]) =>
+  const opening = [...sources].filter(([, text]) =>
     text.replaceAll("new Database(':memory:')", '').includes('new Database('),
   );
   assert.deepEqual(
-    openers.map(([path]) => path),
+    opening.map(([path]) => path),
     ['sqlite/open-database.ts'],
   );
   const text = sources.get('sqlite/open-database.ts') ?? '';

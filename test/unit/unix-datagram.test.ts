@@ -44,16 +44,6 @@ test('an abstract socket is named with an @, as systemd does in NOTIFY_SOCKET', 
 
 test('what cannot be sent at once is not sent, and it is said why', (t) => {
   const folder = scratch(t);
-  const codeOf = (path: string, datagram = Buffer.from('x')) => {
-    const { send, close } = unixDatagrams(path);
-    let code: string | undefined;
-    send(datagram, (error) => {
-      code = (error as NodeJS.ErrnoException).code;
-      assert.match(error.message, /^sendto .*: \w/);
-    });
-    close();
-    return code;
-  };
   const path = join(folder, 'socket');
   assert.equal(codeOf(path), 'ENOENT');
   assert.equal(codeOf('@nobody-is-there'), 'ECONNREFUSED');
@@ -68,13 +58,28 @@ test('what cannot be sent at once is not sent, and it is said why', (t) => {
 });
 
 test('a socket is closed when it is told so, and one that is open keeps no process from ending', async (t) => {
-  const open = () => readdirSync('/proc/self/fd').length;
-  const before = open();
+  const before = openFiles();
   for (let i = 0; i < 10; i++) unixDatagrams('/nowhere').close();
-  assert.equal(open(), before);
+  assert.equal(openFiles(), before);
 
   const module = inCheckout('dist/host/systemd/unix-datagram.js');
   const script = `(await import(${JSON.stringify(module)})).unixDatagrams('/nowhere')`;
   const { code } = await run(t, process.execPath, ['--input-type=module', '-e', script]);
   assert.equal(code, 0);
 });
+
+/** The code of the error with which a datagram is not sent. */
+function codeOf(path: string, datagram = Buffer.from('x')): string | undefined {
+  const { send, close } = unixDatagrams(path);
+  let code: string | undefined;
+  send(datagram, (error) => {
+    code = (error as NodeJS.ErrnoException).code;
+    assert.match(error.message, /^sendto .*: \w/);
+  });
+  close();
+  return code;
+}
+
+function openFiles(): number {
+  return readdirSync('/proc/self/fd').length;
+}

@@ -4,32 +4,37 @@ import { drainRuns } from '../../spool/drain-lock.ts';
 import { spoolTroubleStatus } from '../../spool/with-spool.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 
-/** Whether something drains the spool, with the settings of now: systemd's unit, or who else has the lock. */
+/** Whether a drain works on the spool, with the settings of now: that of systemd's unit, or another that has the lock. */
 export function checkDrain(folder: string): Finding {
   const unit = existsSync('/run/systemd/system') ? showUnit() : undefined;
-  const active = unit?.['ActiveState'] === 'active';
-  const changed = active ? settingsChangedSince(unit['ExecMainStartTimestamp']) : undefined;
+  const isActive = unit?.['ActiveState'] === 'active';
+  const trouble = isActive ? troubleOf(unit) : undefined;
+  if (trouble) return trouble;
+  const service = unit ? `${UNIT} is ${unit['ActiveState']}` : 'there is no systemd here';
+  try {
+    accessSync(folder, constants.X_OK); // Without this permission no lock would be found.
+    if (drainRuns(folder)) {
+      return ok('drain', isActive ? service : `a drain is running (${service})`);
+    }
+  } catch (error) {
+    return notChecked('drain', (error as Error).message);
+  }
+  const elsewhere = isActive ? ', for another spool' : '';
+  return fault('drain', `nothing sends what is in ${folder}: ${service}${elsewhere}`, remedy(unit));
+}
+
+/** What is wrong with a unit that is active. */
+function troubleOf(unit: Unit): Finding | undefined {
+  const changed = settingsChangedSince(unit['ExecMainStartTimestamp']);
   if (changed !== undefined) {
     const text = `${UNIT} is active, but was started before ${changed} was changed`;
     return fault('drain', text, `systemctl restart ${UNIT}`);
   }
-  const met = active ? unit['StatusText'] : undefined;
-  if (met?.startsWith(spoolTroubleStatus)) {
-    return fault(
-      'drain',
-      met,
-      'make room on the disk or see to it (dmesg); drain goes on by itself',
-    );
-  }
-  const service = unit ? `${UNIT} is ${unit['ActiveState']}` : 'there is no systemd here';
-  try {
-    accessSync(folder, constants.X_OK); // Who may not look finds no lock.
-    if (drainRuns(folder)) return ok('drain', active ? service : `a drain is at work (${service})`);
-  } catch (error) {
-    return notChecked('drain', (error as Error).message);
-  }
-  const text = `nothing sends what is in ${folder}: ${service}${active ? ', for another spool' : ''}`;
-  return fault('drain', text, remedy(unit));
+  const status = unit['StatusText'];
+  if (!status?.startsWith(spoolTroubleStatus)) return undefined;
+  const todo =
+    'make room on the disk, or look for its errors (dmesg); drain then goes on by itself';
+  return fault('drain', status, todo);
 }
 
 const UNIT = 'appengine-mailer.service';
@@ -49,7 +54,7 @@ function showUnit(): Unit {
   return Object.fromEntries(lines) as Unit;
 }
 
-/** A setting that drain has not read: it reads them when it starts. A replaced file has an old mtime. */
+/** A file of settings that changed after drain read it, at its start. A replaced file may have an old mtime. */
 function settingsChangedSince(start = ''): string | undefined {
   const seconds = Number(start.slice(1));
   return SETTINGS.find((file) => {
@@ -62,13 +67,13 @@ function remedy(unit: Unit | undefined): string {
   if (!unit) return 'run appengine-mailer drain';
   const { ActiveState, ConditionResult, ConditionTimestamp } = unit;
   if (ActiveState === 'active') {
-    return 'name the spool in /etc/default/appengine-mailer, which all programs read, and nowhere else';
+    return 'set the spool only in /etc/default/appengine-mailer, which all programs read';
   }
   if (ActiveState === 'failed' || ActiveState === 'activating') {
-    return `journalctl -u ${UNIT} -n 20 tells why; fix that, then systemctl restart ${UNIT}`;
+    return `journalctl -u ${UNIT} -n 20 tells why; fix that, then run systemctl restart ${UNIT}`;
   }
   if (ConditionResult === 'no' && ConditionTimestamp !== '') {
-    return `it lacks the URL or the key: dpkg-reconfigure appengine-mailer, then systemctl start ${UNIT}`;
+    return `the URL or the key is missing: run dpkg-reconfigure appengine-mailer, then systemctl start ${UNIT}`;
   }
   return `systemctl enable --now ${UNIT}`;
 }

@@ -3,11 +3,12 @@ import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/net/open-channel.ts';
 import { limits } from '../../limits.ts';
 import { attempt, type PostResult, type PostFailure } from '../../wire/attempt.ts';
-import { isLoopback, type Connection } from '../../wire/connection.ts';
+import type { Connection } from '../../wire/connection.ts';
 import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
 import { diagnose } from '../../wire/diagnose.ts';
 import type { Wire } from '../../wire/post-once.ts';
 import { probe } from '../../wire/probe.ts';
+import { isLoopback } from '../../wire/proxy-url.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /**

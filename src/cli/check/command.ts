@@ -1,15 +1,17 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
-import { environmentOptions } from '../../host/environment-options.ts';
+import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { fault, notChecked, type Finding } from '../../host/finding.ts';
 import { asOwner, ownerToBecome } from '../../host/give-up-root.ts';
+import { anyText, ValueError } from '../../host/option-values.ts';
+import type { OptionTable, Values } from '../../host/options.ts';
 import { runCommandWith } from '../../host/run-command.ts';
 import { withoutSecrets } from '../../host/settings.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { connectionOptions, wireOption } from '../../wire/connection-options.ts';
+import { jsonLinesOption } from '../json-options.ts';
 import { printJson } from '../print.ts';
 import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
@@ -21,49 +23,44 @@ import { checkSecret } from './check-secret.ts';
 import { checkSpool, checkWritable } from './check-spool.ts';
 import { followMessage } from './follow-message.ts';
 import { sendFindings } from './send-findings.ts';
-import { jsonOption, requireNoFault, tellFindings } from './tell-findings.ts';
+import { requireNoFault, tellFindings } from './tell-findings.ts';
 
+const settings = { spool: spoolOption, wire: wireOption, ...connectionOptions } as const;
 const options = {
-  spool: spoolOption,
-  wire: wireOption,
-  ...connectionOptions,
-} as const satisfies Record<string, Options>;
+  json: jsonLinesOption,
+  send: {
+    value: 'ADDRESS',
+    parse: parseAddress,
+    describe: 'Then send a message to this address, and follow it until it is sent',
+  },
+  // What this program asks of itself, as the owner of the spool.
+  part: { choices: ['spool'] },
+  follow: { parse: anyText },
+} as const satisfies OptionTable;
 
-const sendOption = {
-  type: 'string',
-  describe: 'Then send a message to this address, and follow it until it is sent',
-  requiresArg: true,
-} as const;
-
-/** What this program asks of itself, as the owner of the spool. */
-const part = { type: 'string', choices: ['spool'], hidden: true } as const;
-const followOption = { type: 'string', hidden: true } as const;
-
-const own = { json: jsonOption, send: sendOption, part, follow: followOption } as const;
-
-type Arguments = InferredOptionTypes<typeof options> & InferredOptionTypes<typeof own>;
+type Arguments = Values<typeof settings> & Values<typeof options>;
 
 /** `appengine-mailer check`: everything between sendmail and the proxy's answer; exits with 1 for a fault. */
-export const checkCommand: CommandModule<object, Arguments> = {
-  command: 'check',
+export const checkCommand = command({
+  name: 'check',
   describe: 'Check everything between sendmail and the proxy, and say what to do',
-  builder: (yargs) => yargs.options({ ...environmentOptions(options), ...own }),
-  handler: async (argv) => {
+  settings,
+  options,
+  run: async (argv) => {
     if (argv.part === 'spool') return printJson(await spoolFindings(argv.spool));
     if (argv.follow !== undefined) return follow(argv.spool, argv.follow);
-    if (argv.send !== undefined) requireAddress(argv.send);
     const found = await tellFindings(findings(argv), argv.json);
     if (argv.send === undefined) requireNoFault(found);
     else await send(argv.send, found, argv);
   },
-};
+});
 
 /** Sends a message where Exim would hand it to the queue. Throws Failure 1 unless it was sent, whatever else was found. */
 async function send(address: string, found: readonly Finding[], argv: Arguments): Promise<void> {
   if (!found.some(({ check, ok }) => check === 'exim' && ok === true)) {
     throw new CommandError(
       exitCodes.no,
-      'no message was sent: Exim would not hand it to the queue, see exim above',
+      'no message was sent, since Exim would not hand it to the queue: see exim above',
     );
   }
   const told = await tellFindings(sendFindings(address, argv.spool), argv.json);
@@ -72,10 +69,10 @@ async function send(address: string, found: readonly Finding[], argv: Arguments)
   throw new CommandError(exitCodes.no, 'the message was not sent: see the last line');
 }
 
-function requireAddress(address: string): void {
-  const fault = addressFault(address);
-  if (fault === undefined) return;
-  throw new CommandError(exitCodes.usage, `--send takes an address: ${fault}`);
+function parseAddress(text: string): string {
+  const wrong = addressFault(text);
+  if (wrong === undefined) return text;
+  throw new ValueError(`takes an address: ${wrong}`);
 }
 
 async function follow(folder: string, eximId: string): Promise<void> {

@@ -21,7 +21,8 @@ export async function* followMessage(spool: Spool, eximId: string): AsyncGenerat
   const queued = await waitFor(look, until);
   if (!queued) {
     const text = `Exim has not handed ${eximId} to the queue within ${showDuration(limits.checkSendMs)}`;
-    return yield fault('queued', text, SEE_EXIM.replace('ID', eximId));
+    yield fault('queued', text, SEE_EXIM.replace('ID', eximId));
+    return;
   }
   yield ok('queued', `it is in the spool as ${queued.id}`);
 

@@ -1,17 +1,16 @@
-import type { CommandModule, InferredOptionTypes } from 'yargs';
-import type { proxyOptions } from '../../proxy/command.ts';
-import { jsonOption, requireNoFault, tellFindings } from './tell-findings.ts';
-
-type ProxyArguments = InferredOptionTypes<typeof proxyOptions>;
-type Arguments = ProxyArguments & InferredOptionTypes<{ json: typeof jsonOption }>;
+import { command } from '../../host/command.ts';
+import { proxyOptions } from '../../proxy/command.ts';
+import { jsonLinesOption } from '../json-options.ts';
+import { requireNoFault, tellFindings } from './tell-findings.ts';
 
 /** `appengine-mailer proxy check`: what the proxy needs, with its options and settings; exits with 1 for a fault. */
-export const proxyCheckCommand: CommandModule<ProxyArguments, Arguments> = {
-  command: 'check',
+export const proxyCheckCommand = command({
+  name: 'check',
   describe: 'Check keys, ledger and backend of the proxy without sending, and say what to do',
-  builder: (yargs) => yargs.option('json', jsonOption),
-  handler: async (argv) => {
+  settings: proxyOptions,
+  options: { json: jsonLinesOption },
+  run: async ({ json, ...options }, origins) => {
     const { checkProxy } = await import('../../proxy/check/check-proxy.ts');
-    requireNoFault(await tellFindings(checkProxy(argv), argv.json));
+    requireNoFault(await tellFindings(checkProxy(options, origins), json));
   },
-};
+});

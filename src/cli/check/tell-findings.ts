@@ -1,13 +1,7 @@
+import { countOf } from '../../host/count-of.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { findingText, type Finding } from '../../host/finding.ts';
 import { print, printJson } from '../print.ts';
-
-/** Whether findings are printed as JSON; an option of every command that checks. */
-export const jsonOption = {
-  type: 'boolean',
-  default: false,
-  describe: 'One JSON object a line',
-} as const;
 
 /** Prints each finding when it is known, and returns them all. */
 export async function tellFindings(
@@ -27,6 +21,5 @@ export async function tellFindings(
 export function requireNoFault(findings: readonly Finding[]): void {
   const faults = findings.filter(({ ok }) => ok === false).length;
   if (faults === 0) return;
-  const text = faults === 1 ? 'one thing is to be done' : `${faults} things are to be done`;
-  throw new CommandError(exitCodes.no, text);
+  throw new CommandError(exitCodes.no, `${countOf(faults, 'problem')} found`);
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { print } from '../print.ts';
 import { eximRoute } from './ask-exim.ts';
@@ -11,10 +11,10 @@ import { unsplitDiff } from './unsplit-diff.ts';
 import { forgetUnsplit, unsplitLine } from './was-unsplit.ts';
 
 /** `appengine-mailer exim disable`: Exim sends as before `enable`. Does what is left to do. */
-export const disableCommand: CommandModule = {
-  command: 'disable',
-  describe: 'Make Exim send by its smarthost again',
-  handler: async () => {
+export const disableCommand = command({
+  name: 'disable',
+  describe: 'Make Exim use its smarthost again',
+  run: async () => {
     requireRoot();
     takeHook(etcExim);
     if (existsSync(settingsFile(etcExim))) {
@@ -39,7 +39,7 @@ export const disableCommand: CommandModule = {
     await print('Exim sends mail for other hosts as before. What is in the queue stays there.');
     await reload();
   },
-};
+});
 
 /** Puts the line back that `enable` changed, and says what else changes by that. */
 async function unsplit(): Promise<void> {

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { readIfThere, replaceFile } from '../../host/replace-file.ts';
 import { runCommand } from '../../host/run-command.ts';
@@ -23,16 +23,16 @@ import { unsplitDiff } from './unsplit-diff.ts';
 import { rememberUnsplit, unsplitFile, unsplitLine } from './was-unsplit.ts';
 
 /** `appengine-mailer exim enable`. What must be refused is a Failure 78, and nothing is changed. */
-export const enableCommand: CommandModule<object, { 'without-dkim': boolean }> = {
-  command: 'enable',
+export const enableCommand = command({
+  name: 'enable',
   describe: 'Make Exim hand mail for other hosts to the queue',
-  builder: (yargs) =>
-    yargs.option('without-dkim', {
-      type: 'boolean',
-      default: false,
-      describe: 'Although Exim signs with DKIM, which it cannot do for a pipe',
-    }),
-  handler: async (argv) => {
+  options: {
+    'without-dkim': {
+      flag: true,
+      describe: 'Enable although Exim signs with DKIM, which it cannot do for a pipe',
+    },
+  },
+  run: async ({ withoutDkim }) => {
     requireRoot();
     requireDebian();
     const isSplit = readSettings().split;
@@ -42,7 +42,7 @@ export const enableCommand: CommandModule<object, { 'without-dkim': boolean }> =
       takeHook(trial.confdir);
       if (!isSplit) await requireNoDifference(trial);
       putHook(trial.confdir, unsplit);
-      requireAnswer(trial.generate(), argv['without-dkim']);
+      requireAnswer(trial.generate(), withoutDkim);
     } finally {
       trial.remove();
     }
@@ -51,7 +51,7 @@ export const enableCommand: CommandModule<object, { 'without-dkim': boolean }> =
     if (unsplit) await print(SPLIT_NOTE);
     await reload();
   },
-};
+});
 
 const SPLIT_NOTE = [
   'Its configuration is split now: /etc/exim4/exim4.conf.template is no longer read. Make changes in',

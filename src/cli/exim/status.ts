@@ -1,4 +1,4 @@
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { print } from '../print.ts';
 import { eximRoute } from './ask-exim.ts';
@@ -7,15 +7,15 @@ import { hookPresence } from './hook.ts';
 import { unsplitLine } from './was-unsplit.ts';
 
 /** `appengine-mailer exim status`: exits with 1 when Exim does not hand mail to the queue. */
-export const statusCommand: CommandModule = {
-  command: 'status',
+export const statusCommand = command({
+  name: 'status',
   describe: 'Say whether Exim hands mail for other hosts to the queue',
-  handler: async () => {
+  run: async () => {
     const { enabled, text } = eximStatus();
     if (!enabled) throw new CommandError(exitCodes.no, text);
     await print(text);
   },
-};
+});
 
 /** Whether Exim, as it is configured now, hands mail to the queue, in a sentence. */
 export function eximStatus(): { enabled: boolean; text: string } {

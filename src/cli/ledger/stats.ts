@@ -1,31 +1,25 @@
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import type { LedgerStats } from '../../proxy/ledger/read-ledger.ts';
 import { ledgerOption, withLedger } from '../../proxy/ledger/with-ledger.ts';
+import { jsonObjectOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
 import { time } from '../queue/entry-json.ts';
 
-interface Arguments {
-  ledger?: string | undefined;
-  json: boolean | undefined;
-}
-
 /** `appengine-mailer ledger stats`: the ledger in numbers. */
-export const ledgerStatsCommand: CommandModule<object, Arguments> = {
-  command: 'stats',
+export const ledgerStatsCommand = command({
+  name: 'stats',
   describe: 'Show the ledger in numbers',
-  builder: (yargs) =>
-    yargs
-      .options(ledgerOption())
-      .option('json', { type: 'boolean', describe: 'As one JSON object' }),
-  handler: async ({ ledger, json }) => {
+  settings: { ledger: ledgerOption },
+  options: { json: jsonObjectOption },
+  run: async ({ ledger, json }) => {
     const now = Date.now();
     const stats = await withLedger(ledger, async (reader) => Promise.resolve(reader.stats(now)));
     if (json) await printJson(statsFields(stats));
     else await print(statsLines(stats, now));
   },
-};
+});
 
 function statsFields({ messages, recipients, ...times }: LedgerStats): object {
   return {

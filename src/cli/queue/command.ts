@@ -1,4 +1,4 @@
-import type { CommandModule } from 'yargs';
+import { commandGroup } from '../../host/command.ts';
 import { explainCommand } from './explain.ts';
 import { exportCommand } from './export.ts';
 import { fsckCommand } from './fsck.ts';
@@ -10,21 +10,18 @@ import { showCommand } from './show.ts';
 import { statsCommand } from './stats.ts';
 
 /** `appengine-mailer queue …`: what an administrator sees of the spool and does to it. */
-export const queueCommand: CommandModule = {
-  command: 'queue',
-  describe: 'Look at the queue and work on it',
-  builder: (yargs) => {
-    for (const command of operateCommands) yargs.command(command);
-    return yargs
-      .command(listCommand)
-      .command(showCommand)
-      .command(explainCommand)
-      .command(statsCommand)
-      .command(exportCommand)
-      .command(importCommand)
-      .command(fsckCommand)
-      .command(idsCommand)
-      .demandCommand(0, 1);
-  },
-  handler: () => {},
-};
+export const queueCommand = commandGroup({
+  name: 'queue',
+  describe: 'Show the queue and change it',
+  commands: [
+    ...operateCommands(),
+    listCommand,
+    showCommand,
+    explainCommand,
+    statsCommand,
+    exportCommand,
+    importCommand,
+    fsckCommand,
+    idsCommand,
+  ],
+});

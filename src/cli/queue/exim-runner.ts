@@ -40,7 +40,7 @@ export class EximRunner {
     }
     const answer = await this.#answer();
     if (!('fault' in answer)) return answer;
-    const hint = 'name Exim’s program with --exim or APPENGINE_MAILER_EXIM';
+    const hint = "name Exim's program with --exim or APPENGINE_MAILER_EXIM";
     throw new CommandError(
       exitCodes.configuration,
       `cannot run ${this.program}: ${answer.fault}; ${hint}`,

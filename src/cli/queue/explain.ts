@@ -1,45 +1,35 @@
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { showDuration } from '../../host/duration.ts';
-import { environmentOptions } from '../../host/environment-options.ts';
-import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
-import { findMessages, type Listed } from '../../spool/list.ts';
-import { owesReport } from '../../spool/notice.ts';
+import type { Listed } from '../../spool/list.ts';
+import { hasPendingReport } from '../../spool/report.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { transferOf } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
+import { jsonObjectOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
 import { entryFields, time } from './entry-json.ts';
 import { explain, type Facts } from './explanation.ts';
+import { idArgument, namedMessages } from './named-messages.ts';
+import { recipientText } from './recipient-text.ts';
 import { subjectOf } from './subject.ts';
 
-interface Arguments {
-  id: string;
-  spool: string;
-  json: boolean;
-}
-
 /** `appengine-mailer queue explain ID`: what happened to a message, why it waits, and what comes next. */
-export const explainCommand: CommandModule<object, Arguments> = {
-  command: 'explain <id>',
-  describe: 'Tell the story of one message: each attempt, why it waits, what happens next',
-  builder: (yargs) =>
-    yargs
-      .positional('id', { type: 'string', demandOption: true, describe: 'Its id, or its Exim id' })
-      .option('json', { type: 'boolean', default: false, describe: 'As one JSON object' })
-      .options(environmentOptions({ spool: spoolOption })),
-  handler: async ({ id, spool: folder, json }) => {
+export const explainCommand = command({
+  name: 'explain',
+  describe: 'Tell what happened to one message, why it waits, and what happens next',
+  arguments: { id: idArgument },
+  settings: { spool: spoolOption },
+  options: { json: jsonObjectOption },
+  run: async ({ id, spool: folder, json }) => {
     await withSpool(folder, 'operator', async (spool) => {
       const shown = shownTime(spool, Date.now());
-      const messages = findMessages(spool, id, shown.now);
-      if (messages.length === 0)
-        throw new CommandError(exitCodes.no, `no message ${id} in ${folder}`);
-      for (const [nth, message] of messages.entries()) {
+      for (const [nth, message] of namedMessages(spool, id, shown.now).entries()) {
         const facts = factsOf(spool, message, shown);
         const subject = subjectOf(spool, message);
         if (json) {
@@ -51,7 +41,7 @@ export const explainCommand: CommandModule<object, Arguments> = {
       }
     });
   },
-};
+});
 
 /** What the spool knows of a message, to explain it. */
 export function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts {
@@ -59,7 +49,7 @@ export function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts 
     message,
     history: historyOf(spool, message.seq),
     endpoint: endpointRecord(spool),
-    reportOwed: owesReport(spool, message.seq),
+    reportOwed: hasPendingReport(spool, message.seq),
     drainRuns: drainRuns(spool.folder),
     shown,
     transfer: transferOf(spool, message.seq),
@@ -94,10 +84,7 @@ function storyLines(facts: Facts, subject: string | null): string[] {
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
     `from ${addressText(message.sender)}, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
-    ...message.recipients.map(({ address, state, status, reason }) => {
-      const said = status === null ? '' : ` (${status} ${reason})`;
-      return `  to ${addressText(address)}: ${state}${said}`;
-    }),
+    ...message.recipients.map((recipient) => `  to ${recipientText(recipient)}`),
     `${localTime(message.queuedAt)} taken from Exim`,
     ...(transfer?.what === 'import'
       ? [`${localTime(transfer.at)} imported from ${transfer.file}, from another queue`]
@@ -107,7 +94,7 @@ function storyLines(facts: Facts, subject: string | null): string[] {
     `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, shown)}`}`,
   ];
   if (message.expiresAt !== null && history.length > 0) {
-    lines.push(`given up: not before ${localTime(shown.wall(message.expiresAt))}`);
+    lines.push(`expires: not before ${localTime(shown.wall(message.expiresAt))}`);
   }
   return lines;
 }
@@ -132,7 +119,7 @@ function historyLines(history: readonly HistoryEvent[]): string[] {
 
 function eventText({ what, status, reason }: HistoryEvent): string {
   if (what === 'attempt') return `attempt: ${status} ${reason}`;
-  if (what === 'postponed') return `attempt, not counted against it: ${status} ${reason}`;
+  if (what === 'postponed') return `attempt, not counted: ${status} ${reason}`;
   return what === 'kept' ? `${OPERATED.kept}: ${reason}` : OPERATED[what];
 }
 

@@ -1,3 +1,4 @@
+import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
@@ -30,17 +31,24 @@ export interface Explanation {
 }
 
 /** Explains a message from what the spool knows of it, with times in the given form. Foreign text is as it is. */
-export function explain(facts: Facts, timeText: (ms: number) => string): Explanation {
+export function explain(facts: Facts, timeText: TimeText): Explanation {
   return explanations[facts.message.state](facts, timeText);
 }
 
-const explanations: Record<
-  Listed['state'],
-  (facts: Facts, timeText: (ms: number) => string) => Explanation
-> = {
+/** Milliseconds since 1970 for people. */
+type TimeText = (ms: number) => string;
+
+const explanations: Record<Listed['state'], (facts: Facts, timeText: TimeText) => Explanation> = {
   queued,
   sending,
-  held,
+  held: (facts, timeText) => ({
+    why: heldBecause(facts, timeText),
+    next:
+      facts.transfer?.what === 'export'
+        ? 'nothing, until an operator runs `queue export --confirm FILE` or --take-back FILE'
+        : 'nothing, until an operator releases, returns, bounces or deletes it',
+    nextAt: null,
+  }),
   failed,
   sent: ({ message }) => ({
     why: 'the proxy took it for every recipient',
@@ -48,104 +56,100 @@ const explanations: Record<
   }),
   bounced: ({ message }) => ({
     why: 'it failed, and its sender was told',
-    ...failedBody(message),
+    ...forgotten(
+      message,
+      'its body is removed; until then an operator may retry or return it',
+      limits.failedBodyMs,
+    ),
   }),
-  deleted: ({ message, history, transfer }, timeText) => ({
-    why: deletedBecause(history, transfer, timeText),
-    ...forgotten(message, 'it is forgotten'),
+  deleted: (facts, timeText) => ({
+    why: deletedBecause(facts, timeText),
+    ...forgotten(facts.message, 'it is forgotten'),
   }),
 };
 
-function queued(
-  { message, history, endpoint, drainRuns, shown }: Facts,
-  timeText: (ms: number) => string,
-): Explanation {
-  const { now } = shown;
-  const why = waitsBecause(message, history, endpoint, shown, timeText);
+function queued(facts: Facts, timeText: TimeText): Explanation {
+  const { message, endpoint, drainRuns, shown } = facts;
+  const why = waitsBecause(facts, timeText);
   if (!drainRuns) {
-    return { why: `${why}; and no drain runs`, next: NO_DRAIN, nextAt: null };
+    return { why: `${why}; and no drain is running`, next: NO_DRAIN, nextAt: null };
   }
   const { asksAt, downSince } = endpoint;
   if (downSince !== null) {
-    const at = asksAt === null || asksAt < now ? null : asksAt;
+    const at = asksAt === null || asksAt < shown.now ? null : asksAt;
     const when = at === null ? 'again and again' : 'then';
     return { why, next: `drain asks the proxy ${when}, and sends when it is back`, nextAt: at };
   }
-  const dueAt = Math.max(message.dueAt ?? now, now);
-  const last = message.expiresAt !== null && dueAt >= message.expiresAt;
+  const dueAt = Math.max(message.dueAt ?? shown.now, shown.now);
+  const isLast = message.expiresAt !== null && dueAt >= message.expiresAt;
   const next = message.attempts === 0 ? 'it is sent' : `attempt ${message.attempts + 1}`;
-  return { why, next: last ? `${next}, which is the last` : next, nextAt: dueAt };
+  return { why, next: isLast ? `${next}, which is the last` : next, nextAt: dueAt };
 }
 
-function waitsBecause(
-  { attempts, dueAt, lastStatus, lastReason }: Listed,
-  history: readonly HistoryEvent[],
-  { downSince, reason }: EndpointRecord,
-  { now, wall }: ShownTime,
-  timeText: (ms: number) => string,
-): string {
+function waitsBecause({ message, history, endpoint, shown }: Facts, timeText: TimeText): string {
+  const { attempts, dueAt, lastStatus, lastReason } = message;
+  const { downSince, reason } = endpoint;
+  const { now, wall } = shown;
   if (downSince !== null) {
-    return `the proxy is down since ${timeText(wall(downSince))} (for ${showDuration(now - downSince)}): ${reason}`;
+    const duration = showDuration(now - downSince);
+    return `the proxy has been down since ${timeText(wall(downSince))} (for ${duration}): ${reason}`;
   }
   if (history.length === 0) return 'it is new';
   if (dueAt !== null && dueAt > now && lastStatus !== null) {
-    return `it was put off after ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}: ${lastStatus} ${lastReason}`;
+    return `it was deferred after ${countOf(attempts, 'attempt')}: ${lastStatus} ${lastReason}`;
   }
   return 'it is due, and waits for its turn';
 }
 
 function sending({ drainRuns }: Facts): Explanation {
-  return drainRuns
-    ? {
-        why: 'it is being sent',
-        next: 'its outcome is recorded when the proxy answers',
-        nextAt: null,
-      }
-    : { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
+  const next = 'its outcome is recorded when the proxy answers';
+  if (drainRuns) return { why: 'it is being sent', next, nextAt: null };
+  return { why: 'it was being sent when drain died', next: NO_DRAIN, nextAt: null };
 }
 
-function held(
-  { history, message, transfer }: Facts,
-  timeText: (ms: number) => string,
-): Explanation {
-  if (transfer?.what === 'export') {
-    return {
-      why: `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue may have it`,
-      next: 'nothing, until an operator says `queue export --confirm FILE` or --take-back FILE',
-      nextAt: null,
-    };
+function heldBecause(facts: Facts, timeText: TimeText): string {
+  for (const reason of reasonsToHold) {
+    const text = reason(facts, timeText);
+    if (text !== undefined) return text;
   }
-  const last = history.findLast(
+  return 'an operator holds it';
+}
+
+/** Why a message may be held; the first that applies counts. */
+const reasonsToHold: readonly ((facts: Facts, timeText: TimeText) => string | undefined)[] = [
+  ({ transfer }, timeText) =>
+    transfer?.what === 'export'
+      ? `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue may have it`
+      : undefined,
+  (facts) => {
+    const last = lastHold(facts);
+    if (last?.what === 'kept') {
+      return `it was to be returned, and Exim did not take it: ${last.reason}`;
+    }
+    return last?.what === 'return'
+      ? 'it is being returned to Exim; or that was interrupted, and Exim may have it: its log knows the recipients'
+      : undefined;
+  },
+  ({ message }) =>
+    message.lastStatus === statuses.damaged ? `it is damaged: ${message.lastReason}` : undefined,
+  (facts) => {
+    const last = lastHold(facts);
+    return last?.what === 'postponed'
+      ? `nobody knows whether it was sent: ${last.reason}`
+      : undefined;
+  },
+  ({ transfer, history, message: { lastReason } }) => {
+    if (transfer?.what !== 'import' || history.length > 0) return undefined;
+    const before = lastReason === null ? '' : `; before that: ${lastReason}`;
+    return `it was held, or is old, in the queue that it was imported from${before}`;
+  },
+];
+
+/** The last event by which the message may have come to be held. */
+function lastHold({ history }: Facts): HistoryEvent | undefined {
+  return history.findLast(
     ({ what, status }) => ['hold', 'return', 'kept'].includes(what) || HELD_BY_DRAIN.has(status),
   );
-  const next = 'nothing, until an operator releases, returns, bounces or deletes it';
-  if (last?.what === 'kept') {
-    return {
-      why: `it was to be returned, and Exim did not take it: ${last.reason}`,
-      next,
-      nextAt: null,
-    };
-  }
-  if (last?.what === 'return') {
-    const why =
-      'it is being returned to Exim; or that was cut off, and Exim has it or not: its log knows the recipients';
-    return { why, next, nextAt: null };
-  }
-  if (message.lastStatus === statuses.damaged) {
-    return { why: `it is damaged: ${message.lastReason}`, next, nextAt: null };
-  }
-  if (last?.what === 'postponed') {
-    return { why: `nobody knows whether it was sent: ${last.reason}`, next, nextAt: null };
-  }
-  if (transfer?.what === 'import' && history.length === 0) {
-    const said = message.lastReason === null ? '' : `; before that: ${message.lastReason}`;
-    return {
-      why: `it was held, or is old, in the queue that it was imported from${said}`,
-      next,
-      nextAt: null,
-    };
-  }
-  return { why: 'an operator holds it', next, nextAt: null };
 }
 
 /** The statuses of what drain holds by itself. */
@@ -159,34 +163,21 @@ function failed({ message, reportOwed }: Facts): Explanation {
   }
   const why =
     message.sender === ''
-      ? 'it failed, and has no sender who could be told'
+      ? 'it failed, and there is no sender to report to'
       : 'it failed, and the mail server of this host refused the report to its sender';
   const next = 'it is deleted; until then an operator may retry or return it';
   return { why, ...forgotten(message, next, limits.failedBodyMs) };
 }
 
 /** Part of a message may have been returned before the rest was deleted. */
-function deletedBecause(
-  history: readonly HistoryEvent[],
-  transfer: Transfer | undefined,
-  timeText: (ms: number) => string,
-): string {
+function deletedBecause({ history, transfer }: Facts, timeText: TimeText): string {
   if (transfer?.what === 'export') {
     return `it was exported into ${transfer.file} at ${timeText(transfer.at)}, and another queue has it`;
   }
   const last = history.findLast(({ what }) => what === 'returned' || what === 'delete');
   if (last?.what === 'returned') return 'an operator returned it to Exim, which has it';
   if (last?.what === 'delete') return 'an operator deleted it';
-  return 'it failed and nobody could be told; so it was kept to be looked into, and then deleted';
-}
-
-/** A failure may be looked into, and retried, while its body is there. */
-function failedBody(message: Listed): Pick<Explanation, 'next' | 'nextAt'> {
-  return forgotten(
-    message,
-    'its body is removed; until then an operator may retry or return it',
-    limits.failedBodyMs,
-  );
+  return 'it failed and its sender could not be told; it was kept for inspection, and then deleted';
 }
 
 function forgotten(
@@ -197,4 +188,4 @@ function forgotten(
   return { next, nextAt: finishedAt === null ? null : finishedAt + afterMs };
 }
 
-const NO_DRAIN = 'nothing, until drain runs: start the service appengine-mailer';
+const NO_DRAIN = 'nothing, until drain is running: start the service appengine-mailer';

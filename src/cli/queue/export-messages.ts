@@ -5,7 +5,8 @@ import { readExported, undoTakeOut, takeOut, type TakeOutResult } from '../../sp
 import { latestNumber, listMessages, type Filter } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';
 import type { Transfer } from '../../spool/transfer.ts';
-import { batches, whenIdle } from './operate-all.ts';
+import { batches } from './batches.ts';
+import { whenIdle } from './operate-all.ts';
 import { TransferWriter } from './write-transfer.ts';
 
 /** How many messages are in the file, for how many recipients, and how many messages stay in the queue. */
@@ -43,7 +44,7 @@ export async function exportMessages(
     }
   };
   const busy: string[] = [];
-  for (const ids of batches(waiting(spool, filter), limits.operatorBatch)) {
+  for (const ids of batches(waiting(spool, filter))) {
     const taken = takeOut(spool, number, ids);
     for (const [at, id] of ids.entries()) {
       if (taken[at] === 'busy') busy.push(id);

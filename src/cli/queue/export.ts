@@ -1,8 +1,7 @@
 import { fsyncSync, ftruncateSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
-import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import { confirmExported, takeBack } from '../../spool/export.ts';
@@ -18,49 +17,35 @@ import {
 } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
+import { batches } from './batches.ts';
 import { exportMessages } from './export-messages.ts';
-import { filterOf, filterOptions, NONE_FITS, type FilterArguments } from './filter.ts';
-import { inBatches } from './in-batches.ts';
+import { filterOf, filterOptions, NONE_MATCHES } from './filter.ts';
 import { TransferReader } from './read-transfer.ts';
 import { openedOption, withFile } from './with-file.ts';
 
-interface Arguments extends FilterArguments {
-  file: string;
-  confirm: boolean;
-  'take-back': boolean;
-  opened: boolean;
-  spool: string;
-}
-
 /** `appengine-mailer queue export FILE`, and how that ends: `--confirm` or `--take-back`. */
-export const exportCommand: CommandModule<object, Arguments> = {
-  command: 'export <file>',
-  describe:
-    'Write what waits into a file for another queue, and hold it here until that is confirmed',
-  builder: (yargs) =>
-    yargs
-      .positional('file', { type: 'string', demandOption: true, describe: 'A file, not there yet' })
-      .option('confirm', {
-        type: 'boolean',
-        default: false,
-        describe: 'The other queue has imported the file: remove its messages here',
-      })
-      .option('take-back', {
-        type: 'boolean',
-        default: false,
-        describe: 'No other queue imports the file: send its messages from here',
-      })
-      .options({ ...filterOptions, ...environmentOptions({ spool: spoolOption }) })
-      .option('opened', openedOption)
-      .check(({ confirm, 'take-back': back, ...filter }) => {
-        const ways = [confirm, back, filterOf(filter, 0) !== undefined];
-        if (ways.filter((given) => given).length > 1) {
-          throw new CommandError(exitCodes.usage, 'say --confirm, or --take-back, or filters');
-        }
-        if (filter.state === undefined || /^(?:queued|held)$/.test(filter.state)) return true;
-        throw new CommandError(exitCodes.usage, 'only what is queued or held is exported');
-      }),
-  handler: async ({ file, confirm, 'take-back': back, opened, spool: folder, ...chosen }) => {
+export const exportCommand = command({
+  name: 'export',
+  describe: 'Write waiting messages into a file for another queue; they are held until you confirm',
+  arguments: { file: { describe: 'A new file' } },
+  settings: { spool: spoolOption },
+  options: {
+    confirm: {
+      flag: true,
+      describe: 'The other queue has imported the file: remove its messages from this queue',
+    },
+    'take-back': {
+      flag: true,
+      describe: 'No other queue will import the file: send its messages from this queue',
+    },
+    ...filterOptions,
+    opened: openedOption,
+  },
+  run: async ({ file, confirm, takeBack: back, opened, spool: folder, ...chosen }) => {
+    requireOneWay([confirm, back, filterOf(chosen, 0) !== undefined]);
+    if (chosen.state !== undefined && !/^(?:queued|held)$/.test(chosen.state)) {
+      throw new CommandError(exitCodes.usage, 'only queued and held messages can be exported');
+    }
     const path = resolve(file);
     if (back) {
       await alone(folder, (spool) => takeBackAll(spool, path));
@@ -74,7 +59,12 @@ export const exportCommand: CommandModule<object, Arguments> = {
       }),
     );
   },
-};
+});
+
+function requireOneWay(given: readonly boolean[]): void {
+  if (given.filter((each) => each).length <= 1) return;
+  throw new CommandError(exitCodes.usage, 'use --confirm, or --take-back, or filters');
+}
 
 /** Runs a step of an export on the spool: one at a time over all programs. */
 async function alone(folder: string, step: (spool: Spool) => Promise<void>): Promise<void> {
@@ -106,23 +96,23 @@ async function exportAll(
   });
   await print(
     done === 0
-      ? 'exported no message, and there is no file'
-      : `exported ${countOf(done, 'message')} for ${countOf(recipients, 'recipient')} into ${file}; held here until \`queue export\` --confirm or --take-back`,
+      ? 'exported no messages, and made no file'
+      : `exported ${countOf(done, 'message')} for ${countOf(recipients, 'recipient')} into ${file}; held here until you run \`queue export\` --confirm or --take-back`,
   );
   if (busy > 0) {
     throw new CommandError(
       exitCodes.busy,
-      `${busy} stay here, and are not in the file: they were being sent, or given to Exim, for more than ` +
+      `${countOf(busy, 'message')} not exported, since they were being sent, or given to Exim, for more than ` +
         `${limits.operatorWaitMs / 1000} s; export them into another file`,
     );
   }
   if (damaged > 0) {
     throw new CommandError(
       exitCodes.spool,
-      `${damaged} stay here, and are not in the file, since their bytes are damaged: see \`queue fsck\``,
+      `${countOf(damaged, 'message')} not exported, since their bytes are damaged: see \`queue fsck\``,
     );
   }
-  if (done === 0 && filter) throw new CommandError(exitCodes.no, NONE_FITS);
+  if (done === 0 && filter) throw new CommandError(exitCodes.no, NONE_MATCHES);
 }
 
 /** Undoes an export that fails: first nobody can read the file any more, then its messages are back in the queue. */
@@ -154,7 +144,7 @@ async function orUndo<Result>(
   }
 }
 
-/** Decided at once, for good; who is cut off goes on when it is run again. */
+/** The decision is one commit, and final; after an interruption the same command goes on. */
 async function confirmAll(spool: Spool, reader: TransferReader): Promise<void> {
   const transfer = transferNamed(spool, reader.header.name);
   if (transfer?.what !== 'export') {
@@ -163,16 +153,16 @@ async function confirmAll(spool: Spool, reader: TransferReader): Promise<void> {
   if (transfer.state === 'taken back') {
     throw new CommandError(
       exitCodes.no,
-      'this export was taken back: its messages are sent from here',
+      'this export was taken back: its messages are sent from this queue',
     );
   }
   decideTransfer(spool, transfer.number, 'confirmed');
   let confirmed = 0;
-  for (const messages of inBatches(reader.messages())) {
+  for (const messages of batches(reader.messages(), limits.operatorBatch, ({ size }) => size)) {
     confirmed += confirmExported(spool, transfer.number, messages, spool.now());
   }
   spool.wakeDrain();
-  await print(`removed ${countOf(confirmed, 'message')} here`);
+  await print(`removed ${countOf(confirmed, 'message')} from this queue`);
 }
 
 async function takeBackAll(spool: Spool, file: string): Promise<void> {
@@ -182,14 +172,14 @@ async function takeBackAll(spool: Spool, file: string): Promise<void> {
     throw new CommandError(
       exitCodes.no,
       exports.length === 0
-        ? `nothing was exported into ${file}: name the file as it was named then (\`queue explain\` tells)`
+        ? `nothing was exported into ${file}: use the name that the file had then (see \`queue explain\`)`
         : 'this export was confirmed: its messages are in another queue',
     );
   }
   let back = 0;
   for (const { number } of open) back += returnAll(spool, number);
   await print(
-    `took back ${countOf(back, 'message')}; remove the file, which no queue may import now`,
+    `took back ${countOf(back, 'message')}; remove the file, since no queue may import it now`,
   );
 }
 

@@ -1,4 +1,5 @@
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { anyText } from '../../host/option-values.ts';
 import { encodeAddress } from '../../mail/address.ts';
 import { limits } from '../../limits.ts';
 import { writeBsmtp } from '../../mail/write-bsmtp.ts';
@@ -11,12 +12,12 @@ import { asEximTakesLines } from './as-exim-takes-lines.ts';
 import { EximRunnerEndedError, type EximRunner } from './exim-runner.ts';
 import type { Operation, Result } from './operate-all.ts';
 
-/** The option of `queue return` that says where Exim is. */
+/** Where the program of Exim is. */
 export const eximOption = {
-  type: 'string',
+  value: 'FILE',
+  parse: anyText,
   default: '/usr/sbin/exim4',
-  describe: 'Exim’s program',
-  requiresArg: true,
+  describe: "Exim's program",
 } as const;
 
 /**
@@ -59,7 +60,7 @@ async function refuseLoop(exim: EximRunner, addresses: readonly string[]): Promi
       `\`${exim.program} -bt\` was killed: it may hang on the DNS; try again later`,
     );
   }
-  // Each answer follows a prompt; whoever gives no prompt has not asked its routers.
+  // Each answer follows a prompt; a program that gives no prompt has asked no router.
   if (!stdout.startsWith('> ')) {
     throw new CommandError(
       exitCodes.configuration,
@@ -78,8 +79,8 @@ async function refuseLoop(exim: EximRunner, addresses: readonly string[]): Promi
 }
 
 /**
- * Gives Exim the message for who is pending, but for those whom its syntax refuses: with one of these it takes nothing.
- * What Exim has is removed here, what it has not stays held.
+ * Gives Exim the message for its pending recipients without those that Exim's syntax refuses, since with one of these it
+ * takes nothing. Recipients that Exim has are removed here, and the others stay held.
  */
 async function giveToExim(spool: Spool, exim: EximRunner, id: string): Promise<Result> {
   const [message] = findMessages(spool, id, spool.now());
@@ -107,10 +108,10 @@ async function giveToExim(spool: Spool, exim: EximRunner, id: string): Promise<R
   }
 }
 
-/** Why Exim has nothing of a message. */
+/** Why Exim took nothing of a message. */
 interface Refusal {
   reason: string;
-  /** Whose address is all that it refuses. */
+  /** The only recipient that it refuses. */
   recipient?: string | undefined;
 }
 
@@ -140,7 +141,7 @@ async function refusalOf(
   }
 }
 
-/** Addresses of who would get these messages, each once, that can be asked about. */
+/** Addresses of the recipients of these messages, each once, without those that SMTP cannot carry. */
 function addressesOf(spool: Spool, ids: readonly string[]): string[] {
   const messages = ids.flatMap((id) => findMessages(spool, id, spool.now()));
   const addresses = messages.flatMap(({ recipients }) =>
@@ -153,9 +154,9 @@ function pending({ recipients }: Listed): string[] {
   return recipients.filter(({ state }) => state === 'pending').map(({ address }) => address);
 }
 
-/** What SMTP cannot say to Exim: it has what ends a line there, or what C takes for the end of a text, or is too long. */
+/** Whether SMTP cannot carry an address to Exim: it contains a line end, or the end of a text in C, or is too long. */
 function isUnspeakable(address: string): boolean {
   return /[\r\n\0]/.test(address) || encodeAddress(address).length > limits.eximCommandBytes;
 }
 
-const UNSPEAKABLE = 'an address that has a line end, or is too long, SMTP cannot say';
+const UNSPEAKABLE = 'an address contains a line end or is too long for SMTP';

@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
-import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import { SpoolFullError } from '../../spool/enqueue.ts';
@@ -11,30 +10,18 @@ import type { Spool } from '../../spool/spool.ts';
 import { beginTransfer, decideTransfer } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { print } from '../print.ts';
-import { inBatches } from './in-batches.ts';
+import { batches } from './batches.ts';
 import { TransferReader } from './read-transfer.ts';
 import { openedOption, withFile } from './with-file.ts';
 
-interface Arguments {
-  file: string;
-  opened: boolean;
-  spool: string;
-}
-
 /** `appengine-mailer queue import FILE`. */
-export const importCommand: CommandModule<object, Arguments> = {
-  command: 'import <file>',
-  describe: 'Take what another queue exported; a file is taken once',
-  builder: (yargs) =>
-    yargs
-      .positional('file', {
-        type: 'string',
-        demandOption: true,
-        describe: 'A file of `queue export`',
-      })
-      .options(environmentOptions({ spool: spoolOption }))
-      .option('opened', openedOption),
-  handler: async ({ file, opened, spool: folder }) => {
+export const importCommand = command({
+  name: 'import',
+  describe: 'Take the messages that another queue exported; each file is imported once',
+  arguments: { file: { describe: 'A file of `queue export`' } },
+  settings: { spool: spoolOption },
+  options: { opened: openedOption },
+  run: async ({ file, opened, spool: folder }) => {
     await withFile({ file, way: 'read', opened, spool: folder }, async (fd) =>
       withSpool(folder, 'operator', async (spool) => {
         const path = resolve(file);
@@ -42,28 +29,56 @@ export const importCommand: CommandModule<object, Arguments> = {
       }),
     );
   },
-};
+});
 
-/** Who is cut off goes on when it is run again. */
+/** After an interruption the same command goes on. */
 async function importAll(spool: Spool, file: string, reader: TransferReader): Promise<void> {
   const { name, exportedAt } = reader.header;
   const { number, what, state } = beginTransfer(spool, 'import', file, name);
   if (what === 'export') {
-    await print('imported no message, since the file was exported from this queue');
+    await print('imported no messages: the file was exported from this queue');
     return;
   }
   if (state === 'done') {
-    await print('imported no message, since the file was imported before');
+    await print('imported no messages: the file was imported before');
     return;
   }
   // The wall clock decides only what is held for an operator to look at.
   const transitMs = Math.max(0, Date.now() - exportedAt);
+  const counts = importEach(spool, number, reader, transitMs);
+  const { imported, held, known, other } = counts;
+  await print(
+    `imported ${countOf(imported + held, 'message')}, ${held} of them held; ${known} were known before`,
+  );
+  if (other > 0) {
+    throw new CommandError(
+      exitCodes.no,
+      `${countOf(other, 'message')} not imported, since this queue has other messages with the same id`,
+    );
+  }
+  decideTransfer(spool, number, 'done');
+  if (transitMs > limits.renewalMs) {
+    throw new CommandError(
+      exitCodes.no,
+      `the file is ${showDuration(transitMs)} old, and the proxy may have forgotten what it sent: all its messages are held`,
+    );
+  }
+}
+
+/** How many messages were imported, held, known here already, or refused since another message has their id. */
+function importEach(
+  spool: Spool,
+  number: number,
+  reader: TransferReader,
+  transitMs: number,
+): Record<ImportResult, number> {
   const counts: Record<ImportResult, number> = { imported: 0, held: 0, known: 0, other: 0 };
   try {
-    for (const messages of inBatches(reader.messages())) {
+    for (const messages of batches(reader.messages(), limits.operatorBatch, ({ size }) => size)) {
       const results = importMessages(spool, number, messages, { now: spool.now(), transitMs });
       for (const result of results) counts[result] += 1;
     }
+    return counts;
   } catch (error) {
     if (!(error instanceof SpoolFullError)) throw error;
     throw new CommandError(
@@ -72,22 +87,5 @@ async function importAll(spool: Spool, file: string, reader: TransferReader): Pr
     );
   } finally {
     spool.wakeDrain();
-  }
-  const { imported, held, known, other } = counts;
-  await print(
-    `imported ${countOf(imported + held, 'message')}, ${held} of them held; ${known} were here before`,
-  );
-  if (other > 0) {
-    throw new CommandError(
-      exitCodes.no,
-      `${other} were not imported: this queue has other messages of the same id`,
-    );
-  }
-  decideTransfer(spool, number, 'done');
-  if (transitMs > limits.renewalMs) {
-    throw new CommandError(
-      exitCodes.no,
-      `the file is ${showDuration(transitMs)} old, so that the proxy may have forgotten what it sent: all is held`,
-    );
   }
 }

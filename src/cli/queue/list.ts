@@ -1,7 +1,6 @@
-import type { CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { command } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
-import { showDuration } from '../../host/duration.ts';
-import { environmentOptions } from '../../host/environment-options.ts';
+import { showDuration, showWait } from '../../host/duration.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { showBytes } from '../../host/show-bytes.ts';
 import { addressText } from '../../mail/address-list.ts';
@@ -11,26 +10,24 @@ import { listMessages, type Listed } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
+import { jsonLinesOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
 import { entryFields } from './entry-json.ts';
-import { filterOf, filterOptions, NONE_FITS } from './filter.ts';
-
-const options = {
-  spool: spoolOption,
-  json: { type: 'boolean', describe: 'One JSON object a line' },
-  ids: { type: 'boolean', describe: 'Only the ids, one a line' },
-  ...filterOptions,
-} as const satisfies Record<string, Options>;
+import { recipientText } from './recipient-text.ts';
+import { filterOf, filterOptions, NONE_MATCHES } from './filter.ts';
 
 /** `appengine-mailer queue [list]`: the queue, oldest first. */
-export const listCommand: CommandModule<object, InferredOptionTypes<typeof options>> = {
-  command: ['list', '$0'],
+export const listCommand = command({
+  name: 'list',
   describe: 'List the queue, oldest first',
-  builder: (yargs) =>
-    yargs
-      .options({ ...options, ...environmentOptions({ spool: spoolOption }) })
-      .conflicts('ids', 'json'),
-  handler: async (argv) => {
+  isDefault: true,
+  settings: { spool: spoolOption },
+  options: {
+    json: jsonLinesOption,
+    ids: { flag: true, excludes: 'json', describe: 'Print only the ids, one on each line' },
+    ...filterOptions,
+  },
+  run: async (argv) => {
     const now = Date.now();
     const filter = filterOf(argv, now);
     await withSpool(argv.spool, 'operator', async (spool) => {
@@ -43,20 +40,20 @@ export const listCommand: CommandModule<object, InferredOptionTypes<typeof optio
         if (argv.json) await printJson(entryFields(message, shown));
         else await print(argv.ids ? [message.id] : entryLines(message, wait, now, shown));
       }
-      if (filter && messages === 0) throw new CommandError(exitCodes.no, NONE_FITS);
+      if (filter && messages === 0) throw new CommandError(exitCodes.no, NONE_MATCHES);
       if (!argv.json && !argv.ids) await print([totalText(messages, bytes)]);
     });
   },
-};
+});
 
 function totalText(messages: number, bytes: number): string {
   if (messages === 0) return 'no messages';
   return `${countOf(messages, 'message')}, ${showBytes(bytes)}`;
 }
 
-/** What everything that is queued waits for, if it is not its time. */
+/** What all queued messages wait for, if that is not their due time. */
 function commonWait(spool: Spool): string | undefined {
-  if (!drainRuns(spool.folder)) return 'waits for drain, which does not run';
+  if (!drainRuns(spool.folder)) return 'waits for drain, which is not running';
   return endpointRecord(spool).downSince === null ? undefined : 'waits for the proxy';
 }
 
@@ -73,10 +70,7 @@ function entryLines(
   const lines = [
     `${id}  ${state}${due}`,
     `  ${age} old, ${size} bytes, Exim ${eximId}, ${countOf(attempts, 'attempt')}, from ${addressText(sender)}`,
-    ...message.recipients.map(({ address, state, status, reason }) => {
-      const said = status === null ? '' : ` (${status} ${reason ?? ''})`;
-      return `    ${addressText(address)} ${state}${said}`;
-    }),
+    ...message.recipients.map((recipient) => `    ${recipientText(recipient)}`),
   ];
   if (lastReason !== null && message.recipients.every(({ status }) => status === null)) {
     lines.push(`    last attempt: ${lastReason}`);
@@ -85,5 +79,5 @@ function entryLines(
 }
 
 function dueText(dueAt: number, now: number): string {
-  return `next try ${dueAt <= now ? 'now' : `in ${showDuration(dueAt - now)}`}`;
+  return `next attempt ${showWait(dueAt - now).replace('at once', 'now')}`;
 }

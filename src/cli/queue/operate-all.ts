@@ -10,6 +10,7 @@ import {
   type Verb,
 } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
+import { batches } from './batches.ts';
 
 /** What an operator wants done, and to which messages. */
 export interface Operation {
@@ -39,14 +40,15 @@ export async function operateAll(
   const results: Results = new Map();
   const end = async ({ operated, recipients }: OperationOutcome, id: string) => {
     const result = operated === 'done' && after ? await after(id) : operated;
-    const before = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
-    if (before.count < limits.namedMessages) before.ids.push(id);
-    const [count, all] = [before.count + 1, before.recipients + recipients];
-    results.set(result, { count, recipients: all, ids: before.ids });
+    const sum = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
+    results.set(result, sum);
+    sum.count += 1;
+    sum.recipients += recipients;
+    if (sum.count <= limits.namedMessages) sum.ids.push(id);
   };
   const busy: string[] = [];
   const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
-  for (const ids of batches(chosen, after ? 1 : limits.operatorBatch)) {
+  for (const ids of batches(chosen, after && 1)) {
     await before?.(ids);
     const batch = operateEach(spool, ids, { verb, now: spool.now(), force });
     for (const [at, id] of ids.entries()) {
@@ -82,18 +84,6 @@ export async function whenIdle<Step extends { operated: string }>(
 }
 
 const MISSING: OperationOutcome = { operated: 'missing', recipients: 0 };
-
-/** Ids in batches of a size. */
-export function* batches(ids: Iterable<string>, size: number): Generator<string[]> {
-  let batch: string[] = [];
-  for (const id of ids) {
-    batch.push(id);
-    if (batch.length < size) continue;
-    yield batch;
-    batch = [];
-  }
-  if (batch.length > 0) yield batch;
-}
 
 /** Ids of the messages that the filter chooses; what arrives meanwhile is left alone. */
 function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {

@@ -68,43 +68,31 @@ export class TransferReader {
   }
 
   #message(fields: Fields, pieces: Pieces): Imported {
-    const { id, exim_id: eximId, digest, size, recipients: count, held } = fields;
-    const { queued_at: queuedAt, posted_ms: postedMs } = fields;
-    const { sender, last_status: lastStatus, last_reason: lastReason } = fields;
-    const isSound =
-      isMatch(id, ID) &&
-      isMatch(eximId, EXIM_ID) &&
-      isMatch(digest, DIGEST) &&
-      isCount(size) &&
-      isCount(count) &&
-      isCount(queuedAt) &&
-      (postedMs === null || isCount(postedMs)) &&
-      typeof held === 'boolean' &&
-      typeof sender === 'string' &&
-      (lastStatus === null
-        ? lastReason === null
-        : isMatch(lastStatus, STATUS) && typeof lastReason === 'string');
-    if (!isSound || count === 0) throw this.#fault('a message in it is wrong');
-    const message = {
-      id,
-      eximId,
-      digest: Buffer.from(digest, 'hex'),
-      sender: this.#address(sender),
-      size,
-      queuedAt,
-      postedMs,
-      held,
-      lastStatus: lastStatus as string | null,
-      lastReason: lastReason as string | null,
-      recipients: [] as Buffer[],
-    };
-    while (message.recipients.length < count) message.recipients.push(this.#address(pieces.line()));
+    if (!isMessage(fields)) throw this.#fault('a message in it is wrong');
+    const { id, size } = fields;
+    const sender = this.#address(fields.sender);
+    const recipients: Buffer[] = [];
+    while (recipients.length < fields.recipients) recipients.push(this.#address(pieces.line()));
+    const digest = Buffer.from(fields.digest, 'hex');
     const bytes = pieces.bytes(size);
-    if (!createHash('sha256').update(bytes).digest().equals(message.digest)) {
+    if (!createHash('sha256').update(bytes).digest().equals(digest)) {
       throw this.#fault(`message ${id} has other bytes than were exported`);
     }
     if (pieces.line() !== '') throw this.#fault(`message ${id} does not end where it should`);
-    return { ...message, bytes };
+    return {
+      id,
+      eximId: fields.exim_id,
+      digest,
+      sender,
+      size,
+      queuedAt: fields.queued_at,
+      postedMs: fields.posted_ms,
+      held: fields.held,
+      lastStatus: fields.last_status,
+      lastReason: fields.last_reason,
+      recipients,
+      bytes,
+    };
   }
 
   /** Octets that an envelope in BSMTP can have had. */
@@ -126,6 +114,40 @@ export class TransferReader {
 }
 
 type Fields = Record<string, unknown>;
+
+/** The line of a message, see TransferWriter. */
+interface MessageFields {
+  id: string;
+  exim_id: string;
+  digest: string;
+  sender: string;
+  recipients: number;
+  size: number;
+  queued_at: number;
+  posted_ms: number | null;
+  held: boolean;
+  last_status: string | null;
+  last_reason: string | null;
+}
+
+function isMessage(fields: Fields): fields is Fields & MessageFields {
+  const isSound = Object.entries(MESSAGE_FIELDS).every(([name, isValid]) => isValid(fields[name]));
+  return isSound && (fields['last_status'] === null) === (fields['last_reason'] === null);
+}
+
+const MESSAGE_FIELDS: Record<keyof MessageFields, (value: unknown) => boolean> = {
+  id: (value) => isMatch(value, ID),
+  exim_id: (value) => isMatch(value, EXIM_ID),
+  digest: (value) => isMatch(value, DIGEST),
+  sender: (value) => typeof value === 'string',
+  recipients: (value) => isCount(value) && value > 0,
+  size: isCount,
+  queued_at: isCount,
+  posted_ms: (value) => value === null || isCount(value),
+  held: (value) => typeof value === 'boolean',
+  last_status: (value) => value === null || isMatch(value, STATUS),
+  last_reason: (value) => value === null || typeof value === 'string',
+};
 
 /** Reads lines and bytes of a file in order. */
 class Pieces {

@@ -1,45 +1,36 @@
-import type { CommandModule } from 'yargs';
-import { environmentOptions } from '../../host/environment-options.ts';
+import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
 import { hasBody, readBody } from '../../spool/body.ts';
-import { findMessages, type Listed } from '../../spool/list.ts';
+import type { Listed } from '../../spool/list.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
+import { jsonObjectOption } from '../json-options.ts';
 import { print, printBytes, printJson } from '../print.ts';
 import { dueTime, entryFields } from './entry-json.ts';
+import { idArgument, namedMessages } from './named-messages.ts';
+import { recipientText } from './recipient-text.ts';
 import { subjectOf } from './subject.ts';
 
-interface Arguments {
-  id: string;
-  spool: string;
-  raw: boolean | undefined;
-  json: boolean | undefined;
-}
-
 /** `appengine-mailer queue show ID`: what the spool knows of a message, or with --raw its bytes. */
-export const showCommand: CommandModule<object, Arguments> = {
-  command: 'show <id>',
+export const showCommand = command({
+  name: 'show',
   describe: 'Show one message',
-  builder: (yargs) =>
-    yargs
-      .positional('id', { type: 'string', demandOption: true, describe: 'Its id, or its Exim id' })
-      .options(environmentOptions({ spool: spoolOption }))
-      .option('raw', { type: 'boolean', describe: 'Its bytes, as Exim wrote them' })
-      .option('json', { type: 'boolean', describe: 'As one JSON object' })
-      .conflicts('raw', 'json'),
-  handler: async (argv) => {
-    await withSpool(argv.spool, 'operator', async (spool) => {
+  arguments: { id: idArgument },
+  settings: { spool: spoolOption },
+  options: {
+    raw: { flag: true, excludes: 'json', describe: 'Print its bytes, as Exim wrote them' },
+    json: jsonObjectOption,
+  },
+  run: async ({ id, spool: folder, raw, json }) => {
+    await withSpool(folder, 'operator', async (spool) => {
       const shown = shownTime(spool, Date.now());
-      const messages = findMessages(spool, argv.id, shown.now);
-      if (messages.length === 0) {
-        throw new CommandError(exitCodes.no, `no message ${argv.id} in ${argv.spool}`);
-      }
-      if (argv.raw) {
+      const messages = namedMessages(spool, id, shown.now);
+      if (raw) {
         await printRaw(spool, messages);
-      } else if (argv.json) {
+      } else if (json) {
         for (const message of messages) await printJson(entryFields(message, shown));
       } else {
         for (const [nth, message] of messages.entries()) {
@@ -49,7 +40,7 @@ export const showCommand: CommandModule<object, Arguments> = {
       }
     });
   },
-};
+});
 
 async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void> {
   const [message, ...more] = messages;
@@ -57,11 +48,11 @@ async function printRaw(spool: Spool, messages: readonly Listed[]): Promise<void
     const ids = messages.map(({ id }) => id).join(' ');
     throw new CommandError(
       exitCodes.usage,
-      `that Exim id has several messages, name one of ${ids}`,
+      `this Exim id has several messages; name one of ${ids}`,
     );
   }
   if (!hasBody(spool, message.seq)) {
-    throw new CommandError(exitCodes.no, `message ${message.id} has no body any more`);
+    throw new CommandError(exitCodes.no, `the body of message ${message.id} has been removed`);
   }
   for (const part of readBody(spool, message.seq, message.size)) await printBytes(part);
 }
@@ -80,10 +71,7 @@ function entryLines(message: Listed, subject: string | null, shown: ShownTime): 
     ['attempts', message.attempts],
     ['last answer', lastStatus === null ? null : `${lastStatus} ${lastReason}`],
     ['expires at', localTime(shown.wall(message.expiresAt))],
-    ...message.recipients.map(({ address, state, status, reason }): [string, string] => [
-      'recipient',
-      `${addressText(address)} ${state}${status === null ? '' : ` (${status} ${reason})`}`,
-    ]),
+    ...message.recipients.map((each): [string, string] => ['recipient', recipientText(each)]),
   ];
   return fields
     .filter(([, value]) => value !== null)

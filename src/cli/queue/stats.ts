@@ -1,42 +1,34 @@
-import type { CommandModule } from 'yargs';
+import { command } from '../../host/command.ts';
 import { parseDuration, showDuration } from '../../host/duration.ts';
-import { environmentOptions } from '../../host/environment-options.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { showBytes } from '../../host/show-bytes.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { stats, type Counters, type Stats } from '../../spool/stats.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
+import { jsonObjectOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
 import { time } from './entry-json.ts';
 
-interface Arguments {
-  spool: string;
-  json: boolean;
-  'max-age': string | undefined;
-  maxAge?: string | undefined;
-}
-
 /** `appengine-mailer queue stats`: the queue in numbers; with --max-age an answer for monitoring. */
-export const statsCommand: CommandModule<object, Arguments> = {
-  command: 'stats',
+export const statsCommand = command({
+  name: 'stats',
   describe: 'Show the queue in numbers',
-  builder: (yargs) =>
-    yargs
-      .options(environmentOptions({ spool: spoolOption }))
-      .option('json', { type: 'boolean', default: false, describe: 'As one JSON object' })
-      .option('max-age', {
-        type: 'string',
-        describe: 'Exit with 1 when a message waits longer, such as 1h',
-        requiresArg: true,
-      }),
-  handler: async (argv) => {
+  settings: { spool: spoolOption },
+  options: {
+    json: jsonObjectOption,
+    'max-age': {
+      value: 'DURATION',
+      parse: parseDuration,
+      describe: 'Exit with 1 when a message has waited longer, such as 1h',
+    },
+  },
+  run: async ({ spool: folder, json, maxAge: maxAgeMs = Infinity }) => {
     const now = Date.now();
-    const maxAgeMs = argv.maxAge === undefined ? Infinity : parseDuration(argv.maxAge);
-    const { found, shown } = await withSpool(argv.spool, 'operator', async (spool) => ({
+    const { found, shown } = await withSpool(folder, 'operator', async (spool) => ({
       found: stats(spool),
       shown: shownTime(spool, now),
     }));
-    if (argv.json) await printJson(statsFields(found, shown));
+    if (json) await printJson(statsFields(found, shown));
     else await print(statsLines(found, shown, now));
     const ageMs = found.oldestQueuedAt === null ? 0 : now - found.oldestQueuedAt;
     if (ageMs > maxAgeMs) {
@@ -46,7 +38,7 @@ export const statsCommand: CommandModule<object, Arguments> = {
       );
     }
   },
-};
+});
 
 function statsFields(
   { counters, bytes, oldestQueuedAt, endpoint }: Stats,
@@ -78,6 +70,6 @@ function statsLines(
     ...(oldestQueuedAt === null ? [] : [`oldest queued ${ago(oldestQueuedAt)}`]),
     endpoint.downSince === null
       ? `last post that passed: ${ago(endpoint.passedAt)}`
-      : `the proxy is down for ${showDuration(shown.now - endpoint.downSince)}: ${endpoint.reason ?? ''}`,
+      : `the proxy has been down for ${showDuration(shown.now - endpoint.downSince)}: ${endpoint.reason ?? ''}`,
   ];
 }

@@ -9,7 +9,7 @@ import { withoutSecrets } from '../../host/settings.ts';
 export type Way = 'make' | 'read';
 
 /** What withFile adds when it runs the program again: the file is open already. */
-export const openedOption = { type: 'boolean', default: false, hidden: true } as const;
+export const openedOption = { flag: true } as const;
 
 /**
  * Opens a file of the administrator's for a command that works on the spool as the owner of its folder, who may not be
@@ -19,11 +19,11 @@ export const openedOption = { type: 'boolean', default: false, hidden: true } as
  */
 export async function withFile<Result>(
   { file, way, opened, spool }: { file: string; way: Way; opened: boolean; spool: string },
-  command: (fd: number) => Promise<Result>,
+  action: (fd: number) => Promise<Result>,
 ): Promise<Result> {
-  if (opened) return command(HANDED_FD);
+  if (opened) return action(HANDED_FD);
   const fd = open(resolve(file), way);
-  // A file in which nothing was written is in nobody's way when the command is given again.
+  // An empty file must not be in the way when the command is run again.
   process.once('exit', () => {
     if (way === 'make' && fstatSync(fd).size === 0) rmSync(resolve(file));
   });
@@ -38,7 +38,7 @@ export async function withFile<Result>(
       }),
     );
   }
-  return command(fd);
+  return action(fd);
 }
 
 function open(file: string, way: Way): number {
@@ -63,7 +63,7 @@ function open(file: string, way: Way): number {
     if (code === 'EEXIST') {
       throw new CommandError(
         exitCodes.no,
-        `${file} is there already, and is not written over: if an export into it was cut off, take it back ` +
+        `${file} exists already, and is not overwritten: if an export into it was interrupted, take it back ` +
           '(`queue export --take-back`), and remove the file',
       );
     }

@@ -1,5 +1,6 @@
-import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { hostPortText } from '../../host/net/host-port.ts';
+import type { OptionTable, Origins, Values } from '../../host/options.ts';
 import type { Backend } from './backend.ts';
 import type { ApiHost } from './appengine/call-api.ts';
 import { discardBackend } from './discard.ts';
@@ -13,14 +14,13 @@ import type { ProxyJournal } from '../proxy-journal.ts';
 /** Options that say where mail is delivered, but for the folder of the file backend, which is given as an absolute path. */
 export const backendOptions = {
   backend: {
-    choices: ['file', 'smtp', 'appengine', 'discard'] as const,
-    default: 'file' as const,
-    describe: 'What becomes of the mail',
+    choices: ['file', 'smtp', 'appengine', 'discard'],
+    default: 'file',
+    describe:
+      'Where to deliver mail: into a folder, to a relay, by the Mail API of App Engine, or nowhere',
   },
   ...smtpOptions,
-} as const satisfies Record<string, Options>;
-
-type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof backendOptions>>;
+} as const satisfies OptionTable;
 
 /** The chosen backend with its configuration; nothing is opened yet. */
 export type ChosenBackend =
@@ -29,16 +29,21 @@ export type ChosenBackend =
   | { kind: 'appengine'; api: ApiHost }
   | { kind: 'discard' };
 
-/** Reads the options and settings of the backend. Throws CommandError 78 when one is missing, wrong, or of another backend. */
-export async function chooseBackend(argv: Arguments, folder: string): Promise<ChosenBackend> {
+/**
+ * Reads what options and settings say of the backend. Throws CommandError 78 when that is not enough, and 64 or 78 for
+ * an option of another backend.
+ */
+export async function chooseBackend(
+  argv: Values<typeof backendOptions>,
+  origins: Origins,
+  folder: string,
+): Promise<ChosenBackend> {
   const { backend: kind } = argv;
   if (kind === 'smtp') {
     return { kind, relay: smtpRelay(argv, { environment: process.env, folder: '.' }) };
   }
-  const stray = smtpOptionNames.find((name) => argv[name] !== undefined);
-  if (stray !== undefined) {
-    throw new CommandError(exitCodes.configuration, `--${stray} is for --backend smtp`);
-  }
+  const stray = Object.keys(smtpOptions).find((name) => origins.has(name));
+  if (stray !== undefined) throw origins.error(stray, 'is for --backend smtp');
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
   // Loaded only where it is used: it takes time.
@@ -72,13 +77,8 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
 export function backendText(chosen: ChosenBackend): string {
   const kept = keptText(chosen);
   if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
-  if (chosen.kind === 'smtp') return `backend smtp, relay ${relayText(chosen.relay)}`;
+  if (chosen.kind === 'smtp') return `backend smtp, relay ${hostPortText(chosen.relay)}`;
   return `backend ${chosen.kind}`;
-}
-
-/** HOST:PORT of a relay. */
-export function relayText({ host, port }: SmtpRelay): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Says that no mail leaves this machine, and what happens to it; undefined where mail is sent on. */
@@ -90,5 +90,3 @@ export function keptText(chosen: ChosenBackend): string | undefined {
     ? 'nothing leaves this machine: all mail is thrown away'
     : undefined;
 }
-
-const smtpOptionNames = Object.keys(smtpOptions) as (keyof typeof smtpOptions)[];

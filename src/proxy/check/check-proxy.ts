@@ -1,41 +1,40 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { ArgumentsCamelCase, InferredOptionTypes } from 'yargs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import type { Origins } from '../../host/options.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { chooseBackend } from '../backends/chosen-backend.ts';
-import { becomeOwnerWithSecrets, proxyOptions, senderRules } from '../command.ts';
+import { becomeOwnerWithSecrets, senderRules, type ProxyOptions } from '../command.ts';
 import { readKeys } from '../policy/keyring.ts';
 import { sendersText } from '../policy/senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
 import { checkLedger, checkService } from './check-ledger.ts';
 
-type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof proxyOptions>>;
-
 /**
  * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root becomes the owner
  * of the ledger's folder first (law 14).
  */
-export async function* checkProxy(argv: Arguments): AsyncGenerator<Finding> {
-  enterServiceFolder(argv.ledger);
+export async function* checkProxy(argv: ProxyOptions, origins: Origins): AsyncGenerator<Finding> {
+  if (!origins.has('ledger')) enterServiceFolder(argv.ledger);
   const ledgerFile = resolve(argv.ledger);
   await becomeOwnerWithSecrets(ledgerFile);
   yield await found('keys', () => checkKeys(argv.keysFile));
   yield await found('senders', () =>
-    ok('senders', sendersText(senderRules(argv), readKeys(argv.keysFile).keys)),
+    ok('senders', sendersText(senderRules(argv, origins), readKeys(argv.keysFile).keys)),
   );
   yield checkLedger(ledgerFile);
   yield checkService(ledgerFile);
-  const chosen = await found('backend', async () => chooseBackend(argv, resolve(argv.dir)));
+  const chosen = await found('backend', async () =>
+    chooseBackend(argv, origins, resolve(argv.dir)),
+  );
   if ('check' in chosen) yield chosen;
   else yield* checkBackend(chosen);
 }
 
-/** Enters the working directory of the service, unless there is a ledger here or a ledger is named. */
+/** Enters the working directory of the service, unless there is a ledger here. */
 function enterServiceFolder(ledger: string): void {
-  if (ledger !== proxyOptions.ledger.default || existsSync(ledger)) return;
-  if (!existsSync(SERVICE_FOLDER)) return;
+  if (existsSync(ledger) || !existsSync(SERVICE_FOLDER)) return;
   try {
     process.chdir(SERVICE_FOLDER);
   } catch (error) {

@@ -6,12 +6,12 @@ import { withinTime } from '../../host/within-time.ts';
 import { limits } from '../../limits.ts';
 import { smtpErrorText } from '../backends/smtp/smtp-error-text.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
-import { relayText } from '../backends/chosen-backend.ts';
+import { hostPortText } from '../../host/net/host-port.ts';
 
 /** Checks the relay by a session without a message: connection, TLS, login and QUIT. Never rejects. */
 export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const { auth, ...server } = relay;
-  const where = `the relay ${relayText(relay)}`;
+  const where = `the relay ${hostPortText(relay)}`;
   const found: Finding[] = [];
   const answers = () => found.push(ok('connection', `${where} answers`));
   try {

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { lstatSync, rmSync } from 'node:fs';
 import { isIPv6, SocketAddress, type ListenOptions, type Server } from 'node:net';
 import { connectSocket, type HostPort, type UnixPath } from '../../host/net/connect-socket.ts';
-import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { hostPortText, parseHostPort } from '../../host/net/host-port.ts';
+import { ValueError } from '../../host/option-values.ts';
 import { unixPathOfSocket } from '../../host/systemd/systemd-sockets.ts';
 import { unixPathFault } from '../../host/net/unix-path.ts';
 
@@ -20,18 +21,13 @@ export interface Listener<S extends Server> {
   address: string;
 }
 
-/** Reads HOST:PORT or unix:PATH. Throws CommandError 78. */
+/** Reads HOST:PORT or unix:PATH. Throws ValueError. */
 export function parseListen(text: string): HostPort | UnixPath {
-  const { v6, host, port, path } = LISTEN.exec(text)?.groups ?? {};
-  const fault = path === undefined ? undefined : unixPathFault(path);
-  if (path !== undefined && fault === undefined) return { path };
-  if (port !== undefined && Number(port) <= 65_535) {
-    return { host: v6 ?? host ?? '', port: Number(port) };
-  }
-  throw new CommandError(
-    exitCodes.configuration,
-    `--listen takes HOST:PORT or unix:PATH and got ${text}${fault === undefined ? '' : `: ${fault}`}`,
-  );
+  if (!text.startsWith('unix:')) return parseHostPort(text, 'HOST:PORT or unix:PATH');
+  const path = text.slice('unix:'.length);
+  const fault = unixPathFault(path);
+  if (fault === undefined) return { path };
+  throw new ValueError(`cannot be ${text}: ${fault}`);
 }
 
 /**
@@ -115,9 +111,6 @@ export function addressText(at: HostPort | UnixPath): string {
   if ('path' in at) return `unix:${at.path}`;
   const { host, port } = at;
   // Of the many forms of an IPv6 address only one is shown.
-  if (!isIPv6(host)) return `${host}:${port}`;
-  if (host.includes('%')) return `[${host}]:${port}`;
-  return `[${new SocketAddress({ address: host, family: 'ipv6' }).address}]:${port}`;
+  if (!isIPv6(host) || host.includes('%')) return hostPortText(at);
+  return hostPortText({ host: new SocketAddress({ address: host, family: 'ipv6' }).address, port });
 }
-
-const LISTEN = /^(?:unix:(?<path>.*)|(?:\[(?<v6>[^\]]+)\]|(?<host>[^:]+)):(?<port>\d{1,5}))$/;

@@ -1,23 +1,20 @@
 import { constants, existsSync, lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { becomeOwner } from '../../host/become-owner.ts';
-import { environmentOptions } from '../../host/environment-options.ts';
+import { anyText } from '../../host/option-values.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble } from '../../sqlite/database-trouble.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { LedgerReader } from './read-ledger.ts';
 
-/** The option that all commands on a ledger share. */
-export function ledgerOption() {
-  const option = {
-    type: 'string',
-    describe:
-      'File of the ledger; by default ./ledger.db, or where there is none that of the service',
-    requiresArg: true,
-  } as const;
-  return environmentOptions({ ledger: option });
-}
+/** The setting that all commands on a ledger share. */
+export const ledgerOption = {
+  value: 'FILE',
+  parse: anyText,
+  otherwise: './ledger.db, or else the ledger of the service',
+  describe: 'File of the ledger',
+} as const;
 
 /**
  * Opens a ledger to be read, also beside its proxy, runs the command on it and closes it. Throws CommandError: 74 when it

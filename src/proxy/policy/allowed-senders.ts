@@ -1,29 +1,22 @@
-import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { severalValues } from '../../host/several-values.ts';
+import { severalValues, takes, ValueError } from '../../host/option-values.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { canonicalAddress } from '../../mail/canonical-address.ts';
 
 /** Addresses and @domains, each as canonicalAddress gives it. */
 export type AllowedSenders = ReadonlySet<string>;
 
-/** Reads one or more addresses and @domains, as severalValues does. Throws CommandError 78. */
-export function parseAllowedSenders(given: readonly string[]): AllowedSenders {
-  const entries = severalValues(given);
+/** Reads one or more addresses and @domains, as severalValues does. Throws ValueError. */
+export function parseAllowedSenders(text: string): AllowedSenders {
+  const entries = severalValues(text);
   if (entries.length === 0) {
-    throw new CommandError(exitCodes.configuration, 'a list of allowed senders is empty');
+    throw new ValueError('names no address or @domain');
   }
   for (const entry of entries) {
     if (entry.startsWith('*@')) {
-      throw new CommandError(
-        exitCodes.configuration,
-        `an allowed sender has no wildcard: everybody of a domain is ${entry.slice(1)}`,
-      );
+      throw new ValueError(`takes no wildcard: write ${entry.slice(1)} for a whole domain`);
     }
     if (addressFault(entry.startsWith('@') ? `anybody${entry}` : entry) !== undefined) {
-      throw new CommandError(
-        exitCodes.configuration,
-        `an allowed sender is an address or a @domain, and not ${JSON.stringify(entry)}`,
-      );
+      throw takes('addresses and @domains', entry);
     }
   }
   return new Set(entries.map(canonicalAddress));

@@ -1,6 +1,6 @@
 import addressparser from 'nodemailer/lib/addressparser';
 import { encodeWord } from 'nodemailer/lib/mime-funcs';
-import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { ValueError } from '../../host/option-values.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 
 /** The sender that replaces one that is not allowed. */
@@ -13,16 +13,14 @@ export interface DefaultSender {
   from: string;
 }
 
-/** Reads an address, with or without a name; undefined for an empty text. Throws CommandError 78. */
+/** Reads an address, with or without a name; undefined for an empty text. Throws ValueError. */
 export function parseDefaultSender(text: string): DefaultSender | undefined {
-  if (text === '') return undefined;
+  if (text.trim() === '') return undefined;
   const mailboxes = addressparser(text, { flatten: true });
   const { name, address } = mailboxes[0] ?? { name: '', address: '' };
   const fault =
     mailboxes.length > 1 ? 'it has more than one address' : faultOf(text, name, address);
-  if (fault !== undefined) {
-    throw new CommandError(exitCodes.configuration, `the default sender is not valid: ${fault}`);
-  }
+  if (fault !== undefined) throw new ValueError(`is not valid: ${fault}`);
   const encoded = /^[ -~]*$/.test(name) ? text : `${encodeWord(name, 'Q', 52)} <${address}>`;
   return { address, mailbox: text, from: encoded };
 }

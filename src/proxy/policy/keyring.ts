@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
+import { parseSetting } from '../../host/options.ts';
 import { readRegularFile } from '../../host/regular-file.ts';
 import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
 import { keyHint } from '../../wire/sign.ts';
@@ -108,7 +109,7 @@ function parseKeys({ bytes, file = 'GMAIL_SECRET_KEYS' }: Setting): PlacedKey[] 
   for (const line of keyLines(bytes, file)) {
     const place = `line ${line.number} of ${file}`;
     if (line.kind === 'key') {
-      addKey(placed, { key: keyOf(line.secret, directives), place });
+      addKey(placed, { key: keyOf(line.secret, directives, place), place });
       directives = NO_DIRECTIVES;
     } else directives = withDirective(directives, line, place);
   }
@@ -138,9 +139,14 @@ function withDirective(
   return { name: value, senders };
 }
 
-function keyOf(secret: Buffer, { name, senders }: Directives): Key {
-  const allowedSenders = senders.length > 0 ? parseAllowedSenders(senders) : undefined;
-  return { secret, name, allowedSenders };
+function keyOf(secret: Buffer, { name, senders }: Directives, place: string): Key {
+  if (senders.length === 0) return { secret, name, allowedSenders: undefined };
+  const called = `# allow-sender above ${place}`;
+  return {
+    secret,
+    name,
+    allowedSenders: parseSetting(called, senders.join(' '), parseAllowedSenders),
+  };
 }
 
 /** A key may be there twice, but not with different directives. */

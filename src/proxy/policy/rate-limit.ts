@@ -1,4 +1,4 @@
-import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { takes } from '../../host/option-values.ts';
 import type { Key } from './keyring.ts';
 
 /**
@@ -28,14 +28,11 @@ export class RateLimit {
   }
 }
 
-/** Reads N/min. Throws CommandError 78. */
+/** Reads NUMBER/min. Throws ValueError. */
 export function parseRate(text: string): RateLimit {
   const perMinute = Number(/^(\d{1,9})\/min$/.exec(text)?.[1]);
   if (perMinute > 0) return new RateLimit(perMinute);
-  throw new CommandError(
-    exitCodes.configuration,
-    `--rate takes a number a minute, such as 60/min, and got ${text}`,
-  );
+  throw takes('a number a minute, such as 60/min,', text);
 }
 
 const MINUTE_MS = 60_000;

@@ -3,7 +3,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { CommandError } from '../../../src/host/command-error.ts';
-import { smtpRelay } from '../../../src/proxy/backends/smtp/smtp-options.ts';
+import { Origins, readOptions } from '../../../src/host/options.ts';
+import { smtpOptions, smtpRelay } from '../../../src/proxy/backends/smtp/smtp-options.ts';
 import { handIn } from '../../support/hand-in.ts';
 import { lookInto } from '../../support/look-into.ts';
 import { appengineMailer } from '../../support/program.ts';
@@ -18,8 +19,14 @@ const google = {
   APPENGINE_SMTP_PASSWORD: 'secret',
 };
 
-function settings(argv: Parameters<typeof smtpRelay>[0], environment: NodeJS.ProcessEnv) {
-  const { host, port, security, auth } = smtpRelay(argv, { environment });
+/** The relay that options and the environment describe. */
+function relay(given: Record<string, string>, environment: NodeJS.ProcessEnv, folder?: string) {
+  const options = readOptions(smtpOptions, given, new Origins(), environment);
+  return smtpRelay(options, { environment, ...(folder !== undefined && { folder }) });
+}
+
+function settings(given: Record<string, string>, environment: NodeJS.ProcessEnv) {
+  const { host, port, security, auth } = relay(given, environment);
   return { host, port, security, auth };
 }
 
@@ -27,28 +34,32 @@ test("an option counts before Google's own name for it", () => {
   const auth = { user: 'g', pass: 'secret' };
   const [host, port] = ['google.example', 2525];
   assert.deepEqual(settings({}, google), { host, port, security: 'starttls', auth });
-  assert.deepEqual(settings({ smtpHost: 'ours.example', smtpPort: 26, smtpUser: 'o' }, google), {
-    host: 'ours.example',
-    port: 26,
-    security: 'starttls',
-    auth: { user: 'o', pass: 'secret' },
-  });
+  assert.deepEqual(
+    settings({ 'smtp-host': 'ours.example', 'smtp-port': '26', 'smtp-user': 'o' }, google),
+    {
+      host: 'ours.example',
+      port: 26,
+      security: 'starttls',
+      auth: { user: 'o', pass: 'secret' },
+    },
+  );
   const plain = { ...google, APPENGINE_SMTP_USE_TLS: 'false', APPENGINE_SMTP_HOST: '127.0.0.1' };
   assert.equal(settings({}, plain).security, 'none');
-  assert.equal(settings({ smtpSecurity: 'tls' }, plain).security, 'tls');
+  assert.equal(settings({ 'smtp-security': 'tls' }, plain).security, 'tls');
 });
 
 test('the relay is a name or an address, of either kind', () => {
   for (const smtpHost of ['relay_1.example.org', 'bücher.example', '192.0.2.1', '2001:db8::1']) {
-    assert.equal(settings({ smtpHost }, {}).host, smtpHost);
+    assert.equal(settings({ 'smtp-host': smtpHost }, {}).host, smtpHost);
   }
 });
 
 test('ports: 587, and 465 for TLS', () => {
-  const securities = [undefined, 'starttls', 'none', 'tls'] as const;
-  const ports = securities.map(
-    (smtpSecurity) => settings({ smtpHost: 'r', smtpSecurity }, {}).port,
-  );
+  const securities = [
+    {},
+    ...['starttls', 'none', 'tls'].map((each) => ({ 'smtp-security': each })),
+  ];
+  const ports = securities.map((security) => settings({ 'smtp-host': 'r', ...security }, {}).port);
   assert.deepEqual(ports, [587, 587, 587, 465]);
 });
 
@@ -57,8 +68,8 @@ test('secrets are read from the places of other secrets, and never shown (law 10
   const credentials = join(folder, 'credentials');
   mkdirSync(credentials);
   const environment = { CREDENTIALS_DIRECTORY: credentials };
-  const argv = { smtpHost: 'r', smtpUser: 'u' };
-  const auth = () => smtpRelay(argv, { environment, folder }).auth;
+  const argv = { 'smtp-host': 'r', 'smtp-user': 'u' };
+  const auth = () => relay(argv, environment, folder).auth;
   writeFileSync(join(folder, 'APPENGINE_SMTP_PASSWORD'), ' pässword \nrest\n');
   assert.deepEqual(auth(), { user: 'u', pass: 'pässword' });
   writeFileSync(join(credentials, 'APPENGINE_SMTP_PASSWORD'), 'other');
@@ -82,49 +93,59 @@ test('secrets are read from the places of other secrets, and never shown (law 10
   }
 });
 
-test('what describes no relay is a wrong configuration', () => {
-  const rows: [Parameters<typeof smtpRelay>[0], NodeJS.ProcessEnv, RegExp][] = [
+test('options and settings that do not describe a relay are refused: 64 for a wrong option, 78 else', () => {
+  const rows: [Record<string, string>, NodeJS.ProcessEnv, RegExp, exitCode?: 64][] = [
     [{}, {}, /^the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST$/],
-    [{ smtpHost: '' }, {}, /needs a relay: --smtp-host/],
-    [{ smtpHost: 'r', smtpPort: Number.NaN }, {}, /--smtp-port takes a number from 1 to 65535/],
-    [{ smtpHost: 'r', smtpPort: 65_536 }, {}, /--smtp-port/],
-    [{ smtpHost: 'r' }, { APPENGINE_SMTP_PORT: 'x' }, /--smtp-port/],
+    [{ 'smtp-host': '' }, {}, /needs a relay: --smtp-host/],
     [
-      { smtpHost: 'r', smtpSecurity: 'ssl' as 'tls' },
+      { 'smtp-host': 'r', 'smtp-port': 'x' },
       {},
-      /takes starttls, tls or none and got ssl$/,
+      /^--smtp-port takes a whole number from 1 to 65535 /,
+      64,
     ],
-    [{ smtpHost: 'r', smtpUser: 'u' }, {}, /no password for --smtp-user u: .*_PASSWORD$/],
-    [{ smtpHost: 'r', smtpUser: 'u' }, { APPENGINE_SMTP_PASSWORD: '\n' }, /no password/],
+    [{ 'smtp-host': 'r', 'smtp-port': '65536' }, {}, /--smtp-port/, 64],
+    [{ 'smtp-host': 'r' }, { APPENGINE_SMTP_PORT: 'x' }, /^APPENGINE_SMTP_PORT takes/],
     [
-      { smtpHost: 'r' },
+      { 'smtp-host': 'r', 'smtp-security': 'ssl' },
+      {},
+      /^--smtp-security takes starttls, tls or none and got "ssl"$/,
+      64,
+    ],
+    [{ 'smtp-host': 'r', 'smtp-user': 'u' }, {}, /no password for --smtp-user u: .*_PASSWORD$/],
+    [{ 'smtp-host': 'r', 'smtp-user': 'u' }, { APPENGINE_SMTP_PASSWORD: '\n' }, /no password/],
+    [
+      { 'smtp-host': 'r' },
       { APPENGINE_SMTP_PASSWORD: 'p' },
       /a password for the relay, and no --smtp-user/,
     ],
     [
-      { smtpHost: 'r', smtpCaFile: '/nowhere/ca' },
+      { 'smtp-host': 'r', 'smtp-ca-file': '/nowhere/ca' },
       {},
       /certificates .* from \/nowhere\/ca: ENOENT/,
     ],
-    [{ smtpHost: 'r', smtpCaFile: '/dev/null' }, {}, /certificates .* from \/dev\/null: /],
-    [{ smtpHost: 'r:25' }, {}, /^--smtp-host takes a name or an IP address and got r:25$/],
-    [{ smtpHost: 'smtp://r' }, {}, /--smtp-host takes a name/],
-    [{}, { ...google, APPENGINE_SMTP_USE_TLS: 'abc' }, /_USE_TLS is neither yes nor no/],
+    [{ 'smtp-host': 'r', 'smtp-ca-file': '/dev/null' }, {}, /certificates .* from \/dev\/null: /],
+    [{ 'smtp-host': 'r:25' }, {}, /^--smtp-host takes a name or an IP address and got "r:25"$/, 64],
+    [{ 'smtp-host': 'smtp://r' }, {}, /--smtp-host takes a name/, 64],
+    [
+      {},
+      { ...google, APPENGINE_SMTP_USE_TLS: 'abc' },
+      /^APPENGINE_SMTP_USE_TLS takes yes or no and got "abc"$/,
+    ],
     [
       {},
       { ...google, APPENGINE_SMTP_OAUTH: '{}' },
       /_PASSWORD and APPENGINE_SMTP_OAUTH: remove one/,
     ],
     [
-      { smtpSecurity: 'none' },
+      { 'smtp-security': 'none' },
       google,
       /none would carry the password to google.example unencrypted/,
     ],
   ];
-  for (const [argv, environment, sentence] of rows) {
+  for (const [argv, environment, sentence, exitCode = 78] of rows) {
     assert.throws(
-      () => smtpRelay(argv, { environment }),
-      (error: CommandError) => error.exitCode === 78 && sentence.test(error.message),
+      () => relay(argv, environment),
+      (error: CommandError) => error.exitCode === exitCode && sentence.test(error.message),
       sentence.source,
     );
   }
@@ -159,15 +180,15 @@ test('--smtp options, their environment, and 78 with a sentence', async (t) => {
 test("--smtp options without --backend smtp are an error, Google's own names alone are not", async (t) => {
   const road = new Road(t);
   const options = { cwd: road.folder, input: '' };
-  for (const [args, variables, option] of [
-    [['--smtp-host', 'r'], {}, '--smtp-host'],
-    [['--backend', 'discard', '--smtp-security', 'none'], {}, '--smtp-security'],
-    [[], { APPENGINE_MAILER_SMTP_PORT: '70000' }, '--smtp-port'],
+  for (const [args, variables, option, exitCode] of [
+    [['--smtp-host', 'r'], {}, '--smtp-host', 64],
+    [['--backend', 'discard', '--smtp-security', 'none'], {}, '--smtp-security', 64],
+    [[], { APPENGINE_MAILER_SMTP_PORT: '7000' }, 'APPENGINE_MAILER_SMTP_PORT', 78],
   ] as const) {
     const env = { GMAIL_SECRET_KEY: road.key, ...variables };
     const all = ['proxy', '--listen', '127.0.0.1:0', ...args];
     const { code, stderr } = await appengineMailer(t, all, { ...options, env }).ended;
-    assert.equal(code, 78);
+    assert.equal(code, exitCode);
     assert.equal(stderr, `appengine-mailer: ${option} is for --backend smtp\n`);
   }
   await road.proxy([], google);

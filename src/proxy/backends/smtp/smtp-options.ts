@@ -1,9 +1,9 @@
 import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
-import type { ArgumentsCamelCase, InferredOptionTypes, Options } from 'yargs';
 import { exitCodes, CommandError } from '../../../host/command-error.ts';
-import { parseBoolean } from '../../../host/parse-boolean.ts';
+import { anyText, parseBoolean, takes, wholeNumber } from '../../../host/option-values.ts';
+import type { OptionTable, Values } from '../../../host/options.ts';
 import { readCertificates } from '../../../host/net/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../../host/settings.ts';
 import { limits } from '../../../limits.ts';
@@ -13,126 +13,79 @@ import type { SmtpRelay } from './smtp-sessions.ts';
 /** Options of the smtp backend. Where one is not given, Google's variable for it counts (APPENGINE_SMTP_…). */
 export const smtpOptions = {
   'smtp-host': {
-    type: 'string',
+    value: 'HOST',
+    parse: relayHost,
+    also: { variable: 'APPENGINE_SMTP_HOST' },
     describe: 'Relay of the smtp backend',
-    requiresArg: true,
   },
   'smtp-port': {
-    type: 'number',
-    describe: 'Its port (587; 465 with --smtp-security tls)',
-    requiresArg: true,
+    value: 'PORT',
+    parse: wholeNumber(1, 65_535),
+    also: { variable: 'APPENGINE_SMTP_PORT' },
+    otherwise: '587; 465 with --smtp-security tls',
+    describe: 'Port of the relay',
   },
   'smtp-security': {
-    choices: ['starttls', 'tls', 'none'] as const,
-    describe: 'Required and verified (starttls), or none',
-    requiresArg: true,
+    choices: ['starttls', 'tls', 'none'],
+    default: 'starttls',
+    also: {
+      variable: 'APPENGINE_SMTP_USE_TLS',
+      parse: (text) => (parseBoolean(text) ? 'starttls' : 'none'),
+    },
+    describe: 'TLS to the relay, whose certificate is verified (starttls or tls), or no TLS',
   },
   'smtp-user': {
-    type: 'string',
-    describe: 'Who we are there; the password is APPENGINE_SMTP_PASSWORD',
-    requiresArg: true,
+    value: 'USER',
+    parse: anyText,
+    also: { variable: 'APPENGINE_SMTP_USER' },
+    describe: 'User name at the relay; the password is APPENGINE_SMTP_PASSWORD',
   },
   'smtp-connections': {
-    type: 'number',
-    describe: `Connections to the relay at once (${limits.smtpConnections})`,
-    requiresArg: true,
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    default: String(limits.smtpConnections),
+    describe: 'How many connections to the relay are open at once',
   },
   'smtp-ca-file': {
-    type: 'string',
-    describe: 'Certificate authorities (PEM) to trust besides the usual ones',
-    requiresArg: true,
+    value: 'FILE',
+    parse: anyText,
+    describe: 'PEM file of further certificate authorities to trust for the relay',
   },
   'smtp-name': {
-    type: 'string',
-    describe: "What to call ourselves (EHLO); else the machine's full name",
-    requiresArg: true,
+    value: 'NAME',
+    parse: anyText,
+    otherwise: 'the full name of the machine',
+    describe: 'Name of this machine for the relay (EHLO)',
   },
-} as const satisfies Record<string, Options>;
-
-type Arguments = ArgumentsCamelCase<InferredOptionTypes<typeof smtpOptions>>;
+} as const satisfies OptionTable;
 
 /** The relay that options and settings describe. Throws CommandError 78 when they do not describe one. */
-export function smtpRelay(argv: Partial<Arguments>, sources: Sources): SmtpRelay {
-  const read = <T>({ option, variable, parse }: Setting<T>): T => {
-    const google = (variable && sources.environment[variable]) || undefined;
-    return parse((option && (argv[option] as Given)) ?? google);
-  };
-  const host = read(settings.host);
-  const otherwise = read(settings.useTls) ? 'starttls' : 'none';
-  const security = read(settings.security) ?? otherwise;
-  const port = read(settings.port) ?? (security === 'tls' ? 465 : 587);
-  const auth = smtpAuth(read(settings.user), sources);
+export function smtpRelay(options: Values<typeof smtpOptions>, sources: Sources): SmtpRelay {
+  const { smtpHost: host, smtpSecurity: security, smtpCaFile: caFile } = options;
+  if (!host) {
+    throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
+  }
+  const auth = smtpAuth(options.smtpUser, sources);
   if (auth && security === 'none' && !LOOPBACK.test(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
-  const ca = read(settings.ca);
-  const connectionsMax = read(settings.connectionsMax);
-  return { host, port, security, ca, name: read(settings.name), auth, connectionsMax };
+  return {
+    host,
+    port: options.smtpPort ?? (security === 'tls' ? 465 : 587),
+    security,
+    ca: caFile === undefined ? undefined : [...rootCertificates, readCertificates(caFile)],
+    name: options.smtpName,
+    auth,
+    connectionsMax: options.smtpConnections,
+  };
 }
 
-type Given = string | number | undefined;
-
-/** Reads an option or, where it is not given, Google's variable. `parse` throws CommandError 78. */
-interface Setting<T> {
-  option?: `smtp${string}`;
-  variable?: string;
-  parse: (given: Given) => T;
+/** A name or an address; no URL, and no port. Throws ValueError. */
+function relayHost(text: string): string {
+  if (text === '' || isIPv6(text) || HOST.test(text)) return text;
+  throw takes('a name or an IP address', text);
 }
 
-const settings = {
-  host: { option: 'smtpHost', variable: 'APPENGINE_SMTP_HOST', parse: parseHost },
-  useTls: { variable: 'APPENGINE_SMTP_USE_TLS', parse: parseUseTls },
-  security: { option: 'smtpSecurity', parse: parseSecurity },
-  port: { option: 'smtpPort', variable: 'APPENGINE_SMTP_PORT', parse: parsePort },
-  user: { option: 'smtpUser', variable: 'APPENGINE_SMTP_USER', parse: text },
-  ca: { option: 'smtpCaFile', parse: readAuthorities },
-  connectionsMax: { option: 'smtpConnections', parse: parseConnections },
-  name: { option: 'smtpName', parse: text },
-} as const satisfies Record<string, Setting<unknown>>;
-
-function parseHost(given: Given): string {
-  if (!given) {
-    throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
-  }
-  const host = String(given);
-  if (isIPv6(host) || HOST.test(host)) return host;
-  throw misconfigured(`--smtp-host takes a name or an IP address and got ${host}`);
-}
-
-function parseUseTls(given: Given): boolean {
-  const withTls = parseBoolean(String(given ?? 'yes'));
-  if (withTls !== undefined) return withTls;
-  throw misconfigured('APPENGINE_SMTP_USE_TLS is neither yes nor no');
-}
-
-function parseSecurity(given: Given): SmtpRelay['security'] | undefined {
-  const found = smtpOptions['smtp-security'].choices.find((choice) => choice === given);
-  if (found ?? given === undefined) return found;
-  throw misconfigured(`--smtp-security takes starttls, tls or none and got ${given}`);
-}
-
-function parsePort(given: Given): number | undefined {
-  if (given === undefined) return undefined;
-  const port = Number(given);
-  if (Number.isSafeInteger(port) && port >= 1 && port <= 65_535) return port;
-  throw misconfigured('--smtp-port takes a number from 1 to 65535');
-}
-
-function parseConnections(given: Given = limits.smtpConnections): number {
-  const connections = Number(given);
-  if (Number.isSafeInteger(connections) && connections >= 1) return connections;
-  throw misconfigured('--smtp-connections takes a whole number above 0');
-}
-
-function readAuthorities(given: Given): string[] | undefined {
-  return given === undefined ? undefined : [...rootCertificates, readCertificates(String(given))];
-}
-
-function text(given: Given): string | undefined {
-  return given === undefined ? undefined : String(given);
-}
-
-/** A name without scheme and port. */
 const HOST = /^[\p{L}\p{N}._-]+$/u;
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
