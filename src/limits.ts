@@ -164,28 +164,28 @@ export const limits = {
   renewalMs: 25 * DAY,
   /** After how much trouble of its own a message's sender is warned; drain `--delay-warnings`. */
   delayWarnings: '4h,24h',
-  /** Notices a sender gets before one summary tells the rest; drain `--notices-per-hour`. */
-  noticesPerHour: 20,
-  noticesHourMs: 1 * HOUR,
-  /** Notices that drain looks at in one turn; the next turn goes on. How often it looks where all have to wait. */
-  noticesLook: 100,
-  noticesLookMs: 1 * SECOND,
+  /** Reports that a sender gets in an hour; one summary reports the rest. drain `--notices-per-hour`. */
+  reportsPerHour: 20,
+  reportsHourMs: 1 * HOUR,
+  /** Reports that drain looks at in one turn; the next turn goes on. How often it looks while all have to wait. */
+  reportsLook: 100,
+  reportsLookMs: 1 * SECOND,
   /** Recipients that one summary names; what is more waits for the next. */
   summaryRecipients: 5000,
   /** A report returns a message up to this size, of a larger one its header section, cut to that. */
   returnedBytes: 100_000,
   returnedHeaderBytes: 64 * KiB,
-  /** Notices that are handed over at once, each to another sender: one that takes long holds up no other. */
-  noticesAtOnce: 5,
-  /** How soon the local mail server is asked again while it is away, and is given a notice that it put off. */
-  noticeFirstMs: 10 * SECOND,
-  noticeMaxMs: 15 * MINUTE,
+  /** Reports that are submitted at once, each to another sender: one that takes long holds up no other. */
+  reportsAtOnce: 5,
+  /** How soon the local mail server is asked again while it is away, and gets a report again that it deferred. */
+  reportFirstMs: 10 * SECOND,
+  reportMaxMs: 15 * MINUTE,
   /**
-   * A notice that is put off by itself: 5 days in these steps, then it is dropped. One that may have been
-   * taken, since no answer came to the whole of it, uses up `noticeUnansweredTries`: five copies at most.
+   * How often a report that is deferred by itself is tried: for 5 days in these steps, then it is dropped. One that may
+   * have been taken, because no answer came to the whole of it, uses up `reportUnansweredTries`: five copies at most.
    */
-  noticeTries: 480,
-  noticeUnansweredTries: 96,
+  reportTries: 480,
+  reportUnansweredTries: 96,
 
   /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
   failedBodyMs: 5 * DAY,

@@ -1,4 +1,6 @@
+// @ts-expect-error -- the inner modules of yargs have no types
 import shim from '../../node_modules/yargs/lib/platform-shims/esm.mjs';
+// @ts-expect-error -- as above
 import { YargsFactory } from '../../node_modules/yargs/build/lib/yargs-factory.js';
 
 /**

@@ -44,11 +44,11 @@ export function spoolBackoffMs(failures: number): number {
 }
 
 /**
- * How long a notice, or all of them, wait after the N-th time in a row (from 1) that the local mail server
+ * How long a report, or all of them, wait after the N-th time in a row (from 1) that the local mail server
  * did not take one, in milliseconds: 10 s, doubling, at most 15 min.
  */
-export function noticeBackoffMs(failures: number): number {
-  return doubling(limits.noticeFirstMs, failures, limits.noticeMaxMs);
+export function reportBackoffMs(failures: number): number {
+  return doubling(limits.reportFirstMs, failures, limits.reportMaxMs);
 }
 
 function doubling(firstMs: number, count: number, maxMs: number): number {

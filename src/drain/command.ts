@@ -5,7 +5,7 @@ import { secretKeyFaults } from '../host/key-faults.ts';
 import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
-import { DrainJournal } from './drain-journal.ts';
+import { drainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
 import { parseHostPort } from '../host/net/host-port.ts';
@@ -46,7 +46,7 @@ const drainOptions = {
   'notices-per-hour': {
     value: 'NUMBER',
     parse: wholeNumber(1),
-    default: String(limits.noticesPerHour),
+    default: String(limits.reportsPerHour),
     describe: 'Reports per sender and hour; further ones are combined into a summary',
   },
   ...retryOptions,
@@ -65,7 +65,7 @@ export const drainCommand = command({
     // What is wrong with the settings is told before what is wrong with the spool.
     await openConnection(argv).close();
     await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
-    const notices = {
+    const reports = {
       server: argv.noticeSmtp,
       perHour: argv.noticesPerHour,
       names: await machineNames(),
@@ -73,7 +73,7 @@ export const drainCommand = command({
     const times = retryTimes(argv, origins);
     const { drain } = await import('./drain.ts');
     const { postOnceOver } = await import('../wire/post-once.ts');
-    const [journal, notify, stop] = [new DrainJournal(), new SdNotify(), stopSignal()];
+    const [journal, notify, stop] = [drainJournal(), new SdNotify(), stopSignal()];
     for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
     const run = async () => {
       if (logIsCut(spoolFile(argv.spool))) journal.spoolLogCut(argv.spool);
@@ -94,7 +94,7 @@ export const drainCommand = command({
           postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
           journal,
           notify,
-          notices,
+          reports,
           delayWarningsMs: argv.delayWarnings,
           retryTimes: times,
           once: argv.once,

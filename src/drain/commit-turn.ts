@@ -2,7 +2,7 @@ import { requireSoundTree } from '../spool/body.ts';
 import { claim, type Claimed } from '../spool/claim.ts';
 import { recordDown, recordPassed } from '../spool/endpoint.ts';
 import { record } from '../spool/record.ts';
-import { setAside } from '../spool/set-aside.ts';
+import { holdForOperator } from '../spool/hold-for-operator.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { TurnPlan } from './plan-turn.ts';
 
@@ -18,7 +18,7 @@ export function commitTurn(spool: Spool, plan: TurnPlan): Claimed[] {
     for (const outcome of outcomes) {
       record(spool, outcome, now);
       if (outcome.attempt.damage !== undefined) requireSoundTree(spool, outcome.seq);
-      if (outcome.hold) setAside(spool, outcome.seq, outcome.hold);
+      if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
     }
     return claim(spool, room, now, last);
   });

@@ -4,7 +4,7 @@ import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
 import { expiresAt, outageExpiresAt } from '../spool/lifetime.ts';
 import type { Outcome } from '../spool/record.ts';
-import type { Hold } from '../spool/set-aside.ts';
+import type { Hold } from '../spool/hold-for-operator.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import type { Attempt, Trouble } from './attempt.ts';
 import { messageBackoffMs } from './backoff.ts';

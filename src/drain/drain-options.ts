@@ -4,7 +4,7 @@ import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';
 import type { PostOnce } from '../wire/post-once.ts';
 import type { DrainJournal } from './drain-journal.ts';
-import type { NoticeOptions } from './reports/notices.ts';
+import type { ReportOptions } from './reports/sender-reports.ts';
 import type { RetryTimes } from './retry-times.ts';
 
 /** What a drain works with, and how it works. */
@@ -16,7 +16,7 @@ export interface DrainOptions {
   postOnce: PostOnce;
   journal: DrainJournal;
   notify: SdNotify;
-  notices: NoticeOptions;
+  reports: ReportOptions;
   /** After how much trouble of its own a message's sender is warned, in milliseconds. */
   delayWarningsMs: readonly number[];
   retryTimes: RetryTimes;

@@ -1,6 +1,6 @@
-import { isUnusable } from '../sqlite/is-corruption.ts';
+import { isUnreadable } from '../sqlite/is-corruption.ts';
 import { limits } from '../limits.ts';
-import { nextDueAt, roomLeft, type Claimed, type Room } from '../spool/claim.ts';
+import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/claim.ts';
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
@@ -18,7 +18,7 @@ import type { DrainOptions } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { logTurn } from './log-turn.ts';
 import { planTurn, type EndpointEvent, type TurnFacts } from './plan-turn.ts';
-import { Notices } from './reports/notices.ts';
+import { SenderReports } from './reports/sender-reports.ts';
 import { statusText } from './status-text.ts';
 import { takeOver } from './take-over.ts';
 import { watchDamage } from './watch-damage.ts';
@@ -35,7 +35,7 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop } = options;
   const recovered = takeOver(spool, options.retryTimes);
-  journal.drainStarted(spool.folder, connection.url.href, queued(spool), recovered);
+  journal.drainStarted(spool.folder, connection.url.href, { queued: queued(spool), recovered });
 
   const loop = new DrainLoop(options);
   const wake = () => loop.alarm.wake();
@@ -65,7 +65,7 @@ class DrainLoop {
   readonly #endpoint = new Endpoint();
   readonly #giveUp = new AbortController();
   readonly #courier: Courier;
-  readonly #notices: Notices;
+  readonly #reports: SenderReports;
   readonly #inFlight = new Map<number, Claimed>();
   /** Of these, what the proxy has and is asked for: it takes up no bytes, and nobody's place. */
   readonly #asked = new Set<number>();
@@ -88,9 +88,8 @@ class DrainLoop {
     this.#options = options;
     const { postOnce, stop } = options;
     this.#courier = new Courier(postOnce, this.#endpoint, stop, this.#giveUp.signal);
-    const { spool, journal, notices } = options;
     const done = () => this.alarm.wake();
-    this.#notices = new Notices(spool, journal, notices, this.#giveUp.signal, done);
+    this.#reports = new SenderReports(options, this.#giveUp.signal, done);
   }
 
   async run(): Promise<Ending> {
@@ -107,7 +106,7 @@ class DrainLoop {
     this.#stopBy = Math.min(this.#stopBy, performance.now() + limits.stopMs);
     if (this.#isIdle) return 'stopped';
     if (performance.now() < this.#stopBy) return undefined;
-    if (this.#inFlight.size === 0 && !this.#notices.handing) return 'stopped';
+    if (this.#inFlight.size === 0 && !this.#reports.submitting) return 'stopped';
     this.#giveUp.abort();
     return undefined;
   }
@@ -116,11 +115,11 @@ class DrainLoop {
     if (!this.#options.once || !this.#isIdle) return undefined;
     if (this.#endpoint.downUntil !== undefined) return 'unreachable';
     const now = this.#options.spool.now();
-    return this.#dueAt > now && this.#notices.wantedInMs(now) > 0 ? 'empty' : undefined;
+    return this.#dueAt > now && this.#reports.wantedInMs(now) > 0 ? 'empty' : undefined;
   }
 
   get #isIdle(): boolean {
-    return this.#inFlight.size === 0 && this.#attempts.length === 0 && !this.#notices.busy;
+    return this.#inFlight.size === 0 && this.#attempts.length === 0 && !this.#reports.busy;
   }
 
   /** One round: records the attempts that ended, claims what is due in the same transaction, posts it. */
@@ -132,7 +131,7 @@ class DrainLoop {
       spool.files.requireInPlace();
       this.#endpoint.heedCalls(endpointRecord(spool).calls, performance.now());
       this.#recordAndClaim();
-      this.#notices.turn(spool.now(), { begin: !stop.aborted });
+      this.#reports.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
@@ -141,7 +140,7 @@ class DrainLoop {
       if (this.#spoolTrouble.failures > 0) journal.spoolUsable(spool.folder);
       this.#spoolTrouble.failures = 0;
     } catch (error) {
-      if (once || isUnusable(error)) throw error;
+      if (once || isUnreadable(error)) throw error;
       this.#pauseForSpool(error);
       notify.working(fault);
     }
@@ -163,14 +162,14 @@ class DrainLoop {
     logTurn(journal, plan, { url: connection.url.href, queued: queued(spool) });
   }
 
-  #room(): Room {
+  #room(): Capacity {
     const { spool } = this.#options;
     const isDue = (nextDueAt(spool) ?? Infinity) <= spool.now();
     const posted = [...this.#inFlight.values()].filter(({ seq }) => !this.#asked.has(seq));
-    return { messages: isDue ? this.#capacity() : 0, ...roomLeft(posted) };
+    return { messages: isDue ? this.#capacity() : 0, ...capacityLeft(posted) };
   }
 
-  #facts(room: Room): TurnFacts {
+  #facts(room: Capacity): TurnFacts {
     const { spool } = this.#options;
     const now = spool.now();
     const { downUntil } = this.#endpoint;
@@ -310,7 +309,7 @@ class DrainLoop {
       this.#probeInMs(),
       housekeeping,
       notify,
-      this.#notices.wantedInMs(spool.now()),
+      this.#reports.wantedInMs(spool.now()),
       claims ? Math.max(this.#dueAt - spool.now(), this.#endpoint.capacityInMs(now)) : Infinity,
     );
   }

@@ -1,4 +1,5 @@
 import { addressText } from '../mail/address-list.ts';
+import type { ReportedMessage } from '../mail/delivery-report.ts';
 
 /** A message, as the journal names it. */
 export interface JournalMail {
@@ -7,9 +8,8 @@ export interface JournalMail {
   sender: string;
 }
 
-/** A message of which its sender is told. */
-export interface ToldMail extends Omit<JournalMail, 'sender'> {
-  kind: 'failure' | 'delay';
+/** A message, as the journal says that it was reported to its sender. */
+export interface ReportedMail extends Pick<ReportedMessage, 'id' | 'eximId' | 'kind'> {
   recipients: readonly { address: string }[];
 }
 
@@ -18,22 +18,22 @@ export function mailFields({ id, eximId }: JournalMail) {
   return { MAIL_ID: id, EXIM_ID: eximId };
 }
 
-/** The recipients that somebody is told of. */
-export function toldOf(messages: readonly ToldMail[]): string[] {
+/** The recipients that a report is about. */
+export function recipientsOf(messages: readonly ReportedMail[]): string[] {
   return messages.flatMap(({ recipients }) => recipients.map(({ address }) => address));
 }
 
-/** What somebody is told, each once. */
-export function kindsOf(messages: readonly ToldMail[]): ToldMail['kind'][] {
+/** The kinds of what is reported, each once. */
+export function kindsOf(messages: readonly ReportedMail[]): ReportedMail['kind'][] {
   return [...new Set(messages.map(({ kind }) => kind))];
 }
 
-/** The fields of messages that somebody is told of. */
-export function toldFields(messages: readonly ToldMail[]) {
+/** The fields of messages that a report is about. */
+export function reportFields(messages: readonly ReportedMail[]) {
   return {
     MAIL_ID: messages.map(({ id }) => id),
     EXIM_ID: messages.map(({ eximId }) => eximId),
-    MAIL_RECIPIENT: toldOf(messages),
+    MAIL_RECIPIENT: recipientsOf(messages),
   };
 }
 

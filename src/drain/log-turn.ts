@@ -1,5 +1,5 @@
 import type { DecidedOutcome } from './decide-outcome.ts';
-import type { DrainJournal } from './drain-journal.ts';
+import { attemptEvent, type DrainJournal } from './drain-journal.ts';
 import type { EndpointFailure, TurnPlan } from './plan-turn.ts';
 
 /** Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`. */
@@ -24,7 +24,8 @@ function logOutcome(
   const attempt = message.attempts + 1;
   const wallNow = Date.now();
   if (verdicts.length > 0) {
-    journal.attempted(message, attempt, verdicts, wallNow + dueAt - now, wallNow);
+    const due = { dueAt: wallNow + dueAt - now, now: wallNow };
+    journal[attemptEvent(verdicts)](message, { attempt, recipients: verdicts, ...due });
   }
   const failed = verdicts.filter(({ state }) => state === 'failed');
   if (failed.length > 0 && message.sender === '') {
@@ -38,7 +39,7 @@ function logOutcome(
     journal.maybeSent(message, attempt, undecided, trouble.diagnosis);
   } else if (trouble && trouble.scope !== 'pace' && undecided.length > 0) {
     const { text } = trouble.diagnosis;
-    journal.postponed(message, attempt, undecided, lastStatus, text, askedInMs);
+    journal.postponed(message, undecided, { attempt, status: lastStatus, text, waitMs: askedInMs });
   }
   if (damage !== undefined) journal.messageDamaged(message, damage);
 }
@@ -50,7 +51,7 @@ function logFailure(
   { url, queued }: { url: string; queued: number },
 ): void {
   const hint = unanswered && neverPassed ? NEVER_PASSED : '';
-  journal.endpointDown(url, text + hint, failures, waitMs, queued);
+  journal.endpointDown(url, { text: text + hint, failures, waitMs, queued });
   if (remedy !== undefined && isReported) journal.operatorFault(text, remedy);
 }
 

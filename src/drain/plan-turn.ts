@@ -1,4 +1,4 @@
-import type { Claimed, Room } from '../spool/claim.ts';
+import type { Claimed, Capacity } from '../spool/claim.ts';
 import type { EndpointRecord } from '../spool/endpoint.ts';
 import type { Diagnosis } from '../wire/diagnose.ts';
 import type { Attempt } from './attempt.ts';
@@ -33,7 +33,7 @@ export interface TurnFacts {
   /** How many messages are not finished and not held. */
   queued: number;
   /** How much may be claimed. */
-  room: Room;
+  room: Capacity;
   /** Messages that are claimed only when no others are due. */
   last: ReadonlySet<Claimed['seq']>;
 }
@@ -75,15 +75,16 @@ export function planTurn(
 }
 
 function endpointChange({ now, events, endpoint, askedInMs, queued }: TurnFacts): EndpointChange {
-  const latest = events.at(-1);
-  // While posts may still be refused, the outage is over only when one passes.
-  const isUp = latest?.kind === 'post-passed' || (latest?.kind === 'probe-passed' && queued === 0);
-  if (isUp) {
-    const { downSince } = endpoint;
-    return { to: 'up', downMs: downSince === null ? undefined : now - downSince };
+  if (askedInMs !== undefined) {
+    // Its latest state counts: a post that passed before the failure may have ended only after it. A post that was in
+    // flight with the one that found it down may have made the wait longer.
+    const failure = events.findLast((event) => event.kind === 'failed');
+    return { to: 'down', reason: failure?.diagnosis.text, asksAt: now + Math.round(askedInMs) };
   }
-  if (askedInMs === undefined) return { to: 'same' };
-  // A post that was in flight with the one that found it down may have made the wait longer.
-  const reason = latest?.kind === 'failed' ? latest.diagnosis.text : undefined;
-  return { to: 'down', reason, asksAt: now + Math.round(askedInMs) };
+  const happened = (kind: EndpointEvent['kind']) => events.some((event) => event.kind === kind);
+  // While posts may still be refused, the outage is over only when one passes.
+  const isUp = happened('post-passed') || (happened('probe-passed') && queued === 0);
+  if (!isUp) return { to: 'same' };
+  const { downSince } = endpoint;
+  return { to: 'up', downMs: downSince === null ? undefined : now - downSince };
 }

@@ -1,4 +1,4 @@
-import { isUnusable } from '../sqlite/is-corruption.ts';
+import { isUnreadable } from '../sqlite/is-corruption.ts';
 
 /** Returns the same bytes of a message, and calls `damaged` when the spool turns out to have lost some. */
 export function watchDamage(
@@ -10,7 +10,7 @@ export function watchDamage(
       try {
         yield* parts;
       } catch (error) {
-        if (isUnusable(error)) damaged(error.message);
+        if (isUnreadable(error)) damaged(error.message);
         throw error;
       }
     },

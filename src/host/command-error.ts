@@ -16,6 +16,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** Ends a command with an exit code and a sentence for the operator. */
 export class CommandError extends Error {
+  override readonly name: string = 'CommandError';
   readonly exitCode: ExitCode;
 
   constructor(exitCode: ExitCode, message: string) {

@@ -26,8 +26,9 @@ export function notChecked(check: string, why: string): Finding {
 }
 
 /** One line for people. */
-export function findingText({ check, ok, text, todo }: Finding): string {
-  const word = ok === null ? '?' : ok ? (todo === null ? 'ok' : 'NOTE') : 'FAULT';
+export function findingText({ check, ok: isOk, text, todo }: Finding): string {
+  const good = todo === null ? 'ok' : 'NOTE';
+  const word = isOk === null ? '?' : isOk ? good : 'FAULT';
   const doing = todo === null ? '' : `. To do: ${todo}`;
   return `${word.padEnd(5)} ${check}: ${text.replace(/\.$/, '')}${doing}`;
 }

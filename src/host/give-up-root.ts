@@ -80,8 +80,8 @@ export async function endWith(child: Child): Promise<never> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => child.kill(signal));
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
-    (resolve, reject) => {
-      child.on('error', reject).on('close', (...ending) => resolve(ending));
+    (done, failed) => {
+      child.on('error', failed).on('close', (...ending) => done(ending));
     },
   );
   process.exit(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));

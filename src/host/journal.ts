@@ -1,36 +1,62 @@
 import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { journalSink, type Entry, type Sink } from './systemd/journal-sink.ts';
-import { journalEventIds } from './journal-event-ids.ts';
-
-/** An entry, before it has its event's name and id. */
-type Said = Omit<Entry, 'fields'> & Partial<Pick<Entry, 'fields'>>;
 
 /**
- * The lines that a service writes; its own journal has one method an event. Each is one sentence or two
- * for a person, and fields for `journalctl FIELD=value`; here foreign text is made printable, and what is too much
- * for journald is cut.
+ * One kind of entry in the journal, with all that is said of it: a program has one table of its events. The message
+ * catalog (systemd/*.catalog) and the list in the manual page are made from the tables by test/unit/journal-events.test.ts.
  */
-export abstract class Journal {
-  readonly #sink: Sink;
+export interface JournalEvent {
+  /** MESSAGE_ID: 32 hexadecimal digits from `systemd-id128 new`. It never changes. */
+  id: string;
+  priority: Entry['priority'];
+  /** The line and the fields of an entry. Its parameters are those of the journal's method. */
+  entry: (...about: never[]) => EntryContent;
+  /** The catalog's subject, which `journalctl -x` shows below the line; @FIELD@ stands for the value of a field. */
+  subject: string;
+  /** The manual page about it, such as `appengine-mailer(8)`. */
+  manual: string;
+  /** The catalog's text: what the event means and what to do. */
+  help: string;
+}
 
-  constructor(sink: Sink = journalSink(process.env)) {
-    this.#sink = sink;
-  }
+/** What an event's own function says of one entry. `priority` replaces that of the event. */
+type EntryContent = Pick<Entry, 'text'> & Partial<Entry>;
 
-  protected write(
-    event: keyof typeof journalEventIds,
-    { text, priority, fields = {} }: Said,
-  ): void {
-    const all: Entry['fields'] = {
-      MESSAGE_ID: journalEventIds[event],
-      MAIL_EVENT: event,
-      ...fields,
-    };
-    const entries = Object.entries(all).map(([name, value]) => [name, fitting(value)]);
-    const line = printable(`${text}${unnamed(text, fields['MAIL_RECIPIENT']) ? FIND : ''}`);
-    this.#sink({ text: line, priority, fields: Object.fromEntries(entries) });
-  }
+/** The events of a program, by their names in camel case. */
+export type JournalEvents = Record<string, JournalEvent>;
+
+/** What a program writes entries with: one method an event. */
+export type Journal<Events extends JournalEvents> = {
+  readonly [Name in keyof Events]: (...about: Parameters<Events[Name]['entry']>) => void;
+};
+
+/**
+ * The journal of a program. Each entry has one line for a person, and fields for `journalctl FIELD=value`. Text from
+ * elsewhere is made printable here, and what is too much for journald is cut. `prefix` begins the names of the events.
+ */
+export function openJournal<Events extends JournalEvents>(
+  events: Events,
+  { prefix = '', sink = journalSink(process.env) }: { prefix?: string; sink?: Sink | undefined },
+): Journal<Events> {
+  const methods = Object.entries(events).map(([name, event]) => {
+    const eventName = journalEventName(name, prefix);
+    return [name, (...about: never[]) => sink(entryOf(eventName, event, about))] as const;
+  });
+  return Object.fromEntries<unknown>(methods) as Journal<Events>;
+}
+
+/** The value of MAIL_EVENT: `spoolLogCut` is spool_log_cut. */
+export function journalEventName(name: string, prefix = ''): string {
+  return prefix + name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function entryOf(eventName: string, { id, priority, entry }: JournalEvent, about: never[]): Entry {
+  const { text, fields = {}, priority: own = priority } = entry(...about);
+  const all: Entry['fields'] = { MESSAGE_ID: id, MAIL_EVENT: eventName, ...fields };
+  const entries = Object.entries(all).map(([name, value]) => [name, fitting(value)]);
+  const line = printable(`${text}${unnamed(text, fields['MAIL_RECIPIENT']) ? FIND : ''}`);
+  return { text: line, priority: own, fields: Object.fromEntries(entries) };
 }
 
 function fitting(value: Entry['fields'][string]): Entry['fields'][string] {

@@ -8,6 +8,11 @@ export interface KeyFault {
   todo: string;
 }
 
+/** The fault as a line of the journal. */
+export function keyFaultText({ text, todo }: KeyFault): string {
+  return `attention: ${text}. To do: ${todo}`;
+}
+
 /** A key, and what it may be called where others read it. */
 export interface NamedSecret {
   secret: Buffer;

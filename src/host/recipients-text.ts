@@ -14,27 +14,29 @@ export interface JournalRecipient {
 }
 
 /**
- * Recipients with the same verdict are named together, those first that were refused, and then those that wait. It names
+ * Recipients with the same verdict are named together: failed ones first, then those that are tried again. It names
  * limits.namedRecipients verdicts, and as many recipients of each.
  */
 export function recipientsText(recipients: readonly JournalRecipient[]): string {
   const groups = new Map<string, string[]>();
-  for (const { address, state, status, reason, sentBefore } of recipients.toSorted(worstFirst)) {
-    const known = sentBefore ? 'was sent before' : (WORDS[state] ?? state);
-    const word = status === statuses.expired ? 'given up' : known;
-    const said = `${word} (${status} ${reason})`;
-    const group = groups.get(said);
-    if (group) group.push(address);
-    else groups.set(said, [address]);
+  for (const recipient of recipients.toSorted(worstFirst)) {
+    const verdict = `${wordFor(recipient)} (${recipient.status} ${recipient.reason})`;
+    const group = groups.get(verdict);
+    if (group) group.push(recipient.address);
+    else groups.set(verdict, [recipient.address]);
   }
-  const texts = [...groups].map(([said, addresses]) => `${addressList(addresses)} ${said}`);
+  const texts = [...groups].map(([verdict, addresses]) => `${addressList(addresses)} ${verdict}`);
   const others = [...groups.values()].slice(limits.namedRecipients).flat().length;
   const more = others > 0 ? [`and ${countOf(others, 'other recipient')}`] : [];
   return [...texts.slice(0, limits.namedRecipients), ...more].join('; ');
 }
 
-/** What the states of a recipient are called in a sentence. */
-const WORDS: Partial<Record<string, string>> = { pending: 'deferred', failed: 'refused' };
+/** The word for what became of a recipient, as in the glossary of src/README.md. */
+function wordFor({ state, status, sentBefore }: JournalRecipient): string {
+  if (status === statuses.expired) return 'expired';
+  if (sentBefore) return 'was sent before';
+  return state === 'pending' ? 'deferred' : state;
+}
 
 function worstFirst(a: JournalRecipient, b: JournalRecipient): number {
   return (RANKS[a.state] ?? 2) - (RANKS[b.state] ?? 2);

@@ -1,7 +1,7 @@
 /** A size for people, in the unit that tells enough: 999 bytes, 12 kB, 3.4 MB, 1.2 GB. */
 export function showBytes(bytes: number): string {
   if (bytes < 1000) return `${bytes} ${bytes === 1 ? 'byte' : 'bytes'}`;
-  const [unit, size] = UNITS.find(([, size]) => bytes < 999.5 * size) ?? LARGEST;
+  const [unit, size] = UNITS.find(([, each]) => bytes < 999.5 * each) ?? LARGEST;
   const number = bytes / size;
   return `${number < 9.95 ? number.toFixed(1) : Math.round(number)} ${unit}`;
 }

@@ -4,7 +4,9 @@ import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
 
 /** The stream is not one complete message; nothing of it may be stored. */
-export class BsmtpError extends Error {}
+export class BsmtpError extends Error {
+  override readonly name = 'BsmtpError';
+}
 
 /**
  * Reads one message from a batch SMTP stream, as Exim's pipe transport writes it with `use_bsmtp`

@@ -1,7 +1,7 @@
 /**
- * Reads the octets of an address. What is not UTF-8 becomes a string that is told apart by lone
- * surrogates (U+DC80 to U+DCFF, one for each octet above 127, as Python's surrogateescape does), so
- * that it can be stored, shown, posted as JSON and refused without losing an octet.
+ * Reads the octets of an address. Octets that are not UTF-8 become a string with lone surrogates (U+DC80 to U+DCFF, one for
+ * each octet above 127, as Python's surrogateescape does), so that it can be stored, shown, posted as JSON and refused
+ * without losing an octet.
  */
 export function decodeAddress(octets: Uint8Array): string {
   try {

@@ -14,7 +14,8 @@ export function asciiDomain(domain: string): string | undefined {
 function asciiLabel(label: string): string | undefined {
   if (ASCII_LABEL.test(label)) return label.toLowerCase();
   try {
-    // What is mapped to nothing cannot be seen; what is mapped to a full stop, as U+3002, makes two labels of one.
+    // A character that is mapped to nothing cannot be seen; one that is mapped to a full stop, as U+3002 is, would make
+    // two labels of one.
     const mapped = new Set(Array.from(label, (character) => uts46map(character)));
     return mapped.has('') || mapped.has('.') ? undefined : idnHostname(label);
   } catch {

@@ -13,8 +13,9 @@ export interface Reported {
   remoteMta?: string;
 }
 
-/** A message of which its sender is told. */
+/** A message, as the report to its sender describes it. */
 export interface ReportedMessage {
+  kind: 'failure' | 'delay';
   id: string;
   eximId: string;
   /** Milliseconds since 1970. */
@@ -23,7 +24,6 @@ export interface ReportedMessage {
 }
 
 export interface DeliveryReport extends ReportedMessage {
-  kind: 'failure' | 'delay';
   /** The sender of the message, who gets the report. */
   to: string;
   /** Of a delay: until when it is tried, in milliseconds since 1970. */
@@ -59,7 +59,8 @@ export function deliveryReport(report: DeliveryReport, reporter: Reporter): Buff
     ...(original ? [returned(original)] : []),
   ];
   const boundary = boundaryFor(parts, reporter.name);
-  const subject = kind === 'failure' ? 'Your mail could not be delivered' : 'Your mail is delayed';
+  const subject =
+    kind === 'failure' ? 'Your message could not be delivered' : 'Your message is delayed';
   const head = [
     ...headerFields(to, subject, reporter),
     `Content-Type: multipart/report; report-type=delivery-status;`,
@@ -73,26 +74,27 @@ export function deliveryReport(report: DeliveryReport, reporter: Reporter): Buff
   ]);
 }
 
-/** One report, in plain text, of all that a sender was not told one by one. */
+/** One report in plain text about several messages of a sender. */
 export function summaryReport(
   to: string,
-  messages: readonly (ReportedMessage & { kind: DeliveryReport['kind'] })[],
+  messages: readonly ReportedMessage[],
   reporter: Reporter,
 ): Buffer {
-  const list = (kind: DeliveryReport['kind']) =>
+  const list = (kind: ReportedMessage['kind']) =>
     messages
       .filter((message) => message.kind === kind)
       .flatMap(({ id, queuedAt, recipients }) => [
-        `Mail ${id} of ${new Date(queuedAt).toUTCString()}:`,
-        ...recipients.flatMap(told),
+        `Your message of ${new Date(queuedAt).toUTCString()} (${id}):`,
+        ...recipients.flatMap(recipientForPeople),
       ]);
   const text = [
-    'So much of your mail met trouble that this one report tells all of it.',
+    'Several of your messages could not be delivered or are delayed.',
+    'This report lists all of them.',
     '',
-    ...section('Not delivered, and not tried any more:', list('failure')),
-    ...section('Delayed, and still tried; you need not send it again:', list('delay')),
+    ...section('These messages could not be delivered and are not tried again:', list('failure')),
+    ...section('These messages are delayed. You need not send them again:', list('delay')),
   ];
-  const head = headerFields(to, 'Some of your mail could not be delivered', reporter);
+  const head = headerFields(to, 'Several of your messages were not delivered', reporter);
   return Buffer.concat([lines(head), textPart(text)]);
 }
 
@@ -113,36 +115,31 @@ function forPeople(
   { kind, id, eximId, queuedAt, recipients, triedUntil, original }: DeliveryReport,
   { host }: Reporter,
 ): string[] {
-  const when = new Date(queuedAt).toUTCString();
-  const delayed = [
-    `This is the mail server ${host}. Your mail of`,
-    `${when} has not been delivered yet to:`,
-  ];
-  const failed = [
-    `This is the mail server ${host}. Your mail of`,
-    `${when} could not be delivered to:`,
-  ];
-  const patience = [
-    'You need not send it again. The server goes on trying until',
-    `${new Date(triedUntil).toUTCString()}, and tells you if it fails for good.`,
-  ];
+  const isFailure = kind === 'failure';
+  const outlook = isFailure
+    ? ['The mail server does not try again.']
+    : [
+        'You need not send it again. The mail server keeps trying until',
+        `${new Date(triedUntil).toUTCString()}, and reports to you if it fails for good.`,
+      ];
   const attached = original?.whole
-    ? 'Your mail is attached.'
-    : 'The header of your mail is attached.';
+    ? 'Your message is attached.'
+    : 'The header of your message is attached.';
   return [
-    ...(kind === 'failure' ? failed : delayed),
+    `This is the mail server ${host}. Your message of`,
+    `${new Date(queuedAt).toUTCString()} ${isFailure ? 'could not be delivered to:' : 'has not been delivered yet to:'}`,
     '',
-    ...recipients.flatMap(told),
+    ...recipients.flatMap(recipientForPeople),
     '',
-    ...(kind === 'failure' ? ['The server does not try again.'] : patience),
+    ...outlook,
     ...(original ? [attached] : []),
-    'If you need help, send this report to your administrator, who finds your mail as',
+    'If you need help, send this report to your administrator. The message has the id',
     `${id} (Exim ${eximId}).`,
   ];
 }
 
-/** A recipient for people. */
-function told({ address, status, reason, remoteMta }: Reported): string[] {
+/** A recipient and why it failed or is delayed. */
+function recipientForPeople({ address, status, reason, remoteMta }: Reported): string[] {
   const said = isSmtp(reason) ? reason : `${status} ${reason}`;
   const [to, why] = [address, said].map((text) => printable(text, limits.failureChars));
   return [

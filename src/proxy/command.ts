@@ -4,7 +4,7 @@ import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
-import { ProxyJournal } from './proxy-journal.ts';
+import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
@@ -107,11 +107,11 @@ export const proxyCommand = command({
     // Absolute for the journal, which may be read where the working directory is not known.
     const ledgerFile = resolve(ledgerPath);
     await becomeOwnerWithSecrets(ledgerFile, () => {
-      if (argv.keysFile === undefined) new ProxyJournal().keysTrouble(READ_ONCE);
+      if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
     const { keys, rules, rate, places, softBounce, recipientsMax } = settings;
-    const journal = new ProxyJournal();
+    const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
     const lock = new LedgerLock(ledgerFile);
@@ -135,7 +135,7 @@ export const proxyCommand = command({
     const fault = await work({ server, ledger, deliverer, journal, settings, about });
     ledger.close();
     lock.release();
-    journal.proxyStopped(addressOf(server));
+    journal.stopped(addressOf(server));
     if (!fault) return;
     throw new CommandError(exitCodes.spool, `the ledger cannot be used: ${fault.message}`);
   },
@@ -194,11 +194,11 @@ function addressOf({ addresses }: HttpServer): string {
 /** Tells the journal that the proxy is at work, and what an administrator has to know about it. */
 function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
   const { keys, places, softBounce } = settings;
-  journal.proxyStarted(addressOf(server), about, ledger, keys.size, softBounce);
+  journal.started(addressOf(server), about, { ledger, keys: keys.size, softBounce });
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
   const held = unwanted(places, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
-  for (const fault of keys.faults) journal.keysUnsafe(fault);
+  for (const fault of keys.faults) journal.keyUnsafe(fault);
 }
 
 /**

@@ -352,14 +352,14 @@ export class Deliverer {
     const now = performance.now();
     if (now >= this.#busyTellAt) {
       this.#busyTellAt = now + limits.slowerRepeatMs;
-      this.#journal.backendBusy(BUSY);
+      this.#journal.busy(BUSY);
     }
     throw new BackendBusyError(BUSY);
   }
 
   #unavailable(error: BackendUnavailableError): never {
     this.trouble = { text: error.message, since: this.trouble?.since ?? performance.now() };
-    this.#journal.proxyTrouble(error.message);
+    this.#journal.trouble(error.message);
     throw error;
   }
 }

@@ -23,6 +23,6 @@ export function catchUp(spool: Spool, now: number, wallNow: number, longestMs: n
     spool
       .sql('UPDATE notice SET due_at = :now WHERE due_at > :now AND due_at <= :until')
       .run({ now, until });
-    spool.sql('DELETE FROM told WHERE at < ?').run(until - limits.noticesHourMs);
+    spool.sql('DELETE FROM told WHERE at < ?').run(until - limits.reportsHourMs);
   });
 }

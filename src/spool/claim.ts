@@ -18,11 +18,11 @@ export interface Claimed extends LifetimeStart {
 }
 
 /** What may still be put in flight. */
-export interface Room {
+export interface Capacity {
   messages: number;
   bytes: number;
   /** Of these bytes, what is for messages that pass one for which they do not suffice. */
-  passingBytes: number;
+  bypassBytes: number;
 }
 
 /**
@@ -32,7 +32,7 @@ export interface Room {
  */
 export function claim(
   spool: Spool,
-  room: Room,
+  room: Capacity,
   now: number,
   last: ReadonlySet<number> = new Set(),
 ): Claimed[] {
@@ -54,11 +54,11 @@ export function claim(
   const late = (seq: number) => Number(last.has(seq));
   for (const message of due.toSorted((one, two) => late(one.seq) - late(two.seq))) {
     if (claimed.length === room.messages) break;
-    if (roomFor(message.size) > bytes) {
-      bytes = Math.min(bytes, room.passingBytes);
+    if (capacityFor(message.size) > bytes) {
+      bytes = Math.min(bytes, room.bypassBytes);
       continue;
     }
-    bytes -= roomFor(message.size);
+    bytes -= capacityFor(message.size);
     const { seq, renewedAt, outageMs } = message;
     spool
       .sql(
@@ -76,19 +76,19 @@ export function claim(
 }
 
 /** The room for bytes that is left beside the messages in flight. */
-export function roomLeft(inFlight: Iterable<{ size: number }>): Omit<Room, 'messages'> {
+export function capacityLeft(inFlight: Iterable<{ size: number }>): Omit<Capacity, 'messages'> {
   let bytes = limits.inFlightBytes;
-  let passingBytes = PASSING_BYTES;
+  let bypassBytes = BYPASS_BYTES;
   for (const { size } of inFlight) {
-    bytes -= roomFor(size);
-    if (size <= PASSING_BYTES) passingBytes -= size;
+    bytes -= capacityFor(size);
+    if (size <= BYPASS_BYTES) bypassBytes -= size;
   }
-  return { bytes, passingBytes };
+  return { bytes, bypassBytes };
 }
 
 /** What is larger than all the room there is counts as what those that pass it leave. */
-function roomFor(size: number): number {
-  return Math.min(size, limits.inFlightBytes - PASSING_BYTES);
+function capacityFor(size: number): number {
+  return Math.min(size, limits.inFlightBytes - BYPASS_BYTES);
 }
 
 /** When the next message is due; undefined when none is queued. */
@@ -125,4 +125,4 @@ function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
     .map(({ position, address }) => ({ position, address: decodeAddress(address) }));
 }
 
-const PASSING_BYTES = limits.inFlightBytes * limits.passingShare;
+const BYPASS_BYTES = limits.inFlightBytes * limits.passingShare;

@@ -16,13 +16,15 @@ export interface HandOver {
 }
 
 /** The spool cannot take a message now. */
-export class SpoolFullError extends Error {}
+export class SpoolFullError extends Error {
+  override readonly name = 'SpoolFullError';
+}
 
 /**
  * Stores a message for those of its recipients that are not known yet, in one transaction that is on
  * disk when this returns. The key is (Exim id, recipient, digest), so handing over again what was
  * stored stores nothing (law 2): then `already` is true and the id is that of the message that has
- * the first recipient. Throws SpoolFull or SqliteError, and then nothing is stored.
+ * the first recipient. Throws SpoolFullError or SqliteError, and then nothing is stored.
  */
 export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
   const fault = spaceFault(spool.folder);
@@ -51,7 +53,7 @@ export function store(
            WHERE message.exim_id = :eximId AND message.digest = :digest`,
         )
         .all({ eximId, digest })
-        .map(({ address, id }) => [address.toString('latin1'), id]),
+        .map((row) => [row.address.toString('latin1'), row.id]),
     );
     const octets = envelope.recipients.map((recipient) => encodeAddress(recipient));
     const fresh = new Map(

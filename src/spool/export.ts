@@ -27,33 +27,33 @@ export interface Exported {
   bytes: Iterable<Buffer>;
 }
 
-/** What came of exporting a message; without more it stays as it is. See Operated. */
-export type Taken = 'done' | 'busy' | 'exported' | 'unfit' | 'missing';
+/** What came of exporting a message; without more it stays as it is. See OperationResult. */
+export type TakeOutResult = 'done' | 'busy' | 'exported' | 'wrong-state' | 'missing';
 
 /**
  * Keeps messages from drain and operators, for an export, in one transaction: from now on only the export's end says
  * what becomes of them. What is being sent or given to Exim is left alone.
  */
-export function takeOut(spool: Spool, transfer: number, ids: readonly string[]): Taken[] {
+export function takeOut(spool: Spool, transfer: number, ids: readonly string[]): TakeOutResult[] {
   return spool.transaction(() => ids.map((id) => takeOne(spool, transfer, id)));
 }
 
-function takeOne(spool: Spool, transfer: number, id: string): Taken {
+function takeOne(spool: Spool, transfer: number, id: string): TakeOutResult {
   const message = spool
     .sql<{ seq: number; state: MessageState }>('SELECT seq, state FROM message WHERE id = ?')
     .get(id);
   if (!message) return 'missing';
   if (message.state === 'sending' || isBeingReturned(spool, message)) return 'busy';
   if (isExported(spool, message)) return 'exported';
-  if (message.state !== 'queued' && message.state !== 'held') return 'unfit';
+  if (message.state !== 'queued' && message.state !== 'held') return 'wrong-state';
   const { seq } = message;
-  mark(spool, seq, transfer, message.state === 'held');
+  recordTransfer(spool, seq, transfer, message.state === 'held');
   keepFromDrain(spool, seq);
   return 'done';
 }
 
 /** A message that was taken out, to be written into the file. */
-export function exported(spool: Spool, id: string, now: number): Exported {
+export function readExported(spool: Spool, id: string, now: number): Exported {
   const message = spool
     .sql<
       Omit<Exported, 'recipients' | 'held' | 'bytes' | 'postedMs'> & {
@@ -132,7 +132,7 @@ export function takeBack(spool: Spool, transfer: number, now: number): number {
 }
 
 /** One message is not exported after all, as its bytes cannot be read: it is as it was. */
-export function leave(spool: Spool, id: string, now: number): void {
+export function undoTakeOut(spool: Spool, id: string, now: number): void {
   spool.transaction(() => {
     const message = spool
       .sql<{ seq: number; wasHeld: number }>(
@@ -146,7 +146,12 @@ export function leave(spool: Spool, id: string, now: number): void {
 }
 
 /** Notes the latest transfer of a message. Runs inside the caller's transaction. */
-export function mark(spool: Spool, seq: number, transfer: number, wasHeld: boolean): void {
+export function recordTransfer(
+  spool: Spool,
+  seq: number,
+  transfer: number,
+  wasHeld: boolean,
+): void {
   spool
     .sql(
       `INSERT INTO moved (message, transfer, was_held) VALUES (:seq, :transfer, :wasHeld)

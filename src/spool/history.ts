@@ -5,7 +5,7 @@ import type { Spool } from './spool.ts';
  * What happens to a message after its arrival: an attempt that was charged to it, one that was not
  * (postponed), what an operator did, how a return to Exim ended, and what its sender was told.
  */
-export type Happening =
+export type HistoryEventName =
   | 'attempt'
   | 'postponed'
   | 'retry'
@@ -25,7 +25,7 @@ export interface HistoryEvent {
   number: number;
   /** For people: milliseconds since 1970, by the wall clock. */
   at: number;
-  what: Happening;
+  what: HistoryEventName;
   /** Of an attempt: what it came to. */
   status: string | null;
   /** The same in words; or why Exim did not take the message. */
@@ -36,14 +36,14 @@ export interface HistoryEvent {
  * Adds an event to the history of a message, of which the first few and the latest are kept. Two rows
  * at the most are touched, however long the history. Runs inside the caller's transaction.
  */
-export function remember(
+export function addToHistory(
   spool: Spool,
   seq: number,
   {
     what,
     status = null,
     reason = null,
-  }: { what: Happening; status?: string | null; reason?: string | null },
+  }: { what: HistoryEventName; status?: string | null; reason?: string | null },
 ): void {
   const added = spool
     .sql<{ number: number }>(

@@ -1,10 +1,10 @@
 import { spaceFault } from '../host/free-space.ts';
 import { limits } from '../limits.ts';
-import { writeBody } from './body.ts';
+import { deleteBody, writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { SpoolFullError } from './enqueue.ts';
-import { mark, type Exported } from './export.ts';
-import { keepFromDrain, queue } from './operate.ts';
+import { recordTransfer, type Exported } from './export.ts';
+import { keepFromDrain, queue, tooOld } from './operate.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 import { isExported } from './transfer.ts';
 
@@ -12,20 +12,21 @@ import { isExported } from './transfer.ts';
 export type Imported = Omit<Exported, 'bytes'> & { bytes: Buffer };
 
 /** What came of it: `known` is what this queue has or had for all of its recipients; `other` is another message of that id. */
-export type Taken = 'imported' | 'held' | 'known' | 'other';
+export type ImportResult = 'imported' | 'held' | 'known' | 'other';
 
 /**
  * Stores messages of a file under their ids, in one transaction that is on disk when this returns. A recipient that is
  * known here, by the key of law 2, is not stored again, but for one that an earlier export took away: the file brings it
- * back. What the proxy may have forgotten is held. `transitMs` is for how long the file has been under way, as far as
- * the wall clock knows. Throws SpoolFull or SqliteError, and then nothing is stored.
+ * back. What the proxy may have forgotten, by the file or by what
+ * is known here, is held. `transitMs` is for how long the file has been under way, as far as
+ * the wall clock knows. Throws SpoolFullError or SqliteError, and then nothing is stored.
  */
 export function importMessages(
   spool: Spool,
   transfer: number,
   messages: readonly Imported[],
   { now, transitMs }: { now: number; transitMs: number },
-): Taken[] {
+): ImportResult[] {
   const growth = messages.reduce((sum, { size }) => sum + size, 0);
   const fault = spaceFault(spool.folder, growth);
   if (fault) throw new SpoolFullError(fault);
@@ -38,47 +39,73 @@ function importOne(
   spool: Spool,
   transfer: number,
   message: Imported,
-  { now, transitMs }: { now: number; transitMs: number },
-): Taken {
-  const { id, eximId, digest } = message;
-  const found = spool
-    .sql<Found>('SELECT seq, state, exim_id AS eximId, digest FROM message WHERE id = ?')
-    .get(id);
-  if (found && !(found.eximId === eximId && found.digest.equals(digest))) return 'other';
-  const missing = lacking(spool, transfer, message);
+  times: { now: number; transitMs: number },
+): ImportResult {
+  const found = findMessage(spool, message.id);
+  if (isAnother(found, message)) return 'other';
+  const missing = missingRecipients(spool, transfer, message);
   if (missing.length === 0) return 'known';
 
-  const isOld = transitMs > limits.renewalMs;
-  const postedMs = message.postedMs === null && !isOld ? null : (message.postedMs ?? 0) + transitMs;
-  const held = message.held || (postedMs ?? 0) > limits.renewalMs;
-  const postedAt = postedMs === null ? null : Math.max(0, now - postedMs);
-  const seq = found?.seq ?? insert(spool, message, now);
-  spool
-    .sql(
-      `UPDATE message SET posted_at = CASE WHEN posted_at IS NULL OR posted_at > :postedAt THEN :postedAt
-         ELSE posted_at END WHERE seq = :seq AND :postedAt IS NOT NULL`,
-    )
-    .run({ seq, postedAt });
-  const wasExported = found !== undefined && isExported(spool, found);
-  // Their export was not confirmed here yet, and has arrived all the same: the file says who is still pending.
-  if (wasExported) {
-    spool
-      .sql(`UPDATE recipient SET state = 'deleted' WHERE message = ? AND state = 'pending'`)
-      .run(seq);
-  }
+  const postedAt = earliest(found?.postedAt, postedAtOf(message, times));
+  const held = message.held || tooOld({ postedAt }, times.now);
+  const place = placeOf(spool, found);
+  const seq = found?.seq ?? insert(spool, message, times.now);
+  // The export was not confirmed here, but its file has come back: the file says who is still pending.
+  if (place === 'exported') deletePending(spool, seq);
+  spool.sql('UPDATE message SET posted_at = ? WHERE seq = ?').run(postedAt, seq);
   addRecipients(spool, seq, missing);
-  if (found && !wasExported && !isFinished(found.state)) {
-    // It has its bytes. What is being sent stays so: what the proxy was asked is to be heard.
-    if (!held || found.state === 'sending') return 'imported';
-    keepFromDrain(spool, seq);
-    return 'held';
+  if (place === 'sending') return 'imported'; // It stays so: the proxy's answer is to be recorded.
+  if (place !== 'waiting') {
+    deleteBody(spool, seq);
+    writeBody(spool, seq, message.bytes);
+    queue(spool, seq, times.now);
+    recordTransfer(spool, seq, transfer, held);
   }
-  spool.sql('DELETE FROM body WHERE message = ?').run(seq);
-  writeBody(spool, seq, message.bytes);
   if (held) keepFromDrain(spool, seq);
-  else queue(spool, seq, now);
-  mark(spool, seq, transfer, held);
   return held ? 'held' : 'imported';
+}
+
+/** Where a message of that id is: it waits here, or it has to be queued with the bytes of the file. */
+type Place = 'waiting' | 'sending' | 'exported' | 'finished or new';
+
+function placeOf(spool: Spool, found: Found | undefined): Place {
+  if (!found || isFinished(found.state)) return 'finished or new';
+  if (isExported(spool, found)) return 'exported';
+  return found.state === 'sending' ? 'sending' : 'waiting';
+}
+
+function findMessage(spool: Spool, id: string): Found | undefined {
+  return spool
+    .sql<Found>(
+      `SELECT seq, state, exim_id AS eximId, digest, posted_at AS postedAt FROM message WHERE id = ?`,
+    )
+    .get(id);
+}
+
+function isAnother(found: Found | undefined, { eximId, digest }: Imported): boolean {
+  return found !== undefined && !(found.eximId === eximId && found.digest.equals(digest));
+}
+
+/**
+ * When a message was first posted, as far as the file tells, in observed time; null when it never was. Where the file has
+ * been under way for so long that the proxy may have forgotten a post, the message counts as posted.
+ */
+function postedAtOf(
+  { postedMs }: Imported,
+  { now, transitMs }: { now: number; transitMs: number },
+): number | null {
+  if (postedMs === null && transitMs <= limits.renewalMs) return null;
+  return Math.max(0, now - (postedMs ?? 0) - transitMs);
+}
+
+function earliest(one: number | null = null, two: number | null = null): number | null {
+  return one === null || two === null ? (one ?? two) : Math.min(one, two);
+}
+
+function deletePending(spool: Spool, seq: number): void {
+  spool
+    .sql(`UPDATE recipient SET state = 'deleted' WHERE message = ? AND state = 'pending'`)
+    .run(seq);
 }
 
 interface Found {
@@ -86,10 +113,15 @@ interface Found {
   state: MessageState;
   eximId: string;
   digest: Buffer;
+  postedAt: number | null;
 }
 
 /** The recipients that this queue does not have: it never had them, or an export before this import took them away. */
-function lacking(spool: Spool, transfer: number, { id, eximId, digest, recipients }: Imported) {
+function missingRecipients(
+  spool: Spool,
+  transfer: number,
+  { id, eximId, digest, recipients }: Imported,
+) {
   const known = new Set(
     spool
       .sql<{ address: Buffer; state: RecipientState; id: string; movedBefore: number }>(

@@ -8,26 +8,21 @@ export interface LifetimeStart {
 }
 
 /**
- * When trouble of its own ends a message: its lifetime (5 days) after that began, plus the time for which the
- * endpoint was down since, but 9 days of that at the most. In observed time; `outageMs` is the endpoint's
- * counter now.
+ * When trouble of its own ends a message: `ms`, the lifetime of messages (5 days), after that began, plus the time for
+ * which the endpoint was down since, but at most 9 days of it. In observed time; `outageMs` is the endpoint's counter now.
  */
-export function expiresAt(start: LifetimeStart, outageMs: number, lifetimeMs: number): number {
+export function expiresAt(start: LifetimeStart, outageMs: number, ms: number): number {
   const outage = Math.max(0, outageMs - start.outageMs);
-  return start.renewedAt + lifetimeMs + Math.min(outage, limits.outagesAddedMs);
+  return start.renewedAt + ms + Math.min(outage, limits.outagesAddedMs);
 }
 
 /**
- * When an attempt that fails by an outage of the endpoint ends a message all the same: 9 days after its lifetime, if
- * outages were what filled these. Days in which this host was off are nobody's refusal.
+ * When an attempt that fails because the endpoint is down ends a message all the same: 9 days after its lifetime, if
+ * outages filled these 9 days. Days in which this host was off do not count: nobody refused the message then.
  */
-export function outageExpiresAt(
-  start: LifetimeStart,
-  outageMs: number,
-  lifetimeMs: number,
-): number {
+export function outageExpiresAt(start: LifetimeStart, outageMs: number, ms: number): number {
   const isFilled = outageMs - start.outageMs >= limits.outagesAddedMs;
-  return isFilled ? start.renewedAt + lifetimeMs + limits.outagesAddedMs : Infinity;
+  return isFilled ? start.renewedAt + ms + limits.outagesAddedMs : Infinity;
 }
 
 /** The lifetime of messages, as the drain that worked on the spool last had it from its options. */
@@ -36,7 +31,7 @@ export function lifetimeMs(spool: Spool): number {
   return row?.ms ?? limits.lifetimeMs;
 }
 
-/** Notes the lifetime for whoever shows when messages expire. For a drain that starts. */
-export function setLifetime(spool: Spool, lifetimeMs: number): void {
-  spool.transaction(() => spool.sql('UPDATE endpoint SET lifetime_ms = ?').run(lifetimeMs));
+/** Stores the lifetime for the commands that show when messages expire. For a drain that starts. */
+export function setLifetime(spool: Spool, ms: number): void {
+  spool.transaction(() => spool.sql('UPDATE endpoint SET lifetime_ms = ?').run(ms));
 }

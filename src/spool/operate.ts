@@ -4,7 +4,7 @@ import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
 import { deleteBody, hasBody } from './body.ts';
 import { callEndpoint, outageMs } from './endpoint.ts';
-import { remember } from './history.ts';
+import { addToHistory } from './history.ts';
 import { finish } from './record.ts';
 import { returnRuns } from './return-lock.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
@@ -13,19 +13,29 @@ import { isExported } from './transfer.ts';
 /** What an operator may do to a message. `return` has a second half, `returned`. */
 export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return';
 
+/** What is to be done, and when that is in observed time. */
+export interface Order {
+  verb: Verb | 'returned';
+  now: number;
+  /** Also where the proxy may have forgotten that it sent the message. */
+  force?: boolean;
+}
+
 /**
  * What came of it. `busy`: it is being sent, or given to Exim; `exported`: it is in a file, and another queue may have it;
- * `old`: it wants --force; `unfit`: not in this state.
+ * `needs-force`: the proxy may have forgotten that it sent it; `wrong-state`: the verb is not for what is in this state.
  */
-export type Operated = 'done' | 'busy' | 'exported' | 'old' | 'unfit' | 'missing';
+export type OperationResult =
+  'done' | 'busy' | 'exported' | 'needs-force' | 'wrong-state' | 'missing';
 
 /** What came of it, and how many recipients of the message it was done for. */
-export interface Outcome {
-  operated: Operated;
+export interface OperationOutcome {
+  operated: OperationResult;
   recipients: number;
 }
 
-interface Subject {
+/** A message as far as an operation looks at it. */
+interface MessageRow {
   seq: number;
   state: MessageState;
   postedAt: number | null;
@@ -35,28 +45,20 @@ interface Subject {
  * Applies the verb to one message, in one transaction, and adds it to the message's history. What is
  * being sent is left alone (`busy`): drain alone decides about it; so is what is being given to Exim.
  */
-export function operate(
-  spool: Spool,
-  verb: Verb | 'returned',
-  id: string,
-  now: number,
-  force = false,
-): Operated {
-  const [outcome] = operateEach(spool, verb, [id], now, force);
+export function operate(spool: Spool, id: string, order: Order): OperationResult {
+  const [outcome] = operateEach(spool, [id], order);
   return outcome?.operated ?? 'missing';
 }
 
 /** The same with several messages, in one transaction. */
 export function operateEach(
   spool: Spool,
-  verb: Verb | 'returned',
   ids: readonly string[],
-  now: number,
-  force = false,
-): Outcome[] {
+  { verb, now, force = false }: Order,
+): OperationOutcome[] {
   const each = (forget: typeof deleteBody) =>
     spool.transaction(() => {
-      const outcomes = ids.map((id) => operateOn(spool, verb, id, { now, force, forget }));
+      const outcomes = ids.map((id) => operateOn(spool, id, { verb, now, force, forget }));
       if (SENDS.has(verb) && outcomes.some(({ operated }) => operated === 'done')) {
         callEndpoint(spool);
       }
@@ -70,37 +72,38 @@ export function operateEach(
   }
 }
 
-interface Circumstances {
-  now: number;
-  force: boolean;
+interface OperationContext extends Required<Order> {
   /** Deletes a body. */
   forget: typeof deleteBody;
 }
 
-function operateOn(
-  spool: Spool,
-  verb: Verb | 'returned',
-  id: string,
-  circumstances: Circumstances,
-): Outcome {
-  const subject = spool
-    .sql<Subject>('SELECT seq, state, posted_at AS postedAt FROM message WHERE id = ?')
+function operateOn(spool: Spool, id: string, context: OperationContext): OperationOutcome {
+  const { verb } = context;
+  const row = spool
+    .sql<MessageRow>('SELECT seq, state, posted_at AS postedAt FROM message WHERE id = ?')
     .get(id);
-  if (!subject) return { operated: 'missing', recipients: 0 };
-  if (subject.state === 'sending') return { operated: 'busy', recipients: 0 };
-  if (isExported(spool, subject)) return { operated: 'exported', recipients: 0 };
-  if (!OF_RETURN.has(verb) && isBeingReturned(spool, subject)) {
-    return { operated: 'busy', recipients: 0 };
-  }
-  const recipients = countIn(spool, subject.seq, concerned(verb, subject));
-  const operated = verbs[verb](spool, subject, circumstances);
+  const notBegun = row ? hindrance(spool, row, verb) : 'missing';
+  if (!row || notBegun !== undefined) return { operated: notBegun ?? 'missing', recipients: 0 };
+  const recipients = countIn(spool, row.seq, concerned(verb, row));
+  const operated = operations[verb](spool, row, context);
   if (operated !== 'done') return { operated, recipients: 0 };
-  remember(spool, subject.seq, { what: verb });
+  addToHistory(spool, row.seq, { what: verb });
   return { operated, recipients };
 }
 
+/** Why nobody but another program may decide about a message now; undefined where an operator may. */
+function hindrance(
+  spool: Spool,
+  row: MessageRow,
+  verb: Order['verb'],
+): 'busy' | 'exported' | undefined {
+  if (row.state === 'sending') return 'busy';
+  if (isExported(spool, row)) return 'exported';
+  return !OF_RETURN.has(verb) && isBeingReturned(spool, row) ? 'busy' : undefined;
+}
+
 /** The states of the recipients that a verb is about. */
-function concerned(verb: Verb | 'returned', { state }: Subject): RecipientState[] {
+function concerned(verb: Order['verb'], { state }: MessageRow): RecipientState[] {
   if (verb === 'delete') return ['pending', 'failed', 'bounced'];
   if (!isWaiting(state)) return ['failed', 'bounced'];
   return verb === 'retry' ? ['pending', 'failed'] : ['pending'];
@@ -114,65 +117,69 @@ function countIn(spool: Spool, seq: number, states: readonly RecipientState[]): 
 }
 
 /**
- * Writes down that Exim did not take a message that was to be returned, or only for the recipients in `taken`, who are
- * others' no more: it stays held for the rest of those that are pending, and there is one.
+ * Writes down that Exim did not take a message that was to be returned, or took it only for the recipients in `taken`,
+ * who are Exim's from now on. The message stays held for the others that are pending, of whom there is at least one.
  */
-export function keep(
+export function recordReturnRefused(
   spool: Spool,
   id: string,
   reason: string,
   taken: readonly string[] = [],
 ): void {
   spool.transaction(() => {
-    const message = spool.sql<Subject>('SELECT seq FROM message WHERE id = ?').get(id);
+    const message = spool.sql<{ seq: number }>('SELECT seq FROM message WHERE id = ?').get(id);
     if (!message) return;
-    const remove = spool.sql(
+    const leave = spool.sql(
       `UPDATE recipient SET state = 'deleted' WHERE message = ? AND address = ? AND state = 'pending'`,
     );
-    for (const address of taken) remove.run(message.seq, encodeAddress(address));
-    if (taken.length > 0) remember(spool, message.seq, { what: 'returned' });
-    remember(spool, message.seq, { what: 'kept', reason });
+    for (const address of taken) leave.run(message.seq, encodeAddress(address));
+    if (taken.length > 0) addToHistory(spool, message.seq, { what: 'returned' });
+    addToHistory(spool, message.seq, { what: 'kept', reason });
   });
 }
 
-const verbs: Record<Verb | 'returned', typeof retry> = {
+const operations: Record<Order['verb'], typeof retry> = {
   retry,
   hold,
   release,
   bounce,
-  delete: remove,
+  delete: deleteMessage,
   return: beginReturn,
   returned: endReturn,
 };
 
 /** Due now, with a new lifetime; what failed is pending again while its body is there. */
-function retry(spool: Spool, subject: Subject, { now, force }: Circumstances): Operated {
-  const { seq, state } = subject;
-  if (state !== 'queued' && !isFailedWithBody(spool, subject)) return 'unfit';
-  if (!force && tooOld(subject, now)) return 'old';
-  // While others wait, whoever was told of a failure would be surprised by a delivery.
+function retry(spool: Spool, row: MessageRow, { now, force }: OperationContext): OperationResult {
+  const { seq, state } = row;
+  if (state !== 'queued' && !isFailedWithBody(spool, row)) return 'wrong-state';
+  if (!force && tooOld(row, now)) return 'needs-force';
+  // While others wait, a delivery would surprise a sender who was told of the failure.
   revive(spool, seq, state === 'queued' ? ['failed'] : ['failed', 'bounced']);
   queue(spool, seq, now);
   return 'done';
 }
 
-function hold(spool: Spool, { seq, state }: Subject): Operated {
-  if (state !== 'queued') return 'unfit';
+function hold(spool: Spool, { seq, state }: MessageRow): OperationResult {
+  if (state !== 'queued') return 'wrong-state';
   keepFromDrain(spool, seq);
   return 'done';
 }
 
 /** Due now, with a new lifetime: time held does not count. */
-function release(spool: Spool, subject: Subject, { now, force }: Circumstances): Operated {
-  if (subject.state !== 'held') return 'unfit';
-  if (!force && tooOld(subject, now)) return 'old';
-  queue(spool, subject.seq, now);
+function release(spool: Spool, row: MessageRow, { now, force }: OperationContext): OperationResult {
+  if (row.state !== 'held') return 'wrong-state';
+  if (!force && tooOld(row, now)) return 'needs-force';
+  queue(spool, row.seq, now);
   return 'done';
 }
 
-/** Fails what is pending; that its sender is told follows from the failure, whoever caused it. */
-function bounce(spool: Spool, { seq, state }: Subject, { now }: Circumstances): Operated {
-  if (!isWaiting(state)) return 'unfit';
+/** Fails what is pending. As for every failure, its sender gets a report. */
+function bounce(
+  spool: Spool,
+  { seq, state }: MessageRow,
+  { now }: OperationContext,
+): OperationResult {
+  if (!isWaiting(state)) return 'wrong-state';
   spool
     .sql(
       `UPDATE recipient SET state = 'failed', status = :status, reason = :reason, remote_mta = NULL
@@ -183,20 +190,24 @@ function bounce(spool: Spool, { seq, state }: Subject, { now }: Circumstances): 
   return 'done';
 }
 
-function remove(spool: Spool, { seq, state }: Subject, { now, forget }: Circumstances): Operated {
-  if (!isWaiting(state) && state !== 'failed' && state !== 'bounced') return 'unfit';
+function deleteMessage(
+  spool: Spool,
+  { seq, state }: MessageRow,
+  { now, forget }: OperationContext,
+): OperationResult {
+  if (!isWaiting(state) && state !== 'failed' && state !== 'bounced') return 'wrong-state';
   deleteRecipients(spool, seq, ['pending', 'failed', 'bounced']);
   finish(spool, seq, now, forget);
   return 'done';
 }
 
 /**
- * Held, so that drain leaves it alone while it is given to Exim; after a crash it stays so, for an
- * operator to see. Of a finished message what failed is pending again.
+ * Held, so that drain leaves it alone while it is given to Exim. After a crash it stays held, for an
+ * operator to look at. The failed recipients of a finished message are pending again.
  */
-function beginReturn(spool: Spool, subject: Subject): Operated {
-  const { seq, state } = subject;
-  if (!isWaiting(state) && !isFailedWithBody(spool, subject)) return 'unfit';
+function beginReturn(spool: Spool, row: MessageRow): OperationResult {
+  const { seq, state } = row;
+  if (!isWaiting(state) && !isFailedWithBody(spool, row)) return 'wrong-state';
   if (!isWaiting(state)) revive(spool, seq, ['failed', 'bounced']);
   keepFromDrain(spool, seq);
   return 'done';
@@ -205,19 +216,19 @@ function beginReturn(spool: Spool, subject: Subject): Operated {
 /** Exim has it. */
 function endReturn(
   spool: Spool,
-  { seq, state }: Subject,
-  { now, forget }: Circumstances,
-): Operated {
-  if (!isWaiting(state)) return 'unfit';
+  { seq, state }: MessageRow,
+  { now, forget }: OperationContext,
+): OperationResult {
+  if (!isWaiting(state)) return 'wrong-state';
   deleteRecipients(spool, seq, ['pending']);
   finish(spool, seq, now, forget);
   return 'done';
 }
 
-/** Whether it is held because some program gives it to Exim in this moment, and does not know how that ends. */
+/** Whether it is held because some program is giving it to Exim at this moment. */
 export function isBeingReturned(
   spool: Spool,
-  { seq, state }: Pick<Subject, 'seq' | 'state'>,
+  { seq, state }: Pick<MessageRow, 'seq' | 'state'>,
 ): boolean {
   if (state !== 'held') return false;
   const last = spool
@@ -236,7 +247,7 @@ function isWaiting(state: MessageState): boolean {
   return state === 'queued' || state === 'held';
 }
 
-function isFailedWithBody(spool: Spool, { seq, state }: Subject): boolean {
+function isFailedWithBody(spool: Spool, { seq, state }: MessageRow): boolean {
   return (state === 'failed' || state === 'bounced') && hasBody(spool, seq);
 }
 
@@ -250,6 +261,7 @@ export function queue(spool: Spool, seq: number, now: number): void {
     .run({ seq, now, outageMs: outageMs(spool, now) });
 }
 
+/** Held. Runs inside the caller's transaction. */
 export function keepFromDrain(spool: Spool, seq: number): void {
   spool
     .sql(`UPDATE message SET state = 'held', due_at = NULL, finished_at = NULL WHERE seq = ?`)
@@ -272,7 +284,7 @@ function deleteRecipients(spool: Spool, seq: number, states: string[]): void {
 }
 
 /** The proxy forgets what it sent after 30 days: a post later than that could send it twice. */
-export function tooOld({ postedAt }: Pick<Subject, 'postedAt'>, now: number): boolean {
+export function tooOld({ postedAt }: Pick<MessageRow, 'postedAt'>, now: number): boolean {
   return postedAt !== null && now - postedAt > limits.renewalMs;
 }
 

@@ -1,5 +1,5 @@
 import { deleteBody } from './body.ts';
-import { remember } from './history.ts';
+import { addToHistory } from './history.ts';
 import type { RecipientState, Spool } from './spool.ts';
 
 /** What one claim of a message came to. */
@@ -48,7 +48,7 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
     )
     .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
   const what = charged ? 'attempt' : 'postponed';
-  remember(spool, seq, { what, status: lastStatus, reason: story ?? lastReason });
+  addToHistory(spool, seq, { what, status: lastStatus, reason: story ?? lastReason });
   if (finish(spool, seq, now)) return;
   if (warnings > 0) oweWarning(spool, seq, warnings);
   spool

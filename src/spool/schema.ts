@@ -23,7 +23,7 @@
  * recipient      address as octets; status and reason of its last verdict, and remote_mta whose reply that was in SMTP
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
  *                that fails a recipient, or a delay warning. collected: a summary is to tell it
- * told           when senders were told something, as far as it counts for limits.noticesPerHour
+ * told           when senders were told something, as far as it counts for limits.reportsPerHour
  * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message

@@ -1,9 +1,9 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { anyText } from '../host/option-values.ts';
 import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
-import { isCorruption } from '../sqlite/is-corruption.ts';
+import { databaseTrouble, READ_WRITE, type DatabaseTrouble } from '../sqlite/database-trouble.ts';
 import { DatabaseUnusableError } from '../sqlite/open-database.ts';
 import { foreignSchema } from '../sqlite/schema-faults.ts';
 import { limits } from '../limits.ts';
@@ -12,6 +12,7 @@ import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spoo
 
 /** The spool is not as SQLite wrote it. */
 export class SpoolDamagedError extends CommandError {
+  override readonly name = 'SpoolDamagedError';
   readonly fault: string;
 
   constructor(folder: string, fault: string) {
@@ -33,7 +34,7 @@ export const spoolOption = {
 
 /**
  * Opens the spool for a command, runs the command on it and closes it. When the spool cannot be used,
- * at once or later, this is a Failure with a sentence: 74, 75 when it is busy, 77 when permission lacks.
+ * at once or later, it throws CommandError with a sentence: 74, 75 when it is busy, 77 when permission lacks.
  * Drain has the spool's drain lock meanwhile.
  */
 export async function withSpool<T>(
@@ -94,52 +95,45 @@ export function spoolFault(error: unknown, folder: string): string {
   return foreign === undefined ? message : `${message}; ${foreign} (to do: ${fsckRemedy})`;
 }
 
-/** What is neither SQLite's nor the file system's error is somebody else's, and stays as it is. */
-function failureOf(error: NodeJS.ErrnoException, folder: string): Error {
-  const { code = '', message, name } = error;
-  const isUnfit = error instanceof DatabaseUnusableError;
+/** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */
+function failureOf(error: Error, folder: string): Error {
   const file = spoolFile(folder);
-  const ofSpool = name === 'SqliteError' || isUnfit || 'syscall' in error;
-  if (error instanceof CommandError || (!ofSpool && existsSync(file))) return error;
-  // SQLite says only that it cannot open or write a file; the system says why.
-  if (code === 'EROFS' || deniedBy(folder) === 'EROFS') {
-    return new CommandError(
+  if (error instanceof CommandError) return error;
+  const trouble = databaseTrouble(error, file, [[file, READ_WRITE]]);
+  if (trouble === undefined && existsSync(file)) return error;
+  return failures[trouble ?? 'other'](folder, error);
+}
+
+const failures: Record<DatabaseTrouble, (folder: string, error: Error) => CommandError> = {
+  'read-only': (folder) =>
+    new CommandError(
       exitCodes.spool,
       `the spool ${folder} is on a file system that is read-only here: see whether its disk has failed (dmesg); ` +
         `a spool that is not in ${defaultSpool} has to be named to the service: ` +
         `systemctl edit appengine-mailer, [Service], ReadWritePaths=${folder}`,
-    );
-  }
-  if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)$/.test(code) || deniedBy(file) === 'EACCES') {
-    return new CommandError(
+    ),
+  denied: (folder, { message }) =>
+    new CommandError(
       exitCodes.notPermitted,
       `no permission for the spool ${folder}: ${message}; be root or in its group, ` +
         "and see that all in it is the folder's owner's, whom root becomes",
-    );
-  }
-  if (code.startsWith('SQLITE_BUSY')) {
-    return new CommandError(
+    ),
+  busy: (folder) =>
+    new CommandError(
       exitCodes.busy,
       `the spool ${folder} is busy: another program writes to it all the time; try again`,
+    ),
+  damaged: (folder, { message }) => new SpoolDamagedError(folder, message),
+  other: (folder, error) => {
+    const { message } = error;
+    const file = spoolFile(folder);
+    const foreign = foreignSchema(error, file, spoolSchema);
+    if (foreign !== undefined) return new SpoolDamagedError(folder, `${message}; ${foreign}`);
+    return new CommandError(
+      exitCodes.spool,
+      error instanceof DatabaseUnusableError || existsSync(file)
+        ? `the spool ${folder} cannot be used: ${message}`
+        : `there is no spool in ${folder}: name its folder with --spool or APPENGINE_MAILER_SPOOL`,
     );
-  }
-  if (isCorruption(error)) return new SpoolDamagedError(folder, message);
-  const foreign = foreignSchema(error, file, spoolSchema);
-  if (foreign !== undefined) return new SpoolDamagedError(folder, `${message}; ${foreign}`);
-  return new CommandError(
-    exitCodes.spool,
-    isUnfit || existsSync(file)
-      ? `the spool ${folder} cannot be used: ${message}`
-      : `there is no spool in ${folder}: name its folder with --spool or APPENGINE_MAILER_SPOOL`,
-  );
-}
-
-/** Why the system does not let a file or folder be read and written, as a code; undefined when it does. */
-function deniedBy(path: string): string | undefined {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return undefined;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code;
-  }
-}
+  },
+};

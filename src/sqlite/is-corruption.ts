@@ -3,11 +3,21 @@ import { DatabaseUnusableError } from './open-database.ts';
 
 /** Whether an error means that a file is not as SQLite wrote it. */
 export function isCorruption(error: unknown): error is Error & { code: string } {
-  return error instanceof Database.SqliteError && DAMAGED.test(error.code);
+  return isSqliteError(error) && DAMAGED.test(error.code);
+}
+
+/** Whether it is SQLite's error; its code is such as SQLITE_FULL. */
+export function isSqliteError(error: unknown): error is Error & { code: string } {
+  return error instanceof Database.SqliteError;
+}
+
+/** Whether others hold a database for too long. */
+export function isBusy(error: unknown): boolean {
+  return isSqliteError(error) && error.code.startsWith('SQLITE_BUSY');
 }
 
 /** Whether a file, or what is read of it, cannot be used as it is: damage, whether SQLite finds it or we do. */
-export function isUnusable(error: unknown): error is Error {
+export function isUnreadable(error: unknown): error is Error {
   return error instanceof DatabaseUnusableError || isCorruption(error);
 }
 
@@ -16,7 +26,7 @@ export function unlessDamaged<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (isUnusable(error)) return undefined;
+    if (isUnreadable(error)) return undefined;
     throw error;
   }
 }
@@ -26,7 +36,7 @@ export function faultsOf(inspect: () => string[]): string[] {
   try {
     return inspect();
   } catch (error) {
-    const isMissing = error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
+    const isMissing = isSqliteError(error) && error.code === 'SQLITE_ERROR';
     if (!isMissing && !isCorruption(error)) throw error;
     return [`SQLite says: ${error.message}`];
   }

@@ -51,6 +51,18 @@ export function logGrownText(name: string, bytes: number, holders: readonly stri
 export const logGrownRemedy =
   'end the program that reads (an open sqlite3, a backup), or let it end its transaction';
 
+/** The explanation for the message catalog. `file` is the name of the database file. */
+export function logGrownHelp(file: string): string {
+  return `
+    ${file}-wal contains what was committed since it was last copied into ${file}. While any program reads an
+    older state of the file (an sqlite3 shell with an open transaction, a backup tool that copies for hours), the
+    log cannot be used anew, and grows with every commit until the disk is full. The line names the programs that
+    have the file open, as far as they can be seen. Root sees all of them: fuser -v ${file}
+
+    End that program. The log is then cut back by itself. For a backup, sqlite3 ${file} ".backup COPY" reads in
+    short steps.`;
+}
+
 /** How large the log of a database is. */
 export function logBytes(file: string): number {
   return statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { unlimited } from '../../src/proxy/backends/backend.ts';
 import { appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
 import { conformance } from '../support/conformance.ts';
@@ -11,7 +11,10 @@ import { deliverWith } from '../support/send-with.ts';
 
 conformance('appengine', ['loseAnswers', 'hang', 'vanish'], async (t) => {
   const api = await ScriptedApiHost.start(t);
-  const backend = appengineBackend(api.host, new ProxyJournal(() => {}));
+  const backend = appengineBackend(
+    api.host,
+    proxyJournal(() => {}),
+  );
   return {
     // The suite's messages have no sender, with whom the Mail API can do nothing.
     backend: unlimited(async (delivery) =>
@@ -88,9 +91,12 @@ function related(base64: string): string[] {
 }
 
 for (const [name, { sender, message }] of Object.entries(golden)) {
-  test(`appengine: a call says what that of ${name} says`, async (t) => {
+  test(`appengine: a call is the same as that of ${name}`, async (t) => {
     const api = await ScriptedApiHost.start(t);
-    const backend = appengineBackend(api.host, new ProxyJournal(() => {}));
+    const backend = appengineBackend(
+      api.host,
+      proxyJournal(() => {}),
+    );
     const recipients = ['a@example.net', 'b@example.net'];
     const delivery = {
       key: '',

@@ -117,7 +117,7 @@ test('a message without any sender is refused', async () => {
   });
 });
 
-test('header fields without a place are named once each; what the fields say is none of them', async () => {
+test('header fields that the Mail API does not take are named once each; those that it has fields for are not named', async () => {
   const names = [
     'Date',
     'X-A',

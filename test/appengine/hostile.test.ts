@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
 import { Thread } from '../../src/host/thread.ts';
 import { ScriptedApiHost } from '../support/scripted-api-host.ts';
@@ -51,7 +51,7 @@ test('as many parts as the limit says are sent, and 10,000 refused', async () =>
   await assert.rejects(fieldsOf(siblings(10_000)), /it has more than 1000 parts/);
 });
 
-test('what is refused for its number of parts costs no more than what is sent', async () => {
+test('a message that is refused for its number of parts costs no more than one that is sent', async () => {
   await fieldsOf(siblings(100)); // So that the code is compiled.
   const sent = await cpuOf(async () => fieldsOf(siblings(990)));
   const refused = await cpuOf(async () => fieldsOf(siblings(100_000)).catch(() => {}));
@@ -61,7 +61,10 @@ test('what is refused for its number of parts costs no more than what is sent', 
 test('a message that takes too long is given up, and waits alone (law 5)', async (t) => {
   const api = await ScriptedApiHost.start(t);
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(
+    api.host,
+    proxyJournal(({ text }) => journal.push(text)),
+  );
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const bytes = nested(900, '--b\n'.repeat(1_000_000));
@@ -84,7 +87,10 @@ test('a message that takes too long is given up, and waits alone (law 5)', async
 test('a message that meets a defect of ours waits, and the journal says so (law 5)', async (t) => {
   const api = await ScriptedApiHost.start(t);
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(
+    api.host,
+    proxyJournal(({ text }) => journal.push(text)),
+  );
   t.mock.method(Thread.prototype, 'call', () => assert.fail('oops'));
   const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const results = await deliverWith(backend, { ...post, bytes: octets('', 'Hello') });
@@ -118,7 +124,7 @@ test('a header section beyond the limit is refused, and so is one of a part', as
   );
 });
 
-test('of HTML too long to be read the beginning is the text, of one too deep what is not too deep; both are sent', async () => {
+test('the text of HTML that is too long is its beginning, that of HTML that is too deep its upper levels; both are sent', async () => {
   for (const [html, text] of [
     [`<p>${'x'.repeat(300_000)}</p>`, 'x'.repeat(262_144 - '<p>'.length)],
     [`a ${'<b>'.repeat(20_000)}b`, 'a ...'],
@@ -129,7 +135,7 @@ test('of HTML too long to be read the beginning is the text, of one too deep wha
   }
 });
 
-test('a multipart without parts in another: what is in it is not lost', async () => {
+test('the content of a multipart without parts within another one is not lost', async () => {
   for (const inside of [['is lost?'], [], ['--c--']]) {
     const empty = ['Content-Type: multipart/mixed; boundary=c', '', ...inside];
     const lines = multipart('mixed', 'b', ['', 'Hello'], empty, [

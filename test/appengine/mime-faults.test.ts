@@ -261,7 +261,7 @@ test('whatever faults a message has, each of its words arrives', async (t) => {
 function addPart(made: Made, choose: Random, depth: number): void {
   const { lines, marks } = made;
   const add = (role: Line['role'], ...texts: string[]) => {
-    for (const text of texts) lines.push({ role, text });
+    for (const each of texts) lines.push({ role, text: each });
   };
   const word = () => `word${marks.length}.`;
   const kinds = ['text', 'quoted-printable', 'base64', 'message', 'multipart', 'multipart'];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { BackendUnavailableError, type Delivery } from '../../src/proxy/backends/backend.ts';
 import { callApi } from '../../src/proxy/backends/appengine/call-api.ts';
 import { apiHost, appengineBackend } from '../../src/proxy/backends/appengine/appengine-backend.ts';
@@ -22,7 +22,10 @@ async function start(t: TestContext, script?: ScriptedApiHost['script']) {
   const api = await ScriptedApiHost.start(t);
   if (script) api.script = script;
   const journal: string[] = [];
-  const backend = appengineBackend(api.host, new ProxyJournal(({ text }) => journal.push(text)));
+  const backend = appengineBackend(
+    api.host,
+    proxyJournal(({ text }) => journal.push(text)),
+  );
   const send = async (but: Partial<Delivery> = {}) => {
     const post = {
       key: '',
@@ -152,7 +155,7 @@ test('appengine: of an answer with as many fields as the limit allows the first 
 test('appengine: away from App Engine the error says so, and charges no mail (law 5)', async () => {
   const backend = appengineBackend(
     { host: 'appengine.googleapis.invalid', port: 10_001 },
-    new ProxyJournal(() => {}),
+    proxyJournal(() => {}),
   );
   const post = { key: '', id: 'x', sender: 's@example.com', recipients: ['r@example.org'] };
   const sending = deliverWith(backend, { ...post, bytes: Buffer.from(message) });
@@ -196,7 +199,7 @@ test('appengine: only a refused sender is replaced', async (t) => {
   assert.equal(api.calls.length, 1);
 });
 
-test('appengine: what is larger than the Mail API takes is not sent', async (t) => {
+test('appengine: a message that is larger than the Mail API takes is not sent', async (t) => {
   const { api, send } = await start(t);
   const bytes = Buffer.concat([Buffer.from(message), Buffer.alloc(31_500_000, 'x')]);
   assert.match(await send({ bytes }), /^5\.3\.4 for the Mail API .* larger than 31500000 bytes$/);

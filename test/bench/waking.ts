@@ -20,9 +20,9 @@ export async function wakingMs(): Promise<number> {
     mkdirSync(folder);
     const key = 'a secret key';
     let arrived: (() => void) | undefined;
-    const proxy = await ScriptedProxy.start(t, key, (post, self) => {
+    const proxy = await ScriptedProxy.start(t, key, (post) => {
       arrived?.();
-      self.accept(post);
+      post.accept();
     });
     const env = { GMAIL_PROXY_URL: proxy.url, GMAIL_SECRET_KEY: key };
     const drain = appengineMailer(t, ['drain', '--spool', folder], { env });

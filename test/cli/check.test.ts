@@ -10,7 +10,7 @@ import { certificate } from '../support/certificate.ts';
 import { clock } from '../support/clock.ts';
 import { DebianExim } from '../support/debian-exim.ts';
 import { Forwarder } from '../support/forwarder.ts';
-import { golden } from '../support/golden.ts';
+import { assertGolden } from '../support/golden.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, type Program } from '../support/program.ts';
 import { Road } from '../support/road.ts';
@@ -99,7 +99,7 @@ test('all is well: every line is ok, and the exit code 0', needs('root', 'exim4'
     said,
   );
   const stable = said.replace(/:\d+\/ answers/, ':8025/ answers').replace(/\d+ s\b/g, '1 s');
-  golden('test/cli/golden/check.txt', stable);
+  assertGolden('test/cli/golden/check.txt', stable);
   assert.match(said, /^ok {4}drain: a drain is running/m);
   assert.match(said, /^ok {4}progress: the last post passed \d+ s ago$/m);
 });

@@ -11,7 +11,7 @@ import { enqueue } from '../../src/spool/enqueue.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool } from '../../src/spool/spool.ts';
-import { golden } from '../support/golden.ts';
+import { assertGolden } from '../support/golden.ts';
 import { handOver } from '../support/hand-over.ts';
 import { inProcess } from '../support/in-process.ts';
 import { scratch } from '../support/scratch.ts';
@@ -43,7 +43,7 @@ function commandLines(line: string, { commands }: Command): string[] {
 for (const [name, program] of Object.entries<Command>(programs)) {
   test(`the --help of ${name} and its commands is as reviewed`, async () => {
     const lines = commandLines(name, program).map((line) => `${line} --help`);
-    golden(`test/cli/golden/help-${name}.txt`, await typedAll(lines));
+    assertGolden(`test/cli/golden/help-${name}.txt`, await typedAll(lines));
   });
 }
 
@@ -71,7 +71,7 @@ test('what is wrong with a command line is said as reviewed', async () => {
     'gmail -s subject',
     'gmail --queue --fix-sender a@example.org',
   ];
-  golden('test/cli/golden/wrong-usage.txt', await typedAll(lines));
+  assertGolden('test/cli/golden/wrong-usage.txt', await typedAll(lines));
 });
 
 /** The ids of the messages of a made spool: 1111…, 2222…, and so on. */
@@ -96,7 +96,7 @@ function madeSpool(t: TestContext): { folder: string; spool: Spool } {
   add(5, 'root@example.com', 'ann@example.org');
   add(6, 'root@example.com', 'ann@example.org');
   t.mock.timers.setTime(NOW - 90 * MINUTE);
-  const room = { messages: 10, bytes: 1_000_000, passingBytes: 0 };
+  const room = { messages: 10, bytes: 1_000_000, bypassBytes: 0 };
   const claimed = spool.transaction(() => claim(spool, room, spool.now()));
   const settle = (
     nth: number,
@@ -132,9 +132,9 @@ function madeSpool(t: TestContext): { folder: string; spool: Spool } {
   settle(6, [['pending', '4.2.2', 'mailbox full']]);
   spool.transaction(() => recordPassed(spool, spool.now()));
   t.mock.timers.setTime(NOW - HOUR);
-  operate(spool, 'hold', idOf(4), spool.now());
-  operate(spool, 'hold', idOf(5), spool.now());
-  operate(spool, 'delete', idOf(6), spool.now());
+  operate(spool, idOf(4), { verb: 'hold', now: spool.now() });
+  operate(spool, idOf(5), { verb: 'hold', now: spool.now() });
+  operate(spool, idOf(6), { verb: 'delete', now: spool.now() });
   t.mock.timers.setTime(NOW - 5 * MINUTE);
   add(7, 'cron@example.com', 'ops@example.org');
   t.mock.timers.setTime(NOW);
@@ -158,7 +158,7 @@ const looks = [
 test('queue list, show, stats and explain print what was reviewed, without a drain', async (t) => {
   const { folder } = madeSpool(t);
   const text = await typedAll(looks, `--spool=${folder}`);
-  golden('test/cli/golden/queue.txt', text.replaceAll(folder, '/var/spool/appengine-mailer'));
+  assertGolden('test/cli/golden/queue.txt', text.replaceAll(folder, '/var/spool/appengine-mailer'));
 });
 
 test('queue list and explain print what was reviewed, while drain runs and the proxy is down', async (t) => {
@@ -170,7 +170,7 @@ test('queue list and explain print what was reviewed, while drain runs and the p
   const reason = 'the proxy cannot be reached: connect ECONNREFUSED 192.0.2.1:443';
   spool.transaction(() => recordDown(spool, reason, spool.now(), spool.now() + 30_000));
   const down = await typedAll([...lines, 'appengine-mailer queue stats'], `--spool=${folder}`);
-  golden('test/cli/golden/queue-and-drain.txt', `${running}The proxy is down:\n\n${down}`);
+  assertGolden('test/cli/golden/queue-and-drain.txt', `${running}The proxy is down:\n\n${down}`);
 });
 
 test('the commands on messages say what they did as reviewed', async (t) => {
@@ -187,7 +187,7 @@ test('the commands on messages say what they did as reviewed', async (t) => {
     'delete --all',
     'delete --sender @example.net',
   ].map((line) => `appengine-mailer queue ${line}`);
-  golden('test/cli/golden/operate.txt', await typedAll(lines, `--spool=${folder}`));
+  assertGolden('test/cli/golden/operate.txt', await typedAll(lines, `--spool=${folder}`));
 });
 
 test('ledger list, show and stats print what was reviewed', async (t) => {
@@ -215,5 +215,5 @@ test('ledger list, show and stats print what was reviewed', async (t) => {
     'stats',
   ].map((line) => `appengine-mailer ledger ${line}`);
   const text = await typedAll(lines, `--ledger=${file}`);
-  golden('test/cli/golden/ledger.txt', text.replaceAll(file, '/var/lib/ledger.db'));
+  assertGolden('test/cli/golden/ledger.txt', text.replaceAll(file, '/var/lib/ledger.db'));
 });

@@ -20,7 +20,7 @@ test('retry of a failed message sends it again, also after a restart, to those w
     ),
   );
   const first = road.drain([], { GMAIL_PROXY_URL: proxy.url });
-  await first.says(/refused \(5\.1\.1 no\)/);
+  await first.says(/failed \(5\.1\.1 no\)/);
   await first.stop('SIGKILL');
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/started; 0 messages queued/);

@@ -175,7 +175,7 @@ test('what is being given to Exim is nobody else’s to release, bounce or delet
   );
   const spool = new Spool(road.spool, 'operator');
   for (const verb of ['release', 'bounce', 'delete', 'hold', 'retry'] as const) {
-    assert.equal(operate(spool, verb, id, Date.now()), 'busy', verb);
+    assert.equal(operate(spool, id, { verb, now: Date.now() }), 'busy', verb);
   }
   spool.close();
   const release = road.queue('release', id);

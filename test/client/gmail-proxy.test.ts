@@ -74,8 +74,8 @@ test('fixSender gives a sender who may not send the default one, by the policy o
 });
 
 test('mixed results are a failure that names who was refused and who was sent', async (t) => {
-  const { proxy } = await start(t, (post, proxy) =>
-    proxy.answer(post, (recipient) => {
+  const { proxy } = await start(t, (post) =>
+    post.answer((recipient) => {
       const status = { a: '2.0.0', b: '5.1.1', c: '4.2.2' }[recipient[0] ?? ''] ?? '2.0.0';
       return { status, reason: `told ${recipient}` };
     }),
@@ -113,12 +113,14 @@ test('a proxy that cannot be reached, or takes no mail, is not a refusal (law 5)
 });
 
 test('what was sent before the trouble is named', async (t) => {
-  const { proxy } = await start(t, (post, proxy) => {
-    if (proxy.posts.length > 1) return void post.request.socket.resetAndDestroy();
-    proxy.answer(post, (recipient) => ({
-      status: recipient.startsWith('a') ? '2.0.0' : '4.5.3',
-      reason: '',
-    }));
+  const { proxy, scripted } = await start(t, (post) => {
+    if (scripted.posts.length > 1) post.request.socket.resetAndDestroy();
+    else {
+      post.answer((recipient) => ({
+        status: recipient.startsWith('a') ? '2.0.0' : '4.5.3',
+        reason: '',
+      }));
+    }
   });
   const failure = await failureOf(
     proxy.sendMail(message, { recipients: ['a@example.org', 'b@example.org'] }),
@@ -131,9 +133,11 @@ test('what was sent before the trouble is named', async (t) => {
 });
 
 test("a clock that is off is made up for by the proxy's", async (t) => {
-  const { proxy, scripted } = await start(t, (post, proxy) => {
-    if (proxy.posts.length > 1) return proxy.accept(post);
-    proxy.signed(post, 401, Buffer.from('clock\n'), Math.floor(Date.now() / 1000) + 5000);
+  const { proxy, scripted } = await start(t, (post) => {
+    if (scripted.posts.length > 1) return post.accept();
+    post.signed(401, Buffer.from('clock\n'), {
+      timestamp: Math.floor(Date.now() / 1000) + 5000,
+    });
   });
   assert.equal(await proxy.sendMail(message), true);
   const [first, second] = scripted.posts;
@@ -219,7 +223,7 @@ function to(...names: string[]) {
 
 async function start(
   t: TestContext,
-  script: Script = (post, proxy) => proxy.accept(post),
+  script: Script = (post) => post.accept(),
   options: GmailProxyOptions = {},
 ): Promise<{ proxy: GmailProxy; scripted: ScriptedProxy }> {
   const scripted = await ScriptedProxy.start(t, 'a secret key', script);
@@ -231,7 +235,7 @@ async function start(
 async function failureOf(sending: Promise<boolean>): Promise<MessageSendingFailure> {
   const error = await sending.then(
     () => assert.fail('it was sent'),
-    (error: unknown) => error,
+    (reason: unknown) => reason,
   );
   assert.ok(error instanceof MessageSendingFailure, String(error));
   return error;

@@ -96,8 +96,8 @@ interface Case {
 
 const refuse =
   (status: string): Script =>
-  (post, proxy) =>
-    proxy.answer(post, () => ({ status, reason: 'a reason' }));
+  (post) =>
+    post.answer(() => ({ status, reason: 'a reason' }));
 
 for (const { name, args = [], input = message, env = {}, script, code, says } of [
   { name: 'an unknown option', args: ['--nope'], code: 64, says: /nope/ },
@@ -211,7 +211,7 @@ for (const [what, args] of [
   });
 }
 
-async function start(t: TestContext, script: Script = (post, proxy) => proxy.accept(post)) {
+async function start(t: TestContext, script: Script = (post) => post.accept()) {
   const scripted = await ScriptedProxy.start(t, 'a secret key', script);
   const settings = { GMAIL_SECRET_KEY: scripted.key, GMAIL_PROXY_URL: scripted.url };
   const gmail = async (args: string[], input: string, env: NodeJS.ProcessEnv = {}) =>

@@ -17,17 +17,17 @@ async function start(t: TestContext, script: Script, timeoutMs?: number) {
 
 /** The first answers to the post and to what asks after it; then all is sent. */
 function first(...answers: Script[]): Script {
-  return async (post, proxy) => {
+  return async (post) => {
     const answer = answers.shift();
-    if (answer) await answer(post, proxy);
-    else proxy.accept(post);
+    if (answer) await answer(post);
+    else post.accept();
   };
 }
 
-const inProgress: Script = (post, proxy) => proxy.inProgress(post);
+const inProgress: Script = (post) => post.inProgress();
 const trouble: Script = ({ response }) => void response.writeHead(502).end();
-const half: Script = (post, proxy) =>
-  proxy.answer(post, (recipient) =>
+const half: Script = (post) =>
+  post.answer((recipient) =>
     recipient.startsWith('a')
       ? { status: '2.0.0', reason: 'sent' }
       : { status: '4.4.0', reason: 'still at it', inProgress: true },
@@ -80,7 +80,7 @@ test('a proxy that gives no answer in time may have the message, and the failure
 test('a proxy that asks for fewer posts is asked again after its time (law 13)', async (t) => {
   const { scripted, proxy } = await start(
     t,
-    first((post, busy) => busy.slower(post, 1)),
+    first((post) => post.slower(1)),
   );
   const begun = performance.now();
   assert.equal(await proxy.sendMail(message), true);

@@ -89,8 +89,8 @@ test('a raw message keeps its bytes but for the Bcc, with an envelope or without
 });
 
 test('what is not sent is a MessageSendingFailure, by promise and by callback', async (t) => {
-  const { transport } = await start(t, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '5.1.1', reason: 'nobody' })),
+  const { transport } = await start(t, (post) =>
+    post.answer(() => ({ status: '5.1.1', reason: 'nobody' })),
   );
   const byPromise = await transport.sendMail(mail).catch((error: unknown) => error);
   const byCallback = await new Promise((resolve) => transport.sendMail(mail, resolve));
@@ -123,7 +123,7 @@ test('verify posts a probe: true, or why not, by promise and by callback', async
 
 async function start(
   t: TestContext,
-  script: Script = (post, proxy) => proxy.accept(post),
+  script: Script = (post) => post.accept(),
 ): Promise<{ transport: Transporter; scripted: ScriptedProxy }> {
   const scripted = await ScriptedProxy.start(t, 'a secret key', script);
   const options = { secretKey: scripted.key, proxyUrl: scripted.url };

@@ -8,9 +8,7 @@ import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
 test('what npm packs works in a fresh project: ESM, CommonJS, types, commands', async (t) => {
   const project = await freshProject(t);
-  const scripted = await ScriptedProxy.start(t, 'a secret key', (post, proxy) =>
-    proxy.accept(post),
-  );
+  const scripted = await ScriptedProxy.start(t, 'a secret key', (post) => post.accept());
   const env = { GMAIL_SECRET_KEY: scripted.key, GMAIL_PROXY_URL: scripted.url };
   const use = `
     const transport = createTransport(gmail());

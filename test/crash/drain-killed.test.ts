@@ -18,8 +18,8 @@ test(
     const ids = handIn(road.spool, messages);
 
     // Three messages pass, so that four may be posted at once; those four are never answered.
-    const silent = await ScriptedProxy.start(t, road.key, (post, proxy) => {
-      if (ids.indexOf(post.id) < 3) proxy.accept(post);
+    const silent = await ScriptedProxy.start(t, road.key, (post) => {
+      if (ids.indexOf(post.id) < 3) post.accept();
     });
     const first = road.drain([], { GMAIL_PROXY_URL: silent.url });
     await silent.received(7);
@@ -34,7 +34,7 @@ test(
     const stats = await road.stats();
     assert.deepEqual([stats['sent'], stats['sending'], stats['queued']], [3, 4, 1]);
 
-    const willing = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const willing = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const next = road.drain(['--once'], { GMAIL_PROXY_URL: willing.url });
     const { code, stderr } = await next.ended;
     assert.equal(code, 0);

@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import test, { type TestContext } from 'node:test';
-import { everyStep, type Fault } from '../support/every-step.ts';
-import { timeLimit } from '../support/figures.ts';
+import { everyStep } from '../support/every-step.ts';
 import { handIn } from '../support/hand-in.ts';
-import { needs } from '../support/needs.ts';
-import { appengineMailer } from '../support/program.ts';
+import { drainOnce } from '../support/queues.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
@@ -13,26 +9,27 @@ import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 // A drain is struck at each of its steps, and another empties the spool after it. The proxy lives on, and
 // its relay counts what it gets: a message that comes twice was sent twice.
 
-const faults: [Fault, number, string][] = [
-  ['KILL', 9, 'law 6, law 7, law 8: drain killed at any step loses and doubles nothing'],
-  [
-    'EIO',
-    11,
-    'law 6, law 7, law 8: a drain whose disk fails once at any step loses and doubles nothing',
-  ],
-  [
-    'ENOSPC',
-    11,
+const titles = {
+  KILL: 'law 6, law 7, law 8: drain killed at any step loses and doubles nothing',
+  EIO: 'law 6, law 7, law 8: a drain whose disk fails once at any step loses and doubles nothing',
+  ENOSPC:
     'law 6, law 7, law 8: a drain whose disk is full from any step on loses and doubles nothing',
-  ],
-];
+};
 
-for (const [fault, stride, title] of faults) {
-  void test(title, { ...needs('cc'), timeout: timeLimit(290_000) }, async (t) => {
-    const { road, smtp } = await roadToRelay(t);
-    let interrupted = 0;
-    await everyStep(t, { fault, stride }, async ({ number, folder, strikes }) => {
-      mkdirSync(folder);
+for (const [fault, stride] of [
+  ['KILL', 13] as const,
+  ['EIO', 14] as const,
+  ['ENOSPC', 14] as const,
+]) {
+  everyStep({ title: titles[fault], fault, stride, atLeast: { interrupted: 6 } }, async (t) => {
+    const road = new Road(t);
+    const smtp = await ScriptedSmtp.start(t, {
+      RCPT: (line) => (line.includes('<bad') ? '550 5.1.1 nobody' : '250 2.1.5 Ok'),
+    });
+    const relay = ['--smtp-host', '127.0.0.1', '--smtp-port', String(smtp.port)];
+    await road.proxy(['--backend', 'smtp', ...relay, '--smtp-security', 'none']);
+
+    return async ({ number, folder, strikes, note }) => {
       const name = `step-${number}`;
       handIn(folder, [
         {
@@ -44,49 +41,27 @@ for (const [fault, stride, title] of faults) {
           bytes: `Subject: ${name}\n\n${'line\n'.repeat(300_000)}`,
         },
       ]);
-      const struck = await drainOnce(t, road, folder, strikes(folder));
-      const note = `${fault} at step ${number}: ${struck.code ?? struck.signal}\n${struck.stderr}`;
-      if (struck.code !== 0) interrupted += 1;
-
-      const next = await drainOnce(t, road, folder);
-      assert.equal(next.code, 0, `${note}then:\n${next.stderr}`);
-      const found = readSpool(folder).map(({ state, recipients }) => [
-        state,
-        ...recipients.map((each) => each.state),
-      ]);
+      const struck = await drainOnce(road, folder, strikes);
+      note(struck.stderr);
+      const next = await drainOnce(road, folder);
+      note(next.stderr);
+      assert.equal(next.code, 0);
       assert.deepEqual(
-        found,
+        readSpool(folder).map(({ state, recipients }) => [
+          state,
+          ...recipients.map((each) => each.state),
+        ]),
         [
           ['failed', 'sent', 'failed'],
           ['sent', 'sent'],
         ],
-        note,
       );
       for (const letter of ['a', 'b']) {
         const wanted = `RCPT TO:<${name}-${letter}@example.org>`;
         const taken = smtp.messages.filter(({ envelope }) => envelope[1] === wanted);
-        assert.equal(taken.length, 1, `${note}${wanted}`);
+        assert.equal(taken.length, 1, wanted);
       }
-    });
-    assert.ok(interrupted > 5, `only ${interrupted} runs were struck`);
+      return { interrupted: struck.code !== 0 };
+    };
   });
-}
-
-/** A proxy whose relay refuses recipients that begin with `bad`. */
-async function roadToRelay(t: TestContext): Promise<{ road: Road; smtp: ScriptedSmtp }> {
-  const road = new Road(t);
-  const smtp = await ScriptedSmtp.start(t, {
-    RCPT: (line) => (line.includes('<bad') ? '550 5.1.1 nobody' : '250 2.1.5 Ok'),
-  });
-  const relay = ['--smtp-host', '127.0.0.1', '--smtp-port', String(smtp.port)];
-  await road.proxy(['--backend', 'smtp', ...relay, '--smtp-security', 'none']);
-  return { road, smtp };
-}
-
-async function drainOnce(t: TestContext, road: Road, spool: string, env: NodeJS.ProcessEnv = {}) {
-  const url = `http://${road.address}/`;
-  return appengineMailer(t, ['drain', '--once', '--spool', spool], {
-    env: { GMAIL_PROXY_URL: url, GMAIL_SECRET_KEY: road.key, ...env },
-    input: '',
-  }).ended;
 }

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { handIn } from '../support/hand-in.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { Road } from '../support/road.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
 const message = {
   sender: 'sender@example.com',
@@ -32,7 +32,7 @@ test(
       );
     }
 
-    proxy.accept(post as Received);
+    post.accept();
     await first.says(/attempt 1: .* sent \(2/);
     assert.equal((await first.stop()).code, 0);
     assert.deepEqual(
@@ -62,7 +62,7 @@ test(
       await drain.stop('SIGKILL');
     }
 
-    proxy.script = (post) => proxy.accept(post);
+    proxy.script = (post) => post.accept();
     const last = await road.drain(['--once'], env).ended;
     assert.equal(last.code, 0, last.stderr);
     assert.deepEqual(new Set(proxy.posts.map(({ id }) => id)), new Set(ids));

@@ -78,7 +78,7 @@ test(
       await checkCalm(storm, all.length);
     }
 
-    const times = new Map([...arrivals.times].map(([name, times]) => [name.slice(0, 32), times]));
+    const times = new Map([...arrivals.times].map(([name, count]) => [name.slice(0, 32), count]));
     const found = road.deliveries().map((each) => ({ ...each, times: times.get(each.id) ?? 0 }));
     assert.equal(found.length, MESSAGES, 'a message was taken twice from Exim');
     const again = checkArrived(road, all, found);

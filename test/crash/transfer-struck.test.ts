@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import { Spool } from '../../src/spool/spool.ts';
-import { everyStep, type Fault } from '../support/every-step.ts';
-import { timeLimit } from '../support/figures.ts';
+import { everyStep } from '../support/every-step.ts';
 import { handIn } from '../support/hand-in.ts';
-import { needs } from '../support/needs.ts';
 import { done, makeSpool, queueOf } from '../support/queues.ts';
 import { readSpool } from '../support/read-spool.ts';
 import { scratch } from '../support/scratch.ts';
@@ -30,10 +28,10 @@ function prepare(t: TestContext): string {
 
 /** Who is pending, in which queue and in which state of the message. */
 function pending(folder: string, queue: string): string[] {
-  return readSpool(join(folder, queue)).flatMap(({ state, recipients }) =>
-    recipients
-      .filter((each) => each.state === 'pending')
-      .map(({ address }) => `${address} ${state}`),
+  return readSpool(join(folder, queue)).flatMap((message) =>
+    message.recipients
+      .filter(({ state }) => state === 'pending')
+      .map(({ address }) => `${address} ${message.state}`),
   );
 }
 
@@ -128,38 +126,29 @@ const MOVE = [
   ['from', 'export', '--confirm', FILE],
 ];
 
-const faults: [Fault, number][] = [
-  ['KILL', 17],
-  ['EIO', 29],
-  ['ENOSPC', 29],
-];
-
-for (const [fault, stride] of faults) {
+for (const [fault, stride] of [
+  ['KILL', 29] as const,
+  ['EIO', 43] as const,
+  ['ENOSPC', 43] as const,
+]) {
   for (const { command, before, struck, after } of cases) {
-    void test(
-      `law 6, law 7, law 8: ${fault} at any step of ${command}`,
-      { ...needs('cc'), timeout: timeLimit(290_000) },
-      async (t) => {
-        const template = prepare(t);
-        for (const words of before) {
-          assert.equal((await at(t, template, words)).code, 0);
-        }
-        await everyStep(t, { fault, stride }, async ({ number, folder, strikes }) => {
-          mkdirSync(folder);
-          cpSync(template, folder, { recursive: true });
-          relocate(folder, template);
-          const { code, stderr } = await at(t, folder, struck, strikes(folder));
-          const note = `${fault} at step ${number}: ${code} ${stderr}`;
-          try {
-            await after(t, folder, code);
-            assert.deepEqual(pending(folder, 'from'), []);
-            assert.deepEqual(pending(folder, 'to'), all('queued'));
-          } catch (error) {
-            throw new Error(note, { cause: error });
-          }
-        });
-      },
-    );
+    const title = `law 6, law 7, law 8: ${fault} at any step of ${command}`;
+    everyStep({ title, fault, stride }, async (t) => {
+      const template = prepare(t);
+      for (const words of before) {
+        assert.equal((await at(t, template, words)).code, 0);
+      }
+      return async ({ folder, strikes, note }) => {
+        cpSync(template, folder, { recursive: true });
+        relocate(folder, template);
+        const { code, stderr } = await at(t, folder, struck, strikes);
+        note(`${code}: ${stderr}`);
+        await after(t, folder, code);
+        assert.deepEqual(pending(folder, 'from'), []);
+        assert.deepEqual(pending(folder, 'to'), all('queued'));
+        return {};
+      };
+    });
   }
 }
 

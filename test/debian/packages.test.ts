@@ -68,15 +68,15 @@ const COPIED = [
 test(
   'Debian packages',
   { ...needs('debhelper', 'lintian'), timeout: timeLimit(300_000) },
-  async (t) => {
-    const work = scratch(t);
+  async (suite) => {
+    const work = scratch(suite);
     prepare(join(work, 'prepared'));
     const debs = buildPackages(join(work, 'prepared'), join(work, 'deb'));
     const unpacked = (name: string) => join(work, `unpacked-${name}`);
     for (const deb of debs) execFileSync('dpkg-deb', ['-x', deb, unpacked(packageOf(deb))]);
     const libOf = (name: string) => join(unpacked(name), 'usr/lib', name);
 
-    await t.test(
+    await suite.test(
       'the packages have what runs, are small, and lintian finds no fault',
       async (t) => {
         assert.deepEqual(debs.map(packageOf).toSorted(), Object.keys(programs));
@@ -96,7 +96,7 @@ test(
       },
     );
 
-    await t.test('native modules are hardened and stripped', () => {
+    await suite.test('native modules are hardened and stripped', () => {
       for (const name of Object.keys(programs)) {
         const addons = filesIn(libOf(name)).filter((file) => file.endsWith('.node'));
         assert.equal(addons.length, 2);
@@ -115,26 +115,26 @@ test(
       }
     });
 
-    await t.test('the bill of materials names what is in the package, and nothing else', () => {
+    await suite.test('the bill of materials names what is in the package, and nothing else', () => {
       for (const name of Object.keys(programs)) {
         const file = join(unpacked(name), 'usr/share/doc', name, 'sbom.cdx.json');
         const { components } = JSON.parse(readFileSync(file, 'utf8')) as Sbom;
         const npm = components.filter(({ purl }) => purl !== undefined);
         const others = components.filter(({ purl }) => purl === undefined);
         assert.deepEqual(
-          others.map(({ name }) => name),
+          others.map((other) => other.name),
           ['sqlite'],
         );
         const sqlite = new Database(':memory:').prepare('SELECT sqlite_version()').pluck().get();
         assert.equal(others[0]?.version, sqlite);
         // nan is compiled into unix_dgram.node, and leaves no trace there.
         const shipped = new Set([...npmPackagesIn(libOf(name)), 'nan']);
-        assert.deepEqual(new Set(npm.map(({ name }) => name)), shipped);
+        assert.deepEqual(new Set(npm.map((each) => each.name)), shipped);
       }
     });
 
     // In the long form native modules are compiled anew, in another checkout.
-    await t.test(
+    await suite.test(
       'built again, elsewhere and by somebody else, they are the same bytes',
       async (t) => {
         const again = scratch(t);

@@ -5,7 +5,7 @@ import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { pagesOf, spoilPage } from '../support/damage.ts';
 import { statuses } from '../../src/mail/enhanced-status.ts';
-import { setAside } from '../../src/spool/set-aside.ts';
+import { holdForOperator } from '../../src/spool/hold-for-operator.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { faultLibrary } from '../support/fault-library.ts';
 import { handIn } from '../support/hand-in.ts';
@@ -120,7 +120,7 @@ test('law 7: a message that was held as damaged and is found whole by a repair i
   const { road, file, ids } = roadWithMail(t);
   const spool = new Spool(road.spool, 'operator');
   spool.transaction(() =>
-    setAside(spool, LARGE + 1, {
+    holdForOperator(spool, LARGE + 1, {
       status: statuses.damaged,
       reason: 'a disk that could not be read for a while',
     }),

@@ -44,7 +44,7 @@ function spoolWithAll(t: TestContext): string {
           .id,
       );
     }
-    const room = { messages: 120, bytes: 1e9, passingBytes: 0 };
+    const room = { messages: 120, bytes: 1e9, bypassBytes: 0 };
     claim(spool, room, 5000).forEach(({ seq, recipients }, number) => {
       const fate = FATES[number % FATES.length];
       if (!fate) return; // Left as being sent.
@@ -57,8 +57,8 @@ function spoolWithAll(t: TestContext): string {
       );
     });
   });
-  operate(spool, 'hold', ids[200] ?? '', 7000);
-  operate(spool, 'delete', ids[201] ?? '', 7000);
+  operate(spool, ids[200] ?? '', { verb: 'hold', now: 7000 });
+  operate(spool, ids[201] ?? '', { verb: 'delete', now: 7000 });
   spool.close();
   return folder;
 }

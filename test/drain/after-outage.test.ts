@@ -23,8 +23,8 @@ test(
   async (t) => {
     const road = new Road(t);
     const time = new MovedTime(road);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-      proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+    const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+      post.answer(() => ({ status: '4.2.2', reason: 'full' })),
     );
     // One that has four days of trouble of its own behind it: three of outage must not end it.
     const [worn = ''] = handIn(road.spool, put('worn', 1));
@@ -39,10 +39,10 @@ test(
     const tried = new Set([worn]);
     // In the short form most answers ask for ten minutes, so that three days take fewer of them.
     const later = hostileAnswers.find(({ name }) => name === '503 600');
-    proxy.script = (post, proxy) => {
+    proxy.script = (post) => {
       asked += 1;
       if (post.recipients.length > 0) tried.add(post.id);
-      return (LONG || asked % 8 === 0 ? next() : later)?.give(post, proxy);
+      return (LONG || asked % 8 === 0 ? next() : later)?.give(post);
     };
     // Mail goes on coming in, and is not tried.
     const old = handIn(road.spool, put('old', BACKLOG / 2));
@@ -62,7 +62,7 @@ test(
         ? { status: '4.2.2', reason: 'full' }
         : { status: '2.0.0', reason: 'sent' },
     );
-    proxy.script = (post, proxy) => recovery.answer(post, proxy);
+    proxy.script = (post) => recovery.answer(post);
     time.move(limits.retryAfterMaxMs);
     await proxy.received(1, ({ id }) => id === old.at(BACKLOG / 2));
     const fresh = handIn(road.spool, put('new', 20));
@@ -112,8 +112,8 @@ class Recovery {
     this.#verdict = verdict;
   }
 
-  answer(post: Received, proxy: ScriptedProxy): void {
-    if (post.recipients.length === 0) return proxy.accept(post); // A probe.
+  answer(post: Received): void {
+    if (post.recipients.length === 0) return post.accept(); // A probe.
     this.order.push(post.id);
     this.#held.push(post);
     const open = this.#held.length;
@@ -125,7 +125,7 @@ class Recovery {
       this.#held = [];
       this.#answered += held.length;
       this.rounds += 1;
-      for (const each of held) proxy.answer(each, this.#verdict);
+      for (const each of held) each.answer(this.#verdict);
     };
     // A little longer than until all are there: more would be a burst. The last ones are fewer.
     clearTimeout(this.#patience);

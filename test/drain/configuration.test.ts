@@ -9,7 +9,7 @@ import { ScriptedProxy } from '../support/scripted-proxy.ts';
 test(
   'a drain that is not configured ends with 78 and says what to do',
   { concurrency: 3 },
-  async (t) => {
+  async (suite) => {
     const cases: [string, NodeJS.ProcessEnv, string[], RegExp][] = [
       ['no URL', { GMAIL_PROXY_URL: '' }, [], /GMAIL_PROXY_URL is not set.*\/etc\/envdir/],
       ['no key', { GMAIL_SECRET_KEY: '' }, [], /GMAIL_SECRET_KEY is not set.*\/etc\/envdir/],
@@ -34,7 +34,7 @@ test(
     ];
     await Promise.all(
       cases.map(async ([name, env, args, says]) =>
-        t.test(name, async (t) => {
+        suite.test(name, async (t) => {
           const road = new Road(t);
           const { code, stderr } = await road.drain(['--once', ...args], env).ended;
           assert.equal(code, 78, stderr);
@@ -73,8 +73,8 @@ test('http: to another machine works with --allow-insecure, as an option or in t
 test('an option goes before the environment, that before $CREDENTIALS_DIRECTORY; a key is a trimmed line', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}]);
-  const proxy = await ScriptedProxy.start(t, '  inner spaces stay '.trim(), (post, proxy) =>
-    proxy.accept(post),
+  const proxy = await ScriptedProxy.start(t, '  inner spaces stay '.trim(), (post) =>
+    post.accept(),
   );
   writeFileSync(join(road.folder, 'GMAIL_SECRET_KEY'), ' inner spaces stay\t\r\nnot this\n');
   writeFileSync(join(road.folder, 'GMAIL_PROXY_URL'), 'http://127.0.0.1:1/\n');

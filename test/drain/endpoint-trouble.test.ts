@@ -29,8 +29,8 @@ const plain =
 /** Answers signed with the right key, about the right message, with a body that is not right. */
 const signedBody =
   (body: (post: Received) => Buffer): Script =>
-  (post, proxy) =>
-    proxy.signed(post, 200, body(post));
+  (post) =>
+    post.signed(200, body(post));
 
 const troubles: Trouble[] = [
   { name: '401', refuse: plain(401), says: /answered 401/, remedy: /GMAIL_SECRET_KEY/ },
@@ -69,23 +69,23 @@ const troubles: Trouble[] = [
   {
     name: '200 with verdicts and no signature',
     refuse: ({ id, recipients, response }) => {
-      const verdicts = recipients.map((recipient) => ({ recipient, status: '5.1.1', reason: '' }));
-      response.end(encodeVerdicts(id, verdicts));
+      const all = recipients.map((recipient) => ({ recipient, status: '5.1.1', reason: '' }));
+      response.end(encodeVerdicts(id, all));
     },
     says: /answered 200, but the answer is not signed/,
     remedy: /GMAIL_PROXY_URL/,
   },
   {
     name: '200 signed for another id',
-    refuse: (post, proxy) => proxy.signed({ ...post, id: 'another' }, 200, verdicts(post)),
+    refuse: (post) => post.signed(200, verdicts(post), { id: 'another' }),
     says: /answered 200, but the answer is not signed/,
     remedy: /GMAIL_PROXY_URL/,
   },
   {
     name: '200 signed with another key',
-    refuse: (post, { key }) => {
+    refuse: (post) => {
       const body = verdicts(post);
-      const { id, timestamp } = post;
+      const { id, key, timestamp } = post;
       const signature = sign(Buffer.from(`not ${key}`), { id, timestamp, body: [body] });
       const headers = { id, timestamp, signature };
       for (const [name, value] of Object.entries(headers))
@@ -97,14 +97,16 @@ const troubles: Trouble[] = [
   },
   {
     name: 'a signed answer about another message',
-    refuse: signedBody((post) => verdicts({ ...post, id: 'another' })),
+    refuse: signedBody((post) => verdicts({ id: 'another', recipients: post.recipients })),
     says: /about another message/,
   },
   {
     name: 'a signed answer about other recipients',
     refuse: signedBody((post) =>
       // A probe has no recipients that could be other ones.
-      post.recipients.length === 0 ? Buffer.from('{}') : verdicts({ ...post, recipients: ['x@y'] }),
+      post.recipients.length === 0
+        ? Buffer.from('{}')
+        : verdicts({ id: post.id, recipients: ['x@y'] }),
     ),
     says: /about (?:other recipients|another message)/,
   },
@@ -131,8 +133,10 @@ test(
   {
     concurrency: 6,
   },
-  async (t) => {
-    await Promise.all(troubles.map((trouble) => t.test(trouble.name, (t) => waits(t, trouble))));
+  async (suite) => {
+    await Promise.all(
+      troubles.map((trouble) => suite.test(trouble.name, (t) => waits(t, trouble))),
+    );
   },
 );
 
@@ -141,13 +145,13 @@ async function waits(t: TestContext, trouble: Trouble): Promise<void> {
   handIn(road.spool, [{}, {}, { recipients: ['a@example.org', 'b@example.org'] }]);
   const arrivals: { at: number; answeredAt: number; open: number; probe: boolean }[] = [];
   let open = 0;
-  const proxy = await ScriptedProxy.start(t, road.key, async (post, proxy) => {
+  const proxy = await ScriptedProxy.start(t, road.key, async (post) => {
     const arrival = { at: performance.now(), answeredAt: 0, open, probe: isProbe(post) };
     arrivals.push(arrival);
     open += 1;
     await sleep(30); // So that two requests at the same time would be seen.
     arrival.answeredAt = performance.now();
-    await trouble.refuse(post, proxy);
+    await trouble.refuse(post);
     open -= 1;
   });
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
@@ -159,7 +163,7 @@ async function waits(t: TestContext, trouble: Trouble): Promise<void> {
   assert.equal(first?.probe, false);
   assert.ok(probes.length >= 1 && probes.every(({ probe }) => probe), 'only probes while down');
   assert.ok(
-    arrivals.every(({ open }) => open === 0),
+    arrivals.every((arrival) => arrival.open === 0),
     'one at a time',
   );
   const [before, last] = arrivals.slice(-2);
@@ -174,7 +178,7 @@ async function waits(t: TestContext, trouble: Trouble): Promise<void> {
     }
   }
 
-  proxy.script = (post, proxy) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   await drain.says(/attempt 1: .*> sent \(/, 3);
   assert.match(drain.stderr, /the proxy \S+ is back after/);
   const told = drain.stderr.match(/attention: .*/g) ?? [];
@@ -194,8 +198,8 @@ async function waits(t: TestContext, trouble: Trouble): Promise<void> {
 test('of posts that were in flight together one is told to wait longer: that is when the proxy is asked, as the spool says', async (t) => {
   const road = new Road(t);
   const [first] = handIn(road.spool, [{}, {}, {}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
-    if (post.id === first) proxy.accept(post); // Two are in flight then.
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => {
+    if (post.id === first) post.accept(); // Two are in flight then.
   });
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   const [one, other] = await proxy.received(2, ({ id }) => id !== first);

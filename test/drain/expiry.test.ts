@@ -15,8 +15,8 @@ async function deferred(t: TestContext): Promise<{
 }> {
   const road = new Road(t);
   handIn(road.spool, [{}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.2.2', reason: 'mailbox full' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.2.2', reason: 'mailbox full' })),
   );
   let today = 0;
   const once = async (days: number, url = proxy.url) => {
@@ -46,7 +46,7 @@ test('temporary refusals for five days end a recipient with 5.4.7, not before', 
 
   assert.match(
     await once(6),
-    /given up \(5\.4\.7 not delivered in 6 days; the last answer was 4\.2\.2 mailbox full\)/,
+    /expired \(5\.4\.7 not delivered in 6 days; the last answer was 4\.2\.2 mailbox full\)/,
   );
   [message] = lookInto(road.spool).messages;
   assert.deepEqual([message?.state, message?.attempts], ['failed', 3]);
@@ -72,12 +72,12 @@ test('an endpoint that is down ends nothing after six days, and after 15 what wa
   await once(13, closed);
   assert.match(
     (await once(15, closed)) + (await once(15, closed)),
-    /given up \(5\.4\.7 not delivered in 15 days; .*ECONNREFUSED/,
+    /expired \(5\.4\.7 not delivered in 15 days; .*ECONNREFUSED/,
   );
   [message] = lookInto(road.spool).messages;
   assert.deepEqual([message?.state, message?.recipients[0]?.status], ['failed', '5.4.7']);
 
-  proxy.script = (post) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   await once(15);
   assert.equal(proxy.posts.at(-1)?.id, young, 'what had just come was not given up');
 });
@@ -97,7 +97,7 @@ test('the time for which the endpoint was down is added to the five days', async
 
 test('what was never tried does not expire: it is tried first, and sent', async (t) => {
   const road = new Road(t);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   handIn(road.spool, [{}], { queuedAt: Date.now() - 20 * 86_400_000 });
   passDays(road, 20);
   const { code } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
@@ -141,8 +141,8 @@ test('nothing expires at its first try, however old: not in an outage, not by a 
   passDays(road, 20);
   const down = await road.drain(['--once'], { GMAIL_PROXY_URL: closed }).ended;
   assert.match(down.stderr, /stays in the queue/);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.7.1', reason: 'greylisted' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.7.1', reason: 'greylisted' })),
   );
   await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   const [message] = lookInto(road.spool).messages;

@@ -36,8 +36,8 @@ async function reportFrom(
   const road = new Road(t);
   handIn(road.spool, [{ sender: 'boss@other.example.com' }]);
   const smtp = await ScriptedSmtp.start(t);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '5.1.1', reason: 'no such user' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '5.1.1', reason: 'no such user' })),
   );
   const drain = startOn(t, road, machine, ['drain', '--once', '--spool', road.spool], {
     GMAIL_PROXY_URL: proxy.url,
@@ -125,7 +125,7 @@ test(
 
 test('gmail writes from the domain of /etc/mailname', needs('root'), async (t) => {
   const road = new Road(t);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const words = [process.execPath, inCheckout('dist/bin/gmail.js'), 'you@example.net'];
   const [file, args] = onMachine(road.folder, named, ...words);
   const env = { GMAIL_PROXY_URL: proxy.url, GMAIL_SECRET_KEY: road.key };

@@ -32,7 +32,7 @@ const refusals: { name: string; refuse: Script; says: RegExp; tries?: number }[]
   },
   {
     name: 'a malformed answer',
-    refuse: (post, proxy) => proxy.signed(post, 200, Buffer.from('oops')),
+    refuse: (post) => post.signed(200, Buffer.from('oops')),
     says: /not JSON/,
   },
 ];
@@ -42,15 +42,15 @@ test(
   {
     concurrency: 4,
   },
-  async (t) => {
+  async (suite) => {
     await Promise.all(
       refusals.map(async ({ name, refuse, says, tries = 1 }) =>
-        t.test(name, async (t) => {
+        suite.test(name, async (t) => {
           const road = new Road(t);
           // The first, in the middle and the last; before any other has passed, and after all have.
           handIn(road.spool, [bad, ...good(5), bad, ...good(5), bad]);
-          const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-            isBad(post) ? refuse(post, proxy) : proxy.accept(post),
+          const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+            isBad(post) ? refuse(post) : post.accept(),
           );
           const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
           await drain.says(/attempt 1: <r@example.org> sent/, 10);
@@ -88,13 +88,13 @@ for (const { name, refuse, says } of [
     handIn(road.spool, [...good(1), bad]);
     let sent = 1;
     const drain: { program?: Program } = {};
-    const proxy = await ScriptedProxy.start(t, road.key, async (post, proxy) => {
-      if (!isBad(post)) return proxy.accept(post);
+    const proxy = await ScriptedProxy.start(t, road.key, async (post) => {
+      if (!isBad(post)) return post.accept();
       // Another message comes and passes while this one is asked for.
       sent += 1;
       handIn(road.spool, good(1));
       await drain.program?.says(/<r@example.org> sent/, sent);
-      await refuse(post, proxy);
+      await refuse(post);
     });
     drain.program = road.drain([], { GMAIL_PROXY_URL: proxy.url });
     await drain.program.says(says);
@@ -110,8 +110,8 @@ for (const { name, refuse, says } of [
 test('a message that is always refused with 503 and is the first delays the others by seconds (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [bad, ...good(20)]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    isBad(post) ? status(503)(post, proxy) : proxy.accept(post),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    isBad(post) ? status(503)(post) : post.accept(),
   );
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/<r@example.org> sent/, 20);
@@ -123,8 +123,8 @@ test('a message that is always refused with 503 and is the first delays the othe
 test('a post that is never answered stops nobody (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [...good(1), bad, ...good(50)]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    isBad(post) ? undefined : proxy.accept(post),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    isBad(post) ? undefined : post.accept(),
   );
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/<r@example.org> sent/, 51);

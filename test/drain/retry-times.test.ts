@@ -22,8 +22,8 @@ class Deferred {
 
   static async start(t: TestContext): Promise<Deferred> {
     const road = new Road(t);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-      proxy.answer(post, () => ({ status: '4.2.2', reason: 'mailbox full' })),
+    const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+      post.answer(() => ({ status: '4.2.2', reason: 'mailbox full' })),
     );
     handIn(road.spool, [{}]);
     return new Deferred(road, proxy);
@@ -87,7 +87,7 @@ test('--lifetime is how long a message is tried, and queue list says so', async 
   deferred.pass(2 * HOUR);
   assert.match(
     await deferred.drain([], env),
-    /given up \(5\.4\.7 not delivered in 4 hours; the last answer was 4\.2\.2 mailbox full\)/,
+    /expired \(5\.4\.7 not delivered in 4 hours; the last answer was 4\.2\.2 mailbox full\)/,
   );
 });
 

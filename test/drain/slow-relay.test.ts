@@ -80,14 +80,14 @@ interface Row {
 
 /** Delays × hosts × backlogs. */
 function table(): Row[] {
-  const messages: [dot: number, speed: number, few: number, many: number][] = [
+  const rows: [dot: number, speed: number, few: number, many: number][] = [
     [0, 1, 300, 3000],
     [2, 5, 300, 1500],
     [15, 10, 200, 600],
     [60, 20, 100, 400],
     [300, 30, 60, 200],
   ];
-  return messages.flatMap(([dot, speed, ...backlogs]) =>
+  return rows.flatMap(([dot, speed, ...backlogs]) =>
     [1, 3, 10].flatMap((hosts) =>
       backlogs.map((messages) => ({ dot, hosts, messages, connections: 20, speed })),
     ),

@@ -12,9 +12,9 @@ test(
   { ...needs('faketime'), timeout: 120_000 },
   async (t) => {
     const road = new Road(t);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, scripted) => {
-      if (post.recipients.length === 0) scripted.accept(post);
-      else scripted.slower(post, 1);
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => {
+      if (post.recipients.length === 0) post.accept();
+      else post.slower(1);
     });
     handIn(road.spool, [{}, {}]);
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...clock('+0 x300') });
@@ -22,7 +22,7 @@ test(
     await proxy.received(20, ({ recipients }) => recipients.length > 0);
     assert.doesNotMatch(drain.stderr, /is down/);
     await drain.says(/ is down: the proxy asks for fewer posts/);
-    proxy.script = (post, scripted) => scripted.accept(post);
+    proxy.script = (post) => post.accept();
     await drain.says(/> sent \(2/, 2);
     await drain.stop();
     for (const { attempts } of lookInto(road.spool).messages) assert.equal(attempts, 1);

@@ -10,7 +10,7 @@ import { mounted } from '../support/mounted.ts';
 import { needs } from '../support/needs.ts';
 import { appengineMailer, inCheckout, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
 /** Makes it fail that something is recorded as sent, while all else can be written. */
 const breakSpool = `CREATE TRIGGER broken BEFORE UPDATE ON recipient BEGIN
@@ -31,10 +31,10 @@ test('a spool that cannot be written: nothing more is sent, and what was sent is
   const proxy = await ScriptedProxy.start(t, road.key, () => {});
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   // The first is posted alone, since nothing has passed yet.
-  const [post] = (await proxy.received(1)) as [Received];
+  const [post] = await proxy.received(1);
   change(road.spool, breakSpool);
-  proxy.script = (each, proxy) => proxy.accept(each);
-  proxy.accept(post);
+  proxy.script = (each) => each.accept();
+  post.accept();
   await drain.says(
     /cannot be written, so nothing is sent: the disk takes no more; it is not .* \(trigger broken\) .*; next try in 5 s/,
   );
@@ -65,9 +65,9 @@ test('drain --once ends with 74 when it cannot record what it sent', async (t) =
   handIn(road.spool, [{}]);
   const proxy = await ScriptedProxy.start(t, road.key, () => {});
   const drain = road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url });
-  const [post] = (await proxy.received(1)) as [Received];
+  const [post] = await proxy.received(1);
   change(road.spool, breakSpool);
-  proxy.accept(post);
+  post.accept();
   const { code, stderr } = await drain.ended;
   assert.equal(code, 74, stderr);
   assert.match(
@@ -81,7 +81,7 @@ test('a message whose bytes the spool has lost is held, and said to be; the othe
   const road = new Road(t);
   const [damaged = '', sound] = handIn(road.spool, [{}, {}]);
   change(road.spool, 'DELETE FROM body WHERE message = 1');
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   const [line] = await drain.says(/^.* is damaged and held, others go on: .*$/m);
   assert.match(line, new RegExp(`^attention: ${damaged} .*lost part 0`));
@@ -128,7 +128,7 @@ test(
   needs('faketime'),
   async (t) => {
     const road = new Road(t);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     // Nobody wakes it for what it does not have: it is to look, which it does every 30 s.
     const env = { GMAIL_PROXY_URL: proxy.url, ...clock('+0 x60') };
     const drain = road.drain([], env);

@@ -5,7 +5,7 @@ import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
 import { Road } from '../support/road.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
 test('SIGTERM: the post in flight is waited for and recorded, new mail is left, exit 0 (law 7)', async (t) => {
   const road = new Road(t);
@@ -18,7 +18,7 @@ test('SIGTERM: the post in flight is waited for and recorded, new mail is left, 
   const [late] = handIn(road.spool, [{}]);
   // Before the answer there is nothing that drain could end for.
   assert.equal(drain.child.exitCode, null);
-  proxy.accept(post as Received);
+  post.accept();
   const { code, stderr } = await drain.ended;
   assert.equal(code, 0, stderr);
   assert.match(stderr, /attempt 1: .*> sent \([^]*stopped; 1 message queued/);
@@ -60,7 +60,7 @@ test(
       [['queued', 0]],
     );
 
-    proxy.script = (post, proxy) => proxy.accept(post);
+    proxy.script = (post) => post.accept();
     assert.equal((await road.drain(['--once'], env).ended).code, 0);
     assert.equal(lookInto(road.spool).counters.sent, 1);
   },
@@ -76,7 +76,7 @@ test('what was in flight when drain was killed is due again for the next one (la
   await drain.stop('SIGKILL');
   assert.equal(lookInto(road.spool).counters.sending, 1);
 
-  proxy.script = (post, proxy) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   const { code, stderr } = await road.drain(['--once'], env).ended;
   assert.equal(code, 0);
   assert.match(stderr, /started; 1 message queued; 1 being sent when drain last died/);

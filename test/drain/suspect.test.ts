@@ -7,8 +7,8 @@ import { ScriptedProxy } from '../support/scripted-proxy.ts';
 test('after an outage that one message may have caused, the others go first (law 5)', async (t) => {
   const road = new Road(t);
   const [bad] = handIn(road.spool, [{ bytes: 'bad\n' }]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
-    if (post.id !== bad) return proxy.accept(post);
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => {
+    if (post.id !== bad) return post.accept();
     post.response.writeHead(503).end();
   });
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });

@@ -12,8 +12,8 @@ test('drain is ready when its spool is open, and systemctl status tells depth an
   const road = new Road(t);
   const manager = new ServiceManager(t);
   handIn(road.spool, [{}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.2.2', reason: 'full' })),
   );
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...manager.environment });
   await manager.hears(/^READY=1\nSTATUS=\d queued/);

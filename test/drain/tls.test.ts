@@ -15,7 +15,7 @@ test(
   async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{}, {}]);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const { key, cert, file } = await certificate(t, road.folder);
     const tls = await Forwarder.open(t, proxy.url, { key, cert });
     const env = { GMAIL_PROXY_URL: `https://127.0.0.1:${tls.port}/` };
@@ -43,7 +43,7 @@ test(
   async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{}]);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const { key, cert, file } = await certificate(t, road.folder, 'proxy.example.org');
     const tls = await Forwarder.open(t, proxy.url, { key, cert });
 
@@ -67,7 +67,7 @@ test(
 test('a server that does not speak TLS is a fault the operator is told of (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const { code, stderr } = await road.drain(['--once'], {
     GMAIL_PROXY_URL: proxy.url.replace('http:', 'https:'),
   }).ended;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import type { Attempt } from '../../src/drain/attempt.ts';
 import { commitTurn } from '../../src/drain/commit-turn.ts';
-import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { logTurn } from '../../src/drain/log-turn.ts';
 import { planTurn, type EndpointEvent, type TurnFacts } from '../../src/drain/plan-turn.ts';
-import { claim, roomLeft, type Claimed } from '../../src/spool/claim.ts';
+import { claim, capacityLeft, type Claimed } from '../../src/spool/claim.ts';
 import { endpointRecord } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -15,7 +15,7 @@ import { usualRetryTimes } from '../support/retry-times.ts';
 
 // What a turn plans, commits and logs, with a real spool and without posts.
 
-const room = { messages: 1, ...roomLeft([]) };
+const room = { messages: 1, ...capacityLeft([]) };
 const proxy = { url: 'https://proxy.example.org/', queued: 2 };
 
 const failed: EndpointEvent = {
@@ -108,7 +108,7 @@ test('a message that may have been sent, or is damaged, is held with the reason 
 test('the journal tells each outcome, then the failures with what to do, then the end of an outage', (t) => {
   const { spool, message } = claimedOf(t, 1);
   const lines: string[] = [];
-  const journal = new DrainJournal(({ text }) => lines.push(text));
+  const journal = drainJournal(({ text }) => lines.push(text));
   const down = planOf(spool, {
     attempts: [
       {
@@ -128,6 +128,11 @@ test('the journal tells each outcome, then the failures with what to do, then th
   assert.match(lines[3] ?? '', /is down: refused/);
 
   lines.length = 0;
+  const before = { downSince: null, passedAt: 1 };
+  logTurn(journal, planOf(spool, { events: [failed], endpoint: before }), proxy);
+  assert.match(lines[0] ?? '', /is down: refused; 2 messages queued/);
+
+  lines.length = 0;
   const endpoint = { downSince: spool.now() - 60_000, passedAt: 1 };
   const attempts = [sentTo(message)];
   logTurn(journal, planOf(spool, { attempts, endpoint, events: [{ kind: 'post-passed' }] }), proxy);
@@ -139,7 +144,7 @@ test('the journal tells each outcome, then the failures with what to do, then th
 test('that the proxy asks for fewer posts, or what has the null sender, has its own words', (t) => {
   const { spool, message } = claimedOf(t, 1);
   const lines: string[] = [];
-  const journal = new DrainJournal(({ text }) => lines.push(text));
+  const journal = drainJournal(({ text }) => lines.push(text));
   const pace = { scope: 'pace', diagnosis: { text: 'busy', scope: 'endpoint' } } as const;
   logTurn(journal, planOf(spool, { attempts: [{ message, verdicts: [], trouble: pace }] }), proxy);
   assert.deepEqual(lines, [], 'it is told once for all messages');

@@ -4,7 +4,7 @@ import test, { type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DrainOptions } from '../../src/drain/drain-options.ts';
 import { drain, type Ending } from '../../src/drain/drain.ts';
-import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
@@ -14,7 +14,7 @@ import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 
 /** A drain in the test's own process, whose turns can be counted. */
@@ -34,7 +34,7 @@ class CountedDrain {
       connection,
       postOnce: postOnceOver(connection, 'v2'),
       notify: new SdNotify({}),
-      notices: {
+      reports: {
         server: { host: '127.0.0.1', port: smtpPort },
         perHour: 20,
         names: { host: 'mx.host.example', mail: 'host.example', unusable: undefined },
@@ -79,14 +79,14 @@ const FAIL_SECOND =
 test('a drain that stops and waits for a post takes no turn for a report that it may not begin', async (t) => {
   const spool = twoQueued(t);
   const proxy = await ScriptedProxy.start(t, 'a key', () => {});
-  const journal = new DrainJournal(() => {});
+  const journal = drainJournal(() => {});
   const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
-  const [post] = (await proxy.received(1)) as [Received];
+  const [post] = await proxy.received(1);
   spool.db.exec(FAIL_SECOND);
   counted.stop();
   const turns = await counted.turns();
   assert.ok(turns <= FEW, `${turns}`);
-  proxy.accept(post);
+  post.accept();
   assert.equal(await counted.ending, 'stopped');
 });
 
@@ -104,7 +104,7 @@ for (const [how, isOnce, ending] of [
       return 'hang';
     };
     const smtp = await ScriptedSmtp.start(t, { RCPT: hang });
-    const journal = new DrainJournal(({ text }) => {
+    const journal = drainJournal(({ text }) => {
       if (text.includes('is down')) events.emit('down');
     });
     const counted = new CountedDrain(t, { spool, once: isOnce, journal }, { smtpPort: smtp.port });
@@ -129,9 +129,9 @@ test('house-keeping that fails is tried again when it is time, and mail goes on 
     UPDATE recipient SET state = 'sent', status = '2.0.0', reason = 'so' WHERE message = 1;
     UPDATE message SET state = 'sent', due_at = NULL, finished_at = 1 WHERE seq = 1;
     CREATE TRIGGER broken BEFORE DELETE ON message BEGIN SELECT raise(ABORT, 'it is damaged'); END`);
-  const proxy = await ScriptedProxy.start(t, 'a key', (post) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, 'a key', (post) => post.accept());
   const events = new EventEmitter();
-  const journal = new DrainJournal(({ text }) => events.emit('line', text));
+  const journal = drainJournal(({ text }) => events.emit('line', text));
   const lines = on(events, 'line');
   const counted = new CountedDrain(t, { spool, once: false, journal }, { proxy: proxy.url });
   let troubles = 0;

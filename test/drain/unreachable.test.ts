@@ -11,7 +11,7 @@ import { ScriptedProxy } from '../support/scripted-proxy.ts';
 test('a closed port: the queue waits, and everything arrives when it opens (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}, {}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const port = await Forwarder.open(t, proxy.url);
   await port.close();
   const drain = road.drain([], { GMAIL_PROXY_URL: `http://127.0.0.1:${port.port}/` });
@@ -38,7 +38,7 @@ test('a name that DNS does not know: the mail waits, also for another URL (law 5
   assert.deepEqual([waiting?.state, waiting?.attempts], ['queued', 0]);
   await lost.stop();
 
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const found = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   assert.equal(found.code, 0);
   const [sent] = lookInto(road.spool).messages;

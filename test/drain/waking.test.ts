@@ -7,12 +7,12 @@ import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
 import { bsmtp, Road } from '../support/road.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
 // vector #22946: a wake-up was lost, and the last message alone waited for the next one.
 test('an idle drain sends what exim-pipe hands in without waiting for its next look', async (t) => {
   const road = new Road(t);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/started; 0 messages/);
   const before = performance.now();
@@ -29,7 +29,7 @@ test(
   needs('faketime'),
   async (t) => {
     const road = new Road(t);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...clock('+0 x20') });
     await drain.says(/started; 0 messages/);
     handIn(road.spool, [{}], { wake: false });
@@ -44,10 +44,10 @@ test(
     const road = new Road(t);
     handIn(road.spool, [{}]);
     const times: number[] = [];
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => {
       times.push(Number(post.timestamp));
-      if (times.length === 4) proxy.accept(post);
-      else proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' }));
+      if (times.length === 4) post.accept();
+      else post.answer(() => ({ status: '4.2.2', reason: 'full' }));
     });
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...clock('+0 x40') });
     await drain.says(/attempt 4: .*> sent \(/);
@@ -67,8 +67,8 @@ test('a spool that another process keeps locked: drain waits, loses and doubles 
   const [post] = await proxy.received(1);
   const other = new Database(join(road.spool, 'spool.db'));
   other.exec('BEGIN IMMEDIATE');
-  proxy.script = (post, proxy) => proxy.accept(post);
-  proxy.accept(post as Received);
+  proxy.script = (each) => each.accept();
+  post.accept();
   // There is no event for a drain that waits: this is the time in which it could do something wrong.
   await new Promise((resolve) => setTimeout(resolve, 2000));
   assert.equal(proxy.posts.length, 1, 'nothing is posted while nothing can be recorded');
@@ -84,7 +84,7 @@ test('a spool that another process keeps locked: drain waits, loses and doubles 
 test('outcomes that the spool does not take are kept and recorded later; nothing is posted twice', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}, {}, {}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const other = new Database(join(road.spool, 'spool.db'));
   other.exec(
     `CREATE TRIGGER sick BEFORE UPDATE ON recipient BEGIN SELECT raise(ABORT, 'disk is sick'); END`,

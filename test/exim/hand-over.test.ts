@@ -140,7 +140,7 @@ suite('The launcher, handing one message over', { concurrency: 3 }, () => {
     needs('root'),
     async (t) => {
       const road = new Road(t);
-      const { uid, gid, command, launcher } = account();
+      const { uid, gid, ...theirs } = account();
       chmodSync(road.folder, 0o711);
       chownSync(road.spool, uid, gid);
       chmodSync(road.spool, 0o2770);
@@ -158,7 +158,7 @@ suite('The launcher, handing one message over', { concurrency: 3 }, () => {
       );
       reader.close();
 
-      const asAccount = command(launcher, '3', '--spool', road.spool);
+      const asAccount = theirs.command(theirs.launcher, '3', '--spool', road.spool);
       idOf('queued', await run(t, ...asAccount, { input }));
     },
   );

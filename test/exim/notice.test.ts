@@ -31,8 +31,8 @@ test(
     const exim = new PrivateExim(road);
     const port = await exim.listen();
     await exim.send('me@host.example', ['nobody@remote.example'], 'Subject: hello\n\n.\nß\n');
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-      proxy.answer(post, () => ({ status: '5.1.1', reason: 'no such user' })),
+    const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+      post.answer(() => ({ status: '5.1.1', reason: 'no such user' })),
     );
     const env = { GMAIL_PROXY_URL: proxy.url, APPENGINE_MAILER_NOTICE_SMTP: `127.0.0.1:${port}` };
     const { stderr } = await road.drain(['--once'], env).ended;

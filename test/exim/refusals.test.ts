@@ -164,8 +164,8 @@ suite('law 1: 75, one line that says why, and nothing stored', { concurrency: 2 
     chmodSync(road.folder, 0o755);
     chmodSync(road.spool, 0o555);
     chmodSync(join(road.spool, 'spool.db'), 0o444);
-    const { command, launcher } = account();
-    const line = command(launcher, '1abc', '--spool', road.spool);
+    const theirs = account();
+    const line = theirs.command(theirs.launcher, '1abc', '--spool', road.spool);
     assertRefused(await run(t, ...line, { input: whole }), /readonly database|unable to open/);
     assertOnlySeed(road);
   });

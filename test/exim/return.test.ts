@@ -35,10 +35,10 @@ function queueOf(exim: PrivateExim): { sender: string; recipients: string[]; mes
     const fields = header.slice(header.indexOf('\n\n') + 2);
     let message = '';
     for (let at = 0; at < fields.length;) {
-      const [start = '', size = '', flag] = /^(\d{3,})(.) /.exec(fields.slice(at)) ?? [];
-      const text = fields.slice(at + start.length, at + start.length + Number(size));
+      const [intro = '', size = '', flag] = /^(\d{3,})(.) /.exec(fields.slice(at)) ?? [];
+      const text = fields.slice(at + intro.length, at + intro.length + Number(size));
       if (flag !== 'P') message += text; // P is Exim's own Received.
-      at += start.length + Number(size);
+      at += intro.length + Number(size);
     }
     const body = readFileSync(join(input, `${id}-D`));
     return {

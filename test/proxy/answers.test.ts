@@ -16,7 +16,7 @@ test('a signature of none of the keys is 401, unsigned, whatever else is wrong',
   const posts = {
     'another key': { key: 'other' },
     'no signature': { key, headers: { 'webhook-signature': undefined } },
-    'a signature that is none': { key, headers: { 'webhook-signature': 'v1,' } },
+    'a signature that is not valid': { key, headers: { 'webhook-signature': 'v1,' } },
     'another version': { key, headers: { 'webhook-signature': 'v2,abc=' } },
     'another id': { key, headers: { 'webhook-id': 'changed' } },
     'another time': { key, timestamp: now(), headers: { 'webhook-timestamp': String(now() - 1) } },
@@ -56,7 +56,7 @@ test('a clock that is off by more than 300 s is 401, signed, with the time of th
     body: Buffer.from('x'),
     headers: { ...none, 'webhook-signature': `v1,${hmac}` },
   });
-  assert.equal(answer.status, 401, 'a time that is none');
+  assert.equal(answer.status, 401, 'a time that is not valid');
 });
 
 test('any of several keys is taken, and the answer is signed with the same', async (t) => {

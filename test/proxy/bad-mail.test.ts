@@ -23,7 +23,7 @@ const pieces = fc.array(
 );
 const text = pieces.map((each) => each.join(''));
 
-test('any text has addresses or none; what is valid of them has no line end or control character', (t) => {
+test('any text has addresses or none; valid ones have no line end or control character', (t) => {
   holds(
     t,
     fc.property(fc.array(text, { maxLength: 3 }), (values) => {
@@ -38,7 +38,7 @@ test('any text has addresses or none; what is valid of them has no line end or c
   );
 });
 
-test('any octets are a mail or a MailFault of one line; a mail keeps its octets but for what is named', (t) => {
+test('any octets are a mail or an InvalidMailError of one line; a mail keeps its octets but for the named fields', (t) => {
   const octets = text.map((each) => Buffer.from(each, each.includes('\xe9') ? 'latin1' : 'utf8'));
   holds(
     t,

@@ -12,7 +12,7 @@ import { bsmtp, Road } from '../support/road.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 
 interface Found {
-  check: string;
+  checkProxy: string;
   ok: boolean | null;
   text: string;
   todo: string | null;
@@ -39,11 +39,12 @@ async function check(
 
 /** CHECK=ok, CHECK=FAULT and so on. */
 const brief = (found: readonly Found[]) =>
-  found.map(({ check, ok, todo }) => {
+  found.map(({ checkProxy, ok, todo }) => {
     const word = ok === null ? '?' : ok ? (todo === null ? 'ok' : 'NOTE') : 'FAULT';
-    return `${check}=${word}`;
+    return `${checkProxy}=${word}`;
   });
-const of = (found: readonly Found[], name: string) => found.find(({ check }) => check === name);
+const of = (found: readonly Found[], name: string) =>
+  found.find(({ checkProxy }) => checkProxy === name);
 
 async function closedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -174,7 +175,7 @@ for (const backend of ['file', 'discard']) {
   });
 }
 
-test('proxy check finds what is wrong with keys, senders, ledger, folder and options', async (t) => {
+test('proxy check finds faults of keys, senders, ledger, folder and options', async (t) => {
   const road = new Road(t);
   const short = await check(road, [], { GMAIL_SECRET_KEY: 'short' });
   assert.match(of(short, 'keys')?.text ?? '', /shorter than 16 octets/);

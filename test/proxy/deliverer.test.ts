@@ -59,7 +59,7 @@ test('after 45 s a post is answered, the delivery goes on, and the next post wai
   assert.equal(proxy.journal.filter((line) => line.includes('sent (2.0.0')).length, 1);
 });
 
-test('asking waits for what is in progress, and finds what was sent, also after a restart (law 6, law 13)', async (t) => {
+test('asking waits for a delivery in progress, and finds recipients that were sent, also after a restart (law 6, law 13)', async (t) => {
   const { proxy, answers, called } = await slow(t);
   const first = proxy.post('id', [a, b]);
   await called(1);
@@ -121,7 +121,7 @@ test('a verdict that is forgotten after 10 minutes leaves a later delivery alone
   assert.equal(proxy.calls.length, 2, 'it joined the delivery that was under way');
 });
 
-test('what is asked and was never posted is 4.4.2, and nothing is begun or written', async (t) => {
+test('asking about a message that was never posted gives 4.4.2, and nothing is begun or written', async (t) => {
   const proxy = new ControlledDeliverer(t);
   assert.deepEqual(await proxy.ask('id', [a]), [
     '4.4.2 the proxy does not know whether it was sent',
@@ -129,7 +129,7 @@ test('what is asked and was never posted is 4.4.2, and nothing is begun or writt
   assert.deepEqual([proxy.calls.length, proxy.rows('message').length], [0, 0]);
 });
 
-test('a backend without room is busy: nothing was begun, and the ledger knows nothing (law 6, law 13)', async (t) => {
+test('a backend without a free place is busy: nothing was begun, and the ledger knows nothing (law 6, law 13)', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const proxy = new ControlledDeliverer(t);
   const { backend } = proxy;
@@ -153,14 +153,14 @@ test('a backend without room is busy: nothing was begun, and the ledger knows no
   assert.deepEqual(await proxy.post('id', [a, b]), [`2.0.0 told ${a}`, `2.0.0 told ${b}`]);
 });
 
-test('what was sent is answered without waiting for room', async (t) => {
+test('a recipient that was sent is answered without waiting for a place', async (t) => {
   const proxy = new ControlledDeliverer(t);
   await proxy.post('id', [a]);
   proxy.backend = { reserve: () => new Promise(() => {}) };
   assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`]);
 });
 
-test('while a post waits for room, one with the same id and other bytes is refused (law 6)', async (t) => {
+test('while a post waits for a place, one with the same id and other bytes is refused (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const { backend } = proxy;
   const room = new AbortController();
@@ -230,7 +230,7 @@ test('trouble of the relay that came while nobody asked is heard by the next ask
   assert.match((await proxy.ask('id', [a])).join(), /^4\.4\.2 /);
 });
 
-test('a post that found no room for one recipient comes again, and joins the delivery to the other (law 13)', async (t) => {
+test('a post that found no place for one recipient comes again, and joins the delivery to the other (law 13)', async (t) => {
   const { proxy, answers, called } = await slow(t);
   const { backend } = proxy;
   const first = proxy.post('id', [a]);

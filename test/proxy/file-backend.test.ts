@@ -140,7 +140,7 @@ test('deliveries of the same at the same time do not disturb each other (law 3)'
   assert.deepEqual(readFileSync(join(folder, `${name}.eml`)), bytes);
 });
 
-test('law 12: what a proxy left half-written when it died is removed, and nothing else is, whatever clocks say', async (t) => {
+test('law 12: files that a proxy left half-written when it died are removed, and no others, whatever clocks say', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const folder = scratch(t);
   const name = nameOf('an-id', recipients);

@@ -3,7 +3,7 @@ import { chownSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } 
 import { join } from 'node:path';
 import test from 'node:test';
 import { Keyring } from '../../src/proxy/policy/keyring.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { watchKeys } from '../../src/proxy/policy/watch-keys.ts';
 import { formPost } from '../support/form-post.ts';
 import { appengineMailer } from '../support/program.ts';
@@ -89,7 +89,7 @@ test(
     const file = join(road.folder, 'keys');
     writeFileSync(file, 'a key\n');
     const proxy = await road.proxy(['--keys-file', file]);
-    const kept = 'attention: the keys that are in force stay so';
+    const kept = 'attention: the keys cannot be read again, and the old ones stay in force';
     writeFileSync(file, '# nothing\n');
     await proxy.says(new RegExp(`${kept}: there is no key`));
     rmSync(file);
@@ -136,7 +136,11 @@ test('a change between the first reading and the first look is noticed', hang, a
   const told: string[] = [];
   const stop = new AbortController();
   t.after(() => stop.abort());
-  watchKeys(keyring, new ProxyJournal(({ text }) => void told.push(text)), stop.signal);
+  watchKeys(
+    keyring,
+    proxyJournal(({ text }) => void told.push(text)),
+    stop.signal,
+  );
   await until(() => told.length > 0);
   assert.deepEqual(told, ['the keys were read again: 2 keys in force']);
 });
@@ -159,7 +163,9 @@ test('SIGHUP does not change keys of the environment, and that is said', hang, a
   const road = new Road(t);
   const proxy = await road.proxy();
   proxy.child.kill('SIGHUP');
-  await proxy.says(/the keys that are in force stay so: they are from the environment .* restart/);
+  await proxy.says(
+    /the keys cannot be read again, and the old ones stay in force: they are from the environment .* restart/,
+  );
   assert.doesNotMatch(proxy.stderr, /read again:/);
 });
 

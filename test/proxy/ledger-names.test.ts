@@ -72,7 +72,7 @@ test('law 6: each host has its own messages, whatever ids it takes, and those of
   );
 });
 
-test('law 6: what is being sent when its key is given a name is not sent twice', async (t) => {
+test('law 6: a message that is being sent when its key is given a name is not sent twice', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const backend = new AbortController();
   proxy.answer = async (delivery) => {
@@ -98,7 +98,7 @@ test('law 6: what is being sent when its key is given a name is not sent twice',
   assert.equal(proxy.calls.length, 3);
 });
 
-test('a post that waits in vain for what was begun without a name is told to come later: nothing was begun', async (t) => {
+test('a post that waits in vain for a delivery of its key without a name is told to come later: nothing was begun', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const proxy = new ControlledDeliverer(t);
   proxy.answer = () => new Promise(() => {});
@@ -152,7 +152,7 @@ test('law 6: a ledger from before keys had names still knows what it sent, for n
   assert.throws(open, /was written by a newer appengine-mailer/, 'it would send again');
 });
 
-test('law 6: after damage a named key is in doubt about what was posted without a name', async (t) => {
+test('law 6: after damage, messages that were posted without a name are suspect for a named key as well', async (t) => {
   const file = join(scratch(t), 'ledger.db');
   new Ledger(file, 1).close();
   const repaired = openDatabase(file, {

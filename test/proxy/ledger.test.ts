@@ -7,7 +7,7 @@ import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
 import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';
 import { DigestConflictError, Ledger, migrations } from '../../src/proxy/ledger/ledger.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
 import { scratch } from '../support/scratch.ts';
 
@@ -46,7 +46,7 @@ test('the same id with other bytes is refused, and nothing of it is sent (law 6)
   assert.deepEqual(await proxy.post('id', [a]), [`2.0.0 told ${a}`], 'the first is as it was');
 });
 
-test('a second post of what is being sent waits for the first: one call, alike verdicts (law 6)', async (t) => {
+test('a second post of a message that is being sent waits for the first: one call, the same verdicts (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const backend = new AbortController();
   proxy.answer = async (delivery) => {
@@ -104,7 +104,7 @@ test('4.x.x and 5.x.x are tried anew when they are posted anew, each alone (law 
   assert.deepEqual(proxy.rows('unknown'), []);
 });
 
-test('a backend that throws, or says nothing of one: 4.4.2, listed, sent at the next post (law 6)', async (t) => {
+test('a recipient for whom the backend throws or gives no result is 4.4.2, listed, and sent at the next post (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   proxy.answer = () => Promise.reject(new Error('the line broke after DATA'));
   assert.deepEqual(await proxy.post('id', [a]), ['4.4.2 the line broke after DATA']);
@@ -142,7 +142,7 @@ test('a backend that can take nothing: the post is refused, nothing is listed, a
   assert.deepEqual(proxy.calls[1]?.recipients, [a, b]);
 });
 
-test('what was begun when the proxy died is unknown at the next start, and sent again (law 6, law 7)', async (t) => {
+test('recipients that were begun when the proxy died are unknown at the next start, and sent again (law 6, law 7)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   proxy.answer = () => new Promise(() => {});
   void proxy.post('id', [a, b]).catch(() => {}); // Its proxy is no more.
@@ -168,7 +168,7 @@ test('what was begun when the proxy died is unknown at the next start, and sent 
   assert.equal(proxy.rows('unknown').length, 2, 'listed once');
 });
 
-test('what was sent is committed as sent before its post is answered (law 6)', async (t) => {
+test('a recipient that was sent is committed as sent before its post is answered (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   await proxy.post('id', [a]);
   const [row] = proxy.rows('recipient');
@@ -210,7 +210,12 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
 test('law 12: a clock that is 400 days ahead for a while makes the ledger forget nothing (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const stop = new AbortController();
-  const house = async () => pruneLedgerLoop(proxy.ledger, new ProxyJournal(() => {}), stop.signal);
+  const house = async () =>
+    pruneLedgerLoop(
+      proxy.ledger,
+      proxyJournal(() => {}),
+      stop.signal,
+    );
   await proxy.post('id', [a]);
   const { now } = Date;
   for (const days of [30, 400, -400]) {
@@ -273,7 +278,7 @@ test('pruning many goes in steps, and each says whether there is more', async (t
   assert.deepEqual(steps, [700, 200, 0]);
 });
 
-test('what a full disk left as begun does not keep its message from being sent (law 6, law 7)', async (t) => {
+test('a recipient that a full disk left as begun can still be sent (law 6, law 7)', async (t) => {
   const proxy = new ControlledDeliverer(t);
   const other = new Database(proxy.file);
   t.after(() => other.close());
@@ -339,6 +344,6 @@ test('when the whole transaction is lost, all that share it are told (law 7)', a
 });
 
 function digestOf(proxy: ControlledDeliverer, id: string): Buffer {
-  const row = proxy.rows('message').find((row) => row['id'] === id);
+  const row = proxy.rows('message').find((each) => each['id'] === id);
   return row?.['digest'] as Buffer;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';
 import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 
@@ -17,7 +17,7 @@ test('much that is old is pruned in steps, with time for mail between them, unti
   const stop = new AbortController();
   const done = pruneLedgerLoop(
     ledger,
-    new ProxyJournal(({ text }) => lines.push(text)),
+    proxyJournal(({ text }) => lines.push(text)),
     stop.signal,
   );
   assert.equal(count(), 700, 'one step at once');
@@ -38,7 +38,7 @@ test('a ledger that cannot be pruned is told, once each time', async (t) => {
   const stop = new AbortController();
   const done = pruneLedgerLoop(
     ledger,
-    new ProxyJournal(({ text }) => lines.push(text)),
+    proxyJournal(({ text }) => lines.push(text)),
     stop.signal,
   );
   stop.abort();

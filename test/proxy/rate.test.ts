@@ -25,7 +25,7 @@ test('after a pause there are N posts at once, then one each Nth of a minute', (
   );
 });
 
-test('who waits as long as it is told is let in, and never more than N and N a minute', (t) => {
+test('a client that waits as long as it is told may post, and never more than N at once and N a minute', (t) => {
   const steps = fc.array(fc.nat(40_000), { maxLength: 60 });
   holds(
     t,

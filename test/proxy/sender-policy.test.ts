@@ -49,7 +49,7 @@ test('only senders that are allowed, in envelope and From, may send', async (t) 
     assert.match(await verdict(road, sender, mail(from)), /^2\.0\.0 /, `${sender}, ${from}`);
   }
   assert.equal(road.deliveries().length, allowed.length);
-  const refused: [sender: string, from: string, stranger: string][] = [
+  const refused: [sender: string, from: string, offending: string][] = [
     ['me@example.org', 'Me@example.org', 'me@example.org'],
     ['a@sub.example.com', 'a@example.com', 'a@sub.example.com'],
     ['a@xn--bcher-kvb.example', 'a@bücher.example', 'a@xn--bcher-kvb.example'],
@@ -66,8 +66,8 @@ test('only senders that are allowed, in envelope and From, may send', async (t) 
     ['a@example.com', '<a@example.com> "x"evil@example.net', '"x"evil@example.net'],
     ['a@example.com', '<a@example.com> "x\\" evil@example.net', '"x\\" evil@example.net'],
   ];
-  for (const [sender, from, stranger] of refused) {
-    const reason = `Unauthorized message sender '${stranger}': ${STRICT}`;
+  for (const [sender, from, offending] of refused) {
+    const reason = `Unauthorized message sender '${offending}': ${STRICT}`;
     assert.equal(await verdict(road, sender, mail(from)), `5.7.1 ${reason}`);
     const v1 = await formPost(road.address, {
       key: road.key,
@@ -168,12 +168,12 @@ test('fix_sender puts the default sender in envelope and From, and the author in
   assert.equal((await formPost(road.address, { key: road.key, msg, fields: unset })).status, 400);
   // Nor is anything else touched in a large header.
   const many = `X: ${'x'.repeat(1_000_000)}\nTo: you@example.org\n`;
-  const stranger = {
+  const disallowed = {
     key: road.key,
     msg: `${many}From: a@example.net\n\nHello\n`,
     fields: { fix_sender: '1' },
   };
-  assert.equal((await formPost(road.address, stranger)).status, 204);
+  assert.equal((await formPost(road.address, disallowed)).status, 204);
   const expected = `From: noreply@example.com\nReply-To: a@example.net\n${many}\nHello\n`;
   assert.ok(road.deliveries().some(({ bytes }) => bytes.toString() === expected));
   // What is allowed is not touched (law 4), whatever was asked for.
@@ -264,7 +264,7 @@ test('a key can have senders of its own, in place of those of the proxy', async 
   assert.equal(fixed.status, 204);
 });
 
-test('a repeat of what was sent keeps its verdict when the rules have changed (law 6)', async (t) => {
+test('a repeated post of a sent recipient keeps its verdict when the rules have changed (law 6)', async (t) => {
   const road = new Road(t);
   const proxy = await road.proxy();
   const repeat = async () => verdict(road, 'a@example.net', mail('a@example.net'), { id: 'one' });

@@ -28,7 +28,7 @@ test('a proxy that stops waits for its backend, also when the client is gone (la
   await posted;
 });
 
-test('what could not be written gets a last try when the proxy stops, and is no more unknown (law 6)', async (t) => {
+test('an outcome that could not be written gets a last try when the proxy stops, and is not unknown any more (law 6)', async (t) => {
   const controlled = new ControlledDeliverer(t);
   const other = new Database(controlled.file);
   other.exec(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { unlimited } from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { ControlledDeliverer } from '../support/controlled-deliverer.ts';
 import { formPost } from '../support/form-post.ts';
 import { Road } from '../support/road.ts';
@@ -54,7 +54,7 @@ test("a backend's 5.x.x becomes 4.x.x and says what it was; what is sent, deferr
       ),
     ),
     policy: (delivery) => delivery,
-    journal: new ProxyJournal(() => {}),
+    journal: proxyJournal(() => {}),
     recipientsMax: 100,
     softBounce: true,
   });

@@ -18,7 +18,7 @@ for (const backend of ['file', 'discard']) {
   });
 }
 
-test("status line and first line of the journal name the relay and who may send; the status tells the relay's trouble while it lasts", async (t) => {
+test("status line and first line of the journal name the relay and the allowed senders; the status tells the relay's trouble while it lasts", async (t) => {
   const road = new Road(t);
   const manager = new ServiceManager(t, 400);
   const smtp = await ScriptedSmtp.start(t, { greeting: '421 4.3.2 closed for today' });

@@ -44,7 +44,7 @@ async function answer(socket: Socket): Promise<string> {
   return Buffer.concat(pieces).toString();
 }
 
-test('SIGTERM: what was taken is finished, what comes later is 503, exit 0 (law 7)', async (t) => {
+test('after SIGTERM posts that were taken are finished, later ones are answered 503, and the exit code is 0 (law 7)', async (t) => {
   const road = new Road(t);
   const proxy = await road.proxy();
   const taken = await half(t, road.address, { key: road.key, id: 'taken' });

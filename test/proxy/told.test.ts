@@ -62,7 +62,7 @@ test('recipients above the limit of one post are told when they are sent, and ne
   }
 });
 
-test('recipients whom the relay puts off to another transaction are not told as deferred, unless all are', async (t) => {
+test('recipients that the relay puts off to another transaction are not told as deferred, unless all are', async (t) => {
   const road = new Road(t);
   const relay = await ScriptedSmtp.start(t, {
     RCPT: (line) => (line.includes('more') ? '452 4.5.3 too many recipients' : '250 ok'),

@@ -63,8 +63,8 @@ test('drain, check, gmail and the nodemailer transport use http+unix:, and never
   await transport.sendMail({ from: 's@example.com', to: 'r@example.org', text: 'Hello' });
   assert.equal(road.deliveries().length, 3);
 
-  const check = appengineMailer(t, ['check', '--json', '--spool', road.spool], { env });
-  const findings = (await check.ended).stdout.toString().trim().split('\n');
+  const checking = appengineMailer(t, ['check', '--json', '--spool', road.spool], { env });
+  const findings = (await checking.ended).stdout.toString().trim().split('\n');
   const told = findings.map((line) => JSON.parse(line) as { check: string; ok: boolean });
   for (const name of ['proxy', 'certificate', 'signature', 'clock']) {
     assert.equal(told.find(({ check }) => check === name)?.ok, true, findings.join('\n'));
@@ -74,8 +74,8 @@ test('drain, check, gmail and the nodemailer transport use http+unix:, and never
 test('over a Unix socket the request is for / of localhost', async (t) => {
   const { road, path } = roadWithPath(t);
   const asked: (string | undefined)[] = [];
-  const server = createServer((request, response) => {
-    asked.push(request.method, request.url, request.headers.host);
+  const server = createServer(({ method, url, headers }, response) => {
+    asked.push(method, url, headers.host);
     response.end();
   }).listen(path);
   await once(server, 'listening');

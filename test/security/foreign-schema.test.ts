@@ -100,7 +100,7 @@ test('a view that is added is found by queue fsck, and hinders nobody', async (t
   assert.match((await road.queue('fsck', '--check')).stdout.toString(), /\(view evil\)/);
 });
 
-test('law 6: to look for what others have changed in a schema changes nothing in the file, nor its log', async (t) => {
+test('law 6: looking for changes of others in a schema changes nothing in the file, nor in its log', async (t) => {
   const folder = scratch(t);
   const [file, copy] = [join(folder, 'ledger.db'), join(folder, 'copy.db')];
   const ledger = new Ledger(file, Date.now());

@@ -190,7 +190,7 @@ test('a reload with such a comment leaves the old keys in force, and the journal
   const proxy = await road.proxy(['--keys-file', file]);
   writeFileSync(file, `# the list\n#\u00a0allow-sender ${LIST}\n${KEY}\n`);
   await proxy.says(
-    /the keys that are in force stay so: line 2 of \S+ is almost, and not, # allow-sender ADDRESS: #\\u\{a0\}allow-sender @list\.example/,
+    /the keys cannot be read again, and the old ones stay in force: line 2 of \S+ is almost, and not, # allow-sender ADDRESS: #\\u\{a0\}allow-sender @list\.example/,
   );
   const sends = async (sender: string) => {
     const bytes = `From: ${sender}\n\nx\n`;

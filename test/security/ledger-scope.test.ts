@@ -72,7 +72,7 @@ test('a host that knows id and bytes of another host does not read its verdicts'
   assert.equal(road.deliveries().length, 1);
 });
 
-test('a host neither waits for what another host is sending under the same id, nor holds it up', async (t) => {
+test('a host neither waits for a message that another host is sending under the same id, nor holds it up', async (t) => {
   const reached = new EventEmitter();
   const relay = await ScriptedSmtp.start(t, {
     message: (bytes) => {
@@ -107,7 +107,7 @@ test('an exchange of keys under one name changes nothing in the ledger (law 6)',
   assert.equal(road.deliveries().length, 1);
 });
 
-test('a key that is given a name does not send again what it sent without one (law 6)', async (t) => {
+test('a key that is given a name does not send again the messages that it sent without one (law 6)', async (t) => {
   const road = new Road(t);
   const file = join(road.folder, 'keys');
   writeFileSync(file, `${ALICE}\n${BOB}\n`, { mode: 0o600 });

@@ -87,13 +87,13 @@ for (const [what, plant] of [
 }
 
 /** What may be planted beside a database. */
-const strangers = [
+const planted = [
   ['a symbolic link', (file: string) => symlinkSync('/nonexistent/elsewhere', file)],
   ['a FIFO', makeFifo],
   ['a folder', (file: string) => mkdirSync(file)],
 ] as const;
 
-for (const [what, plant] of strangers) {
+for (const [what, plant] of planted) {
   for (const end of ['-journal', '-wal', '-shm']) {
     test(`${what} in the place of spool.db${end} or ledger.db${end} is named, and what to do`, async (t) => {
       const road = new Road(t);

@@ -111,7 +111,7 @@ async function releaseReturned(machine: Machine): Promise<unknown> {
   const { road, id } = machine;
   asOwner(road.spool, () => {
     const spool = new Spool(road.spool, 'operator');
-    assert.equal(operate(spool, 'return', id, spool.now()), 'done');
+    assert.equal(operate(spool, id, { verb: 'return', now: spool.now() }), 'done');
     spool.close();
   });
   return queue('release', id)(machine);
@@ -134,8 +134,8 @@ const migrate = async ({ road }: Machine) =>
     env: { APPENGINE_MAILER_SPOOL: road.spool },
   });
 
-async function proxy({ road, ledger }: Machine): Promise<void> {
-  const args = ['proxy', '--listen', '127.0.0.1:0', '--backend', 'discard', '--ledger', ledger];
+async function proxy({ road, ledger: file }: Machine): Promise<void> {
+  const args = ['proxy', '--listen', '127.0.0.1:0', '--backend', 'discard', '--ledger', file];
   const program = appengineMailer(road.t, args, { env: { GMAIL_SECRET_KEY: road.key } });
   await Promise.race([program.says(/listens on/).catch(() => {}), program.ended]);
   await program.stop();
@@ -236,7 +236,7 @@ test(
   needs('root'),
   async (t) => {
     const machine = new Machine(t);
-    const { road, state, ledger, member } = machine;
+    const { road, state, ledger: file, member } = machine;
     const { uid } = account();
     for (const folder of [road.spool, state]) chownSync(folder, uid, 0);
     const refused = new RegExp(
@@ -245,8 +245,8 @@ test(
     for (const args of [
       ['queue', 'list', '--spool', road.spool],
       ['queue', 'fsck', '--spool', road.spool],
-      ['queue', 'fsck', '--ledger', ledger],
-      ['proxy', '--ledger', ledger, '--listen', '127.0.0.1:0'],
+      ['queue', 'fsck', '--ledger', file],
+      ['proxy', '--ledger', file, '--listen', '127.0.0.1:0'],
     ]) {
       const { code, stderr } = await machine.asRoot(args, { GMAIL_SECRET_KEY: road.key });
       assert.equal(code, 77, args.join(' '));

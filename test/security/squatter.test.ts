@@ -43,7 +43,7 @@ const answers: Record<string, (request: string, socket: Socket) => void> = {
 };
 
 for (const [name, answer] of Object.entries(answers)) {
-  test(`who has taken the proxy's port, and gives ${name}, gets a probe of drain and no mail; the mail waits (law 5)`, async (t) => {
+  test(`a program that has taken the proxy's port, and gives ${name}, gets a probe of drain and no mail; the mail waits (law 5)`, async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{ ...secret, bytes }]);
     const squatter = await Squatter.at(t, { host: '127.0.0.1', port: 0 }, answer);
@@ -64,7 +64,7 @@ for (const [status, says] of [
   ],
   ['401 No', /attention: the proxy answered 401\. .* To do: check that GMAIL_SECRET_KEY is/],
 ] as const) {
-  test(`who has taken the proxy's port, and sends the probe back as a ${status}, is told to the operator, as anybody without the key is`, async (t) => {
+  test(`a program that has taken the proxy's port, and sends the probe back as a ${status}, is told to the operator, as any without the key is`, async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{ ...secret, bytes }]);
     const squatter = await Squatter.at(t, { host: '127.0.0.1', port: 0 }, reflects(status));
@@ -74,7 +74,7 @@ for (const [status, says] of [
   });
 }
 
-test('who sends the probe back as a 429 is not taken for a proxy that asks for fewer posts: the queue waits for the proxy', async (t) => {
+test('a program that sends the probe back as a 429 is not taken for a proxy that asks for fewer posts: the queue waits for the proxy', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{ ...secret, bytes }]);
   const squatter = await Squatter.at(t, { host: '127.0.0.1', port: 0 }, reflects('429 No'));
@@ -83,7 +83,7 @@ test('who sends the probe back as a 429 is not taken for a proxy that asks for f
   assert.doesNotMatch(drain.stderr, /fewer/);
 });
 
-test('while a stranger has the port of a proxy that is away, no mail goes there, and all of it arrives afterwards (law 5)', async (t) => {
+test('while another program has the port of a proxy that is away, no mail goes there, and all mail arrives afterwards (law 5)', async (t) => {
   const road = new Road(t);
   const proxy = await road.proxy();
   const drain = road.drain();
@@ -110,7 +110,7 @@ test('while a stranger has the port of a proxy that is away, no mail goes there,
   assert.equal(road.deliveries().length, 11);
 });
 
-test('who has taken the path of the proxy’s Unix socket gets a probe and no mail (law 5)', async (t) => {
+test('a program that has taken the path of the proxy’s Unix socket gets a probe and no mail (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{ ...secret, bytes }]);
   const path = join(road.folder, 'proxy.sock');
@@ -122,7 +122,7 @@ test('who has taken the path of the proxy’s Unix socket gets a probe and no ma
   assert.doesNotMatch(squatter.heard, LEAKED);
 });
 
-test('the library and the gmail command send a stranger on the proxy’s port a probe and no mail', async (t) => {
+test('the library and the gmail command send another program on the proxy’s port a probe and no mail', async (t) => {
   const answer = answers['a 200 of a web server'] ?? assert.fail();
   const squatter = await Squatter.at(t, { host: '127.0.0.1', port: 0 }, answer);
   const url = `http://127.0.0.1:${squatter.port}/`;

@@ -91,7 +91,7 @@ test(
   },
 );
 
-test('without headers of this Node.js nothing is fetched: it is said what to install', async (t) => {
+test('without headers of this Node.js nothing is fetched: a message names what to install', async (t) => {
   const { asked, environment } = await registryProxy(t);
   const folder = scratch(t);
   const npm_config_nodedir = join(folder, 'node');

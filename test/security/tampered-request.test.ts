@@ -34,7 +34,7 @@ test('a request with a changed byte, anywhere, is refused or is the request that
   assert.deepEqual(await statuses(whole), [200, 200], 'and then it is still taken');
   assert.ok(taken > 0);
   assert.deepEqual(
-    calls.map(({ id, sender, recipients, bytes }) => [id, sender, recipients, bytes.toString()]),
+    calls.map((call) => [call.id, call.sender, call.recipients, call.bytes.toString()]),
     [[id, 's@example.com', ['r@example.org'], 'Subject: x\n\n.\n']],
     'it was sent once, as it was signed',
   );

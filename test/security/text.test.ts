@@ -116,7 +116,7 @@ test('--raw is for the bytes as they are', async (t) => {
   assert.equal((await road.queue('show', id, '--raw')).stdout.toString(), `Subject: ${HOSTILE}`);
 });
 
-test('what an Exim says that does not take a message back is shown, and is no line of its own', async (t) => {
+test('the answer of an Exim that does not take a message back is shown, and not as a line of its own', async (t) => {
   const road = new Road(t);
   const [id = ''] = handIn(road.spool, [{}, {}]);
   const exim = join(road.folder, 'exim4');
@@ -140,7 +140,7 @@ test('what an Exim says that does not take a message back is shown, and is no li
   }
 });
 
-test('what a relay replies is shown in the journal of proxy and drain, and is no line of its own', async (t) => {
+test('the reply of a relay is shown in the journal of proxy and drain, and not as a line of its own', async (t) => {
   const reply = HOSTILE.replaceAll(/[\r\n]/g, '').slice(0, 400);
   const relay = await ScriptedSmtp.start(t, { RCPT: `550 5.1.1 ${reply}` });
   const road = new Road(t);

@@ -242,7 +242,7 @@ test('millions of lists in the line of JSON are not parsed', async (t) => {
   assert.match(text.toString(), /is not an envelope/);
 });
 
-test('of strangers so many lines a minute are written, and the rest is counted', async (t) => {
+test('only so many journal lines a minute are written about clients without a key, and the rest is counted', async (t) => {
   const road = new Road(t);
   const proxy = await road.proxy();
   const wrong = { key: 'wrong' };
@@ -254,7 +254,7 @@ test('of strangers so many lines a minute are written, and the rest is counted',
   assert.match(proxy.stderr, /^5 more requests without a key of this proxy refused within 60 s$/m);
 });
 
-test('behind a web server on this machine the client is who that server names last, and nothing that is no address', async (t) => {
+test('behind a web server on this machine the client is the last address that the server names, and never anything else', async (t) => {
   const road = new Road(t);
   const proxy = await road.proxy();
   for (const [header, from] of [

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { claim, nextDueAt, recoverClaimed, roomLeft, type Room } from '../../src/spool/claim.ts';
+import {
+  claim,
+  nextDueAt,
+  recoverClaimed,
+  capacityLeft,
+  type Capacity,
+} from '../../src/spool/claim.ts';
 import { recordDown } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { findMessages } from '../../src/spool/list.ts';
@@ -27,11 +33,11 @@ function fill(spool: Spool, ...eximIds: string[]): void {
 /** Claims; all the room for bytes is also for those that pass others, unless said otherwise. */
 function take(
   spool: Spool,
-  room: Omit<Room, 'passingBytes'> & Partial<Room>,
+  room: Omit<Capacity, 'bypassBytes'> & Partial<Capacity>,
   now = NOW + MINUTE,
 ): string[] {
   return spool
-    .transaction(() => claim(spool, { passingBytes: room.bytes, ...room }, now))
+    .transaction(() => claim(spool, { bypassBytes: room.bytes, ...room }, now))
     .map(({ eximId }) => eximId);
 }
 
@@ -104,7 +110,7 @@ test('what is larger than all the room there is finds its turn alone', (t) => {
   const spool = freshSpool(t);
   fill(spool, 'huge', 'small');
   resize(spool, { huge: limits.messageBytes, small: 1 });
-  assert.deepEqual(take(spool, { messages: 64, ...roomLeft([]) }), ['huge', 'small']);
+  assert.deepEqual(take(spool, { messages: 64, ...capacityLeft([]) }), ['huge', 'small']);
 });
 
 test('a large message finds its turn behind mail without end', (t) => {
@@ -117,7 +123,7 @@ test('a large message finds its turn behind mail without end', (t) => {
     inFlight.shift();
     fill(spool, `${turn}`);
     resize(spool, { [turn]: MiB });
-    const taken = take(spool, { messages: 64 - inFlight.length, ...roomLeft(inFlight) });
+    const taken = take(spool, { messages: 64 - inFlight.length, ...capacityLeft(inFlight) });
     inFlight.push(...taken.map((eximId) => ({ eximId, size: MiB })));
   }
 });
@@ -127,7 +133,7 @@ test('while a large post hangs and another large message waits, small ones go on
   fill(spool, 'waits', 'a', 'b');
   resize(spool, { waits: 50 * MiB });
   const hung = [{ size: limits.messageBytes }];
-  assert.deepEqual(take(spool, { messages: 63, ...roomLeft(hung) }), ['a', 'b']);
+  assert.deepEqual(take(spool, { messages: 63, ...capacityLeft(hung) }), ['a', 'b']);
 });
 
 test('a few messages behind those that are too large are found, and no more are looked at', (t) => {
@@ -143,15 +149,15 @@ test('what is held is not claimed, and neither is what is finished', (t) => {
   fill(spool, 'a');
   const { id } = enqueue(spool, handOver({ eximId: 'held' }), NOW);
   const deleted = enqueue(spool, handOver({ eximId: 'deleted' }), NOW);
-  operate(spool, 'hold', id, NOW);
-  operate(spool, 'delete', deleted.id, NOW);
+  operate(spool, id, { verb: 'hold', now: NOW });
+  operate(spool, deleted.id, { verb: 'delete', now: NOW });
   assert.deepEqual(take(spool, ample), ['a']);
 });
 
 test('only recipients that are still pending are claimed, and the first post is remembered', (t) => {
   const spool = freshSpool(t);
   const { id } = enqueue(spool, handOver({ recipients: ['a@x', 'b@x', 'c@x'] }), NOW);
-  const [first] = spool.transaction(() => claim(spool, { passingBytes: 0, ...ample }, NOW + 1));
+  const [first] = spool.transaction(() => claim(spool, { bypassBytes: 0, ...ample }, NOW + 1));
   assert.equal(first?.id, id);
   const verdicts = [
     { position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' },
@@ -165,7 +171,7 @@ test('only recipients that are still pending are claimed, and the first post is 
     lastReason: 'ok',
   };
   spool.transaction(() => record(spool, { seq: first?.seq ?? 0, verdicts, ...rest }, NOW + 2));
-  const [second] = spool.transaction(() => claim(spool, { passingBytes: 0, ...ample }, NOW + 3));
+  const [second] = spool.transaction(() => claim(spool, { bypassBytes: 0, ...ample }, NOW + 3));
   assert.deepEqual(second?.recipients, [{ position: 1, address: 'b@x' }]);
   assert.deepEqual([second?.attempts, second?.deferrals], [1, 1]);
   const posted = spool.sql<{ at: number }>('SELECT posted_at AS at FROM message').get();
@@ -177,14 +183,14 @@ test('a lifetime begins with the first post, and an operator begins it anew (law
   const { id } = enqueue(spool, handOver(), NOW);
   recordDown(spool, 'refused', NOW + MINUTE, NOW + MINUTE);
   const claimAt = (now: number) => {
-    const [claimed] = spool.transaction(() => claim(spool, { passingBytes: 0, ...ample }, now));
+    const [claimed] = spool.transaction(() => claim(spool, { bypassBytes: 0, ...ample }, now));
     recoverClaimed(spool, now);
     return [claimed?.renewedAt, claimed?.outageMs];
   };
   // However long nothing was posted, for want of a drain: that time does not count.
   assert.deepEqual(claimAt(NOW + 20 * DAY), [NOW + 20 * DAY, 20 * DAY - MINUTE]);
   assert.deepEqual(claimAt(NOW + 21 * DAY), [NOW + 20 * DAY, 20 * DAY - MINUTE]);
-  operate(spool, 'retry', id, NOW + 22 * DAY);
+  operate(spool, id, { verb: 'retry', now: NOW + 22 * DAY });
   assert.deepEqual(claimAt(NOW + 23 * DAY), [NOW + 22 * DAY, 22 * DAY - MINUTE]);
 });
 
@@ -192,7 +198,7 @@ test('what was in flight when a drain died is due again, and nothing else change
   const spool = freshSpool(t);
   fill(spool, 'a', 'b', 'c');
   const { id } = enqueue(spool, handOver({ eximId: 'held' }), NOW);
-  operate(spool, 'hold', id, NOW);
+  operate(spool, id, { verb: 'hold', now: NOW });
   take(spool, { messages: 2, bytes: MiB });
   spool.close();
 

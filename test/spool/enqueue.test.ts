@@ -132,8 +132,8 @@ test('it is known whatever became of it, and by every program that opens the spo
   const spool = freshSpool(t);
   const held = store(spool, { eximId: 'held' });
   const deleted = store(spool, { eximId: 'deleted' });
-  operate(spool, 'hold', held.id, NOW);
-  operate(spool, 'delete', deleted.id, NOW);
+  operate(spool, held.id, { verb: 'hold', now: NOW });
+  operate(spool, deleted.id, { verb: 'delete', now: NOW });
   const pipe = new Spool(spool.folder, 'pipe');
   t.after(() => pipe.close());
   assert.deepEqual(store(pipe, { eximId: 'held' }), { id: held.id, already: true });

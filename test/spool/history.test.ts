@@ -3,7 +3,7 @@ import test from 'node:test';
 import { limits } from '../../src/limits.ts';
 import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { historyOf, remember } from '../../src/spool/history.ts';
+import { historyOf, addToHistory } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
@@ -18,7 +18,7 @@ test('an attempt is remembered with the outcome, charged or not, and what an ope
   const { id } = enqueue(spool, handOver(), NOW);
   for (const charged of [true, false]) {
     spool.transaction(() => {
-      claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW);
+      claim(spool, { messages: 1, bytes: 1e6, bypassBytes: 0 }, NOW);
       const said = {
         warnings: 0,
         dueAt: NOW,
@@ -28,8 +28,8 @@ test('an attempt is remembered with the outcome, charged or not, and what an ope
       record(spool, { seq: 1, verdicts: [], charged, ...said }, NOW + 1);
     });
   }
-  operate(spool, 'hold', id, NOW + 2);
-  operate(spool, 'hold', id, NOW + 3); // It is held already: nothing happens.
+  operate(spool, id, { verb: 'hold', now: NOW + 2 });
+  operate(spool, id, { verb: 'hold', now: NOW + 3 }); // It is held already: nothing happens.
   const history = historyOf(spool, 1).map(({ at, ...event }) => {
     assert.ok(at >= before && at <= Date.now(), 'the time of day');
     return event;
@@ -47,7 +47,7 @@ test('the first and the latest are kept, the numbers tell what is missing (law 1
   const { historyFirst: first, historyLatest: latest } = limits;
   const total = first + latest + 25;
   for (let number = 1; number <= total; number += 1) {
-    remember(spool, 1, { what: 'hold' });
+    addToHistory(spool, 1, { what: 'hold' });
   }
   const history = historyOf(spool, 1);
   assert.deepEqual(
@@ -59,7 +59,7 @@ test('the first and the latest are kept, the numbers tell what is missing (law 1
 test('the history goes with the message', (t) => {
   const spool = freshSpool(t);
   const { id } = enqueue(spool, handOver(), NOW);
-  operate(spool, 'delete', id, NOW);
+  operate(spool, id, { verb: 'delete', now: NOW });
   assert.equal(historyOf(spool, 1).length, 1);
   while (keepHouse(spool, NOW + limits.historyMs + 1));
   assert.equal(spool.db.prepare('SELECT count(*) FROM history').pluck().get(), 0);

@@ -99,7 +99,7 @@ test('what waits is kept, however old: queued, sending and held', (t) => {
   const ids = ['queued', 'sending', 'held'].map(
     (eximId) => enqueue(spool, handOver({ eximId }), NOW).id,
   );
-  operate(spool, 'hold', ids[2] ?? '', NOW);
+  operate(spool, ids[2] ?? '', { verb: 'hold', now: NOW });
   spool.sql(`UPDATE message SET state = 'sending', due_at = NULL WHERE id = ?`).run(ids[1]);
   assert.equal(keepAll(spool, NOW + 999 * DAY), 1, 'nothing to do');
   for (const id of ids)
@@ -109,7 +109,7 @@ test('what waits is kept, however old: queued, sending and held', (t) => {
 test('a message that failed and is retried keeps its bytes', (t) => {
   const spool = freshSpool(t);
   const { seq, id } = finished(spool, 'failed', 'failed');
-  operate(spool, 'retry', id, NOW + DAY);
+  operate(spool, id, { verb: 'retry', now: NOW + DAY });
   keepAll(spool, NOW + 99 * DAY);
   assert.equal(hasBody(spool, seq), true);
 });
@@ -142,7 +142,7 @@ test('free pages go back to the disk, step by step, but for a few to be used aga
   );
   const full = fileBytes();
   assert.equal(keepAll(spool, NOW), 1, 'nothing to give back');
-  for (const id of ids) operate(spool, 'delete', id, NOW);
+  for (const id of ids) operate(spool, id, { verb: 'delete', now: NOW });
   assert.equal(fileBytes(), full, 'SQLite itself gives nothing back');
   assert.ok(spool.spareBytes() >= 4 * message.length);
 

@@ -36,11 +36,11 @@ function finish(spool: Spool, eximId: string, state: 'sent' | 'failed'): void {
 function spoolOfAllStates(...[t]: Parameters<typeof freshSpool>): Spool {
   const spool = freshSpool(t);
   add(spool, 'sending');
-  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW));
-  operate(spool, 'hold', add(spool, 'held'), NOW);
+  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, bypassBytes: 0 }, NOW));
+  operate(spool, add(spool, 'held'), { verb: 'hold', now: NOW });
   finish(spool, 'sent', 'sent');
   finish(spool, 'failed', 'failed');
-  operate(spool, 'delete', add(spool, 'deleted'), NOW);
+  operate(spool, add(spool, 'deleted'), { verb: 'delete', now: NOW });
   add(spool, 'queued');
   return spool;
 }
@@ -117,9 +117,9 @@ test('while a list is read others write, and it still has each message once', (t
     if (eximId === 'n100') {
       add(pipe, 'new-from-pipe');
       add(spool, 'new-from-here');
-      operate(pipe, 'delete', ids[50] ?? '', NOW);
-      operate(pipe, 'delete', ids[420] ?? '', NOW);
-      operate(pipe, 'hold', ids[430] ?? '', NOW);
+      operate(pipe, ids[50] ?? '', { verb: 'delete', now: NOW });
+      operate(pipe, ids[420] ?? '', { verb: 'delete', now: NOW });
+      operate(pipe, ids[430] ?? '', { verb: 'hold', now: NOW });
     }
   }
   const expected = names.filter((name) => name !== 'n420');
@@ -137,9 +137,9 @@ test('a listed message says when trouble of its own will end it; outages put tha
   assert.equal(expiresAt(NOW + 4 * DAY), NOW + 7 * DAY);
   recordDown(spool, 'refused', NOW + 4 * DAY, NOW + 4 * DAY);
   assert.equal(expiresAt(NOW + 99 * DAY), NOW + 14 * DAY);
-  operate(spool, 'hold', id, NOW);
+  operate(spool, id, { verb: 'hold', now: NOW });
   assert.equal(expiresAt(NOW), null, 'time held does not count');
-  operate(spool, 'release', id, NOW + 4 * DAY);
+  operate(spool, id, { verb: 'release', now: NOW + 4 * DAY });
   assert.equal(expiresAt(NOW + 4 * DAY), NOW + 9 * DAY);
 });
 

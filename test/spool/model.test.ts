@@ -9,7 +9,7 @@ import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
-import { dropNotice, dueNotices, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
+import { dropReport, dueReports, reportedMail, markReported } from '../../src/spool/report.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool, type Access } from '../../src/spool/spool.ts';
@@ -70,7 +70,7 @@ const claims = fc
   .map((room) =>
     command(`claim ${JSON.stringify(room)}`, (model, { spool, inFlight }) => {
       const claimed = spool.transaction(() =>
-        claim(spool, { passingBytes: room.bytes, ...room }, model.now),
+        claim(spool, { bypassBytes: room.bytes, ...room }, model.now),
       );
       const expected = model.claim(room);
       assert.deepEqual(
@@ -115,8 +115,8 @@ const records = fc
         const message = model.messages.find(({ id }) => id === claimed.id);
         assert.ok(message);
         const verdicts = claimed.recipients.flatMap(({ position }, place) => {
-          const verdict = given[place] as Omit<ModelVerdict, 'position'> | undefined;
-          return verdict ? [{ position, ...verdict }] : [];
+          const each = given[place] as Omit<ModelVerdict, 'position'> | undefined;
+          return each ? [{ position, ...each }] : [];
         });
         const rest = { charged, warnings: 0, dueAt: model.now + wait, lastStatus: '4.4.1' };
         const said = verdicts.map((each) => ({ ...each, reason: 'so' }));
@@ -138,7 +138,7 @@ const operations = fc
   .map(([verb, which, force]) =>
     command(`${verb} ${which}${force ? ' --force' : ''}`, (model, { spool }) => {
       const message = model.messages[which % Math.max(1, model.messages.length)];
-      const operated = operate(spool, verb, message?.id ?? 'none', model.now, force);
+      const operated = operate(spool, message?.id ?? 'none', { verb, now: model.now, force });
       assert.equal(operated, message ? model.operate(verb, message, force) : 'missing');
     }),
   );
@@ -153,13 +153,13 @@ const clock = fc
 
 const others = fc.constantFrom(
   command('a sender is told', (model, { spool }) => {
-    const [notice] = dueNotices(spool, model.now, 1);
+    const [notice] = dueReports(spool, model.now, 1);
     model.tell();
     if (!notice) return;
-    const subjects = noticeSubjects(spool, notice);
+    const subjects = reportedMail(spool, notice);
     spool.transaction(() => {
-      if (subjects.length > 0) noticeTold(spool, notice, subjects, model.now);
-      else dropNotice(spool, notice);
+      if (subjects.length > 0) markReported(spool, notice, subjects, model.now);
+      else dropReport(spool, notice);
     });
   }),
   command('drain starts', (model, real) => {
@@ -202,7 +202,7 @@ function compare(model: SpoolModel, spool: Spool): void {
        FROM message ORDER BY seq`,
     )
     .all();
-  const recipients = spool.sql<{ address: Buffer; state: string; status: string | null }>(
+  const recipientsOf = spool.sql<{ address: Buffer; state: string; status: string | null }>(
     'SELECT address, state, status FROM recipient WHERE message = ? ORDER BY position',
   );
   assert.deepEqual(
@@ -211,7 +211,7 @@ function compare(model: SpoolModel, spool: Spool): void {
       hasBody: hasBody === 1,
       owesNotice: owesNotice === 1,
       history: historyOf(spool, seq).map(({ what }) => what),
-      recipients: recipients
+      recipients: recipientsOf
         .all(seq)
         .map((each) => ({ ...each, address: each.address.toString('latin1') })),
     })),

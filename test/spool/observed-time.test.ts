@@ -25,7 +25,7 @@ import { scratch } from '../support/scratch.ts';
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
-const room = { messages: 9, bytes: 1e6, passingBytes: 0 };
+const room = { messages: 9, bytes: 1e6, bypassBytes: 0 };
 
 /** Clocks of this process that go on only when the test says so. */
 class Clocks {
@@ -89,10 +89,10 @@ test('what exim-pipe and operators store while drain has not written down the ti
   const { id: held } = enqueue(pipe, handOver({ eximId: 'held' }), pipe.now());
   spool.transaction(() => claim(spool, room, spool.now()));
   recoverClaimed(spool, spool.now());
-  operate(pipe, 'hold', held, pipe.now());
+  operate(pipe, held, { verb: 'hold', now: pipe.now() });
   clocks.pass(limits.housekeepingMs);
   enqueue(pipe, handOver({ eximId: 'one' }), pipe.now());
-  operate(pipe, 'release', held, pipe.now());
+  operate(pipe, held, { verb: 'release', now: pipe.now() });
   clocks.pass(1);
   enqueue(pipe, handOver({ eximId: 'two' }), pipe.now());
   const now = spool.now();
@@ -194,10 +194,10 @@ function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boole
       spool.transaction(() => recordDown(spool, 'down', spool.now(), spool.now()));
     }
     if (act.do === 'up') spool.transaction(() => recordPassed(spool, spool.now()));
-    if (act.do === 'hold') operate(spool, 'hold', id, spool.now());
+    if (act.do === 'hold') operate(spool, id, { verb: 'hold', now: spool.now() });
     if (act.do === 'retry') {
-      operate(spool, 'retry', id, spool.now());
-      operate(spool, 'release', id, spool.now());
+      operate(spool, id, { verb: 'retry', now: spool.now() });
+      operate(spool, id, { verb: 'release', now: spool.now() });
     }
     if (act.do === 'house') while (keepHouse(spool, spool.now()));
   }
@@ -303,7 +303,7 @@ test('a spool whose clock is lost is repaired: what waits has a new lifetime, an
   const much = 900 * DAY;
   enqueue(spool, handOver({ eximId: 'waits' }), much);
   const { id } = enqueue(spool, handOver({ eximId: 'deleted' }), much);
-  operate(spool, 'delete', id, much);
+  operate(spool, id, { verb: 'delete', now: much });
   spool.db.exec('UPDATE message SET posted_at = renewed_at; DELETE FROM clock');
   spool.close();
   assert.throws(() => new Spool(spool.folder, 'drain'), { code: 'SQLITE_CORRUPT' });
@@ -317,5 +317,9 @@ test('a spool whose clock is lost is repaired: what waits has a new lifetime, an
   while (keepHouse(repaired, now + 29 * DAY));
   assert.equal(findMessages(repaired, 'deleted', now).length, 1);
   const [waits] = findMessages(repaired, 'waits', now);
-  assert.equal(operate(repaired, 'retry', waits?.id ?? '', now), 'old', 'since when is not known');
+  assert.equal(
+    operate(repaired, waits?.id ?? '', { verb: 'retry', now }),
+    'needs-force',
+    'since when is not known',
+  );
 });

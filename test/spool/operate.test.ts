@@ -5,8 +5,8 @@ import { deleteBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { findMessages } from '../../src/spool/list.ts';
-import { dueNotices, noticeSubjects, noticeTold } from '../../src/spool/notice.ts';
-import { keep, operate, type Verb } from '../../src/spool/operate.ts';
+import { dueReports, reportedMail, markReported } from '../../src/spool/report.ts';
+import { recordReturnRefused, operate, type Verb } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
@@ -20,7 +20,7 @@ function posted(spool: Spool, ...said: ('sent' | 'pending' | 'failed')[]): strin
   const recipients = said.map((_, position) => `r${position}@x`);
   const { id } = enqueue(spool, handOver({ recipients }), NOW);
   const [claimed] = spool.transaction(() =>
-    claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW),
+    claim(spool, { messages: 1, bytes: 1e6, bypassBytes: 0 }, NOW),
   );
   const statuses = { sent: '2.0.0', pending: '4.2.2', failed: '5.1.1' };
   const verdicts = said.map((state, position) => ({
@@ -49,12 +49,12 @@ for (const verb of ['retry', 'release'] as const) {
   test(`${verb} asks for --force when the first post is more than 25 days ago (law 6)`, (t) => {
     const spool = freshSpool(t);
     const id = posted(spool, 'pending');
-    const prepare = () => verb === 'release' && operate(spool, 'hold', id, NOW);
+    const prepare = () => verb === 'release' && operate(spool, id, { verb: 'hold', now: NOW });
     prepare();
-    assert.equal(operate(spool, verb, id, NOW + 25 * DAY), 'done');
+    assert.equal(operate(spool, id, { verb, now: NOW + 25 * DAY }), 'done');
     prepare();
-    assert.equal(operate(spool, verb, id, NOW + 25 * DAY + 1), 'old');
-    assert.equal(operate(spool, verb, id, NOW + 99 * DAY, true), 'done');
+    assert.equal(operate(spool, id, { verb, now: NOW + 25 * DAY + 1 }), 'needs-force');
+    assert.equal(operate(spool, id, { verb, now: NOW + 99 * DAY, force: true }), 'done');
   });
 }
 
@@ -62,7 +62,7 @@ test('what was never posted may be retried and released for ever: no proxy knows
   const spool = freshSpool(t);
   const { id } = enqueue(spool, handOver(), NOW);
   for (const verb of ['retry', 'hold', 'release'] satisfies Verb[]) {
-    assert.equal(operate(spool, verb, id, NOW + 99 * DAY), 'done');
+    assert.equal(operate(spool, id, { verb, now: NOW + 99 * DAY }), 'done');
   }
 });
 
@@ -70,7 +70,7 @@ test('a retry tries what failed, and not again what was sent (law 6)', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'sent', 'failed', 'failed');
   assert.deepEqual(states(spool, id), ['failed', 'sent', 'failed', 'failed']);
-  assert.equal(operate(spool, 'retry', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'retry', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['queued', 'sent', 'pending', 'pending']);
 });
 
@@ -78,53 +78,53 @@ test('a retry needs the bytes', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'failed');
   deleteBody(spool, 1);
-  assert.equal(operate(spool, 'retry', id, NOW), 'unfit');
+  assert.equal(operate(spool, id, { verb: 'retry', now: NOW }), 'wrong-state');
   assert.deepEqual(states(spool, id), ['failed', 'failed']);
 });
 
 test('a delete takes what waits and what failed, and leaves what was sent as it is', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'sent', 'pending', 'failed');
-  assert.equal(operate(spool, 'delete', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'delete', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['deleted', 'sent', 'deleted', 'deleted']);
-  assert.equal(operate(spool, 'delete', id, NOW), 'unfit', 'once is enough');
+  assert.equal(operate(spool, id, { verb: 'delete', now: NOW }), 'wrong-state', 'once is enough');
 });
 
 test('a bounce fails who is pending, by decision of an operator, and keeps the body for a retry', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'sent', 'pending', 'failed');
-  assert.equal(operate(spool, 'bounce', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'bounce', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['failed', 'sent', 'failed', 'failed']);
   const [message] = findMessages(spool, id, NOW);
   assert.deepEqual(
     message?.recipients.map(({ status }) => status),
     ['2.0.0', '5.7.1', '5.1.1'],
   );
-  assert.equal(operate(spool, 'retry', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'retry', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['queued', 'sent', 'pending', 'pending']);
 });
 
 test('a return holds the message, and ends it only when Exim has it; what failed stays failed', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'sent', 'pending', 'failed');
-  assert.equal(operate(spool, 'return', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'return', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['held', 'sent', 'pending', 'failed']);
-  keep(spool, id, 'no room');
+  recordReturnRefused(spool, id, 'no room');
   assert.deepEqual(states(spool, id), ['held', 'sent', 'pending', 'failed']);
-  assert.equal(operate(spool, 'returned', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'returned', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['failed', 'sent', 'deleted', 'failed']);
 
   const other = freshSpool(t);
   const whole = posted(other, 'sent', 'pending');
-  operate(other, 'return', whole, NOW);
-  assert.equal(operate(other, 'returned', whole, NOW), 'done');
+  operate(other, whole, { verb: 'return', now: NOW });
+  assert.equal(operate(other, whole, { verb: 'returned', now: NOW }), 'done');
   assert.deepEqual(states(other, whole), ['deleted', 'sent', 'deleted']);
 });
 
 test('a return of what failed takes who failed with it, as a retry does', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'sent', 'failed');
-  assert.equal(operate(spool, 'return', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'return', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['held', 'sent', 'pending']);
 });
 
@@ -132,7 +132,7 @@ test('who was told of a failure is not surprised while others wait: retry leaves
   const spool = freshSpool(t);
   const id = posted(spool, 'failed', 'pending');
   told(spool);
-  assert.equal(operate(spool, 'retry', id, NOW), 'done');
+  assert.equal(operate(spool, id, { verb: 'retry', now: NOW }), 'done');
   assert.deepEqual(states(spool, id), ['queued', 'bounced', 'pending']);
 });
 
@@ -143,12 +143,12 @@ const situations: Record<Situation, (spool: Spool) => string> = {
   queued: (spool) => enqueue(spool, handOver(), NOW).id,
   sending: (spool) => {
     const { id } = enqueue(spool, handOver(), NOW);
-    spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, NOW));
+    spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, bypassBytes: 0 }, NOW));
     return id;
   },
   held: (spool) => {
     const { id } = enqueue(spool, handOver(), NOW);
-    operate(spool, 'hold', id, NOW);
+    operate(spool, id, { verb: 'hold', now: NOW });
     return id;
   },
   failed: (spool) => posted(spool, 'failed'),
@@ -171,7 +171,7 @@ const situations: Record<Situation, (spool: Spool) => string> = {
   sent: (spool) => posted(spool, 'sent'),
   deleted: (spool) => {
     const { id } = enqueue(spool, handOver(), NOW);
-    operate(spool, 'delete', id, NOW);
+    operate(spool, id, { verb: 'delete', now: NOW });
     return id;
   },
 };
@@ -202,8 +202,8 @@ for (const [verb, leadsTo] of Object.entries(outcomes)) {
       const before = states(spool, id);
       const history = historyOf(spool, 1).length;
       const expected = leadsTo[situation as Situation];
-      const operated = operate(spool, verb as Verb, id, NOW);
-      const refused = situation === 'sending' ? 'busy' : 'unfit';
+      const operated = operate(spool, id, { verb: verb as Verb, now: NOW });
+      const refused = situation === 'sending' ? 'busy' : 'wrong-state';
       assert.equal(operated, expected ? 'done' : refused, situation);
       if (expected) assert.equal(states(spool, id)[0], expected, situation);
       else assert.deepEqual(states(spool, id), before, situation);
@@ -213,14 +213,14 @@ for (const [verb, leadsTo] of Object.entries(outcomes)) {
         expected ? [verb] : [],
         situation,
       );
-      assert.equal(operate(spool, verb as Verb, 'f'.repeat(32), NOW), 'missing');
+      assert.equal(operate(spool, 'f'.repeat(32), { verb: verb as Verb, now: NOW }), 'missing');
     }
   });
 }
 
 /** The sender is told of what failed. */
 function told(spool: Spool): void {
-  const [notice] = dueNotices(spool, NOW, 1);
+  const [notice] = dueReports(spool, NOW, 1);
   assert.ok(notice);
-  spool.transaction(() => noticeTold(spool, notice, noticeSubjects(spool, notice), NOW));
+  spool.transaction(() => markReported(spool, notice, reportedMail(spool, notice), NOW));
 }

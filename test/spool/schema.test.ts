@@ -161,10 +161,10 @@ test('a message that is not finished cannot be forgotten, a finished one takes a
   const forget = () => spool.db.exec('DELETE FROM message');
   const rows = (table: string) => spool.db.prepare(`SELECT * FROM ${table}`).all().length;
   assert.throws(forget, /an unfinished message must not be forgotten/, 'queued');
-  operate(spool, 'hold', id, 2000);
+  operate(spool, id, { verb: 'hold', now: 2000 });
   assert.throws(forget, /an unfinished message must not be forgotten/, 'held');
-  operate(spool, 'release', id, 3000);
-  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, passingBytes: 0 }, 3000));
+  operate(spool, id, { verb: 'release', now: 3000 });
+  spool.transaction(() => claim(spool, { messages: 1, bytes: 1e6, bypassBytes: 0 }, 3000));
   assert.throws(forget, /an unfinished message must not be forgotten/, 'sending');
   assert.deepEqual([rows('message'), rows('body'), rows('recipient')], [1, 1, 2]);
 
@@ -176,7 +176,7 @@ test('a message that is not finished cannot be forgotten, a finished one takes a
 
 test('counters outlive the rows (law 8)', (t) => {
   const { spool, id } = spoolWithMessage(t);
-  operate(spool, 'delete', id, 2000);
+  operate(spool, id, { verb: 'delete', now: 2000 });
   spool.db.exec('DELETE FROM message');
   const { counters, bytes } = stats(spool);
   const size = handOver().bytes.length;
@@ -232,8 +232,8 @@ test('what the counters say is held against the rows, in messages and in bytes (
 test('a size that is damaged stops nothing: neither its message nor the counters', (t) => {
   const { spool, id } = spoolWithMessage(t);
   spool.db.exec('UPDATE message SET size = 9223372036854775807');
-  assert.equal(operate(spool, 'hold', id, 2000), 'done');
-  assert.equal(operate(spool, 'release', id, 3000), 'done');
+  assert.equal(operate(spool, id, { verb: 'hold', now: 2000 }), 'done');
+  assert.equal(operate(spool, id, { verb: 'release', now: 3000 }), 'done');
   assert.equal(stats(spool).counters.queued, 1);
 });
 
@@ -242,7 +242,7 @@ test('the number of a message is never given again, even when all are forgotten'
   const { spool, id } = spoolWithMessage(t);
   const last = () => spool.sql<{ seq: number }>('SELECT max(seq) AS seq FROM message').get()?.seq;
   assert.equal(last(), 1);
-  operate(spool, 'delete', id, 2000);
+  operate(spool, id, { verb: 'delete', now: 2000 });
   spool.db.exec('DELETE FROM message');
   enqueue(spool, handOver(), 3000);
   assert.equal(last(), 2);

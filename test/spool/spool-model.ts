@@ -165,14 +165,14 @@ export class SpoolModel {
       return: waits || (failed && hasBody),
       returned: waits,
     };
-    if (!fits[verb]) return 'unfit';
+    if (!fits[verb]) return 'wrong-state';
     const old = postedAt !== null && this.now - postedAt > 25 * DAY_MS;
-    if ((verb === 'retry' || verb === 'release') && old && !force) return 'old';
+    if ((verb === 'retry' || verb === 'release') && old && !force) return 'needs-force';
 
-    const set = (states: RecipientState[], state: RecipientState, status?: string | null) => {
+    const set = (states: RecipientState[], next: RecipientState, status?: string | null) => {
       for (const recipient of message.recipients) {
         if (!states.includes(recipient.state)) continue;
-        recipient.state = state;
+        recipient.state = next;
         if (status !== undefined) recipient.status = status;
       }
     };

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { enqueue } from '../../src/spool/enqueue.ts';
-import { confirmExported, exported, takeOut } from '../../src/spool/export.ts';
+import { confirmExported, readExported, takeBack, takeOut } from '../../src/spool/export.ts';
 import { limits } from '../../src/limits.ts';
 import { importMessages } from '../../src/spool/import.ts';
+import { hold } from '../../src/spool/recover/repair.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { beginTransfer } from '../../src/spool/transfer.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
@@ -15,7 +16,7 @@ const NOW = 3_000_000_000;
 function export1(spool: Spool, name: string, id: string) {
   const { number } = beginTransfer(spool, 'export', name, name.repeat(32));
   assert.deepEqual(takeOut(spool, number, [id]), ['done']);
-  const { bytes, ...message } = exported(spool, id, NOW);
+  const { bytes, ...message } = readExported(spool, id, NOW);
   return { number, message: { ...message, bytes: Buffer.concat([...bytes]) } };
 }
 
@@ -55,6 +56,31 @@ test('recipients that join a message which waits here have it held, where the fi
     const state = spool.sql<{ state: string }>('SELECT state FROM message').get()?.state;
     assert.equal(state, 'held');
   }
+});
+
+test('a message that comes back is held when it was first posted here so long ago that the proxy may have forgotten it, whatever the file says (law 6)', (t) => {
+  const spool = freshSpool(t);
+  const { id } = enqueue(spool, handOver(), NOW);
+  spool.sql('UPDATE message SET posted_at = ?').run(NOW);
+  const { number, message } = export1(spool, 'a', id);
+  assert.equal(confirmExported(spool, number, [message], NOW), 1);
+  // The other host was off meanwhile: its observed time stood still, and its file is new.
+  const later = NOW + limits.renewalMs + 1;
+  const { number: back } = beginTransfer(spool, 'import', 'b', 'b'.repeat(32));
+  const circumstances = { now: later, transitMs: 0 };
+  const young = { ...message, postedMs: 1000 };
+  assert.deepEqual(importMessages(spool, back, [young], circumstances), ['held']);
+});
+
+test('an export that is taken back leaves held what a repair holds meanwhile (law 6)', (t) => {
+  const spool = freshSpool(t);
+  const { id } = enqueue(spool, handOver(), NOW);
+  const { number } = beginTransfer(spool, 'export', 'a', 'a'.repeat(32));
+  assert.deepEqual(takeOut(spool, number, [id]), ['done']);
+  hold(spool.db, { held: new Set(), notes: [] }, 1, 'its id is one or another');
+  assert.equal(takeBack(spool, number, NOW), 1);
+  const state = spool.sql<{ state: string }>('SELECT state FROM message').get()?.state;
+  assert.equal(state, 'held');
 });
 
 test('another message of the same id is not imported', (t) => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import {
   unlimited,
   type Backend,
@@ -27,7 +27,7 @@ export class ControlledDeliverer {
     return this.answer(delivery);
   });
   #ledger: Ledger;
-  readonly #journal = new ProxyJournal(({ text }) => this.journal.push(text));
+  readonly #journal = proxyJournal(({ text }) => this.journal.push(text));
 
   constructor(t: TestContext) {
     this.file = join(scratch(t), 'ledger.db');

@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { installPipe } from '../../src/bin/install-pipe.ts';
 import { replaceFile } from '../../src/host/replace-file.ts';
-import { inCheckout, run, start, type Ended, type Program } from './program.ts';
+import { bundledProgram, inCheckout, run, start, type Ended, type Program } from './program.ts';
 import { readSpool, type Spooled } from './read-spool.ts';
 import { scratch } from './scratch.ts';
 
@@ -127,8 +127,7 @@ export class DebianExim {
     env: NodeJS.ProcessEnv = {},
     by: readonly string[] = [],
   ): Promise<Said> {
-    const program = inCheckout('dist/bin/appengine-mailer.js');
-    const words = [...by, process.execPath, program, ...args];
+    const words = [...by, process.execPath, bundledProgram, ...args];
     const started = this.start('env', words, { env, input: '' });
     const { code, stdout, stderr } = await started.ended;
     return { code, said: `${stdout.toString()}${stderr}` };

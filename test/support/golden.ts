@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { inCheckout } from './program.ts';
 
-/** Compares a text with a file of the checkout; with UPDATE_GOLDEN=1 the file is written instead. */
-export function golden(path: string, text: string): void {
+/**
+ * Compares a text with a file of the checkout, or with the part of it that `part` matches, so that a change is seen in
+ * review. With UPDATE_GOLDEN=1 it is written there instead.
+ */
+export function assertGolden(path: string, text: string, part?: RegExp): void {
   const file = inCheckout(path);
   if (process.env['UPDATE_GOLDEN'] === '1') {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, text);
+    writeFileSync(file, part ? readFileSync(file, 'utf8').replace(part, () => text) : text);
     return;
   }
-  const hint = `${path} differs; if that is wanted: UPDATE_GOLDEN=1 node test/run.mjs test/cli`;
-  assert.equal(text, readFileSync(file, 'utf8'), hint);
+  const golden = readFileSync(file, 'utf8');
+  const expected = part ? part.exec(golden)?.[0] : golden;
+  assert.equal(text, expected, `${path} differs; UPDATE_GOLDEN=1 writes it anew`);
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Random } from './random.ts';
-import type { Received, Script, ScriptedProxy } from './scripted-proxy.ts';
+import type { Received, Script } from './scripted-proxy.ts';
 
 /** An answer that no sound proxy gives, by a name for the reader of a failed test. */
 export interface HostileAnswer {
@@ -29,7 +29,7 @@ const bytes = (name: string, text: string): HostileAnswer => ({
 /** Signed with the right key, and 200: what is wrong is what it says. */
 const signed = (name: string, body: (post: Received) => unknown): HostileAnswer => ({
   name: `a signed 200 with ${name}`,
-  give: (post, proxy) => proxy.signed(post, 200, Buffer.from(JSON.stringify(body(post)))),
+  give: (post) => post.signed(200, Buffer.from(JSON.stringify(body(post)))),
 });
 
 const refusal = { status: '5.1.1', reason: 'no such user' };
@@ -68,13 +68,19 @@ export const hostileAnswers: readonly HostileAnswer[] = [
   signed('verdicts on another recipient', ({ id }) => ({ id, verdicts: refused(['x@y']) })),
   {
     name: 'a signed 200 that is not JSON',
-    give: (post, proxy) => proxy.signed(post, 200, Buffer.from([0x35, 0xff, 0x00])),
+    give: (post) => post.signed(200, Buffer.from([0x35, 0xff, 0x00])),
   },
   {
     name: 'a signed 401: the clock is wrong',
-    give: (post, proxy) => proxy.signed(post, 401, Buffer.from('off'), 9_999_999_999),
+    give: (post) => post.signed(401, Buffer.from('off'), { timestamp: 9_999_999_999 }),
   },
-  { name: 'a 200 for another id', give: (post, proxy) => allRefused({ ...post, id: 'x' }, proxy) },
+  {
+    name: 'a 200 for another id',
+    give: (post) => {
+      const verdicts = { id: 'x', verdicts: refused(post.recipients) };
+      post.signed(200, Buffer.from(JSON.stringify(verdicts)), { id: 'x' });
+    },
+  },
   {
     name: 'refusals without a signature',
     give: ({ id, recipients, response }) =>
@@ -109,10 +115,6 @@ export function hostileDeck(random: Random, answers = hostileAnswers): () => Hos
     if (!answer) throw new Error('no answers are given');
     return answer;
   };
-}
-
-function allRefused(post: Received, proxy: ScriptedProxy): void {
-  proxy.answer(post, () => refusal);
 }
 
 function raw({ request }: Received) {

@@ -1,5 +1,5 @@
 import type { TestContext } from 'node:test';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { Keyring } from '../../src/proxy/policy/keyring.ts';
 import { HttpServer } from '../../src/proxy/http/http-server.ts';
 import { ControlledDeliverer } from './controlled-deliverer.ts';
@@ -24,7 +24,7 @@ export class LocalProxy {
   ): Promise<LocalProxy> {
     const controlled = new ControlledDeliverer(t);
     const lines: string[] = [];
-    const journal = new ProxyJournal(({ text }) => {
+    const journal = proxyJournal(({ text }) => {
       hears(text);
       lines.push(text);
     });

@@ -18,7 +18,7 @@ function look(folder: string): Look {
     const messages = [...listMessages(spool, { states: messageStates }, shown.now)];
     const all = stats(spool);
     for (const counters of [all.counters, all.bytes]) {
-      const sum = messageStates.reduce((sum, state) => sum + counters[state], counters.damaged);
+      const sum = messageStates.reduce((total, state) => total + counters[state], counters.damaged);
       if (sum !== counters.accepted) {
         throw new Error(`law 8 is broken: ${JSON.stringify(counters)}`);
       }

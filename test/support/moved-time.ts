@@ -1,6 +1,7 @@
 import { utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../../src/limits.ts';
 import { endpointRecord } from '../../src/spool/endpoint.ts';
 import { shownTime } from '../../src/sqlite/shown-time.ts';
 import { Spool } from '../../src/spool/spool.ts';
@@ -41,10 +42,12 @@ export class MovedTime {
 
   /** Whenever the drain finds the endpoint down, moves on to when it asks again, until `enough`. */
   async pass(drain: Program, enough: () => boolean): Promise<void> {
-    // A post that was in flight with the one that found it down may have made the wait longer, without a line.
-    const longer = setInterval(() => this.move(this.#nextMs()), 1000);
+    // A post that was in flight with the one that found it down may have made the wait longer, without a
+    // line; and a drain that was about to sleep when time moved sleeps until its next look.
+    const longer = setInterval(() => this.move(this.#nextMs() || limits.lookMs), 1000);
     try {
       for await (const line of drain.lines()) {
+        longer.refresh();
         if (!/ is down: .* failed, next try /.test(line)) continue;
         if (enough()) return;
         this.move(this.#nextMs());

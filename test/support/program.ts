@@ -67,11 +67,11 @@ export class Program {
 
   /** The lines of standard error from its beginning, as they come, until the program ends. */
   async *lines(): AsyncGenerator<string> {
-    for (let start = 0; ;) {
-      const end = this.#stderr.indexOf('\n', start);
+    for (let begin = 0; ;) {
+      const end = this.#stderr.indexOf('\n', begin);
       if (end >= 0) {
-        yield this.#stderr.slice(start, end);
-        start = end + 1;
+        yield this.#stderr.slice(begin, end);
+        begin = end + 1;
       } else {
         const more = new Promise<'more'>((resolve) => {
           const look = () => {
@@ -124,6 +124,9 @@ export async function run(...args: Parameters<typeof start>): Promise<Ended> {
   return start(t, file, words, { input: '', ...options }).ended;
 }
 
+/** `appengine-mailer` as one file, see bundle.ts. */
+export const bundledProgram = inCheckout('build/test/bin/appengine-mailer.mjs');
+
 /** Starts `appengine-mailer ARGS…` as it is built. */
 export function appengineMailer(
   t: TestContext,
@@ -132,6 +135,5 @@ export function appengineMailer(
 ): Program {
   // No test tells senders anything by the mail server of this machine.
   const env = { APPENGINE_MAILER_NOTICE_SMTP: '127.0.0.1:1', ...options.env };
-  const program = inCheckout('dist/bin/appengine-mailer.js');
-  return start(t, process.execPath, [program, ...args], { ...options, env });
+  return start(t, process.execPath, [bundledProgram, ...args], { ...options, env });
 }

@@ -22,9 +22,15 @@ export async function queueOf(
 }
 
 /** Drains a spool to the proxy of a road. */
-export async function drainOnce(road: Road, spool: string): Promise<Ended> {
-  const env = { GMAIL_PROXY_URL: `http://${road.address}/`, GMAIL_SECRET_KEY: road.key };
-  return appengineMailer(road.t, ['drain', '--once', '--spool', spool], { env, input: '' }).ended;
+export async function drainOnce(
+  road: Road,
+  spool: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Ended> {
+  return appengineMailer(road.t, ['drain', '--once', '--spool', spool], {
+    env: { GMAIL_PROXY_URL: `http://${road.address}/`, GMAIL_SECRET_KEY: road.key, ...env },
+    input: '',
+  }).ended;
 }
 
 /** Runs a command on a queue, which must succeed, and returns what it prints. */

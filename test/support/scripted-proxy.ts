@@ -6,27 +6,90 @@ import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
 import { inTime } from './in-time.ts';
 
-/** A post as a scripted proxy received it. */
-export interface Received {
-  id: string;
-  timestamp: string;
-  sender: string;
-  recipients: string[];
-  fixSender: boolean;
-  ask: boolean;
-  bytes: Buffer;
-  request: IncomingMessage;
-  response: ServerResponse;
+interface Answer {
+  /** Seconds since 1970 that the answer is signed with; now unless told otherwise. */
+  timestamp?: number;
+  headers?: Record<string, string>;
+  /** The id that the answer is signed for; that of the post unless told otherwise. */
+  id?: string;
+}
+
+/** A post as a scripted proxy received it, which the script answers. */
+export class Received {
+  readonly id: string;
+  readonly timestamp: string;
+  readonly sender: string;
+  readonly recipients: string[];
+  readonly fixSender: boolean;
+  readonly ask: boolean;
+  readonly bytes: Buffer;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The key that answers are signed with. */
+  readonly key: string;
+
+  constructor(key: string, request: IncomingMessage, response: ServerResponse, body: Buffer) {
+    const { envelope, fixSender, ask, bytes } = decodeFrame(body);
+    this.key = key;
+    this.id = String(request.headers['webhook-id']);
+    this.timestamp = String(request.headers['webhook-timestamp']);
+    this.sender = envelope.sender;
+    this.recipients = envelope.recipients;
+    this.fixSender = fixSender;
+    this.ask = ask;
+    this.bytes = bytes;
+    this.request = request;
+    this.response = response;
+  }
+
+  /** Answers 200 with verdicts, well-formed and signed. */
+  answer(verdictOf: (recipient: string) => Omit<Verdict, 'recipient'>): void {
+    const verdicts = this.recipients.map((recipient) => ({ recipient, ...verdictOf(recipient) }));
+    this.signed(200, encodeVerdicts(this.id, verdicts));
+  }
+
+  /** Answers 200: everything is sent. */
+  accept(): void {
+    this.answer(() => ({ status: '2.0.0', reason: 'sent' }));
+  }
+
+  /** Answers 200: everything is still being sent. */
+  inProgress(): void {
+    this.answer(() => ({ status: '4.4.0', reason: 'still at it', inProgress: true }));
+  }
+
+  /** Answers 429: the client is to post less. */
+  slower(seconds: number): void {
+    const headers = { 'retry-after': String(seconds), 'content-type': 'text/plain' };
+    this.signed(429, Buffer.from('no room'), { headers });
+  }
+
+  /** Answers with any status and body, signed. */
+  signed(
+    status: number,
+    body: Buffer,
+    { timestamp: seconds = Math.floor(Date.now() / 1000), headers = {}, id = this.id }: Answer = {},
+  ): void {
+    const timestamp = String(seconds);
+    this.response.writeHead(status, {
+      'content-type': 'application/json',
+      ...headers,
+      'webhook-id': id,
+      'webhook-timestamp': timestamp,
+      'webhook-signature': sign(Buffer.from(this.key), { id, timestamp, body: [body] }),
+    });
+    this.response.end(body);
+  }
 }
 
 /** Answers a post in whatever way the test wants. */
-export type Script = (post: Received, proxy: ScriptedProxy) => void | Promise<void>;
+export type Script = (post: Received, ...proxy: ScriptedProxy[]) => void | Promise<void>;
 
 /** A proxy that does what the test says, for answers that no sound proxy gives. */
 export class ScriptedProxy {
   /** All that came but the probe that greets a new connection, which `greet` answers. */
   readonly posts: Received[] = [];
-  greet: Script = (probe, proxy) => proxy.accept(probe);
+  greet: Script = (probe) => probe.accept();
   readonly key: string;
   script: Script;
   url = '';
@@ -56,13 +119,13 @@ export class ScriptedProxy {
   async received(
     count: number,
     fits: (post: Received) => boolean = () => true,
-  ): Promise<Received[]> {
-    const received = new Promise<Received[]>((resolve) => {
+  ): Promise<[Received, ...Received[]]> {
+    const received = new Promise<[Received, ...Received[]]>((resolve) => {
       const look = () => {
-        const fitting = this.posts.filter(fits);
-        if (fitting.length < count) return;
+        const [first, ...others] = this.posts.filter(fits);
+        if (!first || others.length + 1 < count) return;
         this.#waiting.delete(look);
-        resolve(fitting);
+        resolve([first, ...others]);
       };
       this.#waiting.add(look);
       look();
@@ -73,52 +136,16 @@ export class ScriptedProxy {
     );
   }
 
-  /** Answers 200 with verdicts, well-formed and signed. */
-  answer(post: Received, verdictOf: (recipient: string) => Omit<Verdict, 'recipient'>): void {
-    const verdicts = post.recipients.map((recipient) => ({ recipient, ...verdictOf(recipient) }));
-    this.signed(post, 200, encodeVerdicts(post.id, verdicts));
-  }
-
-  /** Answers 200: everything is sent. */
   accept(post: Received): void {
-    this.answer(post, () => ({ status: '2.0.0', reason: 'sent' }));
+    post.accept();
   }
 
-  /** Answers 200: everything is still being sent. */
-  inProgress(post: Received): void {
-    this.answer(post, () => ({ status: '4.4.0', reason: 'still at it', inProgress: true }));
+  answer(post: Received, ...args: Parameters<Received['answer']>): void {
+    post.answer(...args);
   }
 
-  /** Answers 429: the client is to post less. */
-  slower(post: Received, seconds: number): void {
-    const now = Math.floor(Date.now() / 1000);
-    this.signed(post, 429, Buffer.from('no room'), now, {
-      'retry-after': String(seconds),
-      'content-type': 'text/plain',
-    });
-  }
-
-  /** Answers with any status and body, signed. */
-  signed(
-    post: Received,
-    status: number,
-    body: Buffer,
-    timestamp = Math.floor(Date.now() / 1000),
-    headers: Record<string, string> = {},
-  ): void {
-    const { id } = post;
-    post.response.writeHead(status, {
-      'content-type': 'application/json',
-      ...headers,
-      'webhook-id': id,
-      'webhook-timestamp': String(timestamp),
-      'webhook-signature': sign(Buffer.from(this.key), {
-        id,
-        timestamp: String(timestamp),
-        body: [body],
-      }),
-    });
-    post.response.end(body);
+  signed(post: Received, status: number, body: Buffer): void {
+    post.signed(status, body);
   }
 
   async #receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -128,20 +155,10 @@ export class ScriptedProxy {
     } catch {
       return; // The client went away.
     }
-    const { envelope, fixSender, ask, bytes } = decodeFrame(Buffer.concat(chunks));
-    const post = {
-      id: String(request.headers['webhook-id']),
-      timestamp: String(request.headers['webhook-timestamp']),
-      ...envelope,
-      fixSender,
-      ask,
-      bytes,
-      request,
-      response,
-    };
+    const post = new Received(this.key, request, response, Buffer.concat(chunks));
     const isFirst = !this.#greeted.has(request.socket);
     this.#greeted.add(request.socket);
-    if (isFirst && envelope.recipients.length === 0) return this.greet(post, this);
+    if (isFirst && post.recipients.length === 0) return this.greet(post, this);
     this.posts.push(post);
     for (const look of this.#waiting) look();
     await this.script(post, this);

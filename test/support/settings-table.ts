@@ -78,12 +78,15 @@ function valueOf(option: Exclude<Option, { flag: true }>): string {
 
 /** All commands of `queue` that work on a spool are one entry. */
 function shortened(names: readonly string[]): string {
-  const groups = ['queue', 'ledger'];
   const short = names.map((name) => {
     const [first = ''] = name.split(' ');
-    return groups.includes(first) && names.filter((each) => each.startsWith(`${first} `)).length > 1
+    return isGroup(first) && names.filter((each) => each.startsWith(`${first} `)).length > 1
       ? first
       : name;
   });
   return [...new Set(short)].join(', ');
+}
+
+function isGroup(name: string): boolean {
+  return name === 'queue' || name === 'ledger';
 }

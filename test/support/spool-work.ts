@@ -19,7 +19,7 @@ export const spoolWork = {
   enqueue: (spool, nth, now) => enqueue(spool, handOver({ eximId: `more-${nth}` }), now),
   'enqueue again': (spool, nth, now) => enqueue(spool, handOver({ eximId: `many-${nth}` }), now),
   'claim, read and record': (spool, _nth, now) => {
-    const room = { messages: limits.inFlight, bytes: limits.inFlightBytes, passingBytes: 0 };
+    const room = { messages: limits.inFlight, bytes: limits.inFlightBytes, bypassBytes: 0 };
     const claimed = spool.transaction(() => claim(spool, room, now));
     assert.equal(claimed.length, limits.inFlight);
     for (const { seq, size } of claimed) for (const part of readBody(spool, seq, size)) part.at(0);
@@ -39,7 +39,7 @@ export const spoolWork = {
   find: (spool, nth, now) => findMessages(spool, `many-${nth}`, now),
   'hold and release': (spool, nth, now) => {
     const [{ id } = { id: '' }] = findMessages(spool, `many-${nth}`, now);
-    assert.equal(operate(spool, 'hold', id, now), 'done');
-    assert.equal(operate(spool, 'release', id, now), 'done');
+    assert.equal(operate(spool, id, { verb: 'hold', now }), 'done');
+    assert.equal(operate(spool, id, { verb: 'release', now }), 'done');
   },
 } satisfies Record<string, (spool: Spool, nth: number, now: number) => unknown>;

@@ -31,10 +31,11 @@ export class Wiretap {
       proxy.on('data', (piece: Buffer) => {
         if (tap.answersToLose === 0 || !isGreeted) {
           isGreeted = true;
-          return void client.write(piece);
+          client.write(piece);
+        } else {
+          tap.answersToLose -= 1;
+          client.destroy();
         }
-        tap.answersToLose -= 1;
-        client.destroy();
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

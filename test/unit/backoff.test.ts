@@ -62,8 +62,8 @@ test('for the same chance a later wait is never shorter, and no count is too lar
     t,
     fc.property(count, count, random, (one, two, chance) => {
       const [earlier, later] = one < two ? [one, two] : [two, one];
-      for (const backoffMs of [messageBackoffMs, endpointOf]) {
-        assert.ok(backoffMs(earlier, chance) <= backoffMs(later, chance));
+      for (const waitMs of [messageBackoffMs, endpointOf]) {
+        assert.ok(waitMs(earlier, chance) <= waitMs(later, chance));
       }
     }),
     1000,

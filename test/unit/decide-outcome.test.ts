@@ -80,7 +80,7 @@ test('2, 4 and 5 are sent, pending and failed, each recipient for itself (law 5)
     dueAt: QUEUED_AT + MINUTE + 2 * MINUTE,
     lastStatus: '4.2.2',
     lastReason: 'mailbox full',
-    story: `<${c}> refused (5.1.1 no such user); <${b}> deferred (4.2.2 mailbox full); <${a}> sent (2.0.0 ok)`,
+    story: `<${c}> failed (5.1.1 no such user); <${b}> deferred (4.2.2 mailbox full); <${a}> sent (2.0.0 ok)`,
   });
 });
 
@@ -265,8 +265,13 @@ test('what may have been sent is held as it is, and neither deferred nor failed,
     trouble: { scope: 'endpoint', diagnosis },
   };
   for (const age of [MINUTE, 30 * DAY]) {
-    const { verdicts, undecided, charged, warnings } = outcome(result, { age, outage: age });
-    assert.deepEqual([verdicts.map(({ state }) => state), charged, warnings], [['sent'], true, 0]);
+    const {
+      verdicts: decided,
+      undecided,
+      charged,
+      warnings,
+    } = outcome(result, { age, outage: age });
+    assert.deepEqual([decided.map(({ state }) => state), charged, warnings], [['sent'], true, 0]);
     assert.deepEqual(undecided, addresses.slice(1));
   }
   assert.deepEqual(outcome(result).hold, { status: '4.4.2', reason: 'it answered 200' });
@@ -322,14 +327,14 @@ const decisions: Row[] = [
   ['what may be sent and is old', undefined, mayBeSent, oldByOutage, undefined],
   ['nothing', undefined, undefined, oldByOutage, undefined],
 ];
-for (const [name, status, trouble, age, expected] of decisions) {
+for (const [name, status, happened, age, expected] of decisions) {
   test(`${name}: the recipient is ${expected ?? 'as it was'} (law 5)`, () => {
     const verdict = status === undefined ? undefined : { status, reason: 'so' };
-    const decided = decideRecipient(verdict, trouble, age);
+    const decided = decideRecipient(verdict, happened, age);
     assert.equal(decided && `${decided.state} ${decided.status}`, expected);
     const said = verdict
       ? `${status} so`
-      : `${trouble?.scope === 'message' ? '4.3.0' : '4.4.1'} ${text}`;
+      : `${happened?.scope === 'message' ? '4.3.0' : '4.4.1'} ${text}`;
     const days = age === oldByOutage ? 14 : 5;
     const isExpired = decided?.status === '5.4.7';
     const reason = isExpired

@@ -7,6 +7,7 @@ import {
   type DeliveryReport,
 } from '../../src/mail/delivery-report.ts';
 import { limits } from '../../src/limits.ts';
+import { assertGolden } from '../support/golden.ts';
 import { holds } from '../support/holds.ts';
 
 const AT = Date.UTC(2026, 10, 22, 12);
@@ -146,7 +147,7 @@ test('a boundary in the message is no boundary', () => {
 
 test('a summary names every recipient, what failed apart from what waits', () => {
   const messages = [
-    { ...report, kind: 'failure' as const },
+    report,
     {
       ...report,
       kind: 'delay' as const,
@@ -154,11 +155,29 @@ test('a summary names every recipient, what failed apart from what waits', () =>
     },
   ];
   const text = summaryReport('s@host.example', messages, reporter).toString();
-  const [failed, delayed] = text.split('Delayed, and still tried');
+  const [failed, delayed] = text.split('These messages are delayed.');
   assert.match(failed ?? '', /you@remote\.example/);
   assert.match(delayed ?? '', /late@x/);
   assert.match(text, /^Auto-Submitted: auto-replied\r$/m);
 });
+
+const waiting = {
+  address: 'late@remote.example',
+  status: '4.2.2',
+  reason: '452 4.2.2 mailbox full',
+  remoteMta: 'mx.remote.example',
+};
+const delay: DeliveryReport = { ...report, kind: 'delay', recipients: [waiting] };
+for (const [name, mail] of [
+  ['failure', deliveryReport(report, reporter)],
+  ['warning', deliveryReport({ ...delay, original: undefined }, reporter)],
+  ['summary', summaryReport('sender@host.example', [report, delay], reporter)],
+] as const) {
+  test(`the whole ${name} is as in its golden file`, () => {
+    // Git keeps text files with LF.
+    assertGolden(`test/unit/golden/${name}.eml`, mail.toString().replaceAll('\r\n', '\n'));
+  });
+}
 
 const hostile = fc
   .array(

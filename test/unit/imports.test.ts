@@ -93,20 +93,37 @@ test('imports go bin → stations → spool, wire → host, mail, as DESIGN and 
   assert.deepEqual(wrong, []);
 });
 
-test('only the appengine backend imports what takes messages apart, and others load it by its door alone', () => {
-  const folder = 'proxy/backends/appengine/';
-  const others = [...sources.keys()].filter((path) => !path.startsWith(folder));
-  const wrong = others.flatMap((path) =>
-    importsOf(path)
-      .filter(({ file, module, typeOnly }) => {
-        if (module !== undefined) return /^(?:mailparser|libmime|html-to-text)$/.test(module);
-        return file?.startsWith(folder) && !typeOnly && file !== `${folder}appengine-backend.ts`;
-      })
-      .map(({ file, module }) => `src/${path} imports ${module ?? `src/${file}`}`),
+/** Folders with one door: other folders run nothing else of them. */
+const doors = {
+  'proxy/backends/appengine/': 'appengine-backend.ts',
+  'wire/v1/': 'v1.ts',
+};
+
+for (const [folder, door] of Object.entries(doors)) {
+  test(`other folders import ${folder}${door} and no other file of that folder`, () => {
+    const wrong = [...sources.keys()]
+      .filter((path) => !path.startsWith(folder))
+      .flatMap((path) =>
+        importsOf(path)
+          .filter(({ file, typeOnly }) => file?.startsWith(folder) && !typeOnly)
+          .filter(({ file }) => file !== `${folder}${door}`)
+          .map(({ file }) => `src/${path} imports src/${file}`),
+      );
+    assert.deepEqual(wrong, []);
+    assert.ok(sources.has(`${folder}${door}`));
+  });
+}
+
+test('only the appengine backend imports the packages that take messages apart', () => {
+  const users = [...sources.keys()].filter((path) =>
+    importsOf(path).some(({ module }) => PARSERS.test(module ?? '')),
   );
-  assert.deepEqual(wrong, []);
-  assert.ok(importsOf(`${folder}parse-mime.ts`).some(({ module }) => module === 'mailparser'));
+  assert.ok(users.length > 0);
+  const others = users.filter((path) => !path.startsWith('proxy/backends/appengine/'));
+  assert.deepEqual(others, []);
 });
+
+const PARSERS = /^(?:mailparser|libmime|html-to-text)$/;
 
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
@@ -241,11 +258,11 @@ test('a certificate is verified wherever there is TLS, whatever NODE_TLS_REJECT_
 });
 
 test('every opening of a file of SQLite begins with the question whether root was given up (law 14)', () => {
-  const openers = [...sources].filter(([, text]) =>
+  const opening = [...sources].filter(([, text]) =>
     text.replaceAll("new Database(':memory:')", '').includes('new Database('),
   );
   assert.deepEqual(
-    openers.map(([path]) => path),
+    opening.map(([path]) => path),
     ['sqlite/open-database.ts'],
   );
   const text = sources.get('sqlite/open-database.ts') ?? '';

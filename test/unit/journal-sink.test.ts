@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import * as fc from 'fast-check';
-import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import {
+  attemptEvent,
+  drainEvents,
+  drainJournal,
+  type DrainJournal,
+} from '../../src/drain/drain-journal.ts';
+import type { JournalEvents } from '../../src/host/journal.ts';
 import { encodeEntry, type Entry, type Sink } from '../../src/host/systemd/journal-sink.ts';
-import { ProxyJournal } from '../../src/proxy/proxy-journal.ts';
+import {
+  PREFIX,
+  proxyEvents,
+  proxyJournal,
+  type ProxyJournal,
+} from '../../src/proxy/proxy-journal.ts';
 import { holds } from '../support/holds.ts';
-import { inCheckout } from '../support/program.ts';
 
 test('an entry is KEY=value lines, in the native protocol of the journal', () => {
   const entry: Entry = { text: 'sent', priority: 6, fields: { MAIL_ID: 'ab', MAIL_ATTEMPT: 2 } };
@@ -68,7 +77,7 @@ function parse(datagram: Buffer): [name: string, value: string][] {
 }
 
 const mail = (text: string) => ({ id: 'ab12', eximId: '1abc-0', sender: text });
-const toldMail = (text: string) => ({
+const reportedMail = (text: string) => ({
   id: 'ab12',
   eximId: '1abc-0',
   kind: 'failure' as const,
@@ -78,25 +87,38 @@ const toldMail = (text: string) => ({
 /** Every method, with foreign text wherever some may come in. The type says when one is missing. */
 type Calls<Journal> = { [Method in keyof Journal]: (journal: Journal, text: string) => void };
 
+const recipients = (text: string) =>
+  ['sent', 'pending', 'failed'].map((state) => ({
+    address: text,
+    state,
+    status: '4.0.0',
+    reason: text,
+  }));
+const attempt = (text: string, from = 0, to = 3) => ({
+  attempt: 3,
+  recipients: recipients(text).slice(from, to),
+  dueAt: 60_000,
+  now: 0,
+});
+
 const ofDrain: Calls<DrainJournal> = {
-  attempted: (journal, text) => {
-    const states = ['sent', 'pending', 'failed'] as const;
-    const recipients = states.map((state) => ({
-      address: text,
-      state,
-      status: '4.0.0',
-      reason: text,
-    }));
-    journal.attempted(mail(text), 3, recipients, 60_000, 0);
-  },
+  sent: (journal, text) => journal.sent(mail(text), attempt(text, 0, 1)),
+  deferred: (journal, text) => journal.deferred(mail(text), attempt(text, 0, 2)),
+  failed: (journal, text) => journal.failed(mail(text), attempt(text)),
   postponed: (journal, text) =>
-    journal.postponed(mail(text), 2, [text, 'a@b'], '4.4.1', text, 1000),
+    journal.postponed(mail(text), [text, 'a@b'], {
+      attempt: 2,
+      status: '4.4.1',
+      text,
+      waitMs: 1000,
+    }),
   inProgress: (journal, text) => journal.inProgress(mail(text), 2, [text, 'a@b']),
   endpointSlower: (journal, text) => journal.endpointSlower(text, text, 2),
-  endpointDown: (journal, text) => journal.endpointDown(text, text, 2, 1000, 7),
+  endpointDown: (journal, text) =>
+    journal.endpointDown(text, { text, failures: 2, waitMs: 1000, queued: 7 }),
   endpointUp: (journal, text) => journal.endpointUp(text, 1000, 7),
   operatorFault: (journal, text) => journal.operatorFault(text, text),
-  drainStarted: (journal, text) => journal.drainStarted(text, text, 1, 1),
+  drainStarted: (journal, text) => journal.drainStarted(text, text, { queued: 1, recovered: 1 }),
   keyUnsafe: (journal, text) => journal.keyUnsafe({ text, todo: text }),
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
@@ -112,54 +134,57 @@ const ofDrain: Calls<DrainJournal> = {
   spoolRescued: (journal, text) => journal.spoolRescued(text, 2),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
-  senderTold: (journal, text) => journal.senderTold(text, [toldMail(text)]),
+  noticeSent: (journal, text) => journal.noticeSent(text, [reportedMail(text)]),
   noticeUnanswered: (journal, text) =>
-    journal.noticeUnanswered(text, [toldMail(text)], text, 900_000),
-  noticeRefused: (journal, text) => journal.noticeRefused(text, [toldMail(text)], text),
+    journal.noticeUnanswered(text, [reportedMail(text)], { text, waitMs: 900_000 }),
+  noticeRefused: (journal, text) => journal.noticeRefused(text, [reportedMail(text)], text),
   noticesWait: (journal, text) => journal.noticesWait(text, text),
   noticesGoOn: (journal, text) => journal.noticesGoOn(text),
 };
 
+const down = { attempt: 1, status: '4.4.1', text: 'down', waitMs: 1000 };
+const posted = (key = '') => ({ key, id: 'ab12' });
+
 const ofProxy: Calls<ProxyJournal> = {
-  proxyStarted: (journal, text) =>
-    journal.proxyStarted(text, text, { file: text, isEmpty: true }, 1, true),
+  started: (journal, text) => {
+    const ledger = { file: text, isEmpty: true };
+    journal.started(text, text, { ledger, keys: 1, softBounce: true });
+  },
   nameless: (journal, text) => journal.nameless(text, text),
   listensElsewhere: (journal, text) => journal.listensElsewhere([text]),
-  proxyStopped: (journal, text) => journal.proxyStopped(text),
-  verdicts: (journal, text) => {
-    const verdicts = [{ recipient: text, status: '5.0.0', reason: text }];
-    journal.verdicts({ key: text, id: 'ab12' }, text, verdicts);
-  },
-  keysUnsafe: (journal, text) => journal.keysUnsafe({ text, todo: text }),
-  keysInForce: (journal) => journal.keysInForce(2),
+  stopped: (journal, text) => journal.stopped(text),
+  verdicts: (journal, text) =>
+    journal.verdicts(posted(text), text, [{ recipient: text, status: '5.0.0', reason: text }]),
+  keyUnsafe: (journal, text) => journal.keyUnsafe({ text, todo: text }),
+  keys: (journal) => journal.keys(2),
   keysTrouble: (journal, text) => journal.keysTrouble(text),
-  senderFixed: (journal, text) => journal.senderFixed({ key: '', id: 'ab12' }, text, text, text),
-  headersDropped: (journal, text) =>
-    journal.headersDropped({ key: '', id: 'ab12' }, [text, 'date']),
-  unreadable: (journal, text) => journal.unreadable({ key: '', id: 'ab12' }, text),
-  outcomeUnknown: (journal, text) => journal.outcomeUnknown({ key: '', id: 'ab12' }, [text], text),
+  senderFixed: (journal, text) => journal.senderFixed(posted(), text, text, text),
+  headersDropped: (journal, text) => journal.headersDropped(posted(), [text, 'date']),
+  unreadable: (journal, text) => journal.unreadable(posted(), text),
+  unknown: (journal, text) => journal.unknown(posted(), [text], text),
   unknownListed: (journal, text) => journal.unknownListed(text, { listed: 3, found: 1 }),
-  requestRefused: (journal, text) => journal.requestRefused(text, text, 400, text, text),
-  strangersLeftOut: (journal) => journal.strangersLeftOut(2),
-  backendBusy: (journal, text) => journal.backendBusy(text),
+  refused: (journal, text) =>
+    journal.refused({ from: text, id: text, status: 400, reason: text, key: text }),
+  strangers: (journal) => journal.strangers(2),
+  busy: (journal, text) => journal.busy(text),
   notPruned: (journal, text) => journal.notPruned(text),
   ledgerLogCut: (journal, text) => journal.ledgerLogCut(text),
   ledgerLogGrown: (journal, text) => journal.ledgerLogGrown(text, 3e8, [text]),
   ledgerLogShrunk: (journal, text) => journal.ledgerLogShrunk(text),
   ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
   ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
-  proxyTrouble: (journal, text) => journal.proxyTrouble(text),
+  trouble: (journal, text) => journal.trouble(text),
 };
 
 type Call = (sink: Sink, text: string) => void;
 const calls = new Map<string, Call>([
   ...Object.entries(ofDrain).map(([method, call]): [string, Call] => [
     method,
-    (sink, text) => call(new DrainJournal(sink), text),
+    (sink, text) => call(drainJournal(sink), text),
   ]),
   ...Object.entries(ofProxy).map(([method, call]): [string, Call] => [
-    method,
-    (sink, text) => call(new ProxyJournal(sink), text),
+    `${PREFIX}${method}`,
+    (sink, text) => call(proxyJournal(sink), text),
   ]),
 ]);
 
@@ -240,7 +265,7 @@ for (const method of calls.keys()) {
 }
 
 test('the fields of a message can be asked for: id, Exim id, recipients, statuses, attempt, due', () => {
-  const [entry] = entriesOf('attempted', 'a@b');
+  const [entry] = entriesOf('failed', 'a@b');
   const { MAIL_EVENT, ...fields } = entry?.fields ?? {};
   assert.equal(MAIL_EVENT, 'failed');
   assert.deepEqual(fields, {
@@ -256,18 +281,19 @@ test('the fields of a message can be asked for: id, Exim id, recipients, statuse
 
 test('what journalctl -x explains has the status of what it is about, and no other', () => {
   const entries: Entry[] = [];
-  const journal = new DrainJournal((entry) => entries.push(entry));
+  const journal = drainJournal((entry) => entries.push(entry));
   const verdicts = {
     sent: ['sent', '2.0.0'],
     full: ['pending', '4.2.2'],
     gone: ['failed', '5.1.1'],
   } as const;
   const told = (...names: (keyof typeof verdicts)[]) => {
-    const recipients = names.map((name) => {
+    const verdictsOf = names.map((name) => {
       const [state, status] = verdicts[name];
       return { address: `${name}@b`, state, status, reason: 'x' };
     });
-    journal.attempted(mail('s@c'), 1, recipients, 60_000, 0);
+    const about = { attempt: 1, recipients: verdictsOf, dueAt: 60_000, now: 0 };
+    journal[attemptEvent(verdictsOf)](mail('s@c'), about);
     const { priority, fields } = entries.pop() ?? assert.fail();
     return [fields['MAIL_EVENT'], fields['MAIL_STATUS'], priority];
   };
@@ -279,8 +305,8 @@ test('what journalctl -x explains has the status of what it is about, and no oth
 
 test('no entry has more fields than journald takes, and the last of a list counts what is left out', () => {
   const entries: Entry[] = [];
-  const drain = new DrainJournal((entry) => entries.push(entry));
-  const proxy = new ProxyJournal((entry) => entries.push(entry));
+  const drain = drainJournal((entry) => entries.push(entry));
+  const proxy = proxyJournal((entry) => entries.push(entry));
   const addresses = Array.from({ length: 10_000 }, (_, number) => `${number}`.padStart(320, 'ü'));
   const all = addresses.map((address, number) => ({
     address,
@@ -289,11 +315,11 @@ test('no entry has more fields than journald takes, and the last of a list count
     status: `4.${number % 1000}.${number}`,
     reason: `${address} ${number}`,
   }));
-  drain.attempted(mail('s@c'), 1, all, 60_000, 0);
-  drain.postponed(mail('s@c'), 1, addresses, '4.4.1', 'down', 1000);
-  drain.senderTold(
+  drain.deferred(mail('s@c'), { attempt: 1, recipients: all, dueAt: 60_000, now: 0 });
+  drain.postponed(mail('s@c'), addresses, down);
+  drain.noticeSent(
     's@c',
-    addresses.map((each) => ({ ...toldMail(each), id: each, eximId: each })),
+    addresses.map((each) => ({ ...reportedMail(each), id: each, eximId: each })),
   );
   proxy.verdicts({ key: '', id: 'ab12' }, 's@c', all);
   assert.equal(entries.length, 4);
@@ -308,88 +334,51 @@ test('no entry has more fields than journald takes, and the last of a list count
 
 test('a line names ten recipients and counts the rest, the fields have them all, and it says how to find one', () => {
   const entries: Entry[] = [];
-  const journal = new DrainJournal((entry) => entries.push(entry));
-  const recipients = Array.from({ length: 12 }, (_, number) => `r${number}@b`);
-  journal.postponed(mail('s@c'), 1, recipients, '4.4.1', 'down', 1000);
+  const journal = drainJournal((entry) => entries.push(entry));
+  const addresses = Array.from({ length: 12 }, (_, number) => `r${number}@b`);
+  journal.postponed(mail('s@c'), addresses, down);
   assert.match(
     entries[0]?.text ?? '',
     /<r9@b> and 2 more .*; to find the others: journalctl MAIL_RECIPIENT=ADDRESS$/,
   );
-  assert.deepEqual(entries[0]?.fields['MAIL_RECIPIENT'], recipients);
-  journal.postponed(mail('s@c'), 1, recipients.slice(2), '4.4.1', 'down', 1000);
+  assert.deepEqual(entries[0]?.fields['MAIL_RECIPIENT'], addresses);
+  journal.postponed(mail('s@c'), addresses.slice(2), down);
   assert.doesNotMatch(entries[1]?.text ?? '', /to find/, 'all of ten are named');
 });
 
-/** Every event, as each of its entries is written: the catalog may name only what all of them have. */
-function entriesByEvent(): Map<unknown, Entry[]> {
-  const entries: Entry[] = [];
-  const sink = (entry: Entry) => entries.push(entry);
-  for (const call of calls.values()) call(sink, 'a@b');
-  const journal = new DrainJournal(sink);
-  for (const state of ['sent', 'pending', 'failed']) {
-    const recipient = { address: 'a@b', state, status: '4.0.0', reason: 'x' };
-    journal.attempted(mail('s@c'), 1, [recipient], 60_000, 0);
-  }
-  new ProxyJournal(sink).requestRefused('127.0.0.1:1', undefined, 400, 'x');
-  const byEvent = new Map<unknown, Entry[]>();
-  for (const entry of entries) {
-    const id = entry.fields['MESSAGE_ID'];
-    byEvent.set(id, [...(byEvent.get(id) ?? []), entry]);
-  }
-  return byEvent;
-}
-
-/** The texts of a package's catalog, with their ids. */
-function catalog(name: string): [id: string, text: string][] {
-  const text = readFileSync(inCheckout(`systemd/${name}.catalog`), 'utf8');
-  const parts = text.replace(/^#.*\n/gm, '').split(/^-- (?=[0-9a-f]{32}$)/m);
-  return parts.slice(1).map((part) => [part.slice(0, 32), part.slice(33)]);
-}
-
-const catalogs = {
-  host: catalog('appengine-mailer'),
-  proxy: catalog('appengine-mailer-proxy'),
-};
-
-test('journalctl -x explains every event once: each is in the catalog of its own package, and no other', () => {
-  const ids = { host: [] as string[], proxy: [] as string[] };
-  for (const [id, [entry]] of entriesByEvent()) {
-    const isProxy = String(entry?.fields['MAIL_EVENT']).startsWith('proxy_');
-    ids[isProxy ? 'proxy' : 'host'].push(String(id));
-  }
-  for (const name of ['host', 'proxy'] as const) {
-    assert.deepEqual(catalogs[name].map(([id]) => id).toSorted(), ids[name].toSorted());
-  }
-  for (const [, text] of [...catalogs.host, ...catalogs.proxy]) {
-    assert.match(
-      text,
-      /^Subject: \S.*\nDefined-By: appengine-mailer\nDocumentation: man:\S+\n\n\S/,
-    );
-  }
-});
-
 test('the catalog names no field that an entry of its event may lack', () => {
-  const texts = new Map([...catalogs.host, ...catalogs.proxy]);
-  for (const [id, entries] of entriesByEvent()) {
-    for (const [, field = ''] of texts.get(String(id))?.matchAll(/@(\w+)@/g) ?? []) {
-      const lacking = entries.filter(({ fields }) => fields[field] === undefined);
-      assert.deepEqual(lacking, [], `${field} in the catalog's text of ${String(id)}`);
+  const tables = { '': drainEvents, [PREFIX]: proxyEvents };
+  const least: Entry[] = [];
+  const sink = (entry: Entry) => least.push(entry);
+  drainJournal(sink).failed(mail('a@b'), attempt('a@b', 2, 3));
+  proxyJournal(sink).refused({ from: 'c', id: undefined, status: 400, reason: 'x' });
+  for (const [prefix, events] of Object.entries<JournalEvents>(tables)) {
+    for (const [name, { id, subject, help }] of Object.entries(events)) {
+      const named = [...`${subject}${help}`.matchAll(/@(\w+)@/g)].map(([, field = '']) => field);
+      const entries = [...entriesOf(`${prefix}${name}`, 'a@b'), ...least];
+      for (const { fields } of entries.filter((entry) => entry.fields['MESSAGE_ID'] === id)) {
+        assert.deepEqual(
+          named.filter((field) => fields[field] === undefined),
+          [],
+          name,
+        );
+      }
     }
   }
 });
 
 test('what is about a key with a name has it as a field, and the client; without a name there is no such field', () => {
   const entries: Entry[] = [];
-  const journal = new ProxyJournal((entry) => entries.push(entry));
+  const journal = proxyJournal((entry) => entries.push(entry));
   for (const key of ['web1', '']) {
     const message = { key, id: 'ab12', client: '127.0.0.1:1' };
     const verdict = { recipient: 'a@b', status: '2.0.0', reason: 'x' };
     journal.verdicts(message, 's@c', [verdict]);
-    journal.outcomeUnknown(message, ['a@b'], 'x');
+    journal.unknown(message, ['a@b'], 'x');
     journal.senderFixed(message, 's@c', 'x', 'y');
     journal.headersDropped(message, ['date']);
     journal.unreadable(message, 'x');
-    journal.requestRefused('127.0.0.1:1', 'ab12', 429, 'x', key);
+    journal.refused({ from: '127.0.0.1:1', id: 'ab12', status: 429, reason: 'x', key });
   }
   assert.deepEqual(
     entries.map(({ fields }) => fields['MAIL_KEY']),

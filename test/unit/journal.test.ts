@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { DrainJournal } from '../../src/drain/drain-journal.ts';
-import type { ToldMail } from '../../src/drain/journal-mail.ts';
+import { drainJournal } from '../../src/drain/drain-journal.ts';
+import type { ReportedMail } from '../../src/drain/journal-mail.ts';
 
-const mail = (kind: ToldMail['kind']): ToldMail => ({
+const mail = (kind: ReportedMail['kind']): ReportedMail => ({
   id: '0'.repeat(32),
   eximId: '1abc-0',
   kind,
@@ -18,10 +18,10 @@ const toldKinds = [
 for (const [kinds, named] of toldKinds) {
   const mails = kinds.map(mail);
   const lines: string[] = [];
-  const journal = new DrainJournal(({ text }) => lines.push(text));
+  const journal = drainJournal(({ text }) => lines.push(text));
 
   test(`the journal says that a sender was told of ${kinds.join(', ')}`, () => {
-    journal.senderTold('me@x.example', mails);
+    journal.noticeSent('me@x.example', mails);
     assert.ok(lines.at(-1)?.endsWith(`: ${named}`), lines.at(-1));
   });
 

@@ -58,7 +58,7 @@ test('everybody waits longer than who it waits for', () => {
 });
 
 test('law 6: the longest lifetime, outages added, ends before the ledger forgets, with days to spare', () => {
-  const longest = limits.lifetimeMaxMs + limits.outagesAddedMs;
-  assert.ok(longest <= limits.renewalMs);
-  assert.ok(longest + 5 * 86_400_000 <= limits.historyMs);
+  const longestMs = limits.lifetimeMaxMs + limits.outagesAddedMs;
+  assert.ok(longestMs <= limits.renewalMs);
+  assert.ok(longestMs + 5 * 86_400_000 <= limits.historyMs);
 });

@@ -39,7 +39,7 @@ const quiet: TurnFacts = {
   outageMs: 0,
   askedInMs: undefined,
   queued: 3,
-  room: { messages: 4, bytes: 1000, passingBytes: 100 },
+  room: { messages: 4, bytes: 1000, bypassBytes: 100 },
   last: new Set([7]),
 };
 
@@ -116,6 +116,11 @@ const rows: [
   [
     'the endpoint fails after a post passed',
     { events: [passed, failed], askedInMs },
+    { to: 'down', reason: 'refused', asksAt: NOW + 1500 },
+  ],
+  [
+    'a post that had passed before a failure ends after it',
+    { events: [failed, passed], askedInMs },
     { to: 'down', reason: 'refused', asksAt: NOW + 1500 },
   ],
   [

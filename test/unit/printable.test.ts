@@ -63,12 +63,12 @@ test('what is too long is cut to its limit, with a sign, and no character is cut
     t,
     fc.property(pieces, fc.integer({ min: 3, max: 40 }), (texts, charsMax) => {
       const text = texts.join('');
-      const [all, shown] = [printable(text), printable(text, charsMax)];
-      assert.ok(shown.isWellFormed(), shown);
-      if (all.length <= charsMax) return assert.equal(shown, all);
-      assert.ok(shown.length <= charsMax && shown.endsWith('...'), shown);
-      assert.ok(all.startsWith(shown.slice(0, -3)), shown);
-      assert.equal(printable(shown, charsMax), shown, 'cutting twice changes nothing');
+      const [all, short] = [printable(text), printable(text, charsMax)];
+      assert.ok(short.isWellFormed(), short);
+      if (all.length <= charsMax) return assert.equal(short, all);
+      assert.ok(short.length <= charsMax && short.endsWith('...'), short);
+      assert.ok(all.startsWith(short.slice(0, -3)), short);
+      assert.equal(printable(short, charsMax), short, 'cutting twice changes nothing');
     }),
     2000,
   );

@@ -70,9 +70,9 @@ test('forms as others write them', async () => {
     ['msg=\xff%FF', [['msg', '\xff\xff']]],
   ];
   for (const [form, decoded] of cases) {
-    const fields = [...(await decodeForm(Buffer.from(form, 'latin1')))];
+    const found = [...(await decodeForm(Buffer.from(form, 'latin1')))];
     assert.deepEqual(
-      fields.map(([name, value]) => [name, value.toString('latin1')]),
+      found.map(([name, value]) => [name, value.toString('latin1')]),
       decoded,
       form,
     );

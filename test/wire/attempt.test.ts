@@ -9,7 +9,7 @@ import { ScriptedProxy, type Script } from '../support/scripted-proxy.ts';
 
 const key = Buffer.from('a secret key');
 const message = Buffer.from('Subject: x\n\n\0\xff\r\n', 'latin1');
-const post: PostRequest = {
+const toPost: PostRequest = {
   id: '0123456789abcdef0123456789abcdef',
   envelope: { sender: 's@example.com', recipients: ['a@example.org', 'ü@example.org'] },
   bytes: [message.subarray(0, 9), message.subarray(9)],
@@ -22,15 +22,15 @@ async function ask(t: TestContext, script: Script, connection?: Connection): Pro
   const proxy = await ScriptedProxy.start(t, key.toString(), script);
   const used = connection ?? new Connection({ url: new URL(proxy.url), key });
   t.after(() => used.close());
-  return attempt(used, post, never);
+  return attempt(used, toPost, never);
 }
 
 test('the request is what the interface says, byte for byte, and nothing else', async (t) => {
-  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post) => post.accept());
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
   const before = Math.floor(Date.now() / 1000);
-  await attempt(connection, post, never);
+  await attempt(connection, toPost, never);
   const after = Math.floor(Date.now() / 1000);
 
   const [{ request, timestamp, ...received } = assert.fail()] = proxy.posts;
@@ -41,7 +41,7 @@ test('the request is what the interface says, byte for byte, and nothing else', 
   ]);
   assert.ok(Number(timestamp) >= before && Number(timestamp) <= after, timestamp);
   const hint = createHmac('sha256', key).update('appengine-mailer-key-hint');
-  const hmac = createHmac('sha256', key).update(`${post.id}.${timestamp}.`).update(body);
+  const hmac = createHmac('sha256', key).update(`${toPost.id}.${timestamp}.`).update(body);
   assert.deepEqual(
     { ...request.headers },
     {
@@ -50,19 +50,19 @@ test('the request is what the interface says, byte for byte, and nothing else', 
       'content-type': 'application/vnd.appengine-mailer.v2',
       'content-length': String(body.length),
       'user-agent': 'appengine-mailer',
-      'webhook-id': post.id,
+      'webhook-id': toPost.id,
       'webhook-timestamp': timestamp,
       'webhook-signature': `v1,${hmac.digest('base64')}`,
       'appengine-mailer-key-hint': hint.digest('hex').slice(0, 16),
     },
   );
   assert.deepEqual(received.bytes, message);
-  assert.deepEqual(received.recipients, post.envelope.recipients);
+  assert.deepEqual(received.recipients, toPost.envelope.recipients);
 });
 
 test('verdicts: all classes, in the order of the recipients, reasons cut to 500 characters', async (t) => {
-  const answer = await ask(t, (post, proxy) =>
-    proxy.answer(post, (recipient) =>
+  const answer = await ask(t, (post) =>
+    post.answer((recipient) =>
       recipient.startsWith('a')
         ? { status: '5.1.1', reason: 'no' }
         : { status: '4.2.2', reason: 'x'.repeat(600) },
@@ -78,7 +78,7 @@ test('verdicts: all classes, in the order of the recipients, reasons cut to 500 
 });
 
 test('a 200 counts only when it is signed, complete and about this post (law 5)', async (t) => {
-  const [a, b] = post.envelope.recipients.map((recipient) => ({
+  const [a, b] = toPost.envelope.recipients.map((recipient) => ({
     recipient,
     status: '2.0.0',
     reason: '',
@@ -86,42 +86,42 @@ test('a 200 counts only when it is signed, complete and about this post (law 5)'
   assert.ok(a && b);
   const bodies: [string, string | Buffer, RegExp][] = [
     ['another id', encodeVerdicts('another', [a, b]), /another message/],
-    ['the other order', encodeVerdicts(post.id, [b, a]), /other recipients/],
-    ['one too few', encodeVerdicts(post.id, [a]), /1 verdicts for 2/],
-    ['one too many', encodeVerdicts(post.id, [a, b, b]), /3 verdicts for 2/],
+    ['the other order', encodeVerdicts(toPost.id, [b, a]), /other recipients/],
+    ['one too few', encodeVerdicts(toPost.id, [a]), /1 verdicts for 2/],
+    ['one too many', encodeVerdicts(toPost.id, [a, b, b]), /3 verdicts for 2/],
     [
       'a class that is none',
-      encodeVerdicts(post.id, [a, { ...b, status: '3.1.1' }]),
+      encodeVerdicts(toPost.id, [a, { ...b, status: '3.1.1' }]),
       /cannot be read: .3\.1\.1/,
     ],
     [
       'a status that is none',
-      encodeVerdicts(post.id, [a, { ...b, status: '250 OK' }]),
+      encodeVerdicts(toPost.id, [a, { ...b, status: '250 OK' }]),
       /cannot be read/,
     ],
     [
       'a number for a status',
-      JSON.stringify({ id: post.id, verdicts: [a, { ...b, status: 5 }] }),
+      JSON.stringify({ id: toPost.id, verdicts: [a, { ...b, status: 5 }] }),
       /cannot be read/,
     ],
     [
       'no reason',
-      JSON.stringify({ id: post.id, verdicts: [a, { ...b, reason: null }] }),
+      JSON.stringify({ id: toPost.id, verdicts: [a, { ...b, reason: null }] }),
       /without a reason/,
     ],
     [
       'null for a verdict',
-      JSON.stringify({ id: post.id, verdicts: [a, null] }),
+      JSON.stringify({ id: toPost.id, verdicts: [a, null] }),
       /other recipients/,
     ],
-    ['verdicts that are no list', JSON.stringify({ id: post.id, verdicts: {} }), /no verdicts/],
+    ['verdicts that are no list', JSON.stringify({ id: toPost.id, verdicts: {} }), /no verdicts/],
     ['null', 'null', /another message/],
     ['nothing', '', /not JSON/],
-    ['half of it', encodeVerdicts(post.id, [a, b]).subarray(0, 40), /not JSON/],
+    ['half of it', encodeVerdicts(toPost.id, [a, b]).subarray(0, 40), /not JSON/],
     ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), /not JSON in UTF-8/],
   ];
   for (const [name, body, fault] of bodies) {
-    const answer = await ask(t, (post, proxy) => proxy.signed(post, 200, Buffer.from(body)));
+    const answer = await ask(t, (post) => post.signed(200, Buffer.from(body)));
     assert.ok(
       answer.kind === 'invalid-response' && answer.signed,
       `${name}: ${JSON.stringify(answer)}`,
@@ -132,13 +132,13 @@ test('a 200 counts only when it is signed, complete and about this post (law 5)'
 
 test('a signature of another key, id, time or body is none (law 5)', async (t) => {
   const body = encodeVerdicts(
-    post.id,
-    post.envelope.recipients.map((recipient) => ({ recipient, status: '5.1.1', reason: '' })),
+    toPost.id,
+    toPost.envelope.recipients.map((recipient) => ({ recipient, status: '5.1.1', reason: '' })),
   );
   const right = {
-    'webhook-id': post.id,
+    'webhook-id': toPost.id,
     'webhook-timestamp': '1',
-    'webhook-signature': mac(`${post.id}.1.${body.toString()}`),
+    'webhook-signature': mac(`${toPost.id}.1.${body.toString()}`),
   };
   const wrong: [string, Record<string, string>][] = [
     ['none', {}],
@@ -146,7 +146,7 @@ test('a signature of another key, id, time or body is none (law 5)', async (t) =
       'another key',
       {
         ...right,
-        'webhook-signature': mac(`${post.id}.1.${body.toString()}`, Buffer.from('other')),
+        'webhook-signature': mac(`${toPost.id}.1.${body.toString()}`, Buffer.from('other')),
       },
     ],
     [
@@ -154,13 +154,13 @@ test('a signature of another key, id, time or body is none (law 5)', async (t) =
       { ...right, 'webhook-id': 'x', 'webhook-signature': mac(`x.1.${body.toString()}`) },
     ],
     ['another time', { ...right, 'webhook-timestamp': '2' }],
-    ['another body', { ...right, 'webhook-signature': mac(`${post.id}.1.${body.toString()} `) }],
+    ['another body', { ...right, 'webhook-signature': mac(`${toPost.id}.1.${body.toString()} `) }],
     [
       'a time that is none',
       {
         ...right,
         'webhook-timestamp': 'now',
-        'webhook-signature': mac(`${post.id}.now.${body.toString()}`),
+        'webhook-signature': mac(`${toPost.id}.now.${body.toString()}`),
       },
     ],
   ];
@@ -179,15 +179,17 @@ test('a signature of another key, id, time or body is none (law 5)', async (t) =
 
 test('a signed 401 sets the clock for the next attempt, an unsigned one does not', async (t) => {
   const ahead = 7_200_000;
-  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) =>
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post) =>
     proxy.posts.length === 1
-      ? proxy.signed(post, 401, Buffer.from('off'), Math.floor((Date.now() + ahead) / 1000))
-      : proxy.accept(post),
+      ? post.signed(401, Buffer.from('off'), {
+          timestamp: Math.floor((Date.now() + ahead) / 1000),
+        })
+      : post.accept(),
   );
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
-  assert.deepEqual(await attempt(connection, post, never), { kind: 'clock' });
-  assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+  assert.deepEqual(await attempt(connection, toPost, never), { kind: 'clock' });
+  assert.equal((await attempt(connection, toPost, never)).kind, 'verdicts');
   const [first, second] = proxy.posts.map(({ timestamp }) => Number(timestamp));
   const step = (second ?? 0) - (first ?? 0);
   assert.ok(step >= 7199 && step < 7260, `${step} s`);
@@ -195,8 +197,8 @@ test('a signed 401 sets the clock for the next attempt, an unsigned one does not
   const unsigned = new Connection({ url: new URL(proxy.url), key });
   t.after(() => unsigned.close());
   proxy.script = ({ response }) =>
-    void response.writeHead(401, { 'webhook-id': post.id, 'webhook-timestamp': '1' }).end();
-  assert.deepEqual(await attempt(unsigned, post, never), {
+    void response.writeHead(401, { 'webhook-id': toPost.id, 'webhook-timestamp': '1' }).end();
+  assert.deepEqual(await attempt(unsigned, toPost, never), {
     kind: 'http',
     status: 401,
     text: '',
@@ -253,7 +255,7 @@ test('any other status is told with its plain text and Retry-After, and no redir
   );
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
-  const answer = await attempt(connection, post, never);
+  const answer = await attempt(connection, toPost, never);
   assert.ok(answer.kind === 'http' && answer.status === 307);
   assert.equal(proxy.posts.length, 1);
 });
@@ -262,10 +264,10 @@ test('the caller may give up: before, and while the answer is waited for', async
   const proxy = await ScriptedProxy.start(t, key.toString(), () => {});
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
-  assert.deepEqual(await attempt(connection, post, AbortSignal.abort()), { kind: 'aborted' });
+  assert.deepEqual(await attempt(connection, toPost, AbortSignal.abort()), { kind: 'aborted' });
   assert.equal(proxy.posts.length, 0);
   const stop = new AbortController();
-  const answer = attempt(connection, post, stop.signal);
+  const answer = attempt(connection, toPost, stop.signal);
   await proxy.received(1);
   stop.abort();
   assert.deepEqual(await answer, { kind: 'aborted' });
@@ -282,7 +284,7 @@ test('a request that ends in the middle of the body is not told as a body that c
   const connection = new Connection({ url, key });
   t.after(() => connection.close());
   const bytes = Array.from({ length: 32 }, () => Buffer.alloc(1_000_000));
-  const large = { ...post, bytes, size: 32_000_000 };
+  const large = { ...toPost, bytes, size: 32_000_000 };
   const reset = await attempt(connection, large, stop.signal);
   assert.equal(reset.kind, 'network');
   assert.deepEqual(await attempt(connection, large, stop.signal), { kind: 'aborted' });

@@ -11,7 +11,7 @@ import { scratch } from '../support/scratch.ts';
 import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
 
 const key = Buffer.from('a secret key');
-const post = {
+const request = {
   id: 'an-id',
   envelope: { sender: '', recipients: ['a@example.org'] },
   bytes: [Buffer.from('x\n')],
@@ -22,14 +22,14 @@ const never = new AbortController().signal;
 test('many attempts go over one connection, and attempts at once over several', async (t) => {
   const ports = new Set<number | undefined>();
   const held: Received[] = [];
-  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => {
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post) => {
     ports.add(post.request.socket.remotePort);
-    proxy.accept(post);
+    post.accept();
   });
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
   for (let count = 0; count < 50; count += 1) {
-    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+    assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
   }
   // The second attempt may begin before the first one's connection counts as free.
   assert.ok(ports.size <= 2, `${ports.size} connections`);
@@ -39,9 +39,9 @@ test('many attempts go over one connection, and attempts at once over several', 
     ports.add(post.request.socket.remotePort);
     held.push(post);
   };
-  const attempts = Array.from({ length: 65 }, async () => attempt(connection, post, never));
+  const attempts = Array.from({ length: 65 }, async () => attempt(connection, request, never));
   await proxy.received(50 + 65);
-  for (const each of held) proxy.accept(each);
+  for (const each of held) each.accept();
   for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
   assert.equal(ports.size, 65, 'no post waits behind another');
 });
@@ -59,16 +59,16 @@ test('more attempts at once than there are connections: the others wait, and go 
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
   const giveUp = new AbortController();
-  const attempts = Array.from({ length: 140 }, async () => attempt(connection, post, never));
-  const givenUp = attempt(connection, post, giveUp.signal);
+  const attempts = Array.from({ length: 140 }, async () => attempt(connection, request, never));
+  const givenUp = attempt(connection, request, giveUp.signal);
   await proxy.received(MOST);
   giveUp.abort();
   assert.equal((await givenUp).kind, 'aborted', 'also while it waits');
   proxy.script = (post) => {
     ports.add(post.request.socket.remotePort);
-    proxy.accept(post);
+    post.accept();
   };
-  for (const each of held) proxy.accept(each);
+  for (const each of held) each.accept();
   for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
   assert.deepEqual([proxy.posts.length, ports.size], [140, MOST]);
 });
@@ -78,10 +78,10 @@ test(
   needs('openssl'),
   async (t) => {
     const ports = new Set<number | undefined>();
-    const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => {
+    const proxy = await ScriptedProxy.start(t, key.toString(), (post) => {
       ports.add(post.request.socket.remotePort);
       post.response.setHeader('connection', 'close');
-      proxy.accept(post);
+      post.accept();
     });
     const { key: tlsKey, cert } = await certificate(t, scratch(t));
     const tls = await Forwarder.open(t, proxy.url, { key: tlsKey, cert });
@@ -89,7 +89,7 @@ test(
     const connection = new Connection({ url, key, ca: cert.toString() });
     t.after(() => connection.close());
     for (let count = 0; count < 5; count += 1) {
-      assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+      assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
     }
     assert.equal(ports.size, 5);
   },
@@ -100,7 +100,7 @@ test(
   needs('openssl'),
   async (t) => {
     const folder = scratch(t);
-    const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, key.toString(), (post) => post.accept());
     const { key: tlsKey, cert } = await certificate(t, folder, 'mail.example.org');
     const tls = await Forwarder.open(t, proxy.url, { key: tlsKey, cert });
     const tunnel = await connectProxy(t, tls.port);
@@ -109,13 +109,13 @@ test(
     const url = new URL('https://mail.example.org/');
     const connection = new Connection({ url, key, ca: cert.toString() });
     t.after(() => connection.close());
-    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
-    assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+    assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
+    assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
     assert.deepEqual([...new Set(tunnel.asked)], ['mail.example.org:443']);
 
     const untrusting = new Connection({ url, key });
     t.after(() => untrusting.close());
-    const refused = await attempt(untrusting, post, never);
+    const refused = await attempt(untrusting, request, never);
     assert.ok(
       refused.kind === 'network' && /SELF_SIGNED/.test(refused.code),
       JSON.stringify(refused),
@@ -123,7 +123,7 @@ test(
 
     const direct = new Connection({ url: new URL('https://direct.invalid/'), key });
     t.after(() => direct.close());
-    const lost = await attempt(direct, post, never);
+    const lost = await attempt(direct, request, never);
     assert.ok(
       lost.kind === 'network' && /ENOTFOUND|EAI_AGAIN/.test(lost.code),
       'no_proxy is honoured',
@@ -132,11 +132,11 @@ test(
 );
 
 test('a proxy on this machine is never asked through https_proxy or http_proxy', async (t) => {
-  const proxy = await ScriptedProxy.start(t, key.toString(), (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, key.toString(), (post) => post.accept());
   environment(t, { http_proxy: 'http://127.0.0.1:1/', https_proxy: 'http://127.0.0.1:1/' });
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
-  assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
+  assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
 });
 
 /** Sets variables of this process for the time of the test. */

@@ -22,12 +22,12 @@ const post = {
 const never = new AbortController().signal;
 
 async function scripted(t: TestContext, greet?: Script) {
-  const proxy = await ScriptedProxy.start(t, key.toString(), (each, proxy) => proxy.accept(each));
+  const proxy = await ScriptedProxy.start(t, key.toString(), (each) => each.accept());
   const greetings: Received[] = [];
   const answer = greet ?? proxy.greet;
-  proxy.greet = (probe, proxy) => {
+  proxy.greet = (probe) => {
     greetings.push(probe);
-    return answer(probe, proxy);
+    return answer(probe);
   };
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
@@ -74,10 +74,10 @@ test('whatever answers the greeting but the proxy itself is trouble of the endpo
 test('a clock that is wrong is set right by the greeting, and a proxy that asks for fewer posts is heard', async (t) => {
   const ahead = 7_200_000;
   let times = 0;
-  const wrong = await scripted(t, (probe, proxy) => {
+  const wrong = await scripted(t, (probe) => {
     times += 1;
-    if (times > 1) return proxy.accept(probe);
-    proxy.signed(probe, 401, Buffer.from('off'), Math.floor((Date.now() + ahead) / 1000));
+    if (times > 1) return probe.accept();
+    probe.signed(401, Buffer.from('off'), { timestamp: Math.floor((Date.now() + ahead) / 1000) });
   });
   const answer = await postOnceOver(wrong.connection, 'v2')(post, never);
   assert.equal(answer.kind, 'verdicts');
@@ -85,7 +85,7 @@ test('a clock that is wrong is set right by the greeting, and a proxy that asks 
   const stamp = Number(wrong.proxy.posts[0]?.timestamp) * 1000;
   assert.ok(stamp - Date.now() > ahead / 2, `${stamp}`);
 
-  const busy = await scripted(t, (probe, proxy) => proxy.slower(probe, 3));
+  const busy = await scripted(t, (probe) => probe.slower(3));
   assert.deepEqual(await attempt(busy.connection, post, never), {
     kind: 'slower',
     text: 'no room',
@@ -96,10 +96,10 @@ test('a clock that is wrong is set right by the greeting, and a proxy that asks 
 test('a server that closes each connection after one answer gets no mail without TLS: the queue waits, and the operator is told (law 5)', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}, {}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (each, proxy) => proxy.accept(each));
-  proxy.greet = (probe, proxy) => {
+  const proxy = await ScriptedProxy.start(t, road.key, (each) => each.accept());
+  proxy.greet = (probe) => {
     probe.response.setHeader('connection', 'close');
-    proxy.accept(probe);
+    probe.accept();
   };
   const { code, stderr } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   assert.equal(code, 69, stderr);

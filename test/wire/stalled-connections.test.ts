@@ -129,7 +129,7 @@ test(
   async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{}]);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const { key, cert, file } = await certificate(t, road.folder, 'mail.example.org');
     const inner = await Forwarder.open(t, proxy.url, { key, cert });
     const tunnel = await connectProxy(t, inner.port);
@@ -156,7 +156,7 @@ test(
   async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{}]);
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const tls = await Forwarder.open(t, proxy.url, await certificate(t, road.folder));
     const { code, stderr } = await road.drain(['--once'], {
       GMAIL_PROXY_URL: `https://localhost:${tls.port}/`,

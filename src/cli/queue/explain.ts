@@ -6,7 +6,7 @@ import { drainRuns } from '../../spool/drain-lock.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
-import { owesReport } from '../../spool/notice.ts';
+import { hasPendingReport } from '../../spool/report.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { transferOf } from '../../spool/transfer.ts';
@@ -49,7 +49,7 @@ export function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts 
     message,
     history: historyOf(spool, message.seq),
     endpoint: endpointRecord(spool),
-    reportOwed: owesReport(spool, message.seq),
+    reportOwed: hasPendingReport(spool, message.seq),
     drainRuns: drainRuns(spool.folder),
     shown,
     transfer: transferOf(spool, message.seq),

@@ -1,7 +1,7 @@
 import { fsyncSync } from 'node:fs';
 import { unlessDamaged } from '../../sqlite/is-corruption.ts';
 import { limits } from '../../limits.ts';
-import { exported, leave, takeOut, type Taken } from '../../spool/export.ts';
+import { readExported, undoTakeOut, takeOut, type TakeOutResult } from '../../spool/export.ts';
 import { latestNumber, listMessages, type Filter } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';
 import type { Transfer } from '../../spool/transfer.ts';
@@ -30,16 +30,16 @@ export async function exportMessages(
   const writer = new TransferWriter(fd, name, Date.now());
   fsyncSync(fd);
   const results: Results = { done: 0, recipients: 0, busy: 0, damaged: 0 };
-  const write = (id: string, taken: Taken) => {
+  const write = (id: string, taken: TakeOutResult) => {
     if (taken === 'busy') results.busy += 1;
     if (taken !== 'done') return;
-    const message = exported(spool, id, spool.now());
+    const message = readExported(spool, id, spool.now());
     if (isWhole(message.bytes)) {
       writer.add(message);
       results.done += 1;
       results.recipients += message.recipients.length;
     } else {
-      leave(spool, id, spool.now());
+      undoTakeOut(spool, id, spool.now());
       results.damaged += 1;
     }
   };

@@ -5,7 +5,7 @@ import { limits } from '../../limits.ts';
 import { writeBsmtp } from '../../mail/write-bsmtp.ts';
 import { readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
-import { keep, operate } from '../../spool/operate.ts';
+import { recordReturnRefused, operate } from '../../spool/operate.ts';
 import { returnLock } from '../../spool/return-lock.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { asEximTakesLines } from './as-exim-takes-lines.ts';
@@ -96,14 +96,14 @@ async function giveToExim(spool: Spool, exim: EximRunner, id: string): Promise<R
       continue;
     }
     if (refusal === undefined && refused.size === 0) {
-      return operate(spool, 'returned', id, spool.now());
+      return operate(spool, id, { verb: 'returned', now: spool.now() });
     }
     const reasons = [...refused].map(
       ([address, reason]) => `<${address.slice(0, limits.quotedChars)}>: ${reason}`,
     );
     const reason = (refusal?.reason ?? reasons.join('; ')).slice(0, limits.failureChars);
     const taken = refusal ? [] : recipients;
-    keep(spool, id, reason, taken);
+    recordReturnRefused(spool, id, reason, taken);
     return taken.length > 0 ? 'part' : 'kept';
   }
 }

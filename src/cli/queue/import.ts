@@ -5,7 +5,7 @@ import { showDuration } from '../../host/duration.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
 import { SpoolFullError } from '../../spool/enqueue.ts';
-import { importMessages, type Taken } from '../../spool/import.ts';
+import { importMessages, type ImportResult } from '../../spool/import.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { beginTransfer, decideTransfer } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
@@ -71,8 +71,8 @@ function importEach(
   number: number,
   reader: TransferReader,
   transitMs: number,
-): Record<Taken, number> {
-  const counts: Record<Taken, number> = { imported: 0, held: 0, known: 0, other: 0 };
+): Record<ImportResult, number> {
+  const counts: Record<ImportResult, number> = { imported: 0, held: 0, known: 0, other: 0 };
   try {
     for (const messages of batches(reader.messages(), limits.operatorBatch, ({ size }) => size)) {
       const results = importMessages(spool, number, messages, { now: spool.now(), transitMs });

@@ -3,7 +3,12 @@ import { limits } from '../../limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/drain-lock.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
-import { operateEach, type Operated, type Outcome, type Verb } from '../../spool/operate.ts';
+import {
+  operateEach,
+  type OperationResult,
+  type OperationOutcome,
+  type Verb,
+} from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 import { batches } from './batches.ts';
 
@@ -22,7 +27,7 @@ export interface Operation {
 }
 
 /** `kept`: Exim did not take back what was to be returned; `part`: not for all of its recipients. */
-export type Result = Operated | 'kept' | 'part';
+export type Result = OperationResult | 'kept' | 'part';
 
 /** How many messages, for how many recipients, an operation came to each result with, and the ids of the first of them. */
 export type Results = Map<Result, { count: number; recipients: number; ids: string[] }>;
@@ -33,7 +38,7 @@ export async function operateAll(
   { verb, names, filter, force, before, after }: Operation,
 ): Promise<Results> {
   const results: Results = new Map();
-  const end = async ({ operated, recipients }: Outcome, id: string) => {
+  const end = async ({ operated, recipients }: OperationOutcome, id: string) => {
     const result = operated === 'done' && after ? await after(id) : operated;
     const sum = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
     results.set(result, sum);
@@ -45,7 +50,7 @@ export async function operateAll(
   const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
   for (const ids of batches(chosen, after && 1)) {
     await before?.(ids);
-    const batch = operateEach(spool, verb, ids, spool.now(), force);
+    const batch = operateEach(spool, ids, { verb, now: spool.now(), force });
     for (const [at, id] of ids.entries()) {
       const outcome = batch[at] ?? MISSING;
       if (outcome.operated === 'busy') busy.push(id);
@@ -55,7 +60,7 @@ export async function operateAll(
   spool.wakeDrain();
   const deadline = performance.now() + limits.operatorWaitMs;
   for (const id of busy) {
-    const step = () => operateEach(spool, verb, [id], spool.now(), force)[0] ?? MISSING;
+    const step = () => operateEach(spool, [id], { verb, now: spool.now(), force })[0] ?? MISSING;
     await end(await whenIdle(spool, step, deadline), id);
   }
   spool.wakeDrain();
@@ -78,7 +83,7 @@ export async function whenIdle<Step extends { operated: string }>(
   }
 }
 
-const MISSING: Outcome = { operated: 'missing', recipients: 0 };
+const MISSING: OperationOutcome = { operated: 'missing', recipients: 0 };
 
 /** Ids of the messages that the filter chooses; what arrives meanwhile is left alone. */
 function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {

@@ -177,7 +177,7 @@ const complaints: readonly {
     },
   },
   {
-    results: ['old'],
+    results: ['needs-force'],
     exitCode: exitCodes.no,
     text: ({ count }) =>
       `${countOf(count, 'message')} first posted more than ${showDuration(limits.renewalMs)} ago: the proxy may have ` +
@@ -193,7 +193,7 @@ const complaints: readonly {
     },
   },
   {
-    results: ['unfit'],
+    results: ['wrong-state'],
     exitCode: exitCodes.no,
     unlessAll: true,
     text: ({ spool, verb, count, ids }) => {

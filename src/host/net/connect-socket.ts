@@ -32,14 +32,14 @@ export async function connectSocket(
   signal: AbortSignal,
   find: Lookup = findAddresses,
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', [signal], async (signal) => {
-    if ('path' in to) return firstToConnect([to], signal);
+  return withinTime(limits.connectMs, 'no connection', [signal], async (inTime) => {
+    if ('path' in to) return firstToConnect([to], inTime);
     const { host, port } = to;
-    const addresses = await unlessAborted(find(host), signal, `looking up the name ${host}`);
+    const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);
     const turns = byTurns(addresses);
     return firstToConnect(
       turns.map(({ address, family }) => ({ host: address, port, family })),
-      signal,
+      inTime,
     );
   });
 }

@@ -3,15 +3,15 @@ import { stderrLine } from '../stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /** Priorities of syslog(3) that are used here. */
-export const priority = { error: 3, warning: 4, notice: 5, info: 6 } as const;
+export const priorities = { error: 3, warning: 4, notice: 5, info: 6 } as const;
 
 /**
- * One entry of the journal: MESSAGE and its other fields. What is undefined is left out, a list is
- * the field repeated.
+ * One entry of the journal: MESSAGE and its other fields. An undefined field is left out, and a list is the field
+ * repeated.
  */
 export interface Entry {
   text: string;
-  priority: (typeof priority)[keyof typeof priority];
+  priority: (typeof priorities)[keyof typeof priorities];
   fields: Record<string, string | number | readonly string[] | undefined>;
 }
 

@@ -4,11 +4,15 @@ import { statuses, statusClass } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
 import { printable } from '../../mail/printable.ts';
 import type { PostResult, PostRequest } from '../../wire/attempt.ts';
-import { decodeForm, FormError } from '../../wire/v1/form.ts';
-import { decodeMultipart } from '../../wire/v1/multipart-form.ts';
 import { postUntilSettled } from '../../wire/post-until-settled.ts';
-import { InvalidMailError, readMail } from '../../wire/v1/read-mail.ts';
-import { verifyV1 } from '../../wire/v1/sign-v1.ts';
+import {
+  decodeForm,
+  decodeMultipart,
+  FormError,
+  InvalidMailError,
+  readMail,
+  verifyV1,
+} from '../../wire/v1/v1.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
 import { BackendBusyError, BackendUnavailableError } from '../backends/backend.ts';
 import type { Deliverer, MessageToSend } from '../deliverer.ts';

@@ -33,7 +33,7 @@ export class HttpServer {
 
   constructor(journal: ProxyJournal) {
     this.#journal = journal;
-    this.#unauthenticated = new UnauthenticatedLines((count) => journal.strangersLeftOut(count));
+    this.#unauthenticated = new UnauthenticatedLines((count) => journal.strangers(count));
     this.#service = new Promise((resolve) => {
       this.#setService = resolve;
     });
@@ -90,9 +90,7 @@ export class HttpServer {
       throw new CommandError(exitCodes.configuration, text);
     });
     for (const { server } of listeners) {
-      server.on('error', ({ message }) =>
-        this.#journal.proxyTrouble(`the server fails: ${message}`),
-      );
+      server.on('error', ({ message }) => this.#journal.trouble(`the server fails: ${message}`));
     }
     return listeners;
   }
@@ -143,7 +141,7 @@ export class HttpServer {
   }
 
   #defect(error: Error): Reply {
-    this.#journal.proxyTrouble(`a defect of the proxy: ${error.stack}`);
+    this.#journal.trouble(`a defect of the proxy: ${error.stack}`);
     return { status: 500, text: '' };
   }
 
@@ -187,7 +185,7 @@ export class HttpServer {
     if (status < 400 || status === 404) return;
     if (key === undefined && !this.#unauthenticated.take()) return;
     const id = headers['webhook-id'] as string | undefined;
-    this.#journal.requestRefused(client, id, status, text, key);
+    this.#journal.refused({ from: client, id, status, reason: text, key });
   }
 
   /** Only a client that has shown a key may go on using the connection. */

@@ -1,6 +1,6 @@
 import { isCorruption } from '../../sqlite/is-corruption.ts';
 import { foreignSchema } from '../../sqlite/schema-faults.ts';
-import { ledgerCommand } from './ledger-command.ts';
+import { ledgerCommandLine } from './ledger-command-line.ts';
 import { ledgerSchema } from './ledger.ts';
 
 /** What is wrong with a ledger, and what to do where it is damaged or its schema was changed by others. */
@@ -13,5 +13,5 @@ export function ledgerFault(file: string, error: Error): string {
 
 /** What to do with a damaged ledger. */
 export function ledgerRemedy(file: string): string {
-  return `stop the proxy; ${ledgerCommand('fsck', file)}; start the proxy`;
+  return `stop the proxy; ${ledgerCommandLine('fsck', file)}; start the proxy`;
 }

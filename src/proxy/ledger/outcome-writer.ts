@@ -27,7 +27,7 @@ export class OutcomeWriter {
     const unknown = results.flatMap((result) => ('unknown' in result ? [result] : []));
     if (unknown.length > 0) {
       const recipients = unknown.map(({ recipient }) => recipient);
-      this.#journal.outcomeUnknown(message, recipients, unknown[0]?.unknown ?? '');
+      this.#journal.unknown(message, recipients, unknown[0]?.unknown ?? '');
     }
     const settled = results.map(settledOf);
     let writing: Promise<void> | undefined;
@@ -42,7 +42,7 @@ export class OutcomeWriter {
         writing = undefined;
       }));
     await write().catch((error: Error) => {
-      this.#journal.proxyTrouble(`the ledger cannot be written: ${error.message}`);
+      this.#journal.trouble(`the ledger cannot be written: ${error.message}`);
       this.#unwritten.add(write);
       void this.#writeLater(write);
     });

@@ -4,7 +4,7 @@ import { clockFaults, restoreTime } from '../../sqlite/observed-time.ts';
 import {
   rebuildDatabase,
   type Rebuilt,
-  type Remains,
+  type SalvageSource,
 } from '../../sqlite/recover/rebuild-database.ts';
 import { faultsOf } from '../../sqlite/is-corruption.ts';
 import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
@@ -38,7 +38,7 @@ function inspect(db: Database): string[] {
   return [...faultsOf(() => sqliteFaults(db)), ...faultsOf(() => clockFaults(db))];
 }
 
-function save(db: Database, remains: Remains, wallNow: number): void {
+function save(db: Database, remains: SalvageSource, wallNow: number): void {
   db.pragma('foreign_keys = OFF');
   db.exec(`CREATE TEMP TABLE by_at (at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
     DELETE FROM checked; DELETE FROM clock`);

@@ -1,11 +1,10 @@
-import { accessSync, constants, existsSync, lstatSync } from 'node:fs';
+import { constants, existsSync, lstatSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import Database from 'better-sqlite3';
 import { becomeOwner } from '../../host/become-owner.ts';
 import { anyText } from '../../host/option-values.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
-import { DatabaseUnusableError } from '../../sqlite/open-database.ts';
+import { databaseTrouble } from '../../sqlite/database-trouble.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { LedgerReader } from './read-ledger.ts';
 
@@ -59,34 +58,25 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
   await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
 }
 
-/** The CommandError for an error of SQLite or of the file system; any other error stays as it is. */
-export function ledgerFailure(file: string, error: NodeJS.ErrnoException): Error {
-  const { code = '' } = error;
-  const isOfLedger =
-    error instanceof Database.SqliteError ||
-    error instanceof DatabaseUnusableError ||
-    'syscall' in error;
-  if (error instanceof CommandError || !isOfLedger) return error;
-  const text = `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`;
-  if (code.startsWith('SQLITE_BUSY')) return new CommandError(exitCodes.busy, text);
-  if (/^(?:EACCES|EPERM|SQLITE_PERM|SQLITE_READONLY)/.test(code) || isDenied(file)) {
+/** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */
+export function ledgerFailure(file: string, error: Error): Error {
+  if (error instanceof CommandError) return error;
+  const trouble = databaseTrouble(error, file, [
+    [file, constants.R_OK],
+    [dirname(file), constants.W_OK], // SQLite makes its log there.
+  ]);
+  if (trouble === undefined) return error;
+  if (trouble === 'denied') {
     return new CommandError(
       exitCodes.notPermitted,
       `no permission for the ledger ${file}: ${error.message}; be root, or in the group of its folder while its proxy runs`,
     );
   }
-  return new CommandError(exitCodes.spool, text);
-}
-
-/** SQLite does not say that it may not read a file, or not make its log beside it, only that it cannot open it. */
-function isDenied(file: string): boolean {
-  try {
-    accessSync(file, constants.R_OK);
-    accessSync(dirname(file), constants.W_OK);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EACCES';
-  }
+  const exitCode = trouble === 'busy' ? exitCodes.busy : exitCodes.spool;
+  return new CommandError(
+    exitCode,
+    `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`,
+  );
 }
 
 /** The ledger of the units in systemd/. */

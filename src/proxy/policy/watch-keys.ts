@@ -14,8 +14,8 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
       if (!changed && !asked) return;
       // The environment of a process stays as it was.
       if (keyring.file === undefined) return journal.keysTrouble(OF_ENVIRONMENT);
-      journal.keysInForce(keyring.size);
-      for (const fault of keyring.faults) journal.keysUnsafe(fault);
+      journal.keys(keyring.size);
+      for (const fault of keyring.faults) journal.keyUnsafe(fault);
     } catch (error) {
       journal.keysTrouble((error as Error).message);
     }

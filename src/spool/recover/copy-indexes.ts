@@ -1,13 +1,13 @@
 import { copyRows, type Gap } from '../../sqlite/recover/copy-rows.ts';
 import type { Database } from '../../sqlite/open-database.ts';
-import type { Remains } from '../../sqlite/recover/rebuild-database.ts';
+import type { SalvageSource } from '../../sqlite/recover/rebuild-database.ts';
 
 /**
  * Copies what can be read of a damaged spool's indexes into temporary tables, because they repeat what their
  * tables may have lost, and with it the old counters and numbers: by_id, by_exim_id, by_state, by_address,
  * old_counter, old_sequence. Returns the gaps in each of these.
  */
-export function copyIndexes(db: Database, remains: Remains): Map<string, readonly Gap[]> {
+export function copyIndexes(db: Database, remains: SalvageSource): Map<string, readonly Gap[]> {
   db.exec(TABLES);
   const copies = Object.entries(SOURCES);
   return new Map(copies.map(([table, name]) => [table, copyRows(db, table, remains.rows(name))]));

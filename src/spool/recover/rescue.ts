@@ -1,19 +1,12 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFile } from '../../sqlite/open-database.ts';
-import { PAGE_BYTES, PageFile } from '../../sqlite/recover/page-file.ts';
+import { PageFile } from '../../sqlite/recover/page-file.ts';
+import { PAGE_BYTES } from '../../sqlite/recover/wal.ts';
 import { readRows } from '../../sqlite/recover/read-rows.ts';
 import { NotRegularFileError, readRegularFile } from '../../host/regular-file.ts';
+import { syncFolder } from '../../host/sync-folder.ts';
 import { decodeAddress } from '../../mail/address.ts';
 import { readBody } from '../body.ts';
 import { store } from '../enqueue.ts';
@@ -67,7 +60,7 @@ export function rescue(spool: Spool): number {
     throw error;
   }
   for (const file of written) renameSync(`${file}.new`, file);
-  sync(spool.folder);
+  syncFolder(spool.folder);
   return written.length;
 }
 
@@ -95,7 +88,7 @@ export function adoptRescued(
     const bytes = content.subarray(end + 1);
     const digest = createHash('sha256').update(bytes).digest();
     const { already } = store(spool, { eximId, envelope, bytes, digest }, now, id);
-    if (isHeld) operate(spool, 'hold', id, now);
+    if (isHeld) operate(spool, id, { verb: 'hold', now });
     if (!already) adopted += 1;
     rmSync(join(spool.folder, name));
   }
@@ -154,17 +147,7 @@ function logWasCopied(file: string): boolean {
 
 function writeDurably(file: string, content: Buffer): void {
   makeFile(file);
-  writeFileSync(file, content);
-  sync(file);
-}
-
-function sync(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+  writeFileSync(file, content, { flush: true });
 }
 
 /** Where SQLite begins to copy a log: PRAGMA wal_autocheckpoint. */

@@ -2,7 +2,7 @@ import Database from 'better-sqlite3';
 import { limits } from '../../limits.ts';
 import type { Row, Value } from './read-rows.ts';
 
-/** Where rows cannot be read, or are none that the table takes: what comes before and behind, in order. */
+/** A place where rows cannot be read, or where the table refuses them: the rows before and behind it, in order. */
 export interface Gap {
   before: Value[] | undefined;
   after: Value[] | undefined;
@@ -15,28 +15,37 @@ export function copyRows(
   rows: Iterable<Row | undefined>,
 ): Gap[] {
   const insert = inserter(db, table);
-  const gaps: Gap[] = [];
-  let open: Gap | undefined;
-  let before: Value[] | undefined;
+  const finder = new GapFinder();
   let bytes = 0;
   db.exec('BEGIN');
   for (const row of rows) {
-    if (!row || !insert(row)) {
-      if (!open) gaps.push((open = { before, after: undefined }));
-      continue;
-    }
-    bytes += sizeOf(row);
-    if (bytes > limits.walBytes) {
-      db.exec('COMMIT; BEGIN');
-      bytes = 0;
-    }
-    if (row.isStray) continue;
-    if (open) open.after = row.values;
-    open = undefined;
-    before = row.values;
+    const copied = row && insert(row) ? row : undefined;
+    finder.add(copied);
+    bytes += copied ? sizeOf(copied) : 0;
+    if (bytes <= limits.walBytes) continue;
+    db.exec('COMMIT; BEGIN');
+    bytes = 0;
   }
   db.exec('COMMIT');
-  return gaps;
+  return finder.gaps;
+}
+
+/** Finds gaps between rows that are added one after the other; undefined stands for what is missing. */
+class GapFinder {
+  readonly gaps: Gap[] = [];
+  #open: Gap | undefined;
+  #before: Value[] | undefined;
+
+  add(row: Row | undefined): void {
+    if (!row) {
+      if (!this.#open) this.gaps.push((this.#open = { before: this.#before, after: undefined }));
+      return;
+    }
+    if (row.outOfOrder) return;
+    if (this.#open) this.#open.after = row.values;
+    this.#open = undefined;
+    this.#before = row.values;
+  }
 }
 
 /** Inserts a row; returns false when the table does not take it. */

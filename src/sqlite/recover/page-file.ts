@@ -8,10 +8,11 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs';
+import { committedFrames, framesNeeded, INDEX_BYTES, PAGE_BYTES } from './wal.ts';
 
 /**
- * The pages of a SQLite file, whatever their state, as its readers would see them: those that are
- * committed in the write-ahead log come before those of the file. For a file that SQLite itself finds
+ * The pages of a SQLite file, whatever their state, as its readers would see them: a page that is
+ * committed in the write-ahead log counts, and not that of the file. For a file that SQLite itself finds
  * damaged, and that nobody changes meanwhile.
  *
  * Only for files that openDatabase made: pages of 4096 bytes, little-endian log, auto_vacuum, so that
@@ -22,7 +23,7 @@ export class PageFile {
   readonly #log: number | undefined;
   readonly #file: string;
   /** Where the latest committed version of a page is in the log. */
-  readonly #logged = new Map<number, number>();
+  #logged = new Map<number, number>();
   /** The pages of the pointer map that were asked; undefined for those that are not to be believed. */
   readonly #maps = new Map<number, Buffer | undefined>();
   /** How many pages the file has. */
@@ -62,7 +63,7 @@ export class PageFile {
     return bytes && { type: bytes.readUInt8(at), parent: bytes.readUInt32BE(at + 1) };
   }
 
-  /** A page of the pointer map whose entries can all be true: one that cannot, and none is to be believed. */
+  /** A page of the pointer map; undefined when one of its entries cannot be true: then none is believed. */
   #soundMap(map: number): Buffer | undefined {
     const bytes = this.page(map);
     if (!bytes) return undefined;
@@ -97,46 +98,21 @@ export class PageFile {
     if (this.#log !== undefined) closeSync(this.#log);
   }
 
-  /** Finds the frames that are committed; returns whether there were more. */
+  /** Finds what the log has; returns whether it has lost commits. */
   #readLog(): boolean {
     const log = this.#log;
-    const header = log === undefined ? undefined : read(log, 0, LOG_HEADER_BYTES);
-    if (log === undefined || !header) return framesShared(`${this.#file}-shm`) > 0;
-    const slots = Math.floor((fstatSync(log).size - LOG_HEADER_BYTES) / FRAME_BYTES);
-    const frameAt = (slot: number) => LOG_HEADER_BYTES + slot * FRAME_BYTES;
-    let sum = checksum(header.subarray(0, 24), [0, 0]);
-    let broken = header.readUInt32BE(0) !== LOG_MAGIC || !isSum(sum, header, 24);
-    // Frames of an earlier use of the log have another salt. Of a lost header the last frame tells it.
-    const last = read(log, frameAt(slots - 1), FRAME_HEADER_BYTES);
-    const salt = broken ? last?.subarray(8, 16) : header.subarray(16, 24);
-
-    const found = new Map<number, number>();
-    let [frames, behind] = [0, 0];
-    for (let slot = 0; slot < slots; slot += 1) {
-      const frame = read(log, frameAt(slot), FRAME_BYTES);
-      const isOurs = salt !== undefined && frame?.subarray(8, 16).equals(salt);
-      const pages = frame?.readUInt32BE(4) ?? 0;
-      if (frame && !broken) {
-        sum = checksum(frame.subarray(FRAME_HEADER_BYTES), checksum(frame.subarray(0, 8), sum));
-        broken = !isOurs || !isSum(sum, frame, 16);
-      }
-      if (!frame || broken) {
-        behind += Number(isOurs && pages > 0);
-        continue;
-      }
-      frames += 1;
-      found.set(frame.readUInt32BE(0), frameAt(slot) + FRAME_HEADER_BYTES);
-      if (pages === 0) continue;
-      for (const [number, where] of found) this.#logged.set(number, where);
-      found.clear();
-      this.#pages = pages;
-    }
+    const found =
+      log === undefined
+        ? undefined
+        : committedFrames((at, length) => read(log, at, length), fstatSync(log).size);
+    const needed = framesShared(`${this.#file}-shm`, found?.salt);
+    if (!found) return needed > 0;
+    this.#logged = found.pages;
+    this.#pages = found.pageCount ?? this.#pages;
     // The last commit may be what a power cut left of one that nobody was told of.
-    return behind > 1 || frames < framesShared(`${this.#file}-shm`, salt);
+    return found.commitsBehind > 1 || found.wholeFrames < needed;
   }
 }
-
-export const PAGE_BYTES = 4096;
 
 /** Types of pages in the pointer map. */
 export const ROOT = 1;
@@ -148,18 +124,13 @@ function mapOf(number: number): number {
   return map === LOCK_PAGE ? map + 1 : map;
 }
 
-/**
- * How many frames of the log its users needed, by what they shared: 0 when they left nothing, or all of them
- * are in the file. With a salt only what they shared of that use of the log counts.
- */
-function framesShared(shm: string, salt?: Buffer): number {
+/** What framesNeeded says of the index that a log's users share; 0 where they left none. */
+function framesShared(shm: string, salt: Buffer | undefined): number {
   const fd = openIfThere(shm);
   if (fd === undefined) return 0;
   const index = read(fd, 0, INDEX_BYTES);
   closeSync(fd);
-  if (!index || (salt && !index.subarray(32, 40).equals(salt))) return 0;
-  const [frames, inFile] = [index.readUInt32LE(16), index.readUInt32LE(96)];
-  return frames > inFile ? frames : 0;
+  return index ? framesNeeded(index, salt) : 0;
 }
 
 function openIfThere(file: string): number | undefined {
@@ -182,28 +153,8 @@ function read(fd: number, position: number, length: number): Buffer | undefined 
   }
 }
 
-type Sum = readonly [number, number];
-
-function checksum(bytes: Buffer, [first, second]: Sum): Sum {
-  for (let at = 0; at < bytes.length; at += 8) {
-    first = (first + bytes.readUInt32LE(at) + second) >>> 0;
-    second = (second + bytes.readUInt32LE(at + 4) + first) >>> 0;
-  }
-  return [first, second];
-}
-
-function isSum([first, second]: Sum, bytes: Buffer, at: number): boolean {
-  return bytes.readUInt32BE(at) === first && bytes.readUInt32BE(at + 4) === second;
-}
-
 /** Through a link root would change a file of somebody else. */
 const OWN = constants.O_RDWR | constants.O_NOFOLLOW;
 const MAP_ENTRIES = Math.floor(PAGE_BYTES / 5);
 /** The page of SQLite's lock bytes holds nothing. */
 const LOCK_PAGE = 0x4000_0000 / PAGE_BYTES + 1;
-const LOG_HEADER_BYTES = 32;
-const FRAME_HEADER_BYTES = 24;
-const FRAME_BYTES = FRAME_HEADER_BYTES + PAGE_BYTES;
-/** Its header, twice, and how many frames are in the file. */
-const INDEX_BYTES = 100;
-const LOG_MAGIC = 0x377f0682;

@@ -1,4 +1,5 @@
-import { BTREE, PAGE_BYTES, ROOT, type PageFile } from './page-file.ts';
+import { BTREE, ROOT, type PageFile } from './page-file.ts';
+import { PAGE_BYTES } from './wal.ts';
 
 /** A row as SQLite stores it: the columns of its table or index in their order. */
 export interface Row {
@@ -6,14 +7,14 @@ export interface Row {
   rowid?: number;
   values: Value[];
   /** Found below a broken page, and not in its order. */
-  isStray?: boolean;
+  outOfOrder?: boolean;
 }
 
 export type Value = null | number | string | Buffer;
 
 /**
- * Every row of a table or index that can still be read, given its root page; undefined stands for what
- * cannot be, where rows may be missing. Rows come in their order, but for those below a broken page: these
+ * Every row of a table or index that can still be read, given its root page. Undefined stands for a place
+ * where rows cannot be read and may be missing. Rows come in their order, except those below a broken page: these
  * are found by the pointer map, and come last.
  */
 export function* readRows(file: PageFile, root: number): Generator<Row | undefined> {
@@ -25,7 +26,7 @@ export function* readRows(file: PageFile, root: number): Generator<Row | undefin
   for (let number = 3; number <= file.pages; number += 1) {
     if (reached.has(number) || !isBelow(file, number, reached)) continue;
     for (const part of partsOf(file, number) ?? [])
-      if ('row' in part && part.row) yield { ...part.row, isStray: true };
+      if ('row' in part && part.row) yield { ...part.row, outOfOrder: true };
   }
 }
 
@@ -64,31 +65,36 @@ function isBelow(file: PageFile, number: number, these: ReadonlySet<number>): bo
 /** A row, undefined when it cannot be read, or a page below that has the rows in its place. */
 type Part = { row: Row | undefined } | { child: number };
 
-/** What a page of a tree holds, in order; undefined when it is none. */
+/** What a page of a tree holds, in order; undefined when it is no page of a tree. */
 function partsOf(file: PageFile, number: number): Part[] | undefined {
   const page = file.page(number);
-  const type = page?.readUInt8(0) ?? 0;
-  if (!page || !TYPES.has(type)) return undefined;
-  const isInner = type === INNER_INDEX || type === INNER_TABLE;
-  const isTable = type === INNER_TABLE || type === LEAF_TABLE;
-  const start = isInner ? 12 : 8;
+  const kind = page && KINDS.get(page.readUInt8(0));
+  if (!page || !kind) return undefined;
+  const start = kind.isInner ? 12 : 8;
   const count = page.readUInt16BE(3);
   if (start + 2 * count > PAGE_BYTES) return undefined;
+  const cells = Array.from({ length: count }, (_, nth) => page.readUInt16BE(start + 2 * nth));
+  const parts = cells.flatMap((at) => partsOfCell(file, page, at, kind));
+  return kind.isInner ? [...parts, { child: page.readUInt32BE(8) }] : parts;
+}
 
+/** An inner page of an index has rows as well; that of a table has but pages below. */
+function partsOfCell(
+  file: PageFile,
+  page: Buffer,
+  at: number,
+  { isInner, isTable }: PageKind,
+): Part[] {
   const parts: Part[] = [];
-  for (let index = 0; index < count; index += 1) {
-    const at = page.readUInt16BE(start + 2 * index);
-    try {
-      if (isInner) parts.push({ child: page.readUInt32BE(at) });
-      if (type !== INNER_TABLE) {
-        parts.push({ row: readCell(file, page, isInner ? at + 4 : at, isTable) });
-      }
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      parts.push({ row: undefined });
+  try {
+    if (isInner) parts.push({ child: page.readUInt32BE(at) });
+    if (!isInner || !isTable) {
+      parts.push({ row: readCell(file, page, isInner ? at + 4 : at, isTable) });
     }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    parts.push({ row: undefined });
   }
-  if (isInner) parts.push({ child: page.readUInt32BE(8) });
   return parts;
 }
 
@@ -98,19 +104,25 @@ function readCell(file: PageFile, page: Buffer, at: number, isTable: boolean): R
   const size = cursor.varint();
   const rowid = isTable ? { rowid: cursor.varint() } : {};
   if (size > file.pages * PAGE_BYTES) throw new RangeError('a row larger than its file');
-  const most = isTable ? PAGE_BYTES - 35 : share(64);
-  const least = share(32);
-  const spilled = least + ((size - least) % (PAGE_BYTES - 4));
-  const here = size <= most ? size : spilled <= most ? spilled : least;
+  const here = bytesOnPage(size, isTable);
   const pieces = [cursor.bytes(here)];
   let next = here < size ? cursor.bytes(4).readUInt32BE(0) : 0;
-  for (let left = size - here; left > 0; left -= PAGE_BYTES - 4) {
+  for (let left = size - here; left > 0; left -= OVERFLOW_BYTES) {
     const overflow = file.page(next);
     if (!overflow) throw new RangeError('the rest of a row is missing');
-    pieces.push(overflow.subarray(4, 4 + Math.min(left, PAGE_BYTES - 4)));
+    pieces.push(overflow.subarray(4, 4 + Math.min(left, OVERFLOW_BYTES)));
     next = overflow.readUInt32BE(0);
   }
   return { ...rowid, values: readRecord(Buffer.concat(pieces)) };
+}
+
+/** How much of a row is on its page; the rest is on overflow pages (file format, section 1.6). */
+function bytesOnPage(size: number, isTable: boolean): number {
+  const most = isTable ? PAGE_BYTES - 35 : share(64);
+  if (size <= most) return size;
+  const least = share(32);
+  const spilled = least + ((size - least) % OVERFLOW_BYTES);
+  return spilled <= most ? spilled : least;
 }
 
 function readRecord(record: Buffer): Value[] {
@@ -166,9 +178,17 @@ class Cursor {
 /** How SQLite divides a page between the rows of an index. */
 const share = (part: number) => Math.floor(((PAGE_BYTES - 12) * part) / 255) - 23;
 
-const INNER_INDEX = 2;
-const INNER_TABLE = 5;
-const LEAF_INDEX = 10;
-const LEAF_TABLE = 13;
-const TYPES = new Set([INNER_INDEX, INNER_TABLE, LEAF_INDEX, LEAF_TABLE]);
+/** The kinds of pages in trees, by their first octet. */
+interface PageKind {
+  isInner: boolean;
+  isTable: boolean;
+}
+const KINDS: ReadonlyMap<number, PageKind> = new Map([
+  [2, { isInner: true, isTable: false }],
+  [5, { isInner: true, isTable: true }],
+  [10, { isInner: false, isTable: false }],
+  [13, { isInner: false, isTable: true }],
+]);
+/** What an overflow page has of a row, behind the number of the next one. */
+const OVERFLOW_BYTES = PAGE_BYTES - 4;
 const DEPTH_MAX = 20;

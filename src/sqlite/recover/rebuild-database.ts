@@ -22,6 +22,7 @@ import {
 } from '../open-database.ts';
 import { limits } from '../../limits.ts';
 import { spaceFault } from '../../host/free-space.ts';
+import { syncFolder } from '../../host/sync-folder.ts';
 import { faultsOf, isCorruption } from '../is-corruption.ts';
 import { PageFile } from './page-file.ts';
 import { readRows, type Row } from './read-rows.ts';
@@ -29,7 +30,7 @@ import { keepReport } from './repair-report.ts';
 import { schemaFaults } from '../schema-faults.ts';
 
 /** What can be read of a damaged file. */
-export interface Remains {
+export interface SalvageSource {
   /** Whether commits that were acknowledged are lost with a part of the write-ahead log. */
   logIsCut: boolean;
   /** The rows of a table or index of the format; undefined for what cannot be read among them. */
@@ -41,7 +42,7 @@ export interface Content {
   /** Says in a sentence each what is wrong; may throw SqliteError. */
   inspect: (db: Database.Database) => string[];
   /** Puts what can be read of the old file into an empty new one. */
-  fill: (fresh: Database.Database, remains: Remains) => void;
+  fill: (fresh: Database.Database, source: SalvageSource) => void;
   /** What there is to tell after that, in sentences, the last of which sums it up. */
   report: (faults: readonly string[], kept: string) => string[];
 }
@@ -55,65 +56,74 @@ export interface Rebuilt {
 }
 
 /**
- * Inspects a file and, where something is wrong, puts a new one in its place; the old one is kept beside it, as one
- * of limits.damagedFiles. Whenever this is cut off, the old or the new one is in place, whole. Nobody else has the file open
- * meanwhile; who waits for that finds it replaced (openDatabase).
+ * Inspects a file and, where something is wrong, puts a new one in its place. The old one is kept beside it, as one
+ * of limits.damagedFiles. Whenever this is cut off, the old or the new file is in place, whole. Nobody else has the file
+ * open meanwhile: a program that waits for it finds it replaced (openDatabase).
  *
- * Throws DatabaseUnusable for a schema that is not known and for a link, SqliteError, which is SQLITE_BUSY when
+ * Throws DatabaseUnusableError for a schema that is not known and for a link, SqliteError, which is SQLITE_BUSY when
  * others have the file open for limits.busyMs, and the file system's errors; then the old one stays.
  */
-export function rebuildDatabase(
-  file: string,
-  format: Format,
-  { inspect, fill, report }: Content,
-): Rebuilt {
-  const next = `${file}.new`;
+export function rebuildDatabase(file: string, format: Format, content: Content): Rebuilt {
   const earlier = ofEarlierRepair(file);
   const old = connect(file);
   let pages: PageFile | undefined;
   try {
-    const faults = lockOut(old);
+    const unusable = lockOut(old);
     pages = new PageFile(file);
-    faults.push(
+    const faults = [
+      ...unusable,
       ...faultsOf(() => schemaFaults(old, file, format)),
-      ...faultsOf(() => inspect(old)),
-    );
-    const logIsCut = pages.logIsCut || earlier !== undefined;
-    if (earlier !== undefined) faults.push('a repair of it was cut off');
-    if (pages.logIsCut) {
-      faults.push('the write-ahead log has lost its end: what was committed last may be missing');
-    }
+      ...faultsOf(() => content.inspect(old)),
+      ...(earlier === undefined ? [] : ['a repair of it was cut off']),
+      ...(pages.logIsCut ? [LOG_IS_CUT] : []),
+    ];
     if (faults.length === 0) return { faults };
     if (earlier === undefined) keepFew(file);
-    const { size } = statSync(file);
-    const lacking = spaceFault(dirname(file), size);
-    if (lacking !== undefined) {
-      throw new DatabaseUnusableError(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
-    }
-
-    removeDatabase(next);
-    const source = pages;
-    fillNew(next, format, (fresh) => {
-      fill(fresh, remainsOf(source, logIsCut, fresh));
-      const left = inspect(fresh);
-      if (left.length > 0) throw new Error(`a defect of the repair: ${left.join('; ')}`);
-    });
-    const kept = earlier ?? `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
-    if (earlier === undefined) linkSync(file, kept);
-    sync(dirname(file));
-    keepReport(file, next, report(faults, kept));
-    // A log belongs to the file of its name: the new one must not find that of the old. That the log had lost
-    // its end is known no more when this is cut off here, but for the second name of the old file.
-    pages.checkpoint();
-    sync(dirname(file));
-    renameSync(next, file);
-    sync(dirname(file));
-    return { faults, kept };
+    requireSpace(file);
+    return { faults, kept: replace({ file, pages, faults, earlier }, format, content) };
   } finally {
     old.close();
     pages?.close(); // Not earlier: that takes the lock away.
-    removeDatabase(next);
+    removeDatabase(nextOf(file));
   }
+}
+
+/** A file in which something is wrong. */
+interface Broken {
+  file: string;
+  pages: PageFile;
+  faults: readonly string[];
+  /** The second name that it has from a repair that was cut off. */
+  earlier: string | undefined;
+}
+
+/** Fills a new file, keeps the old one under the name that is returned, and puts the new one in its place. */
+function replace({ file, pages, faults, earlier }: Broken, format: Format, content: Content) {
+  const next = nextOf(file);
+  removeDatabase(next);
+  fillNew(next, format, (fresh) => {
+    content.fill(fresh, sourceOf(pages, pages.logIsCut || earlier !== undefined, fresh));
+    const left = content.inspect(fresh);
+    if (left.length > 0) throw new Error(`a defect of the repair: ${left.join('; ')}`);
+  });
+  const kept = earlier ?? `${file}.${KEPT}${new Date().toISOString().replace(/\W/g, '')}`;
+  if (earlier === undefined) linkSync(file, kept);
+  syncFolder(dirname(file));
+  keepReport(file, next, content.report(faults, kept));
+  // A log belongs to the file of its name: the new file must not find that of the old one. If this is cut off here, only
+  // the second name of the old file still tells that its log had lost its end.
+  pages.checkpoint();
+  syncFolder(dirname(file));
+  renameSync(next, file);
+  syncFolder(dirname(file));
+  return kept;
+}
+
+function requireSpace(file: string): void {
+  const { size } = statSync(file);
+  const lacking = spaceFault(dirname(file), size);
+  if (lacking === undefined) return;
+  throw new DatabaseUnusableError(`a repair of ${file} takes ${size} bytes more: ${lacking}`);
 }
 
 /**
@@ -162,7 +172,7 @@ function lockOut(db: Database.Database): string[] {
 }
 
 /** All files of a format have the same root pages: auto_vacuum keeps these in front, as they were made. */
-function remainsOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database): Remains {
+function sourceOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database): SalvageSource {
   const root = fresh.prepare<[string], number>('SELECT rootpage FROM sqlite_schema WHERE name = ?');
   return {
     logIsCut,
@@ -200,13 +210,10 @@ function removeDatabase(file: string): void {
   for (const end of ['', '-wal', '-shm']) rmSync(`${file}${end}`, { force: true });
 }
 
-function sync(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
+/** Where the new file is made. */
+function nextOf(file: string): string {
+  return `${file}.new`;
 }
 
 const KEPT = 'damaged-';
+const LOG_IS_CUT = 'the write-ahead log has lost its end: what was committed last may be missing';

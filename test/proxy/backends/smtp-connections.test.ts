@@ -80,7 +80,7 @@ test('a message that waits for a connection in vain was not begun; the connectio
   assert.equal(smtp.sockets.length, 6);
 });
 
-test('who gives up before a connection was opened leaves it to the next (law 13)', async (t) => {
+test('a delivery that gives up before its connection was opened leaves it to the next (law 13)', async (t) => {
   const smtp = await ScriptedSmtp.start(t, { greeting: 'hang' });
   const backend = smtpBackend(smtp.relay());
   const giveUp = new AbortController();
@@ -159,10 +159,10 @@ test('a connection that nobody needs says QUIT after 30 s', async (t) => {
   assert.equal(smtp.said('QUIT').length, 0);
   const [socket] = smtp.sockets;
   assert.ok(socket);
-  const closed = once(socket, 'close');
+  const gone = closed(socket);
   t.mock.timers.tick(1);
   assert.deepEqual(await sendWith(backend), SENT, 'at this moment');
-  await closed;
+  await gone;
   assert.deepEqual([smtp.sockets.length, smtp.said('QUIT').length], [2, 1]);
   assert.equal(smtp.said('MAIL').length, 3, 'none after QUIT');
 });

@@ -113,7 +113,7 @@ test('a password is said by PLAIN or LOGIN, whatever the relay offers; refusals 
   }
 });
 
-test('a relay that offers no AUTH, or is out of order at it, gets no mail of who has a password (law 5)', async (t) => {
+test('a relay without AUTH, or whose AUTH is out of order, gets no mail if there is a password (law 5)', async (t) => {
   const auth = { user: 'u', pass: 'p' };
   for (const [EHLO, AUTH] of [
     ['250 relay.example', '503 5.5.1 not offered'],

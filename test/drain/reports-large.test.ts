@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { submit } from '../../src/drain/reports/submit.ts';
+import { submitReport } from '../../src/drain/reports/submit-report.ts';
 import { limits } from '../../src/limits.ts';
 
 /** More than the kernel keeps of what a server does not read. */
@@ -18,13 +18,11 @@ test('a mail server that stops reading for a while has the time of a block, not 
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const { signal } = new AbortController();
-  const submission = await submit(
-    { host: '127.0.0.1', port },
-    'mx.host.example',
-    's@host.example',
-    report,
+  const submission = await submitReport('s@host.example', report, {
+    server: { host: '127.0.0.1', port },
+    name: 'mx.host.example',
     signal,
-  );
+  });
   assert.deepEqual(submission, { kind: 'taken', text: '250 2.0.0 taken' });
 });
 

@@ -17,7 +17,7 @@ import { Road } from '../support/road.ts';
 
 const TO_YOU = 'From: me@example.com\nTo: you@example.org\n';
 
-test('a post of 2012 is 204 and empty, and arrives to the octet, without Bcc', async (t) => {
+test('a post of a v1 client is answered 204 without a body, and arrives octet by octet, without Bcc', async (t) => {
   const road = new Road(t);
   await road.proxy();
   const charsets = [
@@ -112,7 +112,7 @@ test('a header as large as Exim takes is taken (law 5)', async (t) => {
   assert.equal(controlled.calls[0]?.bytes.toString(), msg);
 });
 
-test('what is wrong with a form or a mail is 400, in the words of 2012', async (t) => {
+test('a wrong form or mail is answered 400, with the text of the v1 server', async (t) => {
   const road = new Road(t);
   const { key } = road;
   await road.proxy(['--max-recipients', '2']);
@@ -199,7 +199,7 @@ test('204 only when every recipient was sent; else 500 for later, 400 for never,
   assert.deepEqual(await post(valid), [500, 'gone away (<a@b>, <c@d>)']);
 });
 
-test('who is too many for the relay (4.5.3) is sent again at once, and nobody twice', async (t) => {
+test('recipients that are too many for the relay (4.5.3) are sent again at once, and nobody twice', async (t) => {
   const local = await LocalProxy.start(t);
   const { key, controlled } = local;
   const people = ['a@b', 'c@d', 'e@f', 'g@h', 'i@j'];

@@ -7,21 +7,21 @@ import { decodeAddress } from '../../mail/address.ts';
  * should: either may be old or spoiled, so that it might be sent twice, or to others than its recipients. Where both
  * the table and the index of recipients have lost rows, one may be lost without a trace: these are their gaps.
  */
-export function contradictions(
+export function findIndexMismatches(
   db: Database,
   ofRecipients: readonly (readonly Gap[])[],
 ): { seq: number; fault: string }[] {
   const rows = <Row>(sql: string) => db.prepare<[], Row>(sql).all();
   return [
-    ...rows<Said<string>>(IDS).map(({ seq, table, index }) => ({
+    ...rows<Mismatch<string>>(IDS).map(({ seq, table, index }) => ({
       seq,
       fault: `its id is ${table} or ${index}`,
     })),
-    ...rows<Said<string>>(STATES).map(({ seq, table, index }) => ({
+    ...rows<Mismatch<string>>(STATES).map(({ seq, table, index }) => ({
       seq,
       fault: `its state is ${table} or ${index}`,
     })),
-    ...rows<Said<Buffer>>(ADDRESSES).map(({ seq, table, index }) => ({
+    ...rows<Mismatch<Buffer>>(ADDRESSES).map(({ seq, table, index }) => ({
       seq,
       fault: `its recipient is <${decodeAddress(table)}> or <${decodeAddress(index)}>`,
     })),
@@ -47,7 +47,7 @@ function isAmong(gaps: readonly Gap[], seq: number): boolean {
 }
 
 /** What a table and an index say of a message. */
-interface Said<Value> {
+interface Mismatch<Value> {
   seq: number;
   table: Value;
   index: Value;

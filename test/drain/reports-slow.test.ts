@@ -35,9 +35,7 @@ async function stage(
   const road = new Road(t);
   handIn(road.spool, [{ sender: SLOW }, { sender: OTHER }]);
   const refused = { status: '5.1.1', reason: 'no such user' };
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => refused),
-  );
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.answer(() => refused));
   const all = {
     GMAIL_PROXY_URL: proxy.url,
     APPENGINE_MAILER_NOTICE_SMTP: `127.0.0.1:${port}`,
@@ -126,8 +124,8 @@ test(
   async (t) => {
     const { smtp, copies } = await oneIsSlow(t, 'hang');
     let time: MovedTime | undefined;
-    const { road, drain } = await stage(t, smtp.port, (road) => {
-      time = new MovedTime(road);
+    const { road, drain } = await stage(t, smtp.port, (made) => {
+      time = new MovedTime(made);
       return time.env;
     });
     const running = drain();

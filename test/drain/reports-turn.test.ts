@@ -3,8 +3,8 @@ import { EventEmitter, once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
 import Database from 'better-sqlite3';
-import { Notices } from '../../src/drain/reports/notices.ts';
-import { DrainJournal } from '../../src/drain/drain-journal.ts';
+import { SenderReports } from '../../src/drain/reports/sender-reports.ts';
+import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { limits } from '../../src/limits.ts';
 import { readBody } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -64,7 +64,7 @@ interface Teller {
   smtp: ScriptedSmtp;
   /** Events of the journal. */
   said: string[];
-  notices: Notices;
+  reports: SenderReports;
   /** Does turns until nothing is due; returns all that was told, as text. */
   tell: (now?: number) => Promise<string>;
 }
@@ -80,21 +80,23 @@ async function teller(
   const names = { host: 'mx.host.example', mail: 'host.example', unusable: undefined };
   const events = new EventEmitter();
   const said: string[] = [];
-  const journal = new DrainJournal(({ fields }) => said.push(String(fields['MAIL_EVENT'])));
+  const journal = drainJournal(({ fields }) => said.push(String(fields['MAIL_EVENT'])));
   const { signal } = new AbortController();
-  const notices = new Notices(spool, journal, { server, perHour, names }, signal, () => {
-    events.emit('done');
-  });
+  const reports = new SenderReports(
+    { spool, journal, reports: { server, perHour, names } },
+    signal,
+    () => events.emit('done'),
+  );
   const tell = async (now = NOW) => {
     for (;;) {
       const handed = once(events, 'done');
-      notices.turn(now, { begin: true });
-      if (notices.busy) await handed;
-      else if (notices.wantedInMs(now) > 0) break;
+      reports.turn(now, { begin: true });
+      if (reports.busy) await handed;
+      else if (reports.wantedInMs(now) > 0) break;
     }
     return smtp.messages.map(({ bytes }) => bytes.toString()).join('');
   };
-  return { smtp, said, notices, tell };
+  return { smtp, said, reports, tell };
 }
 
 // OpenSMTPD #373: one corrupt message stopped all.
@@ -115,7 +117,7 @@ for (const kind of ['failure', 'delay'] as const) {
     t.after(() => spool.close());
     assert.throws(() => [...readBody(spool, seq, 50_018)], { code: 'SQLITE_CORRUPT' });
 
-    const { smtp, notices, tell } = await teller(t, spool);
+    const { smtp, reports, tell } = await teller(t, spool);
     await tell();
     assert.deepEqual(smtp.said('RCPT'), [
       'RCPT TO:<s@host.example>',
@@ -123,7 +125,7 @@ for (const kind of ['failure', 'delay'] as const) {
     ]);
     assert.doesNotMatch(smtp.messages[0]?.bytes.toString() ?? '', /Subject: damaged|attached/);
     assert.equal(owed(spool), 0);
-    assert.equal(notices.busy, false); // A stopping drain need not wait.
+    assert.equal(reports.busy, false); // A stopping drain need not wait.
   });
 }
 
@@ -154,31 +156,31 @@ test('a disk that cannot be read, which undoes a transaction, keeps nobody else 
   assert.equal(owed(spool), 0);
 });
 
-test('a turn looks at no more than limits.noticesLook of what is due, and wants the next at once', async (t) => {
+test('a turn looks at no more than limits.reportsLook of what is due, and wants the next at once', async (t) => {
   const spool = freshSpool(t);
   spool.transaction(() => {
-    for (let each = 0; each < 2 * limits.noticesLook + 1; each += 1) {
+    for (let each = 0; each < 2 * limits.reportsLook + 1; each += 1) {
       owe(spool, 'delay', { message: fromList });
     }
   });
-  const { notices } = await teller(t, spool);
+  const { reports } = await teller(t, spool);
   const turn = () => {
-    notices.turn(NOW, { begin: true });
-    return [owed(spool), notices.wantedInMs(NOW) <= 0];
+    reports.turn(NOW, { begin: true });
+    return [owed(spool), reports.wantedInMs(NOW) <= 0];
   };
-  assert.deepEqual(turn(), [limits.noticesLook + 1, true]);
+  assert.deepEqual(turn(), [limits.reportsLook + 1, true]);
   assert.deepEqual(turn(), [1, true]);
   assert.deepEqual(turn(), [0, false]);
 });
 
-test('what a turn does to notices is one transaction', async (t) => {
+test('what a turn does to reports is one transaction', async (t) => {
   const spool = freshSpool(t);
   owe(spool, 'delay', { message: fromList });
   const last = owe(spool, 'delay', { message: fromList });
   spool.db.exec(`CREATE TRIGGER broken BEFORE DELETE ON notice WHEN OLD.message = ${last} BEGIN
     SELECT raise(ABORT, 'the disk takes no more'); END`);
-  const { notices } = await teller(t, spool);
-  assert.throws(() => notices.turn(NOW, { begin: true }), /the disk takes no more/);
+  const { reports } = await teller(t, spool);
+  assert.throws(() => reports.turn(NOW, { begin: true }), /the disk takes no more/);
   assert.equal(owed(spool), 2);
 });
 
@@ -193,7 +195,7 @@ test('a failure beyond --notices-per-hour takes no unwanted warning of its messa
   const { smtp, tell } = await teller(t, spool, 1);
   await tell();
   assert.equal(smtp.messages.length, 0);
-  const told = await tell(NOW + limits.noticesHourMs + 1);
+  const told = await tell(NOW + limits.reportsHourMs + 1);
   assert.match(told, /failed@x\.example/);
   assert.doesNotMatch(told, /delayed@x\.example/);
 });
@@ -206,7 +208,7 @@ test('a wanted warning beyond --notices-per-hour is in the summary', async (t) =
   const { smtp, tell } = await teller(t, spool, 1);
   await tell();
   assert.equal(smtp.messages.length, 1);
-  await tell(NOW + limits.noticesHourMs + 1);
+  await tell(NOW + limits.reportsHourMs + 1);
   assert.equal(smtp.messages.length, 2);
   const summary = smtp.messages[1]?.bytes.toString() ?? '';
   assert.match(summary, /^Not delivered[^]*failed@x\.example[^]*^Delayed[^]*delayed@x\.example/m);
@@ -215,10 +217,10 @@ test('a wanted warning beyond --notices-per-hour is in the summary', async (t) =
 test('while a drain stops nothing is begun, and nothing wakes it', async (t) => {
   const spool = freshSpool(t);
   owe(spool, 'failure');
-  const { smtp, notices } = await teller(t, spool);
-  notices.turn(NOW, { begin: false });
-  assert.equal(notices.busy, false);
-  assert.equal(notices.wantedInMs(NOW), Infinity);
+  const { smtp, reports } = await teller(t, spool);
+  reports.turn(NOW, { begin: false });
+  assert.equal(reports.busy, false);
+  assert.equal(reports.wantedInMs(NOW), Infinity);
   assert.deepEqual(smtp.lines, []);
 });
 
@@ -227,17 +229,17 @@ const oneHangs = (line: string) => (line.includes('<s@') ? 'hang' : '250 ok');
 test('a backlog of one sender waits for its report in flight, and holds up no other sender (law 9)', async (t) => {
   const spool = freshSpool(t);
   spool.transaction(() => {
-    for (let each = 0; each < 2 * limits.noticesLook; each += 1) owe(spool, 'failure');
+    for (let each = 0; each < 2 * limits.reportsLook; each += 1) owe(spool, 'failure');
   });
   owe(spool, 'failure', { sender: 'other@host.example' });
-  const { smtp, said, notices } = await teller(t, spool, 20, { RCPT: oneHangs });
+  const { smtp, said, reports } = await teller(t, spool, 20, { RCPT: oneHangs });
   const rest = () => {
     let turns = 0;
     do {
       turns += 1;
       assert.ok(turns < 10, 'what only waits wakes nobody');
-      notices.turn(NOW, { begin: true });
-    } while (notices.wantedInMs(NOW) <= 0);
+      reports.turn(NOW, { begin: true });
+    } while (reports.wantedInMs(NOW) <= 0);
   };
   rest();
   await until(
@@ -252,7 +254,7 @@ test('a backlog of one sender waits for its report in flight, and holds up no ot
     () => said.join('; '),
   );
   assert.equal(smtp.said('RCPT TO:<s@host.example>').length, 1);
-  assert.equal(notices.handing, true);
+  assert.equal(reports.submitting, true);
   const uncollected = spool.db.prepare('SELECT count(*) FROM notice WHERE collected = 0').pluck();
   assert.equal(uncollected.get(), 20); // One in flight, and what else may be told within the hour.
 });
@@ -266,41 +268,41 @@ test('a mail server that takes few connections is not called away while it has r
     connections += 1;
     return connections === 1 ? '220 hello' : '421 too many connections';
   };
-  const { said, notices } = await teller(t, spool, 20, { greeting, message: 'hang' });
+  const { said, reports } = await teller(t, spool, 20, { greeting, message: 'hang' });
   await until(
     () => {
-      notices.turn(NOW, { begin: true });
-      return notices.wantedInMs(NOW) > 2000;
+      reports.turn(NOW, { begin: true });
+      return reports.wantedInMs(NOW) > 2000;
     },
-    () => String(notices.wantedInMs(NOW)),
+    () => String(reports.wantedInMs(NOW)),
   );
-  assert.equal(notices.handing, true);
+  assert.equal(reports.submitting, true);
   assert.deepEqual(said, []);
 });
 
-test('at most limits.noticesAtOnce reports are handed over at once, and an outage that all meet is one', async (t) => {
+test('at most limits.reportsAtOnce reports are handed over at once, and an outage that all meet is one', async (t) => {
   const spool = freshSpool(t);
-  const many = 2 * limits.noticesAtOnce;
+  const many = 2 * limits.reportsAtOnce;
   for (let each = 0; each < many; each += 1) {
     owe(spool, 'failure', { sender: `s${each}@host.example` });
   }
-  const { smtp, said, notices } = await teller(t, spool, 20, { greeting: 'hang' });
-  notices.turn(NOW, { begin: true });
+  const { smtp, said, reports } = await teller(t, spool, 20, { greeting: 'hang' });
+  reports.turn(NOW, { begin: true });
   await until(
-    () => smtp.sockets.length === limits.noticesAtOnce,
+    () => smtp.sockets.length === limits.reportsAtOnce,
     () => String(smtp.sockets.length),
   );
-  notices.turn(NOW, { begin: true });
-  assert.equal(notices.wantedInMs(NOW), Infinity);
+  reports.turn(NOW, { begin: true });
+  assert.equal(reports.wantedInMs(NOW), Infinity);
   for (const socket of smtp.sockets) socket.destroy();
   await until(
-    () => !notices.handing,
+    () => !reports.submitting,
     () => 'the connections were cut',
   );
-  notices.turn(NOW, { begin: true });
+  reports.turn(NOW, { begin: true });
   assert.deepEqual(said, ['notices_wait']);
-  const waitMs = notices.wantedInMs(NOW);
-  assert.ok(waitMs > 0 && waitMs <= limits.noticeFirstMs, String(waitMs));
+  const waitMs = reports.wantedInMs(NOW);
+  assert.ok(waitMs > 0 && waitMs <= limits.reportFirstMs, String(waitMs));
   assert.equal(owed(spool), many);
 });
 
@@ -321,12 +323,12 @@ test('an address that no mail server is asked for says nothing of one that is aw
   let aheadMs = 0;
   const monotonic = performance.now.bind(performance);
   t.mock.method(performance, 'now', () => monotonic() + aheadMs);
-  const { said, notices, tell } = await teller(t, spool, 20, { greeting: '421 not now' });
+  const { said, reports, tell } = await teller(t, spool, 20, { greeting: '421 not now' });
   owe(spool, 'failure');
   await tell();
   owe(spool, 'failure', { sender: 'bad@-h-.example' });
-  aheadMs += limits.noticeFirstMs;
+  aheadMs += limits.reportFirstMs;
   await tell();
   assert.deepEqual(said, ['notices_wait', 'notice_refused']);
-  assert.ok(notices.wantedInMs(NOW) > limits.noticeFirstMs, 'the server is left alone for longer');
+  assert.ok(reports.wantedInMs(NOW) > limits.reportFirstMs, 'the server is left alone for longer');
 });

@@ -11,7 +11,7 @@ import { wireTo } from '../support/wire-post.ts';
 const KEY = 'a secret key';
 const recorded: { client: string; head: string[]; body: string; message: string }[] = [
   {
-    client: "gmail.py of 2012, Python 2.7's urllib",
+    client: "the v1 gmail.py, Python 2.7's urllib",
     head: [
       'POST / HTTP/1.0',
       'Content-Type: application/x-www-form-urlencoded',
@@ -95,7 +95,7 @@ for (const { client, head, body, message } of recorded) {
     );
   });
 
-  test(`a refusal can be read by the client of 2012: ${client}`, { timeout: 30_000 }, async (t) => {
+  test(`a v1 client can read a refusal: ${client}`, { timeout: 30_000 }, async (t) => {
     const road = new Road(t);
     await road.proxy([], { GMAIL_SECRET_KEY: 'another key' });
     const { socket, said } = wireTo(t, road.address);
@@ -143,7 +143,7 @@ test('with --fix-sender no post need ask for the default sender', async (t) => {
   assert.equal(road.deliveries()[0]?.sender, 'noreply@example.com');
 });
 
-test('the header ends where it did in 2012: at a line that is no field, and with the message', async (t) => {
+test('the header ends where it does in the v1 server: at a line that is not a field, and with the message', async (t) => {
   const road = new Road(t);
   await road.proxy();
   const head = 'From: me@example.com\nTo: you@example.org\n';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
-import { submissionOf, type Submission } from '../../src/drain/reports/submit.ts';
+import { submissionOf, type Submission } from '../../src/drain/reports/submit-report.ts';
 import type { SmtpSent } from '../../src/host/net/smtp-client.ts';
 
 type Kind = Submission['kind'];

@@ -20,7 +20,7 @@ interface Stage {
   drain: (...args: string[]) => Program;
 }
 
-/** A spool, a proxy that gives every recipient this verdict, and a mail server for notices. */
+/** A spool, a proxy that gives every recipient this verdict, and a mail server for reports. */
 async function stage(
   t: TestContext,
   mails: Mail[],
@@ -30,9 +30,7 @@ async function stage(
   const road = new Road(t);
   handIn(road.spool, mails);
   const smtp = await ScriptedSmtp.start(t, script);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => verdict),
-  );
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.answer(() => verdict));
   const env = {
     GMAIL_PROXY_URL: proxy.url,
     APPENGINE_MAILER_NOTICE_SMTP: `127.0.0.1:${smtp.port}`,
@@ -49,9 +47,9 @@ function change(road: Road, sql: string): void {
 
 function owed(road: Road): unknown {
   const db = new Database(join(road.spool, 'spool.db'), { readonly: true });
-  const notices: unknown = db.prepare('SELECT count(*) FROM notice').pluck().get();
+  const reports: unknown = db.prepare('SELECT count(*) FROM notice').pluck().get();
   db.close();
-  return notices;
+  return reports;
 }
 
 const states = (road: Road) => lookInto(road.spool).messages.map(({ state }) => state);
@@ -86,7 +84,7 @@ test('a failure is told while another recipient is still tried', async (t) => {
     { recipients: ['bad@x.example', 'full@x.example'] },
   ]);
   proxy.script = (post) =>
-    proxy.answer(post, (recipient) => (recipient.startsWith('bad') ? refused : deferred));
+    post.answer((recipient) => (recipient.startsWith('bad') ? refused : deferred));
   await drain('--once').ended;
   const [message] = lookInto(road.spool).messages;
   assert.equal(message?.state, 'queued');
@@ -149,7 +147,7 @@ test('while the mail server is away reports wait, said once, and other mail goes
   assert.equal(first.code, 0);
   assert.equal(first.stderr.match(/reports to senders wait/g)?.length, 1);
   assert.deepEqual(states(road), ['failed', 'failed']);
-  proxy.script = (post) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   handIn(road.spool, [{}]);
   await drain('--once').ended;
   assert.deepEqual(states(road), ['failed', 'failed', 'sent']);
@@ -186,11 +184,11 @@ test('a report that is put off waits alone', async (t) => {
 });
 
 // nullmailer #54, #69: bounces without end filled the disk.
-test('a thousand failures make twenty notices and one summary that names the rest (law 9)', async (t) => {
+test('a thousand failures make twenty reports and one summary that names the rest (law 9)', async (t) => {
   const mails = Array.from({ length: 1000 }, (_, n) => ({ recipients: [`r${n}@x.example`] }));
   const { road, smtp, drain } = await stage(t, [...mails, { sender: 'other@host.example' }]);
   await drain('--once').ended;
-  assert.equal(smtp.messages.length, 21); // The other sender has notices of its own.
+  assert.equal(smtp.messages.length, 21); // The other sender has reports of its own.
   assert.deepEqual(smtp.said('RCPT TO:<other@host.example>').length, 1);
 
   change(
@@ -292,7 +290,7 @@ test('the delay of a list’s mail is not told in a summary either (law 9)', asy
   ]);
   const refuse = (name: string) => {
     proxy.script = (post) =>
-      proxy.answer(post, (recipient) => (recipient.startsWith(name) ? refused : deferred));
+      post.answer((recipient) => (recipient.startsWith(name) ? refused : deferred));
   };
   refuse('first');
   await drain('--once', '--notices-per-hour', '1').ended;
@@ -315,7 +313,7 @@ test('the delay of a list’s mail is not told in a summary either (law 9)', asy
 
 test('more unwanted warnings than drain looks at in one turn are all worked off', async (t) => {
   const list = { bytes: 'List-Id: <a.b>\n\nx\n' };
-  const mails = Array.from({ length: 3 * limits.noticesLook }, () => list);
+  const mails = Array.from({ length: 3 * limits.reportsLook }, () => list);
   const { road, smtp, drain } = await stage(t, mails, deferred);
   await drain('--once').ended;
   change(
