@@ -29,8 +29,11 @@ export async function parseCommandLine(program: Command, args: readonly string[]
     .strict()
     .fail((message, error) => {
       if (error && error.name !== 'YError') throw error;
-      const text = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
-      throw new CommandError(exitCodes.usage, `${inOurWords(text)}; see ${program.name} --help`);
+      const complaint = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
+      throw new CommandError(
+        exitCodes.usage,
+        `${inOurWords(complaint)}; see ${program.name} --help`,
+      );
     });
   const choose = (command: Command, argv: Record<string, unknown>) => {
     if (!argv['help'] && !argv['version']) asked = prepare(command, argv, args);
