@@ -33,7 +33,7 @@ const targets: Record<string, string[]> = {
   'mail/without-bcc.ts': ['unit/without-bcc'],
   'spool/claim.ts': ['spool/claim', 'spool/model'],
   'spool/lifetime.ts': ['unit/decide-outcome', 'spool/operate', 'spool/observed-time'],
-  'spool/notice.ts': ['spool/notice', 'spool/model'],
+  'spool/report.ts': ['spool/report', 'spool/model'],
   'wire/diagnose.ts': ['unit/diagnose'],
   'wire/frame.ts': ['unit/sign-and-frame'],
   'wire/sign.ts': ['unit/sign-and-frame'],
@@ -139,9 +139,9 @@ function sample<T>(all: T[], count: number, choose: Random['below']): T[] {
 
 function copyOfCheckout(): string {
   const copy = mkdtempSync(join(tmpdir(), 'appengine-mailer-mutants-'));
-  const linked = ['node_modules', 'dist'];
+  const linked = new Set(['node_modules', 'dist']);
   for (const part of readdirSync('.')) {
-    if (linked.includes(part)) symlinkSync(resolve(part), join(copy, part));
+    if (linked.has(part)) symlinkSync(resolve(part), join(copy, part));
     else if (part !== 'build' && part !== '.git')
       cpSync(part, join(copy, part), { recursive: true });
   }

@@ -98,8 +98,8 @@ for (const [what, plant] of planted) {
     test(`${what} in the place of spool.db${end} or ledger.db${end} is named, and what to do`, async (t) => {
       const road = new Road(t);
       handIn(road.spool, [{}]);
-      const planted = join(road.spool, `spool.db${end}`);
-      plant(planted);
+      const place = join(road.spool, `spool.db${end}`);
+      plant(place);
       const told = new RegExp(
         `spool\\.db${end} is ${what}, and is not a regular file: see who has made it, and remove it`,
       );
