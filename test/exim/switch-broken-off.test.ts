@@ -16,7 +16,7 @@ test(
     for (const split of [true, false]) {
       const exim = await DebianExim.make(t, { split });
       const before = await exim.configuration();
-      const mended = insteadOfUpdate(
+      const restore = insteadOfUpdate(
         exim,
         'rm /broken 2>/dev/null && { echo disk is full >&2; exit 1; }',
       );
@@ -27,7 +27,7 @@ test(
         /update-exim4\.conf ends with 1: disk is full; everything is as it was\n$/,
       );
       assert.equal(code, 75);
-      mended();
+      restore();
       assert.equal(await exim.configuration(), before);
     }
   },
@@ -84,9 +84,9 @@ test(
       }
       for (const when of ['kill -9 $PPID', "trap 'kill -9 $PPID' EXIT"]) {
         if (state !== other) await exim.switch(other);
-        const mended = insteadOfUpdate(exim, when);
+        const restore = insteadOfUpdate(exim, when);
         assert.equal((await exim.appengineMailer(['exim', verb])).code, null);
-        mended();
+        restore();
         await exim.switch(verb);
         state = verb;
         assert.equal(await exim.configuration(), changed[verb]);
