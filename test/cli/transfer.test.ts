@@ -182,7 +182,7 @@ test('what is being sent is exported when its outcome is known, for who is pendi
     await Promise.race([exporting, new Promise((end) => setTimeout(end, 500, 'waits'))]),
     'waits',
   );
-  proxy.answer(post, (recipient) =>
+  post.answer((recipient) =>
     recipient.startsWith('a')
       ? { status: '2.0.0', reason: 'ok' }
       : { status: '4.2.2', reason: 'full' },
