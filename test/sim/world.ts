@@ -328,7 +328,7 @@ export class World {
     const text = bytes.toString('latin1');
     const isSummary = !text.includes('multipart/report');
     const [failed = '', delayed = ''] = isSummary
-      ? text.split(/^Delayed/m)
+      ? text.split(/^These messages are delayed/m)
       : text.includes('\r\nAction: failed')
         ? [text]
         : ['', text];
