@@ -101,7 +101,12 @@ const refuse =
 
 for (const { name, args = [], input = message, env = {}, script, code, says } of [
   { name: 'an unknown option', args: ['--nope'], code: 64, says: /nope/ },
-  { name: 'two subjects', args: ['-s', 'x', '-s', 'y'], code: 64, says: /: --subject is given twice/ },
+  {
+    name: 'two subjects',
+    args: ['-s', 'x', '-s', 'y'],
+    code: 64,
+    says: /: --subject is given twice/,
+  },
   { name: 'a line end in TO', args: ['a@b\nCc: c@d'], code: 64, says: /TO contains a line end/ },
   {
     name: 'a queue where there is none',
