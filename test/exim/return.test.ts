@@ -212,7 +212,7 @@ test(
       const { stdout: story } = await road.queue('explain', id);
       assert.match(
         story.toString(),
-        /did not take it.*<two\\x0alines@a\.example>: an address that has a line end/,
+        /did not take it.*<two\\x0alines@a\.example>: an address contains a line end/,
       );
       assert.match(story.toString(), /<a,b@a\.example>: 501 .*expected after "a"/);
       assert.match(story.toString(), /<f@>: 501 domain missing or malformed/);
