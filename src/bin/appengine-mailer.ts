@@ -4,5 +4,5 @@ import { printed } from '../cli/print.ts';
 
 process.exitCode = await runCommandLine('appengine-mailer', process.argv.slice(2));
 await printed();
-// What is left is idle connections and the journal's socket.
+// Only idle connections and the journal's socket are left.
 process.exit();

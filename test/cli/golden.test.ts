@@ -5,7 +5,7 @@ import type { Command } from '../../src/host/command.ts';
 import { statuses } from '../../src/mail/enhanced-status.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { claim } from '../../src/spool/claim.ts';
-import { drainLock } from '../../src/spool/drain-lock.ts';
+import { drainLock } from '../../src/spool/locks.ts';
 import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { operate } from '../../src/spool/operate.ts';

@@ -27,9 +27,9 @@ test(
 
     const ids = handIn(road.spool, [{}, {}, {}, {}, {}]);
     const [held = '', released = '', bounced = '', deleted = '', retried = ''] = ids;
-    const stranger = await queue(NOBODY, 'list');
-    assert.equal(stranger.code, 77, stranger.stderr);
-    assert.match(stranger.stderr, /be root or in its group/);
+    const outsider = await queue(NOBODY, 'list');
+    assert.equal(outsider.code, 77, outsider.stderr);
+    assert.match(outsider.stderr, /be root or in its group/);
 
     // The first to work on the spool makes SQLite's own files there; the service has to write to them.
     for (const args of [
@@ -46,7 +46,7 @@ test(
       const { code, stderr } = await queue(operator, ...args);
       assert.deepEqual([code, stderr], [0, ''], args.join(' '));
     }
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const env = { GMAIL_PROXY_URL: proxy.url, GMAIL_SECRET_KEY: road.key };
     const args = ['drain', '--spool', road.spool];
     const service = appengineMailerAs(road, { uid, gid }, args, env);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { everyStep } from '../support/every-step.ts';
 import { postOnce } from '../support/post-once.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
@@ -47,7 +47,7 @@ for (const [fault, stride] of [['KILL', 9] as const, ['EIO', 9] as const, ['ENOS
       const wanted = `RCPT TO:<${recipient}>`;
       const taken = smtp.messages.filter(({ envelope }) => envelope[1] === wanted).length;
       assert.ok(taken >= 1, 'lost');
-      // What was answered is in the ledger, unless that could not be written.
+      // Every answer is in the ledger, unless that could not be written.
       const mayDouble = fault === 'KILL' && isAnswered ? 0 : unknown(folder, recipient);
       const doubled = taken - 1;
       assert.ok(doubled <= mayDouble, `taken ${taken} times`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { limits } from '../../src/limits.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { rebuildLedger } from '../../src/proxy/ledger/rebuild-ledger.ts';
@@ -129,7 +129,7 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
   assert.equal((await fsck()).code, 0);
 });
 
-test('fsck takes no file for a ledger that is none', async (t) => {
+test('fsck refuses a file that is no ledger', async (t) => {
   const file = join(scratch(t), 'mail.sh');
   writeFileSync(file, '#!/bin/sh\n');
   const fsck = await appengineMailer(t, ['queue', 'fsck', '--ledger', file], { input: '' }).ended;

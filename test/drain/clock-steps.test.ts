@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock, setClock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';
@@ -172,7 +172,7 @@ test(
     const released = await queue('release', ids[1] ?? '');
     assert.equal(released.code, 0, released.stderr);
 
-    // What was queued while the clock was ahead.
+    // Messages that were queued while the clock was ahead.
     handIn(road.spool, [{}], { queuedAt: Date.now() + 400 * DAY });
     const held = await queue('hold', '--all');
     assert.equal(held.code, 0, held.stderr);
