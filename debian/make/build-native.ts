@@ -1,7 +1,7 @@
 import { compileAddon, isCompiled } from './compile-addon.ts';
 
-// `npm run build:native [-- NODE_MODULES]`: compiles the native modules that this Node.js cannot load yet.
+// `npm run build:native [-- NODE_MODULES]`: compiles what Node.js 20 needs and cannot load yet. Later ones have a binary of
+// Node-API in better-sqlite3, and need no compiler.
 const folder = process.argv[2] ?? 'node_modules';
-for (const addon of ['better-sqlite3', 'unix-dgram']) {
-  if (!isCompiled(folder, addon)) compileAddon(folder, addon);
-}
+const isNode20 = process.version.startsWith('v20.');
+if (isNode20 && !isCompiled(folder)) compileAddon(folder);

@@ -7,13 +7,16 @@ import { join, resolve } from 'node:path';
 const COMPILER = '-fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2';
 const LINKER = '-Wl,-z,relro -Wl,-z,now';
 
+/** The better-sqlite3 of Node.js 20, which has no binary in its package. */
+const PACKAGE = 'better-sqlite3-node20';
+
 /**
- * Compiles the native module of a package below `nodeModules` with node-gyp, which `npm run` has in PATH.
+ * Compiles better-sqlite3 for Node.js 20 below `nodeModules` with node-gyp, which `npm run` has in PATH.
  * Install scripts do not run (.npmrc): they would take binaries and Node's headers from web sites. The
  * result is the same bytes in every folder.
  */
-export function compileAddon(nodeModules: string, name: string): void {
-  const folder = resolve(nodeModules, name);
+export function compileAddon(nodeModules: string): void {
+  const folder = resolve(nodeModules, PACKAGE);
   const args = [
     'rebuild',
     '--silent',
@@ -21,7 +24,7 @@ export function compileAddon(nodeModules: string, name: string): void {
     `--directory=${folder}`,
     `--nodedir=${headersPrefix()}`,
   ];
-  console.log(`${name} is compiled`);
+  console.log(`${PACKAGE} is compiled`);
   const { status, error, stdout, stderr } = spawnSync('node-gyp', args, {
     encoding: 'utf8',
     env: { ...process.env, CFLAGS: COMPILER, CXXFLAGS: COMPILER, LDFLAGS: LINKER },
@@ -30,19 +33,19 @@ export function compileAddon(nodeModules: string, name: string): void {
   throw new Error(`node-gyp ${args.join(' ')} failed: ${error?.message ?? stdout + stderr}`);
 }
 
-/** Whether this Node.js loads the native module of a package below `nodeModules`. */
-export function isCompiled(nodeModules: string, name: string): boolean {
+/** Whether this Node.js loads what was compiled below `nodeModules`. */
+export function isCompiled(nodeModules: string): boolean {
   try {
-    createRequire(import.meta.url)(addonOf(resolve(nodeModules), name));
+    createRequire(import.meta.url)(addonOf(resolve(nodeModules)));
     return true;
   } catch {
     return false;
   }
 }
 
-/** The file that a native module is compiled to. */
-export function addonOf(nodeModules: string, name: string): string {
-  return join(nodeModules, name, 'build/Release', `${name.replace('-', '_')}.node`);
+/** The file that it is compiled to. */
+export function addonOf(nodeModules: string): string {
+  return join(nodeModules, PACKAGE, 'build/Release/better_sqlite3.node');
 }
 
 /** Where Node's own C headers are, in include/node: beside this Node.js, or where npm is told. */

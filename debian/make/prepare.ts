@@ -3,53 +3,62 @@ import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { version } from '../../src/host/version.ts';
+import { addonOf } from './compile-addon.ts';
 import { sbom } from './sbom.ts';
 
-/** What runs of the packages that are not bundled: they load, or are, native code. */
-const nativeModules = [
-  'better-sqlite3/build/Release/better_sqlite3.node',
-  'unix-dgram/package.json',
-  'unix-dgram/lib/unix_dgram.js',
-  'unix-dgram/build/Release/unix_dgram.node',
-  'bindings/package.json',
-  'bindings/bindings.js',
-  'file-uri-to-path/package.json',
-  'file-uri-to-path/index.js',
+/** What runs of the packages that are not bundled: native code for a processor, as Node.js calls it, and what loads it. */
+const nativeModules = (arch: string) => [
+  `better-sqlite3/prebuilds/linux-${arch}.node`,
+  `@koromix/koffi-linux-${arch}/package.json`,
+  `@koromix/koffi-linux-${arch}/index.js`,
+  `@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`,
 ];
 
-/** Compiled into unix_dgram.node. */
-const COMPILED_IN = 'node_modules/nan';
+/** The better-sqlite3 that Node.js 20 needs was compiled by it, for its own processor. */
+const canBeForNode20 = (arch: string) =>
+  process.version.startsWith('v20.') && arch === process.arch;
 
 /** Programs that are bundled here; exim-pipe.cjs is of `npm run build`, and has native modules only. */
 const entryPoints = {
   'appengine-mailer': 'src/bin/appengine-mailer.ts',
   gmail: 'src/bin/gmail.ts',
   'migrate-spool': 'src/bin/migrate-spool.ts',
+  'node-fits': 'src/bin/node-fits.ts',
   'appengine-worker': 'src/proxy/backends/appengine/appengine-worker.mjs',
 };
 
 /** The Debian packages, and the programs that each has. */
 const contents = {
   'appengine-mailer': Object.keys(entryPoints),
-  'appengine-mailer-proxy': ['appengine-mailer', 'appengine-worker'],
+  'appengine-mailer-proxy': ['appengine-mailer', 'appengine-worker', 'node-fits'],
 };
 
 /**
  * Fills a folder with what the Debian packages ship of our program: `lib` has one file a program and
  * the native modules, `completions` what bash reads, `doc` each package's bill of materials. Needs
  * `npm run build` before. Returns the npm packages whose code is in each Debian package, by their
- * paths, as node_modules/yargs.
+ * paths, as node_modules/yargs. For another processor than this one's, its native code is fetched from the registry.
  */
-export function prepare(folder: string): Record<keyof typeof contents, Set<string>> {
+export function prepare(
+  folder: string,
+  arch: string = process.arch,
+): Record<keyof typeof contents, Set<string>> {
   rmSync(folder, { recursive: true, force: true });
   const lib = join(folder, 'lib');
   const bundled = bundle(lib);
   cpSync('dist/exim-pipe.cjs', join(lib, 'exim-pipe.cjs'));
-  const native = nativeModules.map((file) => join('node_modules', file));
-  for (const file of native) {
-    cpSync(file, join(lib, file));
-    if (file.endsWith('.node')) unlinkNode(join(lib, file));
+  const native = nativeModules(arch).map((file) => join('node_modules', file));
+  const source = arch === process.arch ? '.' : fetchModules(join(folder, 'fetched'), arch);
+  for (const file of native) cpSync(join(source, file), join(lib, file));
+  if (canBeForNode20(arch)) {
+    const addon = addonOf('node_modules');
+    native.push(addon);
+    cpSync(addon, join(lib, addon));
+    unlinkNode(join(lib, addon));
   }
+  // For debian/rules.
+  const versions = canBeForNode20(arch) ? SINCE_20 : SINCE_22;
+  writeFileSync(join(folder, 'substvars'), `nodejs:Depends=${versions}\n`);
   // For --version.
   writeFileSync(join(lib, 'package.json'), `${JSON.stringify({ version: version() })}\n`);
   const completions = join(folder, 'completions');
@@ -61,7 +70,6 @@ export function prepare(folder: string): Record<keyof typeof contents, Set<strin
     const programs = contents[debianPackage];
     const files = programs.flatMap((program) => bundled.get(program) ?? []);
     const packages = new Set([...files, ...native].flatMap((file) => packageOf(file) ?? []));
-    packages.add(COMPILED_IN);
     const doc = join(folder, 'doc', debianPackage);
     mkdirSync(doc, { recursive: true });
     writeFileSync(join(doc, 'sbom.cdx.json'), sbom(debianPackage, packages));
@@ -104,6 +112,20 @@ function bundle(outdir: string): Map<string, string[]> {
       Object.keys(inputs),
     ]),
   );
+}
+
+/** The Node.js that have Node-API 10, or besides them what was compiled for. */
+const SINCE_22 = 'nodejs (>= 22.14)';
+const SINCE_20 = 'nodejs (>= 20.19), nodejs (<< 21) | nodejs (>= 22.14)';
+
+/** Has npm install the packages of the lock file for another processor, and returns the folder that has node_modules. */
+function fetchModules(folder: string, arch: string): string {
+  mkdirSync(folder);
+  for (const file of ['package.json', 'package-lock.json', '.npmrc']) {
+    cpSync(file, join(folder, file));
+  }
+  run('npm', ['ci', '--omit=dev', '--os=linux', `--cpu=${arch}`, '--prefix', folder]);
+  return folder;
 }
 
 /** Debian's Node.js links what is built with it to libnode.so: any Node.js has that code, few by that name. */

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { changelog } from './changelog.ts';
 
 /** An entry of package-lock.json. */
 interface Locked {
+  /** Where the folder has another name than the package. */
+  name?: string;
   version: string;
   integrity: string;
   license: string;
@@ -11,6 +14,7 @@ interface Locked {
 
 interface Component {
   'bom-ref': string;
+  name: string;
   [field: string]: unknown;
 }
 
@@ -24,13 +28,14 @@ export function sbom(debianPackage: string, paths: Iterable<string>): string {
   const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
     packages: Record<string, Locked | undefined>;
   };
-  const found = [...paths].toSorted().map((path) => {
+  const found = [...paths].toSorted().flatMap((path) => {
     const entry = lock.packages[path];
     if (!entry) throw new Error(`package-lock.json has no ${path}`);
-    return npmComponent(path, entry);
+    const component = npmComponent(path, entry);
+    return component.name === 'better-sqlite3' ? [component, sqliteIn(path)] : [component];
   });
   // The same version may be in several folders.
-  const byRef = new Map([...found, sqlite()].map((component) => [component['bom-ref'], component]));
+  const byRef = new Map(found.map((component) => [component['bom-ref'], component]));
   const components = [...byRef.values()];
   const { version, date } = changelog();
   const ref = `${debianPackage}@${version}`;
@@ -53,8 +58,9 @@ export function sbom(debianPackage: string, paths: Iterable<string>): string {
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-function npmComponent(path: string, { version, integrity, license }: Locked): Component {
-  const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
+function npmComponent(path: string, entry: Locked): Component {
+  const { version, integrity, license } = entry;
+  const name = entry.name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
   const [algorithm = '', digest = ''] = integrity.split('-');
   return {
     'bom-ref': `${name}@${version}`,
@@ -72,9 +78,9 @@ function npmComponent(path: string, { version, integrity, license }: Locked): Co
   };
 }
 
-/** The SQLite in better-sqlite3, which has a version and vulnerabilities of its own. */
-function sqlite(): Component {
-  const header = readFileSync('node_modules/better-sqlite3/deps/sqlite3/sqlite3.h', 'utf8');
+/** The SQLite in a better-sqlite3, which has a version and vulnerabilities of its own. */
+function sqliteIn(path: string): Component {
+  const header = readFileSync(join(path, 'deps/sqlite3/sqlite3.h'), 'utf8');
   const version = /^#define SQLITE_VERSION +"(.*)"$/m.exec(header)?.[1];
   return {
     'bom-ref': `sqlite@${version}`,

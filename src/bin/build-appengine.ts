@@ -8,19 +8,14 @@ import { fileURLToPath } from 'node:url';
 const checkout = fileURLToPath(new URL('../../', import.meta.url));
 const folder = process.argv[2] ?? join(checkout, 'build/appengine');
 
-/**
- * The program that the install script of better-sqlite3 has fetch a binary from a web site, without a hash.
- * Where it is not installed, the script goes on with compiling.
- */
-const FETCHES_BINARIES = 'prebuild-install';
-
 interface Package {
   [field: string]: unknown;
   dev?: boolean;
-  dependencies?: Record<string, string>;
 }
 
-const { name, version, license, type, engines, dependencies } = read('package.json');
+const { name, version, license, type, dependencies, optionalDependencies } = read('package.json');
+const engines = { node: '>=22.14' }; // Where nothing has to be compiled.
+const root = { name, version, license, dependencies, optionalDependencies, engines };
 const start = [
   // In /tmp anybody may write: root, as which it runs in some containers, keeps its ledger in a folder of its own.
   'mkdir -p -m 700 "${TMPDIR:-/tmp}/ledger" &&',
@@ -30,11 +25,8 @@ const start = [
 ].join(' ');
 const lock = read('package-lock.json');
 const locked = Object.entries(lock['packages'] as Record<string, Package>)
-  .filter(([path, { dev }]) => !dev && path !== `node_modules/${FETCHES_BINARIES}`)
-  .map(([path, entry]) => [
-    path,
-    path === '' ? { name, version, license, dependencies, engines } : withoutFetching(entry),
-  ]);
+  .filter(([, { dev }]) => !dev)
+  .map(([path, entry]) => [path, path === '' ? root : entry]);
 
 rmSync(join(folder, 'dist'), { recursive: true, force: true });
 cpSync(join(checkout, 'dist'), join(folder, 'dist'), {
@@ -42,6 +34,7 @@ cpSync(join(checkout, 'dist'), join(folder, 'dist'), {
   filter: (source) => !/\.d\.m?ts$/.test(source),
 });
 cpSync(join(checkout, 'LICENSE'), join(folder, 'LICENSE'));
+cpSync(join(checkout, '.npmrc'), join(folder, '.npmrc'));
 cpSync(join(checkout, 'src/bin/appengine/app.yaml'), join(folder, 'app.yaml'), { force: false });
 writeFileSync(join(folder, '.gcloudignore'), '.gcloudignore\nnode_modules/\n');
 write('package.json', {
@@ -52,19 +45,13 @@ write('package.json', {
   type,
   engines,
   scripts: { start },
-  allowScripts: { 'better-sqlite3': true, 'unix-dgram': true },
   dependencies,
+  optionalDependencies,
 });
 write('package-lock.json', { ...lock, packages: Object.fromEntries(locked) });
 console.log(
   `${folder} is made: GMAIL_SECRET_KEYS and the settings of app.yaml are yours; then gcloud app deploy`,
 );
-
-function withoutFetching(entry: Package): Package {
-  if (!entry.dependencies?.[FETCHES_BINARIES]) return entry;
-  const { [FETCHES_BINARIES]: _, ...others } = entry.dependencies;
-  return { ...entry, dependencies: others };
-}
 
 function read(file: string): Package {
   return JSON.parse(readFileSync(join(checkout, file), 'utf8')) as Package;

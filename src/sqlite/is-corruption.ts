@@ -1,4 +1,4 @@
-import Database from 'better-sqlite3';
+import Database from './better-sqlite3.ts';
 import { DatabaseUnusableError } from './open-database.ts';
 
 /** Whether an error means that a file is not as SQLite wrote it. */

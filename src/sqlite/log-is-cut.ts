@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import type Database from 'better-sqlite3';
+import type Database from './better-sqlite3.ts';
 import { limits } from '../limits.ts';
 import { connect } from './open-database.ts';
 import { PageFile } from './recover/page-file.ts';

@@ -8,12 +8,11 @@ import {
   statSync,
   type Stats,
 } from 'node:fs';
-import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import Database from 'better-sqlite3';
 import { limits } from '../limits.ts';
 import { requireRootGivenUp } from '../host/give-up-root.ts';
 import { irregularity } from '../host/regular-file.ts';
+import Database, { NoBinaryError } from './better-sqlite3.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -121,17 +120,10 @@ function open(
 }
 
 function load(file: string, readonly: boolean): Database.Database {
-  const nativeBinding = require.resolve('better-sqlite3/build/Release/better_sqlite3.node');
-  const options = { fileMustExist: true, timeout: limits.busyMs, nativeBinding, readonly };
   try {
-    return new Database(file, options);
+    return new Database(file, { fileMustExist: true, timeout: limits.busyMs, readonly });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_DLOPEN_FAILED') throw error;
-    const { version, versions } = process;
-    throw new DatabaseUnusableError(
-      `Node.js ${version} (ABI ${versions.modules}) cannot load ${nativeBinding}, which is built for ` +
-        'another: install Node.js 20, or an appengine-mailer for this one',
-    );
+    throw error instanceof NoBinaryError ? new DatabaseUnusableError(error.message) : error;
   }
 }
 
@@ -254,4 +246,3 @@ function whileBusy(action: () => unknown): void {
 const uptimeMs = () => process.uptime() * 1000;
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
-const require = createRequire(import.meta.url);

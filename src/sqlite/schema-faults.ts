@@ -1,4 +1,4 @@
-import Database from 'better-sqlite3';
+import Database from './better-sqlite3.ts';
 import { limits } from '../limits.ts';
 import { connectToRead, requireKnown, schemaOf, type Format } from './open-database.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { everyStep } from '../support/every-step.ts';
 import { postOnce } from '../support/post-once.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Arrivals } from '../support/arrivals.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { handIn } from '../support/hand-in.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database, { binaries } from '../../src/sqlite/better-sqlite3.ts';
 import { buildPackages } from '../../debian/make/packages.ts';
 import { prepare } from '../../debian/make/prepare.ts';
 import { LONG, timeLimit } from '../support/figures.ts';
@@ -11,15 +11,17 @@ import { needs } from '../support/needs.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
 
+/** Built with Node.js 20, the packages have what that needs too. */
+const isForNode20 = process.version.startsWith('v20.');
+const compiled = `node_modules/${binaries.node20}`;
+const koffi = `node_modules/@koromix/koffi-linux-${process.arch}`;
+
 const native = [
-  'node_modules/better-sqlite3/build/Release/better_sqlite3.node',
-  'node_modules/bindings/bindings.js',
-  'node_modules/bindings/package.json',
-  'node_modules/file-uri-to-path/index.js',
-  'node_modules/file-uri-to-path/package.json',
-  'node_modules/unix-dgram/build/Release/unix_dgram.node',
-  'node_modules/unix-dgram/lib/unix_dgram.js',
-  'node_modules/unix-dgram/package.json',
+  `${koffi}/index.js`,
+  `${koffi}/linux_${process.arch}/koffi.node`,
+  `${koffi}/package.json`,
+  `node_modules/${binaries.latest}`,
+  ...(isForNode20 ? [compiled] : []),
 ];
 
 /** Files below /usr/lib/PACKAGE: what runs, and nothing else. */
@@ -31,6 +33,7 @@ const programs: Record<string, string[]> = {
     'gmail.mjs',
     'appengine-worker.mjs',
     'migrate-spool.mjs',
+    'node-fits.mjs',
     ...native,
     'package.json',
   ],
@@ -38,13 +41,14 @@ const programs: Record<string, string[]> = {
     'appengine-mailer.mjs',
     'copy-keys',
     'appengine-worker.mjs',
+    'node-fits.mjs',
     ...native,
     'package.json',
   ],
 };
 
 /** The host kit's .deb, in bytes. */
-const DEB_MAX = 2.5e6;
+const DEB_MAX = 2.8e6;
 
 /** A bill of materials; what is not of npm has no purl. */
 interface Sbom {
@@ -96,21 +100,31 @@ test(
       },
     );
 
-    await suite.test('native modules are hardened and stripped', () => {
+    await suite.test('they want a Node.js that can load their native modules', () => {
+      const since22 = 'nodejs (>= 22.14)';
+      const since20 = `nodejs (>= 20.19), nodejs (<< 21) | ${since22}`;
+      for (const deb of debs) {
+        const depends = execFileSync('dpkg-deb', ['-f', deb, 'Depends'], { encoding: 'utf8' });
+        const ofNode = depends.split(', ').filter((each) => each.startsWith('nodejs '));
+        assert.equal(ofNode.join(', '), isForNode20 ? since20 : since22);
+      }
+    });
+
+    await suite.test('native modules are stripped, and what was compiled here is hardened', () => {
       for (const name of Object.keys(programs)) {
         const addons = filesIn(libOf(name)).filter((file) => file.endsWith('.node'));
-        assert.equal(addons.length, 2);
+        assert.equal(addons.length, isForNode20 ? 3 : 2);
         for (const addon of addons) {
           const elf = execFileSync('readelf', ['-dlSW', '--dyn-syms', join(libOf(name), addon)], {
             encoding: 'utf8',
           });
-          assert.match(elf, /\(FLAGS\) .*\bBIND_NOW\b/, addon);
           assert.match(elf, /^ {2}GNU_RELRO /m, addon);
           assert.match(elf, /^ {2}GNU_STACK .* RW /m, addon);
-          assert.match(elf, /\b__stack_chk_fail\b/, addon);
           assert.doesNotMatch(elf, /\.symtab|\.debug_|RPATH|RUNPATH/, addon);
-          // unix-dgram calls nothing that has a checked form.
+          // The binaries that npm packages bring are as their authors built them.
           if (addon.includes('sqlite')) assert.match(elf, /\b__memcpy_chk\b/, addon);
+          if (addon.includes('sqlite')) assert.match(elf, /\b__stack_chk_fail\b/, addon);
+          if (addon === compiled) assert.match(elf, /\(FLAGS\) .*\bBIND_NOW\b/, addon);
         }
       }
     });
@@ -121,15 +135,17 @@ test(
         const { components } = JSON.parse(readFileSync(file, 'utf8')) as Sbom;
         const npm = components.filter(({ purl }) => purl !== undefined);
         const others = components.filter(({ purl }) => purl === undefined);
+        // The programs have the JavaScript of both better-sqlite3.
         assert.deepEqual(
           others.map((other) => other.name),
-          ['sqlite'],
+          ['sqlite', 'sqlite'],
         );
         const sqlite = new Database(':memory:').prepare('SELECT sqlite_version()').pluck().get();
-        assert.equal(others[0]?.version, sqlite);
-        // nan is compiled into unix_dgram.node, and leaves no trace there.
-        const shipped = new Set([...npmPackagesIn(libOf(name)), 'nan']);
-        assert.deepEqual(new Set(npm.map((each) => each.name)), shipped);
+        assert.ok(others.some(({ version }) => version === sqlite));
+        const shipped = npmPackagesIn(libOf(name)).map((folder) =>
+          folder.replace('better-sqlite3-node20', 'better-sqlite3'),
+        );
+        assert.deepEqual(new Set(npm.map((each) => each.name)), new Set(shipped));
       }
     });
 
@@ -145,9 +161,8 @@ test(
               verbatimSymlinks: true,
             });
           }
-          for (const name of ['better-sqlite3', 'unix-dgram']) {
-            rmSync(join(again, 'node_modules', name, 'build'), { recursive: true });
-          }
+          const build = join(again, 'node_modules/better-sqlite3-node20/build');
+          rmSync(build, { recursive: true, force: true });
         }
         const script = `umask 077; ${LONG ? 'npm run build && ' : ''}npx tsx debian/make/main.ts "$0"`;
         const { HOME, npm_config_nodedir } = process.env;

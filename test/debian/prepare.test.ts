@@ -5,6 +5,7 @@ import test, { type TestContext } from 'node:test';
 import { prepare } from '../../debian/make/prepare.ts';
 import { version } from '../../src/host/version.ts';
 import { drainLock } from '../../src/spool/locks.ts';
+import { binaryFile } from '../../src/sqlite/better-sqlite3.ts';
 import { inCheckout, run, start } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
 import { ScriptedApiHost } from '../support/scripted-api-host.ts';
@@ -15,7 +16,8 @@ const message = 'MAIL FROM:<s@example.com>\nRCPT TO:<r@example.org>\nDATA\n\nx\n
 test('debian/copyright names every npm package whose code is in the packages', (t) => {
   const paths = Object.values(prepare(scratch(t))).flatMap((packages) => [...packages]);
   const packages = new Set(paths.map((path) => path.replace(/^.*node_modules\//, '')));
-  for (const known of ['undici', 'yargs', 'unix-dgram']) assert.ok(packages.has(known), known);
+  for (const known of ['undici', 'yargs', `@koromix/koffi-linux-${process.arch}`])
+    assert.ok(packages.has(known), known);
   const copyright = readFileSync(inCheckout('debian/copyright'), 'utf8');
   const named = new Set(
     [...copyright.matchAll(/ node_modules\/(\S+)\/\*$/gm)].map(([, name]) => name),
@@ -73,7 +75,7 @@ test('migrate-spool makes the spool what the programs need, and leaves it to a d
 
 test('law 1: with native modules for another Node.js, mail stays with Exim, and each program says why', async (t) => {
   const lib = prepared(t);
-  const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+  const addon = `node_modules/${binaryFile}`;
   writeFileSync(join(lib, addon), 'of another machine');
   const spool = folder(t);
   const why = new RegExp(

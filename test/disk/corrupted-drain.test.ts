@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { pagesOf, spoilPage } from '../support/damage.ts';
 import { statuses } from '../../src/mail/enhanced-status.ts';
 import { holdForOperator } from '../../src/spool/hold-for-operator.ts';

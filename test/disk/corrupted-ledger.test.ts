@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { limits } from '../../src/limits.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { rebuildLedger } from '../../src/proxy/ledger/rebuild-ledger.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { limits } from '../../src/limits.ts';
 import { claim } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';

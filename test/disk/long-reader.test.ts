@@ -15,12 +15,13 @@ import { signedPost } from '../support/signed-post.ts';
 /** Somebody who begins to read a database and does not end, as an open sqlite3 shell does. */
 async function longReader(t: TestContext, file: string): Promise<Program> {
   const script = `
-    const db = new (require(${JSON.stringify(inCheckout('node_modules/better-sqlite3'))}))(${JSON.stringify(file)});
+    const { default: Database } = await import(${JSON.stringify(inCheckout('dist/sqlite/better-sqlite3.js'))});
+    const db = new Database(${JSON.stringify(file)});
     db.exec('BEGIN');
     db.prepare('SELECT count(*) FROM sqlite_schema').get();
     process.stderr.write('reads\\n');
     setInterval(() => {}, 1000);`;
-  const reader = start(t, process.execPath, ['-e', script]);
+  const reader = start(t, process.execPath, ['--input-type=module', '-e', script]);
   await reader.says(/reads/);
   return reader;
 }

@@ -5,7 +5,7 @@ import { Agent } from 'node:http';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { clock, setClock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';

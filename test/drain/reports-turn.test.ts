@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { SenderReports } from '../../src/drain/reports/sender-reports.ts';
 import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { limits } from '../../src/limits.ts';

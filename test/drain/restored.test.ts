@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { spoolFile } from '../../src/spool/spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { done, drainOnce, makeSpool } from '../support/queues.ts';

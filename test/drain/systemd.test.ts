@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { handIn } from '../support/hand-in.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { join } from 'node:path';
 import { clock } from '../support/clock.ts';
 import { handIn } from '../support/hand-in.ts';

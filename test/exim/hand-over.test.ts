@@ -3,7 +3,7 @@ import { chmodSync, chownSync, readdirSync, readFileSync, statSync } from 'node:
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { account } from '../support/account.ts';
 import { mounted } from '../support/mounted.ts';
 import { needs } from '../support/needs.ts';

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import Database from 'better-sqlite3';
+import Database, { binaryFile } from '../../src/sqlite/better-sqlite3.ts';
 import { needs } from '../support/needs.ts';
 import { PrivateExim } from '../support/private-exim.ts';
 import { inCheckout, start } from '../support/program.ts';
@@ -110,15 +110,12 @@ const troubles: Trouble[] = [
   },
   {
     what: 'the native module is not for this Node',
-    reason: said('.*cannot load .*better_sqlite3.node, which is built for another: .*'),
+    reason: said('.*cannot load .*better-sqlite3.*\\.node, which is built for another: .*'),
     spoil: (exim) => {
       const copy = join(exim.folder, 'copy');
-      const module = join(copy, 'node_modules', 'better-sqlite3');
       cpSync(inCheckout('exim'), join(copy, 'exim'), { recursive: true });
       cpSync(inCheckout('dist/exim-pipe.cjs'), join(copy, 'dist', 'exim-pipe.cjs'));
-      cpSync(inCheckout('node_modules/better-sqlite3/package.json'), join(module, 'package.json'));
-      const binary = join(module, 'build', 'Release', 'better_sqlite3.node');
-      cpSync(inCheckout('package.json'), binary);
+      cpSync(inCheckout('package.json'), join(copy, 'node_modules', binaryFile));
       exim.launch('', join(copy, 'exim', 'exim-pipe'));
       return () => exim.launch();
     },

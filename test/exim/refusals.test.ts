@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { limits } from '../../src/limits.ts';
 import { account } from '../support/account.ts';
 import { needs } from '../support/needs.ts';

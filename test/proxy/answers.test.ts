@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Road } from '../support/road.ts';
 import { exchange, signedPost } from '../support/signed-post.ts';
 

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { needs } from '../support/needs.ts';
 import { PrivatePostfix } from '../support/private-postfix.ts';
 import { appengineMailer } from '../support/program.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { pagesOf, type Pages } from '../support/pages-of.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { BackendUnavailableError } from '../../src/proxy/backends/backend.ts';
 import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';

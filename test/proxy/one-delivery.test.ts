@@ -4,7 +4,7 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { rowsOf } from '../support/controlled-deliverer.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';

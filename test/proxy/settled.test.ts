@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { ControlledDeliverer, everyone } from '../support/controlled-deliverer.ts';
 
 test('a proxy that stops waits for its backend, also when the client is gone (law 6)', async (t) => {

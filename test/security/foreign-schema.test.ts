@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { foreignSchema } from '../../src/sqlite/schema-faults.ts';
 import { Ledger, ledgerSchema } from '../../src/proxy/ledger/ledger.ts';
 import { handIn } from '../support/hand-in.ts';

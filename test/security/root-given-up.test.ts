@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { Spool } from '../../src/spool/spool.ts';

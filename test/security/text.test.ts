@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { limits } from '../../src/limits.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer, inCheckout, start, type Ended } from '../support/program.ts';

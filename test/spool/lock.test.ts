@@ -71,6 +71,29 @@ test('a second drain ends with 75; after SIGKILL of the first the next one start
   await third.says(/drain of .* started/);
 });
 
+test('the lock holds when its holder keeps no reference to it and memory is collected', async (t) => {
+  const folder = scratch(t);
+  const holder = start(t, process.execPath, [
+    '--expose-gc',
+    '--input-type=module',
+    '--eval',
+    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/drain-lock.js'))};
+     const take = () => drainLock(process.argv[1]) !== undefined;
+     console.error(take() ? 'it is mine' : 'somebody has it');
+     // What a collection found unreachable is closed in a later turn of the event loop.
+     for (let turn = 0; turn < 5; turn++) {
+       gc();
+       await new Promise((resolve) => setTimeout(resolve, 10));
+     }
+     console.error('collected');
+     setInterval(() => {}, 60_000);`,
+    folder,
+  ]);
+  await holder.says(/it is mine/);
+  await holder.says(/collected/);
+  assert.equal(drainLock(folder), undefined);
+});
+
 test('a lock of one spool is none of another, and its file stays empty', (t) => {
   const [one, other] = [scratch(t), scratch(t)];
   const locks = [drainLock(one), drainLock(other)];

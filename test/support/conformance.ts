@@ -159,7 +159,7 @@ export function conformance(
 
 /** Kills the proxy when it is about to write down that something was sent. */
 const KILLER = `
-import Database from '${inCheckout('node_modules/better-sqlite3/lib/index.js')}';
+import Database from '${inCheckout('dist/sqlite/better-sqlite3.js')}';
 const { prepare } = Database.prototype;
 Database.prototype.prepare = function (sql) {
   const statement = prepare.call(this, sql);

@@ -1,4 +1,4 @@
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 
 /** A statement, and how SQLite runs it: the lines of EXPLAIN QUERY PLAN. */
 export interface Plan {

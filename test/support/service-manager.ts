@@ -1,14 +1,7 @@
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { DatagramServer } from './datagram-server.ts';
 import { scratch } from './scratch.ts';
-
-/** The server's side of unix-dgram, which only tests use. */
-interface Server {
-  bind(path: string): void;
-  on(event: 'message', told: (datagram: Buffer) => void): void;
-  close(): void;
-}
 
 /** What stands where systemd would: it takes what services tell by sd_notify(3). */
 export class ServiceManager {
@@ -24,16 +17,10 @@ export class ServiceManager {
       NOTIFY_SOCKET: path,
       ...(watchdogMs !== undefined && { WATCHDOG_USEC: String(watchdogMs * 1000) }),
     };
-    const { createSocket } = createRequire(import.meta.url)('unix-dgram') as {
-      createSocket: (type: 'unix_dgram') => Server;
-    };
-    const server = createSocket('unix_dgram');
-    server.on('message', (datagram) => {
-      this.told.push(datagram.toString());
+    const server = new DatagramServer(t, path).listen(() => {
+      this.told.push(String(server.received.at(-1)));
       for (const look of this.#lookers) look();
     });
-    server.bind(path);
-    t.after(() => server.close());
   }
 
   /** Waits until `times` datagrams have matched. */

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 
 /** A member of the group of a spool's folder, who has no other right there. */
 export interface Member {

@@ -13,7 +13,8 @@ interface Import {
 }
 
 const STATEMENT = /^(?:import|export)(?<types> type)? (?:[^;'=()]*? from )?'(?<what>[^']+)';$/gm;
-const CALL = /(?:\bimport|\brequire(?:\.resolve)?|\bcreateRequire\([^)]*\))\('(?<what>[^']+)'\)/g;
+const CALL =
+  /(?:\bimport|\brequire(?:\.resolve)?|\bcreateRequire\([^)]*\))\(['`](?<what>[^'`]+)['`]\)/g;
 
 const sources = new Map(
   readdirSync(inCheckout('src'), { recursive: true, encoding: 'utf8' })
@@ -125,32 +126,12 @@ test('only the appengine backend imports the packages that take messages apart',
 
 const PARSERS = /^(?:mailparser|libmime|html-to-text)$/;
 
-const isOfV1 = (path: string | undefined) => path?.startsWith('wire/v1/') ?? false;
-
-test('HTTP v1 has one door, wire/v1/v1.ts', () => {
-  const wrong = [...sources.keys()]
-    .filter((path) => !isOfV1(path))
-    .flatMap((path) =>
-      importsOf(path)
-        .filter(({ file }) => isOfV1(file) && file !== 'wire/v1/v1.ts')
-        .map(({ file }) => `src/${path} imports src/${file}`),
-    );
-  assert.deepEqual(wrong, []);
-});
-
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
   assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'intake/exim-pipe.ts']);
-  const dgram = importsOf('host/systemd/unix-datagram.ts').filter(
-    ({ module }) => module === 'unix-dgram',
-  );
-  assert.deepEqual(
-    dgram.map(({ typeOnly }) => typeOnly),
-    [true, false],
-  );
-  assert.ok(
-    modules('sqlite/open-database.ts').some((each) => each?.endsWith('better_sqlite3.node')),
-  );
+  assert.ok(modules('sqlite/schema-faults.ts').includes('sqlite/better-sqlite3.ts'));
+  const koffi = importsOf('host/systemd/unix-datagram.ts').at(-1);
+  assert.deepEqual(koffi, { typeOnly: false, module: '@koromix/koffi-linux-${process.arch}' });
   assert.ok(importsOf('drain/drain.ts').some(({ file }) => file === 'spool/claim.ts'));
   assert.ok(
     importsOf('cli/queue/serve-exim.ts').some(({ module }) => module === 'node:child_process'),
@@ -183,10 +164,24 @@ test('exim-pipe loads nothing but intake, spool, mail, the settings, and the ope
     importsOf(file).flatMap(({ module, typeOnly }) => (module && !typeOnly ? [module] : [])),
   );
   const packages = new Set(modules.filter((name) => !name.startsWith('node:')));
-  assert.deepEqual([...packages].toSorted(), [
-    'better-sqlite3',
-    'better-sqlite3/build/Release/better_sqlite3.node',
-  ]);
+  assert.deepEqual([...packages].toSorted(), ['better-sqlite3', 'better-sqlite3-node20']);
+});
+
+test('better-sqlite3 has one user, which chooses the version for this Node.js', () => {
+  const users = [...sources.keys()].filter((path) =>
+    importsOf(path).some(
+      ({ module, typeOnly }) => !typeOnly && module?.startsWith('better-sqlite3'),
+    ),
+  );
+  assert.deepEqual(users, ['sqlite/better-sqlite3.ts']);
+  const tests = readdirSync(inCheckout('test'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.m?ts$/.test(path))
+    .filter((path) =>
+      /^import (?!type ).* from 'better-sqlite3/m.test(
+        readFileSync(inCheckout(`test/${path}`), 'utf8'),
+      ),
+    );
+  assert.deepEqual(tests, []);
 });
 
 test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no other package', () => {
@@ -196,6 +191,7 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
   );
   assert.deepEqual([...new Set(parts)].toSorted(), [
     'node_modules/better-sqlite3',
+    'node_modules/better-sqlite3-node20',
     'node_modules/bindings',
     'node_modules/file-uri-to-path',
     'src/bin',
@@ -206,7 +202,7 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
     'src/spool',
     'src/sqlite',
   ]);
-  assert.doesNotMatch(bundle, /undici|yargs|unix-dgram/);
+  assert.doesNotMatch(bundle, /undici|yargs|koffi/);
 });
 
 /** What opens connections, and who alone may use it; a client that is handed its connection says so. */
@@ -232,7 +228,7 @@ const openers: { what: string; pattern: RegExp; allowed: string[]; handed?: RegE
   {
     what: 'another HTTP client',
     pattern:
-      /^import (?!type\b)[^;]* from '(?:undici|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
+      /^import (?!type\b)[^;]* from '(?:undici(?:\/[^']*)?|node:https|node:http2|nodemailer\/lib\/fetch|nodemailer\/lib\/smtp-pool|nodemailer\/lib\/smtp-transport)'|(?<![#.\w])fetch\(/m,
     allowed: ['host/net/http-pool.ts'],
     handed: /new Client\([^]*?connect: \(/,
   },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import Database from 'better-sqlite3';
+import Database from '../../src/sqlite/better-sqlite3.ts';
 import { committedFrames, framesNeeded, PAGE_BYTES } from '../../src/sqlite/recover/wal.ts';
 import { scratch } from '../support/scratch.ts';
 

@@ -40,8 +40,8 @@ const MESSAGE = 'MAIL FROM:<>\nRCPT TO:<check@appengine-mailer.invalid>\nDATA\n\
 
 /** Exim keeps the mail in the meantime. */
 function remedy(said: string): string {
-  if (/NODE_MODULE_VERSION|\(ABI \d+\)|better_sqlite3\.node/.test(said)) {
-    return 'install Node.js 20, or an appengine-mailer that is built for this one; Exim keeps the mail until then';
+  if (/\(ABI \d+\)/.test(said)) {
+    return 'install Node.js 20 (20.19 or later), 22 (22.14 or later), 24 or 26; Exim keeps the mail until then';
   }
   if (/node: not found|node: command not found/.test(said)) {
     return 'apt install nodejs; Exim keeps the mail until then';

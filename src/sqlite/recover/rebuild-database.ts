@@ -12,7 +12,7 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import Database from 'better-sqlite3';
+import Database from '../better-sqlite3.ts';
 import {
   connect,
   DatabaseUnusableError,
