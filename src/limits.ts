@@ -6,111 +6,91 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 /**
- * Every limit of the product, in one place: sizes in bytes (`…Bytes`), durations in milliseconds
- * (`…Ms`), the rest counts. Those that an administrator may set name their option.
+ * Every limit of the product, in one place, by the station that has it. The name says the unit: bytes (`…Bytes`),
+ * milliseconds (`…Ms`), characters (`…Chars`), octets (`…Octets`), a share from 0 to 1 (`…Share`, `…Jitter`), MiB of memory
+ * (`…MiB`); the others are counts. The comment of a limit that an administrator may set names the option.
  */
 export const limits = {
+  // Messages and envelopes, everywhere
+
   /** A message after dot-unstuffing; exim-pipe `--max-size`. */
   messageBytes: 100 * MiB,
-  /** The spool stores a message in parts of this size. */
-  bodyPartBytes: 1 * MiB,
-  /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
-  envelopeLineBytes: 64 * KiB,
   /** Recipients in one hand-over, ten times what Exim's transport sends (`batch_max`). */
   handOverRecipients: 10_000,
-  /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
-  postRecipients: 100,
   /** An address, in octets of UTF-8 (RFC 5321 4.5.3.1 allows 64 + 1 + 255). */
   addressBytes: 320,
-  /** A reason in a verdict, in characters; longer ones are cut. */
-  reasonChars: 500,
-  /** What exim-pipe says of a failure, and foreign text quoted in an error, in characters. */
-  failureChars: 400,
-  quotedChars: 80,
-  /**
-   * A line that is printed or written into the journal, in characters: with three octets each, half of what
-   * journald takes for a line of standard error (LineMax).
-   */
-  lineChars: 8000,
-  /** What systemd is told of a service, in characters: it passes over a datagram of more than 4096 octets. */
-  statusChars: 1000,
-  /** One value of a field in the journal, in characters. */
-  journalValueChars: 1000,
-  /**
-   * The values of one field in the journal, and their octets. journald drops an entry that has more than 1024 fields,
-   * and a datagram of more than net.core.wmem_default (208 KiB) is not sent; no entry has more than three long lists.
-   */
-  journalValues: 300,
-  journalValuesBytes: 40 * KiB,
-  /** Recipients that a line of the journal names; its fields have 300. */
-  namedRecipients: 10,
-  /** Recipients of a lost message in one sentence of a repair: each fits in a line. */
-  namedLost: 20,
-  /** Messages that the end of a queue command explains one by one. */
-  namedMessages: 10,
-  /** Header fields, and keys, that it names. */
-  namedHeaders: 20,
-  namedKeys: 20,
-  namedSenders: 10,
-  /** Faults that SQLite's own check of a database names. */
-  namedFaults: 20,
-  /** Damaged files that repairs keep beside the new one: the first, and the latest. */
-  damagedFiles: 3,
-  /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
-  ledgerGaps: 20,
-  /** Of the recipients that are listed as unknown so many are counted when a proxy starts. */
-  unknownCounted: 10_000,
-  /** Fields in a form of HTTP v1: no client sends more than three. */
-  formFields: 100,
-  /** The headers of a part of such a form in multipart. */
-  partHeadersBytes: 16 * KiB,
   /**
    * The header section of a message where all of it is read: HTTP v1 on either side, and the Mail API. Where
    * only From is read, that. Twice what Exim takes (`header_maxsize`), so that no mail of Exim meets it.
    */
   headerBytes: 2 * MiB,
-  /** What an answer of HTTP v1 says, in characters. */
-  answerChars: 2000,
-  /** A key that is shorter, in octets, is weak: it works, and each start tells of it. */
-  keyOctets: 16,
-  /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */
-  signatures: 8,
+  /** A reason in a verdict, in characters; longer ones are cut. */
+  reasonChars: 500,
+  /** What exim-pipe says of a failure, and foreign text quoted in an error, in characters. */
+  failureChars: 400,
+  quotedChars: 80,
 
+  // Hand-over: exim-pipe (intake/)
+
+  /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
+  envelopeLineBytes: 64 * KiB,
   /** exim-pipe reads its input in pieces of this size, and looks again after this time while there is none. */
   inputBytes: 64 * KiB,
   inputPollMs: 5,
 
+  // SQLite files: spool and ledger (sqlite/)
+
   /** How long any writer waits for another one's transaction on the spool or the ledger. */
   busyMs: 20 * SECOND,
-  /** How often it looks again where SQLite does not wait by itself. */
+  /** How often a writer looks again where SQLite does not wait by itself. */
   busyPollMs: 20,
-  /** How long a drain that starts waits for the lock of its spool. */
-  lockMs: 1 * SECOND,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,
-  /** A log that is larger than this is told, again every `faultRepeatMs`: somebody reads an old state without end. */
+  /** A log that is larger is reported, again every `faultRepeatMs`: some program reads an old state without end. */
   logAlarmBytes: 256 * MiB,
   /** The largest log in which a program that opens the file looks for damage: about 1 s. */
   logLookBytes: 256 * MiB,
-  /** Free-space guard of the spool: 75 below this many bytes or this share, whichever is less. */
+  /** What is kept free on the disk: this many bytes or this share, whichever is less, and inodes. exim-pipe ends with 75 below. */
   freeBytesMin: 100_000_000,
   freeShareMin: 0.05,
   freeInodesMin: 100,
+  /** Damaged files that repairs keep beside the new one: the first, and the latest. */
+  damagedFiles: 3,
+  /** Faults that SQLite's own check of a database names. */
+  namedFaults: 20,
+
+  // Spool (spool/)
+
+  /** The spool stores a message in parts of this size. */
+  bodyPartBytes: 1 * MiB,
   /** Free pages the spool keeps for its next messages; what is above goes back to the disk. */
   sparePagesBytes: 16 * MiB,
   /** Pages given back, and rows deleted, in one step of house-keeping. */
   vacuumPages: 2000,
   purgeRows: 500,
+  /** How often house-keeping begins. */
   housekeepingMs: 10 * MINUTE,
-  /** How soon the next step follows while there is more. */
+  /** How soon the next step of house-keeping follows while there is more. */
   housekeepingStepMs: 1 * SECOND,
+  /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
+  failedBodyMs: 5 * DAY,
+  historyMs: 30 * DAY,
+  /** Events in the history of one message: the first and the latest are kept. */
+  historyFirst: 10,
+  historyLatest: 90,
+  /** Recipients of a lost message in one sentence of a repair: each fits in a line. */
+  namedLost: 20,
 
+  // Drain: what is in flight, and when it looks (drain/)
+
+  /** How long a drain that starts waits for the lock of its spool. */
+  lockMs: 1 * SECOND,
   /** Drain: posts and bytes of messages in flight. */
   inFlight: 64,
   inFlightBytes: 64 * MiB,
   /** Messages that the proxy is still sending when others take their places. */
   asked: 64,
-  /** The share of these bytes that is left for messages behind one that does not fit. */
+  /** The share of `inFlightBytes` that is left for messages behind one that does not fit. */
   passingShare: 0.1,
   /** Messages looked at behind those that are too large for the bytes left. */
   claimLookAhead: 8,
@@ -127,6 +107,8 @@ export const limits = {
   repairEveryMs: 10 * MINUTE,
   /** A timer that runs so late was not late: the program was suspended. */
   asleepMs: 1 * SECOND,
+
+  // Drain: when something is tried again, and given up
 
   /** The endpoint's backoff while it is down; up to `endpointJitter` longer. */
   endpointFirstMs: 1 * SECOND,
@@ -151,7 +133,6 @@ export const limits = {
   slowerRepeatMs: 10 * MINUTE,
   /** An operator's fault is told at once and then this often. */
   faultRepeatMs: 1 * HOUR,
-
   /**
    * How long a message is tried, drain `--lifetime`, and for how long at most outages of the endpoint are added. Together
    * they end before `renewalMs`, and so before the ledger forgets.
@@ -162,6 +143,9 @@ export const limits = {
   outagesAddedMs: 9 * DAY,
   /** `retry` and `release` of a message first posted longer ago than this ask for --force. */
   renewalMs: 25 * DAY,
+
+  // Reports to senders (drain/reports/)
+
   /** After how much trouble of its own a message's sender is warned; drain `--delay-warnings`. */
   delayWarnings: '4h,24h',
   /** Reports that a sender gets in an hour; one summary reports the rest. drain `--notices-per-hour`. */
@@ -187,12 +171,8 @@ export const limits = {
   reportTries: 480,
   reportUnansweredTries: 96,
 
-  /** Bodies of failed and bounced messages; rows of finished messages and of the ledger. */
-  failedBodyMs: 5 * DAY,
-  historyMs: 30 * DAY,
-  /** Events in the history of one message: the first and the latest are kept. */
-  historyFirst: 10,
-  historyLatest: 90,
+  // Queue commands (cli/queue/)
+
   /** How long queue commands wait for the outcome of what is being sent. */
   operatorWaitMs: 30 * SECOND,
   operatorPollMs: 100,
@@ -201,6 +181,8 @@ export const limits = {
   /** Messages that queue commands read, and change, at once. */
   listPage: 200,
   operatorBatch: 200,
+  /** Messages that the end of a queue command explains one by one. */
+  namedMessages: 10,
   /** A line in a file of `queue export`, the longest of which is an address in base64; bytes that are read at once. */
   transferLineBytes: 128 * KiB,
   transferReadBytes: 1 * MiB,
@@ -215,6 +197,49 @@ export const limits = {
   /** A command of batch SMTP: Exim reads none that is longer (its smtp_cmd_buffer_size), and cannot say which it was. */
   eximCommandBytes: 16_000,
 
+  // Other commands: check, exim (cli/)
+
+  /** How long the fully qualified name of this machine is looked for: `hostname -f` may ask a name server. */
+  hostNameMs: 5 * SECOND,
+  /** How long a program of the system may take that `exim` and `check` run, such as update-exim4.conf. */
+  commandMs: 60 * SECOND,
+  /** `check` complains of a message that waits longer. */
+  checkAgeMs: 1 * HOUR,
+  /** `check` complains of a certificate that is valid for less than this and for less than this share of its life: some live for 160 h. */
+  checkCertificateMs: 7 * DAY,
+  checkCertificateShare: 0.2,
+  /** How long `proxy check` waits for the relay in all: an administrator looks on. */
+  checkRelayMs: 60 * SECOND,
+  /** How long `check --send` follows a message, and how often it looks. */
+  checkSendMs: 60 * SECOND,
+  checkLookMs: 50,
+
+  // What is printed, and the journal (host/)
+
+  /**
+   * A line that is printed or written into the journal, in characters: with three octets each, half of what
+   * journald takes for a line of standard error (LineMax).
+   */
+  lineChars: 8000,
+  /** What systemd is told of a service, in characters: it passes over a datagram of more than 4096 octets. */
+  statusChars: 1000,
+  /** One value of a field in the journal, in characters. */
+  journalValueChars: 1000,
+  /**
+   * The values of one field in the journal, and their octets. journald drops an entry that has more than 1024 fields,
+   * and a datagram of more than net.core.wmem_default (208 KiB) is not sent; no entry has more than three long lists.
+   */
+  journalValues: 300,
+  journalValuesBytes: 40 * KiB,
+  /** Recipients that a line of the journal names; its fields have 300. */
+  namedRecipients: 10,
+  /** Header fields, keys, and senders that one line names. */
+  namedHeaders: 20,
+  namedKeys: 20,
+  namedSenders: 10,
+
+  // Connections (host/net/)
+
   /**
    * Opening a connection to any server: name, TCP, web proxy and TLS together. A SYN that is lost is sent
    * again after 1, 3, 7 and 15 s (RFC 6298).
@@ -226,14 +251,51 @@ export const limits = {
   unixPathBytes: 107,
   /** How long a connection is silent before TCP asks whether the other side is still there. */
   keepAliveMs: 60 * SECOND,
+
+  // Posts, on either side (wire/)
+
+  /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
+  postRecipients: 100,
   /** One post, connecting included: at least `postBytesPerSecond` besides `postMs`. */
   postMs: 60 * SECOND,
   postBytesPerSecond: 32 * KiB,
   /** The largest answer that is read: the largest envelope again, with a reason for each recipient. */
   answerBytes: 40 * MiB,
-
-  /** Proxy: a request's line of JSON, and the time for its headers. */
+  /** A request's line of JSON. */
   envelopeBytes: 8 * MiB,
+  /** Clock difference that a signature survives (Standard Webhooks). */
+  toleranceMs: 300 * SECOND,
+  /** Signatures in a webhook-signature header: a few while a key is exchanged, more is abuse. */
+  signatures: 8,
+  /** How long the library, the nodemailer transport and gmail wait for verdicts besides the upload; `gmail --timeout`. */
+  clientTimeoutMs: 5 * MINUTE,
+  clientTimeoutMaxMs: 1 * DAY,
+  /** How long a client waits at least before it asks again for what is in progress. */
+  askEveryMs: 1 * SECOND,
+  /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
+  proxyIdleMs: 75 * SECOND,
+  clientIdleMs: 30 * SECOND,
+  /**
+   * How long after it was read a post is answered at the latest: what is still being sent then is in progress.
+   * HTTP v1 has no such answer: it waits for almost as long as web servers in front of the proxy are told to.
+   */
+  answerMs: 45 * SECOND,
+  answerV1Ms: 570 * SECOND,
+
+  // HTTP v1 (wire/v1/)
+
+  /** Fields in a form of HTTP v1: no client sends more than three. */
+  formFields: 100,
+  /** The headers of a part of such a form in multipart. */
+  partHeadersBytes: 16 * KiB,
+  /** What an answer of HTTP v1 says, in characters. */
+  answerChars: 2000,
+
+  // Proxy: requests and keys (proxy/)
+
+  /** Connections that the proxy has open at once. */
+  connections: 1000,
+  /** How long the headers of a request may take. */
   headersMs: 20 * SECOND,
   /** How often the proxy looks for connections whose headers take too long. */
   connectionsCheckMs: 1 * SECOND,
@@ -255,31 +317,32 @@ export const limits = {
   /** Lines of the journal about requests without a key of the proxy's, in so long a time; one more counts the rest. */
   unauthenticatedLines: 30,
   unauthenticatedLinesMs: 1 * MINUTE,
-  connections: 1000,
   /** Requests of one connection that wait for their answers (RFC 9112 9.3.2); one more ends it. */
   requestsAtOnce: 10,
-  /** An idle kept-alive connection: the proxy closes later than its clients, so none is cut. */
-  proxyIdleMs: 75 * SECOND,
-  clientIdleMs: 30 * SECOND,
-  /**
-   * How long after it was read a post is answered at the latest: what is still being sent then is in progress.
-   * HTTP v1 has no such answer: it waits for almost as long as web servers in front of the proxy are told to.
-   */
-  answerMs: 45 * SECOND,
-  answerV1Ms: 570 * SECOND,
-  /** How long the library, the nodemailer transport and gmail wait for verdicts besides the upload; `gmail --timeout`. */
-  clientTimeoutMs: 5 * MINUTE,
-  clientTimeoutMaxMs: 1 * DAY,
-  /** How long a client waits at least before it asks again for what is in progress. */
-  askEveryMs: 1 * SECOND,
-  /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
-  unheardMs: 10 * MINUTE,
+  /** Retry-After of the proxy when it stops or its ledger or backend fails. */
+  proxyRetryAfterMs: 10 * SECOND,
+  /** A key that is shorter, in octets, is weak: it works, and each start tells of it. */
+  keyOctets: 16,
+  /** How often the proxy looks at its file of keys, and leaves it alone after a change: editors take steps. */
+  keysLookMs: 1 * SECOND,
+  keysSettleMs: 100,
+
+  // Proxy: deliveries and the ledger (proxy/)
+
+  /** How long a delivery may take before its outcome is unknown: more than RFC 5321 allows for 100 recipients. */
+  deliveryMs: 12 * HOUR,
   /** How long before its answer a post that was not begun gives up waiting for room at the backend. */
   roomMarginMs: 1 * SECOND,
   /** Retry-After of the proxy when no connection to the relay was free in time. */
   busyRetryAfterMs: 1 * SECOND,
-  /** How long a delivery may take before its outcome is unknown: more than RFC 5321 allows for 100 recipients. */
-  deliveryMs: 12 * HOUR,
+  /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
+  unheardMs: 10 * MINUTE,
+  /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
+  ledgerGaps: 20,
+  /** Recipients listed as unknown that are counted when a proxy starts. */
+  unknownCounted: 10_000,
+
+  // The smtp backend, and SMTP to the local mail server
 
   /** The smtp backend: connections to the relay (Postfix's own number), `--smtp-connections`, and messages on each. */
   smtpConnections: 20,
@@ -300,20 +363,8 @@ export const limits = {
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 
-  /** How long the fully qualified name of this machine is looked for: `hostname -f` may ask a name server. */
-  hostNameMs: 5 * SECOND,
-  /** How long a program of the system may take that `exim` and `check` run, such as update-exim4.conf. */
-  commandMs: 60 * SECOND,
-  /** `check` complains of a message that waits longer. */
-  checkAgeMs: 1 * HOUR,
-  /** And of a certificate that is valid for less than this, and for less than this share of its life: some live for 160 h. */
-  checkCertificateMs: 7 * DAY,
-  checkCertificateShare: 0.2,
-  /** How long `proxy check` waits for the relay in all: an administrator looks on. */
-  checkRelayMs: 60 * SECOND,
-  /** How long `check --send` follows a message, and how often it looks. */
-  checkSendMs: 60 * SECOND,
-  checkLookMs: 50,
+  // The appengine backend
+
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */
   appengineMessageBytes: 31_500_000,
   appengineAnswerBytes: 64 * KiB,
@@ -337,12 +388,4 @@ export const limits = {
   htmlTextHeapMiB: 128,
   /** How long a thread without work is kept. */
   threadIdleMs: 60 * SECOND,
-
-  /** Clock difference that a signature survives (Standard Webhooks). */
-  toleranceMs: 300 * SECOND,
-  /** Retry-After of the proxy when it stops or its ledger or backend fails. */
-  proxyRetryAfterMs: 10 * SECOND,
-  /** How often the proxy looks at its file of keys, and leaves it alone after a change: editors take steps. */
-  keysLookMs: 1 * SECOND,
-  keysSettleMs: 100,
 } as const;

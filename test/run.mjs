@@ -148,8 +148,8 @@ async function run(name, paths, output) {
  */
 function essence(output) {
   const at = output.indexOf('\n✖ failing tests:\n');
-  const diagnostics = output.slice(0, at).match(/^ *ℹ .*[:,].*$|^ *ℹ seed .*$/gm) ?? [];
-  return at < 0 ? output : `${diagnostics.join('\n')}\n${output.slice(at)}`;
+  const diagnostics = new Set(output.slice(0, at).match(/^ *ℹ (?:seed|kept) .*$/gm));
+  return at < 0 ? output : `${[...diagnostics].join('\n')}${output.slice(at)}`;
 }
 
 function printFigures() {

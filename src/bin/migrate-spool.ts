@@ -2,7 +2,7 @@
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { stderrLine } from '../host/stderr-line.ts';
-import { defaultSpool } from '../spool/spool.ts';
+import { defaultSpool } from '../host/settings.ts';
 import { withSpool } from '../spool/with-spool.ts';
 
 // The package's part of an upgrade: brings the spool up to date where no drain runs that did so, since

@@ -1,37 +1,38 @@
-import { gmailCommand } from '../client/command.ts';
 import { commandGroup, type Command } from '../host/command.ts';
 import { exitCodes, CommandError, type ExitCode } from '../host/command-error.ts';
 import { refuseStrayVariables } from '../host/options.ts';
 import { loadDefaults } from '../host/settings.ts';
 import { stderrLine } from '../host/stderr-line.ts';
-import { drainCommand } from '../drain/command.ts';
-import { proxyCommand } from '../proxy/command.ts';
-import { checkCommand } from './check/command.ts';
-import { proxyCheckCommand } from './check/proxy-check.ts';
-import { completionCommand } from './completion.ts';
-import { eximCommand } from './exim/command.ts';
-import { ledgerCommand } from './ledger/command.ts';
 import { parseCommandLine } from './parse-command-line.ts';
 import { printText } from './print.ts';
-import { queueCommand } from './queue/command.ts';
 
-/** The programs with all of their commands. */
+/** The commands of appengine-mailer, in the order of --help. A service does not load those of others: they take memory. */
+const loaders: Record<string, () => Promise<Command>> = {
+  drain: async () => (await import('../drain/command.ts')).drainCommand,
+  proxy: async () => {
+    const { proxyCommand } = await import('../proxy/command.ts');
+    const { proxyCheckCommand } = await import('./check/proxy-check.ts');
+    return { ...proxyCommand, commands: [proxyCheckCommand] };
+  },
+  queue: async () => (await import('./queue/command.ts')).queueCommand,
+  ledger: async () => (await import('./ledger/command.ts')).ledgerCommand,
+  completion: async () => (await import('./completion.ts')).completionCommand,
+  check: async () => (await import('./check/command.ts')).checkCommand,
+  exim: async () => (await import('./exim/command.ts')).eximCommand,
+};
+
+/** The programs, with the command that is named or else all of them. */
 export const programs = {
-  'appengine-mailer': commandGroup({
-    name: 'appengine-mailer',
-    describe: 'A durable queue between Exim and an HTTP mail proxy',
-    commands: [
-      drainCommand,
-      { ...proxyCommand, commands: [proxyCheckCommand] },
-      queueCommand,
-      ledgerCommand,
-      completionCommand,
-      checkCommand,
-      eximCommand,
-    ],
-  }),
-  gmail: gmailCommand,
-} as const satisfies Record<string, Command>;
+  'appengine-mailer': async (name?: string): Promise<Command> => {
+    const load = name === undefined ? undefined : loaders[name];
+    return commandGroup({
+      name: 'appengine-mailer',
+      describe: 'A durable queue between Exim and an HTTP mail proxy',
+      commands: await Promise.all((load ? [load] : Object.values(loaders)).map((each) => each())),
+    });
+  },
+  gmail: async (): Promise<Command> => (await import('../client/command.ts')).gmailCommand,
+};
 
 /**
  * Runs `appengine-mailer ARGS…` or `gmail ARGS…` as the whole of this process, and returns its exit code (sysexits(3)).
@@ -66,11 +67,12 @@ export async function runProgram(
   try {
     const isOfProxy = program === 'appengine-mailer' && OF_PROXY.has(args[0] ?? '');
     loadDefaults(`/etc/default/appengine-mailer${isOfProxy ? '-proxy' : ''}`);
-    const asked = await parseCommandLine(programs[program], args);
+    const asked = await parseCommandLine(await programs[program](args[0]), args);
     if (asked.command === undefined) {
       await printText(asked.text);
     } else {
-      if (asked.command.isService) refuseStrayVariables(settableNames());
+      if (asked.command.isService)
+        await refuseStrayVariables(settingsOf(asked.command), allSettings);
       await asked.run();
     }
     return { exitCode: exitCodes.ok };
@@ -90,10 +92,11 @@ function defectText(error: unknown): string {
 const OF_PROXY = new Set(['proxy', 'ledger']);
 
 /** The names of all options that may be variables: all programs of a machine have the same environment. */
-function settableNames(): string[] {
-  const all = (command: Command): string[] => [
-    ...Object.keys(command.settings),
-    ...command.commands.flatMap(all),
-  ];
-  return ['max-size', ...Object.values<Command>(programs).flatMap(all)];
+async function allSettings(): Promise<string[]> {
+  const all = [await programs['appengine-mailer'](), await programs.gmail()];
+  return ['max-size', ...all.flatMap(settingsOf)];
+}
+
+function settingsOf(command: Command): string[] {
+  return [...Object.keys(command.settings), ...command.commands.flatMap(settingsOf)];
 }

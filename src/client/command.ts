@@ -47,7 +47,7 @@ export const gmailCommand = command({
       throw new CommandError(exitCodes.usage, '--fix-sender cannot be queued');
     }
     const input = await readInput();
-    // What is large is loaded when it is used: --help needs none of it.
+    // Large modules are loaded when they are used: --help needs none of them.
     const [{ composeText }, { crowdedAddress }, { headerAddresses }] = await Promise.all([
       import('./compose-text.ts'),
       import('../wire/crowded-address.ts'),

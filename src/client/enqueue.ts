@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import { withoutSecrets } from '../host/settings.ts';
+import { defaultSpool, withoutSecrets } from '../host/settings.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { writeBsmtp } from '../mail/write-bsmtp.ts';
@@ -28,8 +28,7 @@ export function enqueue({ envelope, bytes }: Prepared): void {
     throw new MessageSendingFailure([{ recipient: '', status: statuses.badSender, reason: fault }]);
   }
 
-  // exim-pipe's default, which belongs to the spool: a client does not load that.
-  const folder = process.env['APPENGINE_MAILER_SPOOL'] || '/var/spool/appengine-mailer';
+  const folder = process.env['APPENGINE_MAILER_SPOOL'] || defaultSpool;
   if (!existsSync(folder)) {
     throw new CommandError(
       exitCodes.configuration,

@@ -62,7 +62,7 @@ export const drainCommand = command({
   run: async (argv, origins) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
     const { openConnection } = await import('../wire/open-connection.ts');
-    // What is wrong with the settings is told before what is wrong with the spool.
+    // Faults of the settings are told before those of the spool.
     await openConnection(argv).close();
     await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
     const reports = {

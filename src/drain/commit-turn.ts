@@ -11,7 +11,7 @@ import type { TurnPlan } from './plan-turn.ts';
  * what the spool throws; nothing is written then.
  */
 export function commitTurn(spool: Spool, plan: TurnPlan): Claimed[] {
-  const { now, endpoint, outcomes, room, last } = plan;
+  const { now, endpoint, outcomes, capacity, last } = plan;
   return spool.transaction(() => {
     if (endpoint.to === 'up') recordPassed(spool, now);
     if (endpoint.to === 'down') recordDown(spool, endpoint.reason, now, endpoint.asksAt);
@@ -20,6 +20,6 @@ export function commitTurn(spool: Spool, plan: TurnPlan): Claimed[] {
       if (outcome.attempt.damage !== undefined) requireSoundTree(spool, outcome.seq);
       if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
     }
-    return claim(spool, room, now, last);
+    return claim(spool, capacity, now, last);
   });
 }

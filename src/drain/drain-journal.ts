@@ -7,7 +7,7 @@ import { priorities, type Sink } from '../host/systemd/journal-sink.ts';
 import { limits } from '../limits.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
-import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
+import { fsckRemedy } from '../spool/with-spool.ts';
 import { logGrownHelp, logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
 import {
   kindsOf,

@@ -148,28 +148,29 @@ class DrainLoop {
 
   #recordAndClaim(): void {
     const { spool, journal, connection } = this.#options;
-    const room = this.#room();
+    const capacity = this.#capacity();
     const isNews = this.#attempts.length > 0 || this.#events.length > 0;
-    if (room.messages === 0 && !isNews) return;
+    if (capacity.messages === 0 && !isNews) return;
 
-    const plan = planTurn(this.#facts(room), this.#options);
+    const plan = planTurn(this.#facts(capacity), this.#options);
     const claimed = commitTurn(spool, plan);
     this.#attempts = [];
     this.#events = [];
-    this.#tooLarge = room.messages > 0 && claimed.length === 0;
+    this.#tooLarge = capacity.messages > 0 && claimed.length === 0;
 
     for (const message of claimed) void this.#work(message);
     logTurn(journal, plan, { url: connection.url.href, queued: queued(spool) });
   }
 
-  #room(): Capacity {
+  /** How much may be claimed; no messages where none are due. */
+  #capacity(): Capacity {
     const { spool } = this.#options;
     const isDue = (nextDueAt(spool) ?? Infinity) <= spool.now();
     const posted = [...this.#inFlight.values()].filter(({ seq }) => !this.#asked.has(seq));
-    return { messages: isDue ? this.#capacity() : 0, ...capacityLeft(posted) };
+    return { messages: isDue ? this.#postsLeft : 0, ...capacityLeft(posted) };
   }
 
-  #facts(room: Capacity): TurnFacts {
+  #facts(capacity: Capacity): TurnFacts {
     const { spool } = this.#options;
     const now = spool.now();
     const { downUntil } = this.#endpoint;
@@ -181,7 +182,7 @@ class DrainLoop {
       outageMs: outageMs(spool, now),
       askedInMs: downUntil === undefined ? undefined : downUntil - performance.now(),
       queued: queued(spool),
-      room,
+      capacity,
       last: this.#retryLast,
     };
   }
@@ -289,7 +290,8 @@ class DrainLoop {
     return limits.inFlight - (this.#inFlight.size - this.#asked.size);
   }
 
-  #capacity(): number {
+  /** How many posts may be begun. */
+  get #postsLeft(): number {
     if (this.#options.stop.aborted) return 0;
     return Math.min(this.#endpoint.capacity(performance.now()), this.#places);
   }
@@ -300,7 +302,7 @@ class DrainLoop {
     const notify = this.#options.notify.wantedInMs();
     const { retryAt } = this.#spoolTrouble;
     if (now < retryAt) return Math.min(retryAt - now, notify);
-    // Without room in flight, what is due waits for a delivery to end, which wakes the loop.
+    // While all places are taken, due messages wait for a delivery to end, which wakes the loop.
     const isFull = this.#options.stop.aborted || this.#places <= 0;
     const claims = !isFull && !this.#tooLarge;
     const housekeeping = this.#keepHouseAt - now;

@@ -33,13 +33,13 @@ export interface TurnFacts {
   /** How many messages are not finished and not held. */
   queued: number;
   /** How much may be claimed. */
-  room: Capacity;
+  capacity: Capacity;
   /** Messages that are claimed only when no others are due. */
   last: ReadonlySet<Claimed['seq']>;
 }
 
 /** A turn: commitTurn writes it in one transaction, and logTurn tells the journal about it. */
-export interface TurnPlan extends Pick<TurnFacts, 'now' | 'room' | 'last' | 'askedInMs'> {
+export interface TurnPlan extends Pick<TurnFacts, 'now' | 'capacity' | 'last' | 'askedInMs'> {
   outcomes: DecidedOutcome[];
   endpoint: EndpointChange;
   failures: EndpointFailure[];
@@ -59,10 +59,10 @@ export function planTurn(
   policy: RetryPolicy,
   random: () => number = Math.random,
 ): TurnPlan {
-  const { now, outageMs, attempts, events, endpoint, askedInMs, room, last } = facts;
+  const { now, outageMs, attempts, events, endpoint, askedInMs, capacity, last } = facts;
   return {
     now,
-    room,
+    capacity,
     last,
     askedInMs,
     outcomes: attempts.map((attempt) =>

@@ -3,7 +3,7 @@ import { giveUpRoot } from './give-up-root.ts';
 import { withoutSecrets } from './settings.ts';
 
 /**
- * Has root become the folder's owner (giveUpRoot), before anything else is done for a command. Throws Failure: `toFailure` turns
+ * Has root become the folder's owner (giveUpRoot), before anything else is done for a command. Throws CommandError: `toFailure` turns
  * an error of the file system into one.
  */
 export async function becomeOwner(

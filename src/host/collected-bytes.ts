@@ -1,5 +1,5 @@
 /**
- * Bytes that arrive in pieces of any size, copied into blocks: whoever sends one octet at a time must not make us hold an
+ * Bytes that arrive in pieces of any size, copied into blocks: a client that sends one octet at a time must not make us hold an
  * object for each.
  */
 export class CollectedBytes {

@@ -5,12 +5,12 @@ import { exitCodes, CommandError } from './command-error.ts';
 
 /**
  * Has root become the folder's owner, in the folder's group alone, before anything in the folder is opened (law 14):
- * whoever may write there decides, by links and by the journals that SQLite plays back, which files of the system are
+ * an account that may write there decides, by links and by the journals that SQLite plays back, which files of the system are
  * written or removed. The program is run again as the owner, and this process only waits for it and ends as it does:
  * Debian's Node.js cannot change its user, as its libuv may have io_uring do files with the rights that it began with.
  * To be called before anything else is done. Returns when there is nothing to give up.
  *
- * `environment` is the one of the new process. Throws Failure 77 for a folder of root's that others can change; the file system's error where there is no folder.
+ * `environment` is the one of the new process. Throws CommandError 77 for a folder of root's that others can change; the file system's error where there is no folder.
  */
 export async function giveUpRoot(
   folder: string,
@@ -23,7 +23,7 @@ export async function giveUpRoot(
   await endWith(spawn(file, args, { env: environment(), stdio: 'inherit' }));
 }
 
-/** Throws Failure 77 while this process is root and anybody else can write to the folder. */
+/** Throws CommandError 77 while this process is root and anybody else can write to the folder. */
 export function requireRootGivenUp(folder: string): void {
   const owner = ownerToBecome(folder);
   if (owner) throw refusal(`it belongs to uid ${owner.uid}`, folder);
@@ -37,7 +37,7 @@ export interface Owner {
 
 /**
  * Whom root has to become for a folder; undefined where this is not root, or nobody but root can change the folder. Throws
- * Failure 77 for a folder that is refused.
+ * CommandError 77 for a folder that is refused.
  */
 export function ownerToBecome(folder: string): Owner | undefined {
   const { uid, gid } = statSync(folder);

@@ -29,7 +29,7 @@ export function keyFaults(
   return [...(weak.length > 0 ? [tooShort(weak)] : []), ...(file ? readableByAll(file) : [])];
 }
 
-/** The same of GMAIL_SECRET_KEY, the one key of a host. Throws Failure 78 for a file that cannot be read. */
+/** The same of GMAIL_SECRET_KEY, the one key of a host. Throws CommandError 78 for a file that cannot be read. */
 export function secretKeyFaults(): KeyFault[] {
   const found = findSetting('GMAIL_SECRET_KEY', { environment: process.env });
   if (!found) return [];

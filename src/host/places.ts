@@ -1,6 +1,6 @@
 import { ConnectError } from './net/connect-error.ts';
 
-/** A number of places, of which each is one's own until it is left. Who waits first enters first. */
+/** A number of places, of which each is one's own until it is left. The first that waits enters first. */
 export class Places {
   readonly #count: number;
   #free: number;

@@ -5,7 +5,7 @@ import { exitCodes, CommandError } from './command-error.ts';
  * in it and go over several lines, and within double quotes `\n` is the end of a line, as in Node.js (`--env-file`).
  *
  * That parser passes over what it does not understand, together with the line that follows, and of two lines of one
- * name it takes the last: a setting would not count, and nobody would be told. So either is Failure 78 here, with the
+ * name it takes the last: a setting would not count, and nobody would be told. So either is CommandError 78 here, with the
  * numbers of the lines. A value may be a secret and is not quoted.
  */
 export function readVariables(text: string, file: string): Map<string, string> {

@@ -13,6 +13,9 @@ export type SettingName =
   | 'APPENGINE_SMTP_PASSWORD'
   | 'APPENGINE_SMTP_OAUTH';
 
+/** The folder of the spool where no setting names another. */
+export const defaultSpool = '/var/spool/appengine-mailer';
+
 /** Where to look besides the environment and /etc/envdir. */
 export interface Sources {
   environment: NodeJS.ProcessEnv;
@@ -37,7 +40,7 @@ export function readSetting(name: SettingName, sources: Sources): Buffer | undef
 /**
  * Finds a setting: environment, then $CREDENTIALS_DIRECTORY/NAME (systemd's LoadCredential), then
  * /etc/envdir/NAME, then NAME in the folder; undefined when it is nowhere. A credential that is blank is
- * none: it stands for a file that is not there. Throws Failure 78 for a file that cannot be read.
+ * none: it stands for a file that is not there. Throws CommandError 78 for a file that cannot be read.
  */
 export function findSetting(
   name: SettingName,
@@ -52,7 +55,7 @@ export function findSetting(
   for (const each of [credentials, '/etc/envdir', folder]) {
     if (!each) continue;
     const file = join(each, name);
-    const bytes = readIfThere(file);
+    const bytes = readSettingFile(file);
     const isNone = each === credentials && bytes?.toString('latin1').trim() === '';
     if (bytes && !isNone) return { bytes, file };
   }
@@ -95,7 +98,7 @@ export function withSettings(names: readonly SettingName[]): NodeJS.ProcessEnv {
 
 /**
  * Adds the settings of /etc/default to the environment, which wins. Units do without EnvironmentFile=: it reads such a
- * file in another way. Throws Failure 78 for a file that cannot be read, or that readVariables refuses.
+ * file in another way. Throws CommandError 78 for a file that cannot be read, or that readVariables refuses.
  */
 export function loadDefaults(file: string): void {
   let text: string;
@@ -113,7 +116,7 @@ export function loadDefaults(file: string): void {
   }
 }
 
-function readIfThere(file: string): Buffer | undefined {
+function readSettingFile(file: string): Buffer | undefined {
   try {
     return readRegularFile(file);
   } catch (error) {

@@ -15,9 +15,11 @@ export class TimeUpError extends Error {
 export async function withinTime<T>(
   ms: number,
   text: string,
-  signals: readonly AbortSignal[],
+  {
+    signals = [],
+    startTimer = awakeTimer,
+  }: { signals?: readonly AbortSignal[]; startTimer?: typeof awakeTimer },
   work: (signal: AbortSignal) => Promise<T>,
-  startTimer = awakeTimer,
 ): Promise<T> {
   const controller = new AbortController();
   const late = () => controller.abort(new TimeUpError(`${text} within ${Math.round(ms / 1000)} s`));

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { decodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
+import { DottedMessage, MessageTooLargeError } from './dotted-message.ts';
 
 /** The stream is not one complete message; nothing of it may be stored. */
 export class BsmtpError extends Error {
@@ -19,16 +19,13 @@ export class BsmtpError extends Error {
  */
 export class BsmtpReader {
   readonly #bytesMax: number;
-  #state: 'envelope' | 'message' | 'done' = 'envelope';
-  #crlf = false;
   #line: Buffer = Buffer.alloc(0);
+  /** Whether lines end in CRLF. */
+  #crlf = false;
   #sender: string | undefined;
   readonly #recipients = new Set<string>();
-  /** How many octets of the closing line the line has so far, and nothing else; they are held back. */
-  #matched = 0;
-  #size = 0;
-  readonly #pieces: Buffer[] = [];
-  readonly #hash = createHash('sha256');
+  /** From DATA on. */
+  #message: DottedMessage | undefined;
 
   constructor(bytesMax: number = limits.messageBytes) {
     this.#bytesMax = bytesMax;
@@ -37,22 +34,21 @@ export class BsmtpReader {
   push(chunk: Buffer): void {
     let rest: Buffer = chunk;
     while (rest.length > 0) {
-      if (this.#state === 'done') {
+      if (this.#message?.isWhole) {
         throw new BsmtpError('there is something after the closing dot: only one message is taken');
       }
-      rest = this.#state === 'envelope' ? this.#pushEnvelope(rest) : this.#pushMessage(rest);
+      rest = this.#message ? pushMessage(this.#message, rest) : this.#pushEnvelope(rest);
     }
   }
 
   /** The complete message; `digest` is SHA-256 of its bytes. */
   end(): { envelope: Envelope; bytes: Buffer; digest: Buffer } {
-    if (this.#state !== 'done') {
+    if (!this.#message?.isWhole) {
       throw new BsmtpError('the input ends before the closing dot: the message was cut short');
     }
     return {
       envelope: { sender: this.#sender ?? '', recipients: [...this.#recipients] },
-      bytes: Buffer.concat(this.#pieces, this.#size),
-      digest: this.#hash.digest(),
+      ...this.#message.end(),
     };
   }
 
@@ -91,53 +87,19 @@ export class BsmtpReader {
     } else if (this.#recipients.size === 0) {
       throw new BsmtpError('there is no recipient');
     } else {
-      this.#state = 'message';
+      this.#message = new DottedMessage({ crlf, bytesMax: this.#bytesMax });
     }
   }
+}
 
-  #pushMessage(chunk: Buffer): Buffer {
-    const closing = this.#crlf ? DOT_CRLF : DOT_LF;
-    let matched = this.#matched;
-    // One piece a chunk, whatever its lines. Of what was held back before it, only a CR may be kept.
-    const piece = Buffer.allocUnsafe(chunk.length + 1);
-    let kept = 0;
-    let at = 0;
-    while (at < chunk.length && matched < closing.length) {
-      if (matched === NOT_CLOSING) {
-        // Up to the next line that begins with a dot: all other lines need no look.
-        const dot = chunk.indexOf(LF_DOT, at);
-        const end = dot < 0 ? chunk.length : dot + 1;
-        kept += chunk.copy(piece, kept, at, end);
-        matched = chunk[end - 1] === LF ? 0 : NOT_CLOSING;
-        at = end;
-        continue;
-      }
-      const octet = chunk[at++] as number;
-      if (octet === closing[matched]) {
-        matched += 1;
-        continue;
-      }
-      // Not the closing line. RFC 5321 4.5.2: of a line that begins with a dot, the dot goes.
-      if (matched === 2) piece[kept++] = CR;
-      piece[kept++] = octet;
-      matched = octet === LF ? 0 : NOT_CLOSING;
-    }
-    this.#matched = matched;
-    if (matched === closing.length) this.#state = 'done';
-    this.#keep(piece.subarray(0, kept));
-    return chunk.subarray(at);
-  }
-
-  #keep(piece: Buffer): void {
-    this.#size += piece.length;
-    if (this.#size > this.#bytesMax) {
-      throw new BsmtpError(
-        `the message is larger than the limit of ${this.#bytesMax} bytes. ` +
-          `${RETURN}, and message_size_limit has Exim refuse the next one`,
-      );
-    }
-    this.#hash.update(piece);
-    this.#pieces.push(piece);
+function pushMessage(message: DottedMessage, chunk: Buffer): Buffer {
+  try {
+    return message.push(chunk);
+  } catch (error) {
+    if (!(error instanceof MessageTooLargeError)) throw error;
+    throw new BsmtpError(
+      `${error.message}. ${RETURN}, and message_size_limit has Exim refuse the next one`,
+    );
   }
 }
 
@@ -162,7 +124,3 @@ const RETURN = 'To do: exim4 -Mg and its id in Exim return it to its sender';
 
 const LF = 0x0a;
 const CR = 0x0d;
-const LF_DOT = Buffer.from('\n.');
-const DOT_LF = Buffer.from('.\n');
-const DOT_CRLF = Buffer.from('.\r\n');
-const NOT_CLOSING = -1;

@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
 import { giveUpRoot } from '../host/give-up-root.ts';
-import { loadDefaults } from '../host/settings.ts';
+import { defaultSpool, loadDefaults } from '../host/settings.ts';
 import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
-import { defaultSpool, Spool } from '../spool/spool.ts';
+import { Spool } from '../spool/spool.ts';
 import { BsmtpReader } from './bsmtp.ts';
 import { readInput } from './read-input.ts';
 

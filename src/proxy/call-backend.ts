@@ -16,7 +16,7 @@ export async function callBackend(place: Place, delivery: Delivery): Promise<Res
   const unknown = (reason: string) =>
     delivery.recipients.map((recipient) => ({ recipient, unknown: reason }));
   try {
-    const results = await withinTime(limits.deliveryMs, 'no end', [], async (timeUp) =>
+    const results = await withinTime(limits.deliveryMs, 'no end', {}, async (timeUp) =>
       Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
     );
     if (!results) return unknown('the backend took too long');

@@ -99,7 +99,7 @@ export class Deliverer {
       this.teller.tell(message, envelope.sender, told, verdicts);
       return verdicts;
     };
-    return withinTime(waitMs, 'no verdict', [], work, earlyTimer);
+    return withinTime(waitMs, 'no verdict', { startTimer: earlyTimer }, work);
   }
 
   /**
@@ -121,7 +121,12 @@ export class Deliverer {
         return { recipient, ...(sent.get(recipient) ?? NOTHING_KNOWN) };
       });
     };
-    return withinTime(waitMs, 'no verdict', [this.#stopping.signal], work, earlyTimer);
+    return withinTime(
+      waitMs,
+      'no verdict',
+      { signals: [this.#stopping.signal], startTimer: earlyTimer },
+      work,
+    );
   }
 
   /** Ends the waiting of those that ask, since this program stops. */
@@ -266,7 +271,7 @@ export class Deliverer {
     const same = others.filter(([, task]) => task.digest.equals(digest));
     const done = Promise.allSettled(same.map(async ([, task]) => task.done));
     const work = async (timeUp: AbortSignal) => Promise.race([done, untilAborted(timeUp)]);
-    if (!(await withinTime(reserveMs(waitMs), 'no end', [], work, earlyTimer))) {
+    if (!(await withinTime(reserveMs(waitMs), 'no end', { startTimer: earlyTimer }, work))) {
       throw new BackendBusyError('the same message is still being sent');
     }
     for (const [recipient, { verdicts }] of same) {
@@ -280,7 +285,7 @@ export class Deliverer {
   async #reserve(waitMs: number): Promise<Place> {
     const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
-      return await withinTime(reserveMs(waitMs), 'no room', [], work, earlyTimer);
+      return await withinTime(reserveMs(waitMs), 'no room', { startTimer: earlyTimer }, work);
     } catch (error) {
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();

@@ -22,7 +22,7 @@ export function writeBody(spool: Spool, seq: number, bytes: Buffer): void {
 
 /**
  * For a message whose bytes are damaged: throws SqliteError when a page of the tree is broken, on which or below
- * which other messages have their bytes. What does not fit a page of the tree is on pages of its own, which are not
+ * which other messages have their bytes. Bytes that do not fit a page of the tree have pages of their own, which are not
  * read here.
  */
 export function requireSoundTree(spool: Spool, seq: number): void {

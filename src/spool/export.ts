@@ -32,7 +32,7 @@ export type TakeOutResult = 'done' | 'busy' | 'exported' | 'wrong-state' | 'miss
 
 /**
  * Keeps messages from drain and operators, for an export, in one transaction: from now on only the export's end says
- * what becomes of them. What is being sent or given to Exim is left alone.
+ * what becomes of them. Messages that are being sent or given to Exim are left alone.
  */
 export function takeOut(spool: Spool, transfer: number, ids: readonly string[]): TakeOutResult[] {
   return spool.transaction(() => ids.map((id) => takeOne(spool, transfer, id)));

@@ -3,7 +3,7 @@ import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../limits.ts';
 import { outageMs } from './endpoint.ts';
 import { expiresAt, lifetimeMs, type LifetimeStart } from './lifetime.ts';
-import type { MessageState, RecipientState, Spool } from './spool.ts';
+import { LISTED, type MessageState, type RecipientState, type Spool } from './spool.ts';
 
 /** A message as the queue commands show it. Times are observed time but for `queuedAt`; absent is null. */
 export interface Listed {
@@ -127,8 +127,6 @@ function listed(spool: Spool, row: Row, ages: ReturnType<typeof agesOf>): Listed
   };
 }
 
-// The very text of the index message_listed, or SQLite does not use it.
-const LISTED = `('queued', 'sending', 'held', 'failed')`;
 const COLUMNS = `seq, id, exim_id AS eximId, state, sender, size, queued_at AS queuedAt,
   due_at AS dueAt, attempts, last_status AS lastStatus, last_reason AS lastReason,
   finished_at AS finishedAt, renewed_at AS renewedAt, outage_ms AS outageMs`;

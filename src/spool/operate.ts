@@ -6,7 +6,7 @@ import { deleteBody, hasBody } from './body.ts';
 import { callEndpoint, outageMs } from './endpoint.ts';
 import { addToHistory } from './history.ts';
 import { finish } from './record.ts';
-import { returnRuns } from './return-lock.ts';
+import { returnRuns } from './locks.ts';
 import type { MessageState, RecipientState, Spool } from './spool.ts';
 import { isExported } from './transfer.ts';
 

@@ -16,14 +16,14 @@
  *                arrival while it was not posted
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
- *   warned       how many delay warnings were owed for it since its lifetime began
- *   last_status, last_reason   what the last attempt came to, whoever was to blame
+ *   warned       how many delay warnings were sent, or are pending, since its lifetime began
+ *   last_status, last_reason   what the last attempt came to, also by a fault of the endpoint
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
  * recipient      address as octets; status and reason of its last verdict, and remote_mta whose reply that was in SMTP
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
- *                that fails a recipient, or a delay warning. collected: a summary is to tell it
- * told           when senders were told something, as far as it counts for limits.reportsPerHour
+ *                that fails a recipient, or a delay warning. collected: it is batched, a summary is to tell it
+ * told           when senders got a report, as far as it counts for limits.reportsPerHour
  * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message
@@ -32,6 +32,8 @@
  *                good, so that no file is ever read twice, nor into the spool that it was made of
  * moved          the latest transfer of a message; while that is an export that is not ended, nobody touches the message
  * clock          one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
+ * Tables of one row have a column `only`, which is 1. Some names (notice, told, collected, warned, only) are older than the
+ * words of the code. They stay: a migration would only make every spool unreadable for the version before it.
  * Times are in observed time, because they decide what becomes of mail. What people read is by the wall clock, in
  * milliseconds since 1970 UTC: queued_at, passed_at, written_at, and at in history.
  */

@@ -19,10 +19,13 @@ export const messageStates = [
 
 export type MessageState = (typeof messageStates)[number];
 
-export type RecipientState = 'pending' | 'sent' | 'failed' | 'bounced' | 'deleted';
+/**
+ * SQL: the states of messages that queue commands list. It is the very text of the index message_listed: SQLite does
+ * not use that index for another text.
+ */
+export const LISTED = `('queued', 'sending', 'held', 'failed')`;
 
-/** Where the spool is when nothing says otherwise. */
-export const defaultSpool = '/var/spool/appengine-mailer';
+export type RecipientState = 'pending' | 'sent' | 'failed' | 'bounced' | 'deleted';
 
 /** The SQLite file of the spool in a folder. */
 export function spoolFile(folder: string): string {
@@ -52,7 +55,7 @@ export class Spool {
 
   /**
    * Opens the spool in an existing folder. Drain and pipe make it where there is none; only drain
-   * brings an older one up to date. Throws DatabaseUnusable or SqliteError.
+   * brings an older one up to date. Throws DatabaseUnusableError or SqliteError.
    */
   constructor(folder: string, access: Access) {
     this.folder = folder;

@@ -1,5 +1,5 @@
 import { endpointRecord, type EndpointRecord } from './endpoint.ts';
-import type { MessageState, Spool } from './spool.ts';
+import { LISTED, type MessageState, type Spool } from './spool.ts';
 
 /** Law 8: accepted is the sum of all the others. */
 export type Counters = Record<'accepted' | MessageState | 'damaged', number>;
@@ -37,7 +37,7 @@ function oldestQueuedAt(spool: Spool): number | null {
   const oldest = spool
     .sql<{ at: number }>(
       `SELECT queued_at AS at FROM message INDEXED BY message_listed
-       WHERE state IN ('queued', 'sending', 'held', 'failed') AND state IN ('queued', 'sending')
+       WHERE state IN ${LISTED} AND state IN ('queued', 'sending')
        ORDER BY seq LIMIT 1`,
     )
     .get();

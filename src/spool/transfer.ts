@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { exclusiveLock } from '../sqlite/exclusive-lock.ts';
 import type { MessageState, Spool } from './spool.ts';
 
 /** A file that was made of this spool, or read into it. */
@@ -72,14 +70,6 @@ export function decideTransfer(spool: Spool, number: number, state: Transfer['st
   spool.transaction(() =>
     spool.sql('UPDATE transfer SET state = ? WHERE number = ?').run(state, number),
   );
-}
-
-/**
- * Takes the lock of the one program that exports messages of a spool, confirms an export or takes it back, or returns
- * undefined when another has it. It is free again when its holder dies.
- */
-export function exportLock(folder: string): { release(): void } | undefined {
-  return exclusiveLock(join(folder, 'export.lock'));
 }
 
 const COLUMNS = 'number, name, what, transfer.state, file, transfer.at';

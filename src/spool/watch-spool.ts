@@ -24,7 +24,7 @@ export function watchSpool(
         if (now === seen) return;
         seen = now;
       } catch {
-        // Whoever is told of a change reads the spool, and deals with what is wrong with it.
+        // The callback reads the spool, and deals with what is wrong with it.
       }
       changed();
     });

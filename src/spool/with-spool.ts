@@ -2,13 +2,17 @@ import { existsSync } from 'node:fs';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { anyText } from '../host/option-values.ts';
-import { fsckRemedy } from '../sqlite/fsck-remedy.ts';
+import { defaultSpool } from '../host/settings.ts';
 import { databaseTrouble, READ_WRITE, type DatabaseTrouble } from '../sqlite/database-trouble.ts';
 import { DatabaseUnusableError } from '../sqlite/open-database.ts';
 import { foreignSchema } from '../sqlite/schema-faults.ts';
 import { limits } from '../limits.ts';
-import { drainLock } from './drain-lock.ts';
-import { defaultSpool, Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
+import { drainLock } from './locks.ts';
+import { Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
+
+/** What an operator does about a damaged spool. */
+export const fsckRemedy =
+  'systemctl stop appengine-mailer; appengine-mailer queue fsck; systemctl start appengine-mailer';
 
 /** The spool is not as SQLite wrote it. */
 export class SpoolDamagedError extends CommandError {

@@ -74,7 +74,7 @@ export function openDatabase(file: string, format: Format): Database.Database {
 
 /**
  * Opens a file to be read beside the programs that write to it: nothing in it changes, and its log stays as it is for
- * whoever works on it next. Throws as openDatabase does.
+ * the program that works on it next. Throws as openDatabase does.
  */
 export function openToRead(
   file: string,
@@ -113,7 +113,7 @@ function open(
   const found = create ? makeFile(file) : regularFile(file);
   for (const end of ['-journal', '-wal', '-shm']) regularFile(`${file}${end}`);
   const db = load(file, readonly);
-  // Who may write to the folder may have written the file, and what its schema says is run (trusted_schema).
+  // Any account that may write to the folder may have written the file, and what its schema says is run (trusted_schema).
   db.pragma('trusted_schema = OFF');
   db.pragma('cell_size_check = ON');
   return { db, found };

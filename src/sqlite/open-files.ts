@@ -5,7 +5,7 @@ import { DatabaseReplacedError, inode, type Database } from './open-database.ts'
 /**
  * The three files of an open database: the file itself, its write-ahead log, and what its users share (-shm).
  * SQLite keeps using files that were removed, and new users then make new ones: neither side sees what the other
- * commits, and whoever closes the old ones last removes the new ones by their names. So every program of ours writes
+ * commits, and the program that closes the old ones last removes the new ones by their names. So every program of ours writes
  * and closes by way of this class.
  */
 export class OpenFiles {
@@ -55,7 +55,7 @@ export class OpenFiles {
       this.#db.pragma('wal_checkpoint(PASSIVE)'); // Writers need not wait for this part.
       this.#db.pragma('wal_checkpoint(TRUNCATE)');
     } catch {
-      // Whoever works with the database meets what is wrong with it, and tells it.
+      // The next operation on the database fails and reports what is wrong.
     } finally {
       this.#db.pragma(`busy_timeout = ${limits.busyMs}`);
     }

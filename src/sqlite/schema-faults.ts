@@ -7,7 +7,7 @@ type Schema = Pick<Format, 'name' | 'migrations'>;
 
 /**
  * Whether tables, indexes, triggers and views are those of the schema whose number the file has: a sentence where they
- * are not. Throws DatabaseUnusable for a newer schema.
+ * are not. Throws DatabaseUnusableError for a newer schema.
  */
 export function schemaFaults(db: Database.Database, file: string, schema: Schema): string[] {
   const found = schemaOf(db);
@@ -29,7 +29,7 @@ export function schemaFaults(db: Database.Database, file: string, schema: Schema
 }
 
 /**
- * What others have changed in the schema of a file, where SQLite's error may come from that: whoever may write to the
+ * What others have changed in the schema of a file, where SQLite's error may come from that: an account that may write to the
  * file can add a trigger. Undefined for all other errors.
  */
 export function foreignSchema(error: unknown, file: string, schema: Schema): string | undefined {

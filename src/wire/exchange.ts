@@ -77,8 +77,11 @@ export async function exchange<Fault = never>(
   const stops = [stop, pool.closing];
   const running = new Exchange(pool, request, probe);
   try {
-    return await withinTime(postTimeMs(request.length), 'no answer', stops, async (signal) =>
-      running.run(signal),
+    return await withinTime(
+      postTimeMs(request.length),
+      'no answer',
+      { signals: stops },
+      async (signal) => running.run(signal),
     );
   } catch (error) {
     const { unreadable, stage, repeated } = running;

@@ -1,3 +1,4 @@
+import { isLoopback } from '../host/net/is-loopback.ts';
 import { unixPathFault, unixPathOf } from '../host/net/unix-path.ts';
 
 /**
@@ -16,7 +17,7 @@ export function parseProxyUrl(text: string, insecure: boolean): URL {
   if (url.username !== '' || url.password !== '') {
     throw new ProxyUrlError("the proxy's URL must not carry a user or password");
   }
-  if (url.protocol === 'http:' && !insecure && !isLoopback(url)) {
+  if (url.protocol === 'http:' && !insecure && !isLoopback(url.hostname)) {
     throw new ProxyUrlError(
       `${url.href} would carry the mail unencrypted: use https:, or --allow-insecure on a network you trust`,
     );
@@ -49,12 +50,5 @@ export class ProxyUrlError extends Error {
 
 /** Whether the proxy is on this machine. */
 export function isHere(url: URL): boolean {
-  return unixPathOf(url) !== undefined || LOOPBACK.test(url.hostname);
+  return unixPathOf(url) !== undefined || isLoopback(url.hostname);
 }
-
-/** Whether a URL names this machine, so that nobody is on the way. */
-export function isLoopback({ hostname }: URL): boolean {
-  return LOOPBACK.test(hostname);
-}
-
-const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;

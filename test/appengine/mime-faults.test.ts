@@ -91,7 +91,7 @@ const corpus: [title: string, lines: string[], fields: Partial<MailMessage>][] =
     { textBody: 'Hello', attachments: [attached('x.pdf', 'a document')] },
   ],
   [
-    'boundaries that begin alike, blanks behind them, and lines of dashes that are none',
+    'boundaries that begin alike, blanks behind them, and lines of dashes that are no boundaries',
     [...multipart('mixed', 'b', ['', 'Hello', '--', '--bb', '--b-', '-- b', ' --b'], pdf)].map(
       (line) => (line === '--b' ? '--b \t' : line),
     ),

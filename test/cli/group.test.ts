@@ -27,9 +27,9 @@ test(
 
     const ids = handIn(road.spool, [{}, {}, {}, {}, {}]);
     const [held = '', released = '', bounced = '', deleted = '', retried = ''] = ids;
-    const stranger = await queue(NOBODY, 'list');
-    assert.equal(stranger.code, 77, stranger.stderr);
-    assert.match(stranger.stderr, /be root or in its group/);
+    const outsider = await queue(NOBODY, 'list');
+    assert.equal(outsider.code, 77, outsider.stderr);
+    assert.match(outsider.stderr, /be root or in its group/);
 
     // The first to work on the spool makes SQLite's own files there; the service has to write to them.
     for (const args of [

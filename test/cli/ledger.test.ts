@@ -245,9 +245,9 @@ test(
     await proxy.says(/listens on/);
     const found = await list(member);
     assert.deepEqual([found.code, found.stdout.toString()], [0, 'no recipient is unknown\n']);
-    const stranger = await list({ ...member, groups: [] });
-    assert.equal(stranger.code, 77, stranger.stderr);
-    assert.match(stranger.stderr, /be root, or in the group of its folder/);
+    const outsider = await list({ ...member, groups: [] });
+    assert.equal(outsider.code, 77, outsider.stderr);
+    assert.match(outsider.stderr, /be root, or in the group of its folder/);
     await proxy.stop();
     const stopped = await list(member);
     assert.ok([0, 77].includes(stopped.code ?? -1), stopped.stderr);

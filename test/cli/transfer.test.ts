@@ -298,7 +298,7 @@ test('of a file that is not whole, or was changed, nothing is imported and nothi
   }
   // What a hostile file says with a sound checksum.
   const lies: [string, (text: string) => string][] = [
-    ['an id that is none', (text) => text.replace(/"id":"\w\w/, '"id":"..')],
+    ['an invalid id', (text) => text.replace(/"id":"\w\w/, '"id":"..')],
     ['a huge size', (text) => text.replace(/"size":\d+/, '"size":9007199254740991')],
     ['a negative size', (text) => text.replace(/"size":\d+/, '"size":-1')],
     ['a huge count', (text) => text.replace(/"recipients":1/, '"recipients":1e15')],
@@ -306,7 +306,7 @@ test('of a file that is not whole, or was changed, nothing is imported and nothi
     ['an Exim id that is a path', (text) => text.replace(/"exim_id":"[^"]*/, '"exim_id":"../x')],
     ['a digest of other bytes', (text) => text.replace(/"digest":"../, '"digest":"ff')],
     [
-      'a status that is none',
+      'an invalid status',
       (text) =>
         text.replace(
           '"last_status":null,"last_reason":null',

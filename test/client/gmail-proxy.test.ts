@@ -164,7 +164,7 @@ test('what is too large, or for too many, is refused for good before anything is
   assert.equal(scripted.posts.length, 0);
 });
 
-test('an envelope that is none is a TypeError', async (t) => {
+test('an invalid envelope throws a TypeError', async (t) => {
   const { proxy, scripted } = await start(t, undefined, { failSilently: true });
   for (const [envelope, sentence] of [
     [{ recipients: 'b@example.org' }, 'recipients is not an array of strings'],

@@ -44,7 +44,7 @@ test('a recipient without an @ is not left out without a word', async (t) => {
   assert.deepEqual(scripted.posts[1]?.recipients, ['root']);
 });
 
-test('who is from a name without an @ is refused, whoever may be answered', async (t) => {
+test('a sender without an @ is refused, also when there is an address for replies', async (t) => {
   const { transport, scripted } = await start(t);
   await assert.rejects(
     transport.sendMail({ ...mail, from: 'root', replyTo: 'a@example.com' }),

@@ -47,7 +47,7 @@ for (const [fault, stride] of [['KILL', 9] as const, ['EIO', 9] as const, ['ENOS
       const wanted = `RCPT TO:<${recipient}>`;
       const taken = smtp.messages.filter(({ envelope }) => envelope[1] === wanted).length;
       assert.ok(taken >= 1, 'lost');
-      // What was answered is in the ledger, unless that could not be written.
+      // Every answer is in the ledger, unless that could not be written.
       const mayDouble = fault === 'KILL' && isAnswered ? 0 : unknown(folder, recipient);
       const doubled = taken - 1;
       assert.ok(doubled <= mayDouble, `taken ${taken} times`);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { prepare } from '../../debian/make/prepare.ts';
 import { version } from '../../src/host/version.ts';
-import { drainLock } from '../../src/spool/drain-lock.ts';
+import { drainLock } from '../../src/spool/locks.ts';
 import { binaryFile } from '../../src/sqlite/better-sqlite3.ts';
 import { inCheckout, run, start } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';

@@ -129,7 +129,7 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
   assert.equal((await fsck()).code, 0);
 });
 
-test('fsck takes no file for a ledger that is none', async (t) => {
+test('fsck refuses a file that is no ledger', async (t) => {
   const file = join(scratch(t), 'mail.sh');
   writeFileSync(file, '#!/bin/sh\n');
   const fsck = await appengineMailer(t, ['queue', 'fsck', '--ledger', file], { input: '' }).ended;

@@ -64,7 +64,7 @@ class Disk {
   }
 
   /** Is unmounted, checked and mounted again, as an administrator does. Nobody may have it open. */
-  async mend(): Promise<void> {
+  async freeSpace(): Promise<void> {
     const script = 'umount "$1" && { e2fsck -fy "$0" || [ $? = 1 ]; } && mount -o loop "$0" "$1"';
     const image = join(this.road.folder, 'image');
     const { code, stderr } = await this.run('/bin/sh', ['-c', script, image, this.folder]);
@@ -161,7 +161,7 @@ test(
     };
     assert.equal(await post(), 200);
     await disk.fill();
-    // What is free in the log and the file is used up first.
+    // Free space in the log and in the file is used up first.
     for (let status = 200; status === 200; refused = status) status = await post();
     assert.equal(refused, 503);
     await proxy.says(/no mail is taken: the ledger cannot be written: .*full/);
@@ -191,14 +191,14 @@ test(
     const early = await disk.start('drain', '--spool', disk.folder).ended;
     assert.equal(early.code, 74);
     assert.match(early.stderr, /read-only here: see whether its disk has failed/);
-    await disk.mend();
+    await disk.freeSpace();
 
     const drain = disk.start('drain', '--spool', disk.folder);
     await drain.says(/> sent \(/, 3);
     await disk.fail();
     assert.equal((await disk.pipe('1x-5')).code, 75);
     await drain.stop();
-    await disk.mend();
+    await disk.freeSpace();
     assert.equal((await disk.pipe('1x-6')).code, 0);
     const next = disk.start('drain', '--spool', disk.folder);
     await next.says(/1x-6.*> sent \(/);

@@ -14,6 +14,7 @@ import { DatabaseReplacedError } from '../../src/sqlite/open-database.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { adoptRescued } from '../../src/spool/recover/rescue.ts';
 import { Spool } from '../../src/spool/spool.ts';
+import { LONG } from '../support/figures.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -26,7 +27,7 @@ import { until } from '../support/until.ts';
 
 // Files of an open database are removed or replaced, as a careless clean-up or restore does.
 
-const MESSAGES = 20;
+const MESSAGES = LONG ? 20 : 8;
 
 /** A road with a proxy and a drain that has sent some messages, all of which may still be in the log alone. */
 async function roadAtWork(t: TestContext): Promise<{ road: Road; drain: Program }> {

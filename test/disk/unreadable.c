@@ -1,5 +1,5 @@
 /*
- * A disk that has lost a sector, for LD_PRELOAD: whoever reads the byte UNREADABLE_AT of the file with the inode
+ * A disk that has lost a sector, for LD_PRELOAD: a program that reads the byte UNREADABLE_AT of the file with the inode
  * UNREADABLE_INODE gets EIO, again and again.
  */
 #define _GNU_SOURCE

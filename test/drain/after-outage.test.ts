@@ -80,7 +80,7 @@ test(
     assert.equal(new Set(order).size, order.length, 'a message was posted twice');
     assert.equal(burst, 0, 'more posts at once than had passed before, or than the limit');
     assert.ok(fullAfter < 2 * limits.inFlight, `full rate only after ${fullAfter} posts`);
-    // What was tried goes behind what was not; what is in flight together arrives in any order.
+    // Messages that were tried go behind those that were not; messages in flight together arrive in any order.
     assert.ok(tried.size < 5);
     const inOrder = [...old, ...fresh].filter((id) => !tried.has(id));
     const arrived = order.filter((id) => !tried.has(id));

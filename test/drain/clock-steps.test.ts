@@ -172,7 +172,7 @@ test(
     const released = await queue('release', ids[1] ?? '');
     assert.equal(released.code, 0, released.stderr);
 
-    // What was queued while the clock was ahead.
+    // Messages that were queued while the clock was ahead.
     handIn(road.spool, [{}], { queuedAt: Date.now() + 400 * DAY });
     const held = await queue('hold', '--all');
     assert.equal(held.code, 0, held.stderr);

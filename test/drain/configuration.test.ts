@@ -14,7 +14,7 @@ test(
       ['no URL', { GMAIL_PROXY_URL: '' }, [], /GMAIL_PROXY_URL is not set.*\/etc\/envdir/],
       ['no key', { GMAIL_SECRET_KEY: '' }, [], /GMAIL_SECRET_KEY is not set.*\/etc\/envdir/],
       ['an empty key', { GMAIL_SECRET_KEY: ' \t' }, [], /GMAIL_SECRET_KEY is empty/],
-      ['a URL that is none', { GMAIL_PROXY_URL: 'proxy.example.org' }, [], /not an http\(s\) URL/],
+      ['an invalid URL', { GMAIL_PROXY_URL: 'proxy.example.org' }, [], /not an http\(s\) URL/],
       ['another scheme', { GMAIL_PROXY_URL: 'ftp://127.0.0.1/' }, [], /not an http\(s\) URL/],
       ['http: to elsewhere', { GMAIL_PROXY_URL: 'http://192.0.2.1/' }, [], /--allow-insecure/],
       [

@@ -15,7 +15,7 @@ import { usualRetryTimes } from '../support/retry-times.ts';
 
 // What a turn plans, commits and logs, with a real spool and without posts.
 
-const room = { messages: 1, ...capacityLeft([]) };
+const capacity = { messages: 1, ...capacityLeft([]) };
 const proxy = { url: 'https://proxy.example.org/', queued: 2 };
 
 const failed: EndpointEvent = {
@@ -32,7 +32,7 @@ function claimedOf(t: TestContext, count: number): { spool: Spool; message: Clai
   for (let place = 0; place < count; place += 1) {
     enqueue(spool, handOver({ eximId: `exim-${place}` }), spool.now());
   }
-  const [message] = spool.transaction(() => claim(spool, room, spool.now()));
+  const [message] = spool.transaction(() => claim(spool, capacity, spool.now()));
   assert.ok(message);
   return { spool, message };
 }
@@ -41,7 +41,7 @@ function planOf(spool: Spool, facts: Partial<TurnFacts>) {
   const endpoint = endpointRecord(spool);
   const now = spool.now();
   const quiet = { attempts: [], events: [], outageMs: 0, askedInMs: undefined, queued: 1 };
-  const all: TurnFacts = { now, endpoint, room, last: new Set(), ...quiet, ...facts };
+  const all: TurnFacts = { now, endpoint, capacity, last: new Set(), ...quiet, ...facts };
   return planTurn(all, { delayWarningsMs: [], retryTimes: usualRetryTimes }, () => 0.5);
 }
 

@@ -194,12 +194,12 @@ suite(
         await road.pipe('seed', bsmtp('', ['seed@x.example'], 'makes the spool\n'));
         const taken = () => stored(road.spool).filter(({ eximId }) => eximId !== 'seed');
 
-        const mend = spoil(exim, join(road.spool, 'spool.db'));
+        const repair = spoil(exim, join(road.spool, 'spool.db'));
         const id = await exim.send(sender, recipients, message);
         assertKept(exim, id, reason, freezes);
         assert.equal(await exim.queued(), 1);
 
-        await mend();
+        await repair();
         assert.equal(taken().length, committed ? 1 : 0, 'stored in spite of the trouble');
         await exim.runQueue();
         assert.equal(await exim.queued(), 0);

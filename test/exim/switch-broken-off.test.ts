@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DebianExim } from '../support/debian-exim.ts';
+import { LONG } from '../support/figures.ts';
 import { faultLibrary } from '../support/fault-library.ts';
 import { needs } from '../support/needs.ts';
 import { scratch } from '../support/scratch.ts';
@@ -15,7 +16,7 @@ test(
     for (const split of [true, false]) {
       const exim = await DebianExim.make(t, { split });
       const before = await exim.configuration();
-      const mended = insteadOfUpdate(
+      const restore = insteadOfUpdate(
         exim,
         'rm /broken 2>/dev/null && { echo disk is full >&2; exit 1; }',
       );
@@ -26,7 +27,7 @@ test(
         /update-exim4\.conf ends with 1: disk is full; everything is as it was\n$/,
       );
       assert.equal(code, 75);
-      mended();
+      restore();
       assert.equal(await exim.configuration(), before);
     }
   },
@@ -68,22 +69,24 @@ test(
       ['enable', 'disable'],
     ] as const) {
       for (const [position, change] of changes.entries()) {
+        // In the short form each change is struck by one of the two verbs.
+        if (!LONG && (position % 2 === 0) === (verb === 'enable')) continue;
         if (state !== other) await exim.switch(other);
         const env = { LD_PRELOAD: library, FAULT: 'KILL', FAULT_FOLDER: change, FAULT_STEP: '1' };
         const { code } = await exim.appengineMailer(['exim', verb], env);
         assert.equal(code, null, `${verb} is killed at ${change}`);
         await exim.succeeds('update-exim4.conf');
         await isSound(exim);
-        const next: Verb = position % 2 === 0 ? verb : other;
+        const next: Verb = position % 4 < 2 ? verb : other;
         await exim.switch(next);
         state = next;
         assert.equal(await exim.configuration(), changed[next], `${verb}, ${change}, ${next}`);
       }
       for (const when of ['kill -9 $PPID', "trap 'kill -9 $PPID' EXIT"]) {
         if (state !== other) await exim.switch(other);
-        const mended = insteadOfUpdate(exim, when);
+        const restore = insteadOfUpdate(exim, when);
         assert.equal((await exim.appengineMailer(['exim', verb])).code, null);
-        mended();
+        restore();
         await exim.switch(verb);
         state = verb;
         assert.equal(await exim.configuration(), changed[verb]);

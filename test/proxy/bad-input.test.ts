@@ -137,37 +137,29 @@ for (const [version, wire] of Object.entries(wires)) {
     },
   );
 
-  test(
-    `${version}: many or large HTTP headers, and chunks that are none, are 4xx`,
-    hang,
-    async (t) => {
-      const road = new Road(t);
-      const proxy = await road.proxy();
-      const { head } = wire(road.key);
-      const chunked = head.replace(/content-length: \d+/, 'transfer-encoding: chunked');
-      const bombs: [sent: string | Buffer, status: number][] = [
-        [head.replace('\r\n', `\r\nx: ${'y'.repeat(20_000)}\r\n`), 431],
-        [head.replace('\r\n', `\r\n${'x: y\r\n'.repeat(10_000)}`), 431],
-        [head.replace('POST / ', `POST /${'x'.repeat(20_000)} `), 431],
-        [head.replace('\r\n', '\r\nno colon\r\n'), 400],
-        [head.replace('\r\n', '\r\nx: a\rb\r\n'), 400],
-        [head.replace('\r\n', '\r\nx: a\0b\r\n'), 400],
-        [head.replace('host: x\r\n', ''), 400],
-        [head.replace('POST ', 'POSTS '), 405],
-        [`${chunked}zz\r\n`, 400],
-        [`${chunked}ffffffffffffffffff\r\n`, 400],
-        [`${chunked}1;${'x'.repeat(100_000)}\r\n`, 413],
-      ];
-      for (const [sent, status] of bombs) {
-        const { socket, said } = wireTo(t, road.address);
-        socket.write(sent);
-        assert.match(
-          await said,
-          new RegExp(`^HTTP/1\\.1 ${status} `),
-          sent.toString().slice(0, 80),
-        );
-      }
-      await serves(road, proxy);
-    },
-  );
+  test(`${version}: many or large HTTP headers, and invalid chunks, are 4xx`, hang, async (t) => {
+    const road = new Road(t);
+    const proxy = await road.proxy();
+    const { head } = wire(road.key);
+    const chunked = head.replace(/content-length: \d+/, 'transfer-encoding: chunked');
+    const bombs: [sent: string | Buffer, status: number][] = [
+      [head.replace('\r\n', `\r\nx: ${'y'.repeat(20_000)}\r\n`), 431],
+      [head.replace('\r\n', `\r\n${'x: y\r\n'.repeat(10_000)}`), 431],
+      [head.replace('POST / ', `POST /${'x'.repeat(20_000)} `), 431],
+      [head.replace('\r\n', '\r\nno colon\r\n'), 400],
+      [head.replace('\r\n', '\r\nx: a\rb\r\n'), 400],
+      [head.replace('\r\n', '\r\nx: a\0b\r\n'), 400],
+      [head.replace('host: x\r\n', ''), 400],
+      [head.replace('POST ', 'POSTS '), 405],
+      [`${chunked}zz\r\n`, 400],
+      [`${chunked}ffffffffffffffffff\r\n`, 400],
+      [`${chunked}1;${'x'.repeat(100_000)}\r\n`, 413],
+    ];
+    for (const [sent, status] of bombs) {
+      const { socket, said } = wireTo(t, road.address);
+      socket.write(sent);
+      assert.match(await said, new RegExp(`^HTTP/1\\.1 ${status} `), sent.toString().slice(0, 80));
+    }
+    await serves(road, proxy);
+  });
 }

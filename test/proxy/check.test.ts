@@ -12,7 +12,7 @@ import { bsmtp, Road } from '../support/road.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 
 interface Found {
-  checkProxy: string;
+  check: string;
   ok: boolean | null;
   text: string;
   todo: string | null;
@@ -39,12 +39,11 @@ async function check(
 
 /** CHECK=ok, CHECK=FAULT and so on. */
 const brief = (found: readonly Found[]) =>
-  found.map(({ checkProxy, ok, todo }) => {
+  found.map(({ check: name, ok, todo }) => {
     const word = ok === null ? '?' : ok ? (todo === null ? 'ok' : 'NOTE') : 'FAULT';
-    return `${checkProxy}=${word}`;
+    return `${name}=${word}`;
   });
-const of = (found: readonly Found[], name: string) =>
-  found.find(({ checkProxy }) => checkProxy === name);
+const of = (found: readonly Found[], name: string) => found.find((each) => each.check === name);
 
 async function closedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');

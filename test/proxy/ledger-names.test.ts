@@ -91,7 +91,7 @@ test('law 6: a message that is being sent when its key is given a name is not se
   backend.abort();
   assert.deepEqual(await nameless, [`2.0.0 told ${a}`, `5.1.1 told ${b}`]);
   proxy.answer = (delivery) => Promise.resolve(everyone(delivery, '2.0.0'));
-  // What was refused may have been refused to another host: it is sent for this one.
+  // A refusal may have been for another host: the message is sent for this one.
   assert.match((await named)[0] ?? '', /^2\.0\.0 /);
   assert.deepEqual(proxy.calls[2]?.recipients, [b]);
   assert.deepEqual(await other, [`2.0.0 told ${a}`]);

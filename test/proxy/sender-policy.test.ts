@@ -123,7 +123,7 @@ test('fix_sender puts the default sender in envelope and From, and the author in
   const road = new Road(t);
   const args = ['--allow-sender', 'ok@example.com', '--allow-sender', 'noreply@example.com'];
   const proxy = await road.proxy(args, { GMAIL_DEFAULT_SENDER: ' noreply@example.com \n' });
-  const author = 'Jos\xe9 <stranger@example.net>,\r\n\tb@example.net';
+  const author = 'Jos\xe9 <outsider@example.net>,\r\n\tb@example.net';
   const rest = 'To: you@example.org\r\nSubject: \xe9\r\n\r\nFrom: stays\r\n\xff';
   const cases: [posted: string, delivered: string][] = [
     [
@@ -176,7 +176,7 @@ test('fix_sender puts the default sender in envelope and From, and the author in
   assert.equal((await formPost(road.address, disallowed)).status, 204);
   const expected = `From: noreply@example.com\nReply-To: a@example.net\n${many}\nHello\n`;
   assert.ok(road.deliveries().some(({ bytes }) => bytes.toString() === expected));
-  // What is allowed is not touched (law 4), whatever was asked for.
+  // An allowed sender is not touched (law 4), whatever was asked for.
   const mine = mail('ok@example.com');
   const fields = { fix_sender: '1' };
   assert.equal((await formPost(road.address, { key: road.key, msg: mine, fields })).status, 204);
@@ -276,7 +276,7 @@ test('a repeated post of a sent recipient keeps its verdict when the rules have 
   assert.match(await verdict(road, 'a@example.net', mail('a@example.net')), /^5\.7\.1 /);
 });
 
-test('rules that are none end the proxy at its start with 78, and say so', async (t) => {
+test('invalid rules end the proxy at its start with 78, and say so', async (t) => {
   const road = new Road(t);
   const keys = join(road.folder, 'keys');
   writeFileSync(keys, '# allow-sender example.com\na key\n');

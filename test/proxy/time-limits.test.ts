@@ -64,7 +64,7 @@ test(
 );
 
 test(
-  'without a size, or with a wrong one, a request has the time of the largest body, whoever reads it',
+  'a request without a size, or with a wrong one, has the time of the largest body',
   hang,
   async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] });

@@ -7,7 +7,7 @@ import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 
-// Whoever may write to a folder may put something else in a file's place: that holds up no program, and is named.
+// An account that may write to a folder may replace a file by something else: no program hangs, and each names it.
 
 function makeFifo(file: string): void {
   assert.equal(spawnSync('mkfifo', [file]).status, 0);
@@ -87,19 +87,19 @@ for (const [what, plant] of [
 }
 
 /** What may be planted beside a database. */
-const planted = [
+const intruders = [
   ['a symbolic link', (file: string) => symlinkSync('/nonexistent/elsewhere', file)],
   ['a FIFO', makeFifo],
   ['a folder', (file: string) => mkdirSync(file)],
 ] as const;
 
-for (const [what, plant] of planted) {
+for (const [what, plant] of intruders) {
   for (const end of ['-journal', '-wal', '-shm']) {
     test(`${what} in the place of spool.db${end} or ledger.db${end} is named, and what to do`, async (t) => {
       const road = new Road(t);
       handIn(road.spool, [{}]);
-      const planted = join(road.spool, `spool.db${end}`);
-      plant(planted);
+      const file = join(road.spool, `spool.db${end}`);
+      plant(file);
       const told = new RegExp(
         `spool\\.db${end} is ${what}, and is not a regular file: see who has made it, and remove it`,
       );

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { drainLock } from '../../src/spool/drain-lock.ts';
+import { drainLock } from '../../src/spool/locks.ts';
 import { inCheckout, start, type Program } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
 
 /** Another process that takes the lock and says whether it has it; it keeps it until it ends. */
 const TAKE = `
-  import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/drain-lock.js'))};
+  import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/locks.js'))};
   console.error(drainLock(process.argv[1]) ? 'it is mine' : 'somebody has it');
   setInterval(() => {}, 60_000);
 `;
@@ -77,7 +77,7 @@ test('the lock holds when its holder keeps no reference to it and memory is coll
     '--expose-gc',
     '--input-type=module',
     '--eval',
-    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/drain-lock.js'))};
+    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/locks.js'))};
      const take = () => drainLock(process.argv[1]) !== undefined;
      console.error(take() ? 'it is mine' : 'somebody has it');
      // What a collection found unreachable is closed in a later turn of the event loop.
@@ -111,7 +111,7 @@ test('a drain that starts while somebody only looks gets its lock all the same',
   const waiting = start(t, process.execPath, [
     '--input-type=module',
     '--eval',
-    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/drain-lock.js'))};
+    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/locks.js'))};
      console.error('asks');
      console.error(drainLock(process.argv[1], 60_000) ? 'it is mine' : 'somebody has it');`,
     folder,

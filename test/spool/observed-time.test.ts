@@ -71,7 +71,7 @@ test('law 12: observed time goes on by the monotonic clock alone, and is stored 
   others.transaction(() => {});
   assert.equal(others.now(), start + HOUR, 'only drain writes it down');
 
-  // Whoever dies takes back what he has not written down; what nobody saw pass does not count.
+  // A program that dies loses the time that it has not written down; time that no program saw pass does not count.
   clocks.pass(20 * DAY);
   clocks.reboot();
   const next = new Spool(spool.folder, 'drain');

@@ -21,7 +21,7 @@ function spoolWithMessage(t: TestContext): { spool: Spool; id: string } {
   return { spool, id: enqueue(spool, given, 1000).id };
 }
 
-test('the schema is the one of schema.golden.sql: whoever changes it adds a migration', (t) => {
+test('the schema is the one of schema.golden.sql: each change of it needs a migration', (t) => {
   const objects = freshSpool(t)
     .sql<{ sql: string }>('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid')
     .all();
@@ -73,7 +73,7 @@ const illegal: [what: string, sql: string][] = [
   ['no sender', `UPDATE message SET sender = NULL`],
   ['a negative size', `UPDATE message SET size = -1`],
   ['a size that is text', `UPDATE message SET size = 'large'`],
-  ['a state that is none', `UPDATE message SET state = 'lost', due_at = NULL`],
+  ['an invalid state', `UPDATE message SET state = 'lost', due_at = NULL`],
   ['no state', `UPDATE message SET state = NULL, due_at = NULL`],
   ['queued without a due time', `UPDATE message SET due_at = NULL`],
   ['held with a due time', `UPDATE message SET state = 'held'`],
@@ -87,7 +87,7 @@ const illegal: [what: string, sql: string][] = [
   ['more deferrals than attempts', `UPDATE message SET deferrals = 1, posted_at = 1`],
   ['negative deferrals', `UPDATE message SET attempts = 1, deferrals = -1, posted_at = 1`],
   ['a negative outage', `UPDATE message SET outage_ms = -1`],
-  ['a last status that is none', `UPDATE message SET last_status = '3.0.0', last_reason = ''`],
+  ['an invalid last status', `UPDATE message SET last_status = '3.0.0', last_reason = ''`],
   ['an SMTP code', `UPDATE message SET last_status = '550', last_reason = ''`],
   ['a last status without a reason', `UPDATE message SET last_status = '4.0.0'`],
   ['a last reason without a status', `UPDATE message SET last_reason = 'why'`],
@@ -102,10 +102,10 @@ const illegal: [what: string, sql: string][] = [
     `UPDATE recipient SET ${sent.replace(`sent', status = '2`, `failed', status = '4`)}`,
   ],
   ['one bounced with 2.x.x', `UPDATE recipient SET ${sent.replace('sent', 'bounced')}`],
-  ['a recipient state that is none', `UPDATE recipient SET state = 'lost'`],
+  ['an invalid recipient state', `UPDATE recipient SET state = 'lost'`],
   ['a status without a reason', `UPDATE recipient SET status = '4.0.0'`],
   ['a reason without a status', `UPDATE recipient SET reason = 'why'`],
-  ['a status that is none', `UPDATE recipient SET status = '4', reason = 'why'`],
+  ['an invalid status', `UPDATE recipient SET status = '4', reason = 'why'`],
   ['an address that is text', `UPDATE recipient SET address = 'a@b' WHERE position = 0`],
   ['a negative position', `UPDATE recipient SET position = -1 WHERE position = 0`],
   ['an address twice', `UPDATE recipient SET address = x'61'`],
@@ -124,7 +124,7 @@ const illegal: [what: string, sql: string][] = [
   ['an outage without a reason', `UPDATE endpoint SET down_since = 1`],
   ['a reason without an outage', `UPDATE endpoint SET reason = 'why'`],
   ['a time to ask without an outage', `UPDATE endpoint SET asks_at = 1`],
-  ['an event that is none', event('lost')],
+  ['an invalid event', event('lost')],
   ['an attempt without its status', event('attempt')],
   ['a hold with a status', event('hold', '4.2.2', 'full')],
   ['a hold with a reason', event('hold', undefined, 'why')],

@@ -8,7 +8,7 @@ export interface HostileAnswer {
   give: Script;
 }
 
-/** Every status of HTTP but 200, and some that are none; 1xx come before an answer and are not one. */
+/** Every status of HTTP but 200, and some invalid ones; 1xx come before an answer and are not one. */
 const STATUSES = [
   [201, 202, 204, 206, 226, 299, 300, 301, 302, 303, 304, 307, 308],
   [400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418],
@@ -60,7 +60,7 @@ export const hostileAnswers: readonly HostileAnswer[] = [
     id,
     verdicts: refused([...recipients, 'x@y']),
   })),
-  signed('verdicts that are none', ({ id }) => ({ id, verdicts: [null] })),
+  signed('invalid verdicts', ({ id }) => ({ id, verdicts: [null] })),
   signed('a verdict of no class', ({ id, recipients: [recipient = ''] }) => ({
     id,
     verdicts: [{ recipient, ...refusal, status: '6.1.1' }],

@@ -14,7 +14,7 @@ export interface SentOn {
 export type Fault = [status: number, text?: string] | 'reset';
 
 /**
- * A server as of 2012, made from what the original does and without the product's code: HTTP/1.0, one
+ * A v1 server, made from what the original does and without the product's code: HTTP/1.0, one
  * request a connection, the recipient from the first To and the sender from the first From, its texts
  * and its defects. `fault` is asked before a post that it would send on.
  */

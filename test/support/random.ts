@@ -10,6 +10,11 @@ export interface Random {
 export function random(t: TestContext, usual = 20_121_127): Random {
   const seed = Number(process.env['TEST_SEED'] ?? usual);
   t.diagnostic(`seed ${seed}`);
+  return generator(seed);
+}
+
+/** Random choices, the same for the same seed. */
+export function generator(seed: number): Random {
   let state = seed;
   // Mulberry32: enough for choosing a victim, not for a secret.
   const next = () => {

@@ -87,7 +87,7 @@ export class SlowRelay {
         subject ||= /^Subject: (.*)/.exec(line)?.[1] ?? '';
         if (line !== '.') continue;
         inData = false;
-        // It is taken before the answer: whoever does not wait for that has sent it.
+        // It is taken before the answer: a client that does not wait for that has sent it.
         this.#take(subject, recipients);
         await reply('250 2.0.0 taken', this.pace.dot);
         continue;

@@ -99,7 +99,7 @@ const distrusted = [
   ['a certificate of tomorrow', 'CERT_NOT_YET_VALID'],
   ['a revoked certificate', 'CERT_REVOKED'],
   ['a bad signature in a certificate', 'CERT_SIGNATURE_FAILURE'],
-  ['an authority that is none', 'INVALID_CA'],
+  ['an invalid authority', 'INVALID_CA'],
   ['a certificate for something else', 'INVALID_PURPOSE'],
   ['a chain that is too long', 'PATH_LENGTH_EXCEEDED'],
   ['a certificate for another name', 'ERR_TLS_CERT_ALTNAME_INVALID'],

@@ -39,7 +39,7 @@ const quiet: TurnFacts = {
   outageMs: 0,
   askedInMs: undefined,
   queued: 3,
-  room: { messages: 4, bytes: 1000, bypassBytes: 100 },
+  capacity: { messages: 4, bytes: 1000, bypassBytes: 100 },
   last: new Set([7]),
 };
 
@@ -58,7 +58,7 @@ const failed: EndpointEvent = {
 test('a turn without news changes nothing and claims what there is room for', () => {
   assert.deepEqual(plan({}), {
     now: NOW,
-    room: quiet.room,
+    capacity: quiet.capacity,
     last: quiet.last,
     askedInMs: undefined,
     outcomes: [],

@@ -166,7 +166,7 @@ const badFrames: [name: string, body: Buffer, fault: RegExp][] = [
   ['null', framed(null), /"sender"/],
   ['no sender', framed({ recipients: [] }), /"sender" is not a string/],
   ['no recipients', framed({ sender: '' }), /"recipients" is not a list/],
-  ['a recipient that is none', framed({ sender: '', recipients: ['a', 1] }), /"recipients"/],
+  ['an invalid recipient', framed({ sender: '', recipients: ['a', 1] }), /"recipients"/],
   ['a recipient twice', framed({ sender: '', recipients: ['a', 'b', 'a'] }), /listed twice/],
   ['10,001 recipients', framed({ sender: '', recipients: many }), /more than 10000/],
   ['a long line', Buffer.from(`${' '.repeat(limits.envelopeBytes)}{}\n`), /too long/],
@@ -282,7 +282,7 @@ test('a long reason is cut, and so is what is shown of a bad status', () => {
   assert.ok('fault' in bad && bad.fault.length < 150);
 });
 
-test('a name of a mail server that is none is left out, and its verdict counts (law 5)', () => {
+test('an invalid name of a mail server is left out, and its verdict counts (law 5)', () => {
   for (const odd of ['', 'a b', 'a\r\nb', 'ü', 'x'.repeat(256), 7, null, ['a']]) {
     const body = Buffer.from(answered({ ...good, remote_mta: odd }));
     assert.deepEqual(decodeVerdicts(body, 'one', ['a@b']), [good]);

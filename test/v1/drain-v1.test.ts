@@ -15,7 +15,7 @@ import { until } from '../support/until.ts';
 const from = 'From: Some Body <s@example.com>\n';
 const args = ['--wire', 'v1'];
 
-test('one post a recipient, who is its first To; Bcc and Resent-* go, other bytes stay', async (t) => {
+test('each recipient has a post of which it is the first To; Bcc and Resent-* are removed, other bytes stay', async (t) => {
   const { road, server, env } = await start(t);
   const bytes = Buffer.from(
     `Received: by x\r\n${from}To: List\n <list@example.org>,\n\tB\xe9 <b@example.org>\n` +
@@ -42,7 +42,7 @@ test('one post a recipient, who is its first To; Bcc and Resent-* go, other byte
   assert.equal(lookInto(road.spool).counters.sent, 1);
 });
 
-test('what the original refuses for good fails at once, alone, with its text (law 5)', async (t) => {
+test('a recipient that a v1 server refuses for good fails at once, alone, with its text (law 5)', async (t) => {
   const { road, server, env } = await start(t);
   server.fault = (to) =>
     to === 'gone@example.org' ? [400, 'No destination addresses specified'] : undefined;
@@ -79,7 +79,7 @@ test('what the original refuses for good fails at once, alone, with its text (la
 for (const [name, fault, says] of [
   ['a reset', 'reset', /post to the proxy failed/],
   ['an empty 500', [500], /answered 500/],
-  ['a 400 that is none of its own', [400, 'Malformed'], /answered 400 "Malformed"/],
+  ['a 400 with another text', [400, 'Malformed'], /answered 400 "Malformed"/],
   ["a load balancer's 400", [400, '<html>No sender</html>'], /answered 400(?! ")/],
 ] as [string, Fault, RegExp][]) {
   test(`${name} at one recipient: that one waits, and who was sent is not sent again (law 5)`, async (t) => {
@@ -109,7 +109,7 @@ for (const [name, fault, says] of [
   });
 }
 
-test('a wrong key is a fault of the endpoint: the queue waits, the operator is told (law 5)', async (t) => {
+test('a wrong key is trouble of the endpoint: the queue waits, and the operator is told (law 5)', async (t) => {
   const { road, server, env } = await start(t);
   handIn(road.spool, [{ bytes: `${from}\nHello\n` }]);
   const wrong = { ...env, GMAIL_SECRET_KEY: 'another key' };
@@ -206,7 +206,7 @@ test('--v1-success makes another 2xx a yes, and 204 stays one', async (t) => {
   }
 });
 
-test('a drain that speaks v2 to an original server loses nothing', async (t) => {
+test('a drain that speaks v2 to a v1 server loses nothing', async (t) => {
   const { road, server, env } = await start(t);
   handIn(road.spool, [{ bytes: `${from}\nHello\n` }]);
   assert.equal((await road.drain(['--once'], env).ended).code, 69);

@@ -104,7 +104,7 @@ test('more than 100 fields are refused at once', { timeout: 30_000 }, async () =
 });
 
 // Made with Python's hmac and base64.
-test('signed as in 2012: base64 of HMAC-SHA1 over the octets', async () => {
+test('a v1 signature is base64 of HMAC-SHA1 over the octets', async () => {
   const key = Buffer.from('a secret key');
   const message = Buffer.from('From: me@example.com\nTo: you@example.org\n\nCaf\xe9\n', 'latin1');
   const signature = '9T0NZkg5aYYjyTuxmag7dr6rvk8=';

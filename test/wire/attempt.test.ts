@@ -90,12 +90,12 @@ test('a 200 counts only when it is signed, complete and about this post (law 5)'
     ['one too few', encodeVerdicts(toPost.id, [a]), /1 verdicts for 2/],
     ['one too many', encodeVerdicts(toPost.id, [a, b, b]), /3 verdicts for 2/],
     [
-      'a class that is none',
+      'an invalid class',
       encodeVerdicts(toPost.id, [a, { ...b, status: '3.1.1' }]),
       /cannot be read: .3\.1\.1/,
     ],
     [
-      'a status that is none',
+      'an invalid status',
       encodeVerdicts(toPost.id, [a, { ...b, status: '250 OK' }]),
       /cannot be read/,
     ],
@@ -156,7 +156,7 @@ test('a signature of another key, id, time or body is none (law 5)', async (t) =
     ['another time', { ...right, 'webhook-timestamp': '2' }],
     ['another body', { ...right, 'webhook-signature': mac(`${toPost.id}.1.${body.toString()} `) }],
     [
-      'a time that is none',
+      'an invalid time',
       {
         ...right,
         'webhook-timestamp': 'now',

@@ -28,7 +28,7 @@ async function farRoad(t: TestContext, network: Parameters<typeof farAway>[2]) {
     await program.says(/proxy listens on/);
     return program;
   };
-  /** A server that says one line to whoever connects, and no more. */
+  /** A server that says one line to each client, and no more. */
   const says = async (port: number, line: string) => {
     const script = `require('net').createServer((s) => s.on('error', () => {}).end(${JSON.stringify(line)})).listen(${port}, '${FAR.listens}', () => console.error('ready'))`;
     await start(t, ...inside(process.execPath, '-e', script), { input: '' }).says(/ready/);

@@ -21,35 +21,35 @@ const post = {
 };
 const never = new AbortController().signal;
 
-async function scripted(t: TestContext, greet?: Script) {
+async function scripted(t: TestContext, answerProbe?: Script) {
   const proxy = await ScriptedProxy.start(t, key.toString(), (each) => each.accept());
-  const greetings: Received[] = [];
-  const answer = greet ?? proxy.greet;
+  const probes: Received[] = [];
+  const answer = answerProbe ?? proxy.greet;
   proxy.greet = (probe) => {
-    greetings.push(probe);
+    probes.push(probe);
     return answer(probe);
   };
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
-  return { proxy, greetings, connection };
+  return { proxy, probes, connection };
 }
 
-test('a connection is greeted once, by a probe with an id of its own, and then carries post after post', async (t) => {
-  const { proxy, greetings, connection } = await scripted(t);
+test('each connection carries one probe with an id of its own first, and then post after post', async (t) => {
+  const { proxy, probes, connection } = await scripted(t);
   for (let count = 0; count < 20; count += 1) {
     assert.equal((await attempt(connection, post, never)).kind, 'verdicts');
   }
   const ports = new Set(proxy.posts.map(({ request }) => request.socket.remotePort));
   assert.ok(ports.size <= 2, `${ports.size} connections`);
-  assert.deepEqual(new Set(greetings.map(({ request }) => request.socket.remotePort)), ports);
-  assert.equal(greetings.length, ports.size);
-  for (const { id, sender, recipients, bytes } of greetings) {
+  assert.deepEqual(new Set(probes.map(({ request }) => request.socket.remotePort)), ports);
+  assert.equal(probes.length, ports.size);
+  for (const { id, sender, recipients, bytes } of probes) {
     assert.match(id, /^[0-9a-f]{32}$/);
     assert.deepEqual([sender, recipients, bytes.length], ['', [], 0]);
   }
 });
 
-test('whatever answers the greeting but the proxy itself is trouble of the endpoint, while other posts pass too (law 5)', async (t) => {
+test('an answer to the first probe that is not of the proxy is trouble of the endpoint, also while other posts pass (law 5)', async (t) => {
   const statuses = [200, 204, 301, 400, 401, 404, 408, 413, 500, 503];
   for (const status of statuses) {
     const { proxy, connection } = await scripted(t, ({ response }) => {
@@ -71,7 +71,7 @@ test('whatever answers the greeting but the proxy itself is trouble of the endpo
   }
 });
 
-test('a clock that is wrong is set right by the greeting, and a proxy that asks for fewer posts is heard', async (t) => {
+test('the first probe sets a wrong clock right, and hears a proxy that asks for fewer posts', async (t) => {
   const ahead = 7_200_000;
   let times = 0;
   const wrong = await scripted(t, (probe) => {

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { runCommand } from '../../host/run-command.ts';
-import { drainRuns } from '../../spool/drain-lock.ts';
+import { drainRuns } from '../../spool/locks.ts';
 import { spoolTroubleStatus } from '../../spool/with-spool.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 

@@ -3,12 +3,12 @@ import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/net/open-channel.ts';
 import { limits } from '../../limits.ts';
 import { attempt, type PostResult, type PostFailure } from '../../wire/attempt.ts';
+import { isLoopback } from '../../host/net/is-loopback.ts';
 import type { Connection } from '../../wire/connection.ts';
 import { exchange, type NoResponse, type Response } from '../../wire/exchange.ts';
 import { diagnose } from '../../wire/diagnose.ts';
 import type { Wire } from '../../wire/post-once.ts';
 import { probe } from '../../wire/probe.ts';
-import { isLoopback } from '../../wire/proxy-url.ts';
 import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /**
@@ -35,7 +35,7 @@ export async function checkProxy(
 }
 
 /** Why the signature cannot be probed. */
-const NO_PROBE: Partial<Record<Wire, string>> = { v1: 'a server of 2012 knows no probe' };
+const NO_PROBE: Partial<Record<Wire, string>> = { v1: 'a v1 server knows no probe' };
 
 /** The proxy's fault, and what cannot be checked because of it. */
 export function unreached(proxy: Finding): Finding[] {
@@ -109,6 +109,6 @@ async function certificate({ pool, url }: Connection, stop: AbortSignal): Promis
 /** Why no certificate is looked for. */
 function withoutTls(url: URL): string {
   if (url.protocol === 'http+unix:') return 'none is needed for a Unix socket of this machine';
-  if (isLoopback(url)) return 'none is needed for http: on this machine';
+  if (isLoopback(url.hostname)) return 'none is needed for http: on this machine';
   return `there is none: --allow-insecure lets mail go to ${url.hostname} by http:, and anybody on the way can read it`;
 }

@@ -63,7 +63,7 @@ export function updateConfig(): void {
 }
 
 /**
- * A copy of /etc/exim4 to try things on. What is generated from it is Exim's configuration as it would
+ * A copy of /etc/exim4 to try things on. The configuration generated from it is Exim's as it would
  * be; nothing that is in force is touched.
  */
 export class TrialConfig {

@@ -36,7 +36,7 @@ export const disableCommand = command({
         `Exim still hands mail to the queue, by a configuration that is not of this command: ${text}`,
       );
     }
-    await print('Exim sends mail for other hosts as before. What is in the queue stays there.');
+    await print('Exim sends mail for other hosts as before. Queued mail stays in the queue.');
     await reload();
   },
 });

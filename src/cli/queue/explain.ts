@@ -2,7 +2,7 @@ import { command } from '../../host/command.ts';
 import { showDuration } from '../../host/duration.ts';
 import { localTime } from '../../host/local-time.ts';
 import { addressText } from '../../mail/address-list.ts';
-import { drainRuns } from '../../spool/drain-lock.ts';
+import { drainRuns } from '../../spool/locks.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';

@@ -7,10 +7,10 @@ import { limits } from '../../limits.ts';
 import { confirmExported, takeBack } from '../../spool/export.ts';
 import type { Filter } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';
+import { exportLock } from '../../spool/locks.ts';
 import {
   beginTransfer,
   decideTransfer,
-  exportLock,
   exportsInto,
   transferNamed,
   type Transfer,

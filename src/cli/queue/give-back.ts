@@ -6,7 +6,7 @@ import { writeBsmtp } from '../../mail/write-bsmtp.ts';
 import { readBody } from '../../spool/body.ts';
 import { findMessages, type Listed } from '../../spool/list.ts';
 import { recordReturnRefused, operate } from '../../spool/operate.ts';
-import { returnLock } from '../../spool/return-lock.ts';
+import { returnLock } from '../../spool/locks.ts';
 import type { Spool } from '../../spool/spool.ts';
 import { asEximTakesLines } from './as-exim-takes-lines.ts';
 import { EximRunnerEndedError, type EximRunner } from './exim-runner.ts';

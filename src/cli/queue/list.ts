@@ -4,7 +4,7 @@ import { showDuration, showWait } from '../../host/duration.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { showBytes } from '../../host/show-bytes.ts';
 import { addressText } from '../../mail/address-list.ts';
-import { drainRuns } from '../../spool/drain-lock.ts';
+import { drainRuns } from '../../spool/locks.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { listMessages, type Listed } from '../../spool/list.ts';
 import type { Spool } from '../../spool/spool.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../limits.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
-import { drainLock } from '../../spool/drain-lock.ts';
+import { drainLock } from '../../spool/locks.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
 import {
   operateEach,

@@ -22,8 +22,8 @@ export interface TransferHeader {
 }
 
 /**
- * A file of `queue export`, from a descriptor that can be read at any place; see TransferWriter. Whoever can write it
- * says what is sent: nothing in it is believed but what is checked here. Throws TransferFileError.
+ * A file of `queue export`, from a descriptor that can be read at any place; see TransferWriter. Anybody who
+ * can write the file decides what is sent, so only checked parts of it are believed. Throws TransferFileError.
  */
 export class TransferReader {
   readonly header: TransferHeader;

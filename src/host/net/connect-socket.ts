@@ -32,7 +32,7 @@ export async function connectSocket(
   signal: AbortSignal,
   find: Lookup = findAddresses,
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', [signal], async (inTime) => {
+  return withinTime(limits.connectMs, 'no connection', { signals: [signal] }, async (inTime) => {
     if ('path' in to) return firstToConnect([to], inTime);
     const { host, port } = to;
     const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);

@@ -110,7 +110,7 @@ export class HttpPool {
       pipelining: 1,
       keepAliveTimeout: limits.clientIdleMs,
       keepAliveMaxTimeout: limits.clientIdleMs,
-      // One time limit for the whole request, set by whoever makes it.
+      // One time limit for the whole request, set by its caller.
       headersTimeout: 0,
       bodyTimeout: 0,
       maxResponseSize: limits.answerBytes,

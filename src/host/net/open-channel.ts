@@ -25,7 +25,7 @@ export async function openChannel(
   { url, webProxy, ca }: Route,
   signals: readonly AbortSignal[],
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', signals, async (signal) => {
+  return withinTime(limits.connectMs, 'no connection', { signals }, async (signal) => {
     const path = unixPathOf(url);
     if (path !== undefined) return connectSocket({ path }, signal);
     const to = hostPort(url);

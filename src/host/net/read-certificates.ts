@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { exitCodes, CommandError } from '../command-error.ts';
 import { readRegularFile } from '../regular-file.ts';
 
-/** Reads a file of certificate authorities (PEM). Throws Failure 78 also for one that has none. */
+/** Reads a file of certificate authorities (PEM). Throws CommandError 78 also for one that has none. */
 export function readCertificates(file: string): string {
   try {
     const text = readRegularFile(file).toString();

@@ -15,7 +15,7 @@ export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const found: Finding[] = [];
   const answers = () => found.push(ok('connection', `${where} answers`));
   try {
-    await withinTime(limits.checkRelayMs, 'no answer', [], async (timeUp) => {
+    await withinTime(limits.checkRelayMs, 'no answer', {}, async (timeUp) => {
       const client = new SmtpClient({ ...server, socket: await connectSocket(relay, timeUp) });
       timeUp.addEventListener('abort', () => client.cut(timeUp.reason as Error));
       try {

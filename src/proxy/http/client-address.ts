@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { isLoopback } from '../../host/net/is-loopback.ts';
 
 /**
  * The client that made a request, for people: ADDRESS:PORT. When a web server of this machine passed the request on, it
@@ -7,7 +8,7 @@ import { isIP } from 'node:net';
  */
 export function clientAddress({ socket, headers }: IncomingMessage): string {
   const { remoteAddress, remotePort } = socket;
-  if (remoteAddress === undefined || LOOPBACK.test(remoteAddress)) {
+  if (remoteAddress === undefined || isLoopback(remoteAddress)) {
     const last = String(headers['x-forwarded-for'] ?? '')
       .split(',')
       .at(-1)
@@ -16,5 +17,3 @@ export function clientAddress({ socket, headers }: IncomingMessage): string {
   }
   return remoteAddress === undefined ? 'the Unix socket' : `${remoteAddress}:${remotePort}`;
 }
-
-const LOOPBACK = /^(?:::ffff:)?127\.|^::1$/;

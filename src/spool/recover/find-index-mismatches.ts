@@ -1,5 +1,6 @@
 import type { Gap } from '../../sqlite/recover/copy-rows.ts';
 import type { Database } from '../../sqlite/open-database.ts';
+import { LISTED } from '../spool.ts';
 import { decodeAddress } from '../../mail/address.ts';
 
 /**
@@ -68,7 +69,7 @@ FROM recipient JOIN by_address ON by_address.message = recipient.message
 JOIN message ON seq = recipient.message AND finished_at IS NULL
 WHERE recipient.state = 'pending'`;
 
-const NEEDED = `message.state IN ('queued', 'sending', 'held', 'failed')`;
+const NEEDED = `message.state IN ${LISTED}`;
 
 /** Recipients are numbered from 0. */
 const POSITIONS = `

@@ -29,7 +29,7 @@ export function rowsOf<Row>(db: Database, sql: string, ...parameters: (number | 
 }
 
 /**
- * Holds a message for an operator to decide about. What has failed stays so: nothing more is sent of it, and its report
+ * Holds a message for an operator to decide about. Failed messages stay failed: nothing more is sent of it, and its report
  * may not name all whom it failed.
  */
 export function hold(

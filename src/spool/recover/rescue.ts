@@ -11,7 +11,7 @@ import { decodeAddress } from '../../mail/address.ts';
 import { readBody } from '../body.ts';
 import { store } from '../enqueue.ts';
 import { operate } from '../operate.ts';
-import { spoolFile, type Spool } from '../spool.ts';
+import { LISTED, spoolFile, type Spool } from '../spool.ts';
 
 /** What is saved of a message before its bytes, as a line of JSON. */
 interface Saved {
@@ -156,7 +156,7 @@ const PREFIX = 'rescued-';
 const RESCUED = /^rescued-[0-9a-f]{32}$/;
 
 const UNFINISHED = `SELECT seq, id, exim_id AS eximId, sender, size, state FROM message
-  WHERE state IN ('queued', 'sending', 'held', 'failed') ORDER BY seq`;
+  WHERE state IN ${LISTED} ORDER BY seq`;
 /** What failed fails again: then its sender is told. */
 const WAITING = `SELECT address FROM recipient
   WHERE message = ? AND state IN ('pending', 'failed') ORDER BY position`;

@@ -181,7 +181,7 @@ function sourceOf(pages: PageFile, logIsCut: boolean, fresh: Database.Database):
 }
 
 /**
- * The second name that an earlier repair gave the file before it was cut off. Throws DatabaseUnusable for any other
+ * The second name that an earlier repair gave the file before it was cut off. Throws DatabaseUnusableError for any other
  * second name: it may be a file of somebody else.
  */
 function ofEarlierRepair(file: string): string | undefined {

@@ -198,9 +198,9 @@ test("the relay's trouble, end to end: the queue waits, uncharged, the journal t
   const road = new Road(t);
   const EHLO = '250-relay.example\n250 AUTH PLAIN';
   const smtp = await ScriptedSmtp.start(t, { EHLO, AUTH: '535 5.7.8 credentials invalid' });
-  const relay = ['--smtp-host', '127.0.0.1', '--smtp-port', String(smtp.port)];
+  const at = ['--smtp-host', '127.0.0.1', '--smtp-port', String(smtp.port)];
   const proxy = await road.proxy(
-    ['--backend', 'smtp', ...relay, '--smtp-security', 'none', '--smtp-user', 'u'],
+    ['--backend', 'smtp', ...at, '--smtp-security', 'none', '--smtp-user', 'u'],
     { APPENGINE_SMTP_PASSWORD: 'the-password' },
   );
   handIn(road.spool, [{ recipients: ['a@example.org', 'b@example.org'] }]);

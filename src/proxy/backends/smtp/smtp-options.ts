@@ -1,3 +1,4 @@
+import { isLoopback } from '../../../host/net/is-loopback.ts';
 import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
@@ -66,7 +67,7 @@ export function smtpRelay(options: Values<typeof smtpOptions>, sources: Sources)
     throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
   }
   const auth = smtpAuth(options.smtpUser, sources);
-  if (auth && security === 'none' && !LOOPBACK.test(host)) {
+  if (auth && security === 'none' && !isLoopback(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
   return {
@@ -87,7 +88,6 @@ function relayHost(text: string): string {
 }
 
 const HOST = /^[\p{L}\p{N}._-]+$/u;
-const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 /** How to log in: by APPENGINE_SMTP_PASSWORD, or by the OAuth 2 credentials of APPENGINE_SMTP_OAUTH. */
 function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAuth | undefined {
