@@ -29,10 +29,10 @@ export async function parseCommandLine(program: Command, args: readonly string[]
     .strict()
     .fail((message, error) => {
       if (error && error.name !== 'YError') throw error;
-      const sentence = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
+      const complaint = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
       throw new CommandError(
         exitCodes.usage,
-        `${sentence.replace(/\.?$/, '.')} See ${program.name} --help.`,
+        `${inOurWords(complaint)}; see ${program.name} --help`,
       );
     });
   const choose = (command: Command, argv: Record<string, unknown>) => {
@@ -47,6 +47,16 @@ export async function parseCommandLine(program: Command, args: readonly string[]
     text = output;
   });
   return asked ?? { text };
+}
+
+/** What yargs complains about, said as we say such things. */
+function inOurWords(text: string): string {
+  const words: readonly [RegExp, string][] = [
+    [/^Unknown arguments?: (.*)$/, 'there is no option or command $1'],
+    [/^Not enough arguments following: (.*)$/, '--$1 needs a value'],
+    [/^Not enough non-option arguments: .*$/, 'an argument is missing'],
+  ];
+  return words.reduce((said, [pattern, ours]) => said.replace(pattern, ours), text);
 }
 
 type Choose = (command: Command, argv: Record<string, unknown>) => void;
@@ -85,7 +95,7 @@ function addParts(parser: Argv, command: Command, choose: Choose, above: OptionT
   if (command.run) return;
   const names = command.commands.filter(({ describe }) => describe !== undefined);
   if (command.commands.some(({ isDefault }) => isDefault)) parser.demandCommand(0, 1);
-  else parser.demandCommand(1, `Name a command: ${names.map(({ name }) => name).join(', ')}.`);
+  else parser.demandCommand(1, `name a command: ${names.map(({ name }) => name).join(', ')}`);
 }
 
 function asYargsHasIt(option: Option): Options {

@@ -2,7 +2,7 @@ import { exitCodes, CommandError } from '../host/command-error.ts';
 import { tellRepair } from '../sqlite/recover/repair-report.ts';
 import { print, printed } from './print.ts';
 
-/** Repairs a file and tells what came of it, and of an earlier repair that was killed before it told. Throws Failure. */
+/** Repairs a file and tells what came of it, and of an earlier repair that was killed before it told. Throws CommandError. */
 export async function tellRebuilt(
   file: string,
   rebuild: () => unknown,

@@ -126,6 +126,6 @@ test(
     const off = await host.send('you@remote.example');
     assert.equal(off.code, 1, off.said);
     assert.deepEqual(off.stations, []);
-    assert.match(off.said, /no message was sent: Exim would not hand it to the queue/);
+    assert.match(off.said, /no message was sent, since Exim would not hand it to the queue/);
   },
 );

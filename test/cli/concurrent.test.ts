@@ -26,9 +26,9 @@ test('operators at work beside a busy drain: none lost, none to two places, and 
   );
   const posted = new Set<string>();
   const accepted: string[] = [];
-  const proxy = await ScriptedProxy.start(t, road.key, async (post, proxy) => {
+  const proxy = await ScriptedProxy.start(t, road.key, async (post) => {
     await sleep(50); // So that some are being sent whenever an operator looks.
-    proxy.answer(post, (recipient) => {
+    post.answer((recipient) => {
       const again = posted.has(recipient);
       posted.add(recipient);
       if (recipient.startsWith('later') && !again) return { status: '4.2.2', reason: 'full' };

@@ -16,8 +16,8 @@ const SAID = {
 };
 
 async function scripted(road: Road): Promise<ScriptedProxy> {
-  return ScriptedProxy.start(road.t, road.key, (post, proxy) =>
-    proxy.answer(post, (to) => SAID[to.split('@')[0] as keyof typeof SAID]),
+  return ScriptedProxy.start(road.t, road.key, (post) =>
+    post.answer((to) => SAID[to.split('@')[0] as keyof typeof SAID]),
   );
 }
 

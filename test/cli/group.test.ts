@@ -46,7 +46,7 @@ test(
       const { code, stderr } = await queue(operator, ...args);
       assert.deepEqual([code, stderr], [0, ''], args.join(' '));
     }
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     const env = { GMAIL_PROXY_URL: proxy.url, GMAIL_SECRET_KEY: road.key };
     const args = ['drain', '--spool', road.spool];
     const service = appengineMailerAs(road, { uid, gid }, args, env);

@@ -6,14 +6,14 @@ import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
 import { Road } from '../support/road.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 
 // Fluent Bit #11387: what had failed was forgotten at a restart.
 test('retry of a failed message sends it again, also after a restart, to those who did not get it', async (t) => {
   const road = new Road(t);
   const [id = ''] = handIn(road.spool, [{ recipients: ['a@example.org', 'b@example.org'] }]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, (recipient) =>
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer((recipient) =>
       recipient.startsWith('b')
         ? { status: '5.1.1', reason: 'no' }
         : { status: '2.0.0', reason: 'ok' },
@@ -25,7 +25,7 @@ test('retry of a failed message sends it again, also after a restart, to those w
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/started; 0 messages queued/);
   assert.equal(lookInto(road.spool).counters.failed, 1);
-  proxy.script = (post, proxy) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   const { code, stdout } = await road.queue('retry', id);
   assert.deepEqual([code, stdout.toString()], [0, 'retried 1 message for 1 recipient\n']);
   await drain.says(/attempt 2: <b@example.org> sent/);
@@ -42,12 +42,12 @@ test('retry of a failed message sends it again, also after a restart, to those w
 test('retry --all makes due what waits for its backoff', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}, {}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.2.2', reason: 'full' })),
   );
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/deferred/, 2);
-  proxy.script = (post, proxy) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   assert.equal(
     (await road.queue('retry', '--all')).stdout.toString(),
     'retried 2 messages for 2 recipients\n',
@@ -66,7 +66,7 @@ for (const verb of ['retry', 'release']) {
     if (verb === 'release') assert.equal((await road.queue('hold', waits)).code, 0);
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
     await drain.says(/is down.*503/);
-    proxy.script = (post, proxy) => proxy.accept(post);
+    proxy.script = (post) => post.accept();
     assert.equal((await road.queue(verb, '--all')).code, 0);
     await drain.says(/> sent \(/, 2);
   });
@@ -75,13 +75,13 @@ for (const verb of ['retry', 'release']) {
 test('retry ends the pause that a proxy asked for with 429', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => {
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => {
     post.response.setHeader('retry-after', '600');
-    proxy.signed(post, 429, Buffer.from('slower'));
+    post.signed(429, Buffer.from('slower'));
   });
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/fewer/);
-  proxy.script = (post, proxy) => proxy.accept(post);
+  proxy.script = (post) => post.accept();
   assert.equal((await road.queue('retry', '--all')).code, 0);
   await drain.says(/> sent \(/);
 });
@@ -91,7 +91,7 @@ test('what is held is not sent until it is released', async (t) => {
   const [held = '', other] = handIn(road.spool, [{}, {}]);
   assert.equal((await road.queue('hold', held)).code, 0);
   assert.equal((await road.queue('hold', held)).code, 1, 'it is held already');
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
   await drain.says(/> sent \(/);
   assert.deepEqual(
@@ -142,11 +142,11 @@ test('hold --all holds what is queued at once, also while a post gets no answer'
   handIn(road.spool, [{}, {}, {}]);
   const proxy = await ScriptedProxy.start(t, road.key, () => {});
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
-  const [post] = (await proxy.received(1)) as [Received];
+  const [post] = await proxy.received(1);
   const operator = pending(road.queue('hold', '--all'));
   while (lookInto(road.spool).counters.held < 2) await new Promise((look) => setTimeout(look, 50));
   assert.equal(operator.isOver, false, 'it waits for the outcome of the one being sent');
-  proxy.accept(post);
+  post.accept();
   assert.equal((await operator.ended).stdout.toString(), 'held 2 messages for 2 recipients\n');
   await drain.says(/> sent \(/);
   assert.equal(proxy.posts.length, 1);
@@ -154,8 +154,8 @@ test('hold --all holds what is queued at once, also while a post gets no answer'
 
 test('a filter by recipient chooses whole messages, and the commands say for how many recipients it was done', async (t) => {
   const road = new Road(t);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, (recipient) =>
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer((recipient) =>
       recipient.startsWith('sent')
         ? { status: '2.0.0', reason: 'ok' }
         : { status: '4.2.2', reason: 'full' },
@@ -196,7 +196,7 @@ test('delete removes without sending, and is counted (law 8)', async (t) => {
   assert.equal((await road.queue('delete', first)).code, 1);
   const all = await road.queue('delete', '--all');
   assert.deepEqual([all.code, all.stdout.toString()], [0, 'deleted 2 messages for 2 recipients\n']);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   assert.equal(proxy.posts.length, 0);
   const { messages, counters } = lookInto(road.spool);
@@ -206,29 +206,29 @@ test('delete removes without sending, and is counted (law 8)', async (t) => {
   }
 });
 
-for (const [verb, script, state, code] of [
+for (const [verb, script, wanted, code] of [
   ['delete', 'defers', 'deleted', 0],
   ['delete', 'accepts', 'sent', 1],
   ['hold', 'defers', 'held', 0],
 ] as const) {
-  test(`${verb} of what is being sent waits for its outcome; the proxy ${script} it: ${state}`, async (t) => {
+  test(`${verb} of what is being sent waits for its outcome; the proxy ${script} it: ${wanted}`, async (t) => {
     const road = new Road(t);
     const [id = ''] = handIn(road.spool, [{}]);
     const proxy = await ScriptedProxy.start(t, road.key, () => {});
     const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
-    const [post] = (await proxy.received(1)) as [Received];
+    const [post] = await proxy.received(1);
     const operator = pending(road.queue(verb, id));
     // It must not end before the outcome; there is no event that says that it waits.
     await Promise.race([operator.ended, new Promise((resolve) => setTimeout(resolve, 2000))]);
     assert.equal(operator.isOver, false);
     assert.equal(lookInto(road.spool).counters.sending, 1);
-    if (script === 'accepts') proxy.accept(post);
-    else proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' }));
+    if (script === 'accepts') post.accept();
+    else post.answer(() => ({ status: '4.2.2', reason: 'full' }));
     assert.equal((await operator.ended).code, code);
     await drain.says(/attempt 1/);
     assert.deepEqual(
       lookInto(road.spool).messages.map(({ state }) => state),
-      [state],
+      [wanted],
     );
     await drain.stop();
   });

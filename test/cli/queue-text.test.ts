@@ -20,8 +20,8 @@ test('control characters, from addresses, subjects or from the proxy, never reac
       bytes: `Subject: ${nasty}\x07\n \x1b[1mfolded\n\nx\n`,
     },
   ]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.2.2', reason: `full\n${nasty}` })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.2.2', reason: `full\n${nasty}` })),
   );
   const { stderr } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   const texts = [stderr];
@@ -132,8 +132,8 @@ test('queue list says what all the mail waits for: drain, the proxy, or its own 
   const listed = async () => (await road.queue('list')).stdout.toString();
   assert.match(await listed(), /^\w+ {2}queued, waits for drain, which is not running\n/);
 
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, () => ({ status: '4.2.2', reason: 'full' })),
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer(() => ({ status: '4.2.2', reason: 'full' })),
   );
   const env = { GMAIL_PROXY_URL: proxy.url };
   const drain = road.drain([], env);

@@ -53,8 +53,8 @@ test('queue --json: one object a line with the fields of the contract, null for 
 test('statuses are enhanced, and a finished or held message has no due time and does not expire', async (t) => {
   const road = new Road(t);
   const ids = handIn(road.spool, [{ recipients: ['a@example.org', 'b@example.org'] }, {}, {}]);
-  const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) =>
-    proxy.answer(post, (recipient) =>
+  const proxy = await ScriptedProxy.start(t, road.key, (post) =>
+    post.answer((recipient) =>
       recipient === 'b@example.org'
         ? { status: '5.1.1', reason: 'no such user' }
         : { status: '2.0.0', reason: 'ok' },

@@ -8,7 +8,7 @@ import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { appengineMailer, type Program } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';
-import { ScriptedProxy, type Received } from '../support/scripted-proxy.ts';
+import { ScriptedProxy } from '../support/scripted-proxy.ts';
 import { until } from '../support/until.ts';
 
 /** A road, and a program in Exim's place that routes to a smarthost and takes mail as the script says. */
@@ -66,10 +66,10 @@ for (const [moment, script] of [
     assert.deepEqual(returning.states, ['held', 'queued']);
     assert.match(await returning.story(id), /began to return it[^]*or that was cut off/);
 
-    const proxy = await ScriptedProxy.start(t, road.key, (post, proxy) => proxy.accept(post));
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
     assert.deepEqual(
-      proxy.posts.map(({ id }) => id),
+      proxy.posts.map((post) => post.id),
       [other],
     );
     returning.takes('cat >taken');
@@ -118,12 +118,12 @@ test('what is being sent is returned to Exim only for who has no mail from the p
   ]);
   const proxy = await ScriptedProxy.start(t, road.key, () => {});
   const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url });
-  const [post] = (await proxy.received(1)) as [Received];
+  const [post] = await proxy.received(1);
   const operator = returning.start(id);
   // It must not end before the outcome; there is no event that says that it waits.
   await Promise.race([operator.ended, new Promise((resolve) => setTimeout(resolve, 2000))]);
   assert.equal(operator.child.exitCode, null);
-  proxy.answer(post, (recipient) =>
+  post.answer((recipient) =>
     recipient.startsWith('a')
       ? { status: '2.0.0', reason: 'ok' }
       : { status: '4.2.2', reason: 'full' },

@@ -78,17 +78,24 @@ test('a queue moves to another machine: each recipient is sent once, with the id
   await drainOnce(road, from);
   for (const verb of ['release', 'delete', 'bounce']) {
     const { code, stderr } = await queueOf(t, from, [verb, '--all']);
-    assert.deepEqual([code, /3 are in a file of `queue export`/.test(stderr)], [1, true], stderr);
+    assert.deepEqual(
+      [code, /3 messages in a file of `queue export`/.test(stderr)],
+      [1, true],
+      stderr,
+    );
   }
   assert.match(await done(t, from, 'explain', held), /why: it was exported into .*file/);
 
   assert.match(await done(t, to, 'import', file), /^imported 3 messages, 1 of them held; 0 /);
   assert.deepEqual(readSpool(to), before);
-  assert.match(await done(t, from, 'export', '--confirm', file), /^removed 3 messages here/);
+  assert.match(
+    await done(t, from, 'export', '--confirm', file),
+    /^removed 3 messages from this queue/,
+  );
   assert.deepEqual(statesIn(from), ['deleted', 'deleted', 'deleted']);
   assert.match(await done(t, from, 'export', '--confirm', file), /^removed 0 messages/);
-  assert.match(await done(t, to, 'import', file), /^imported no message/);
-  assert.match(await done(t, from, 'import', file), /^imported no message.*from this queue/);
+  assert.match(await done(t, to, 'import', file), /^imported no messages/);
+  assert.match(await done(t, from, 'import', file), /^imported no messages.*from this queue/);
 
   for (const spool of [from, to]) await drainOnce(road, spool);
   await done(t, to, 'release', held);
@@ -155,7 +162,7 @@ test('the filters of list choose what is exported; what no message fits leaves n
   assert.deepEqual(statesIn(from), ['queued', 'held']);
   const none = await queueOf(t, from, ['export', `${file}2`, '--sender', '@nowhere.example']);
   assert.equal(none.code, 1);
-  assert.match(none.stderr, /no message fits/);
+  assert.match(none.stderr, /no message matches/);
   assert.equal(existsSync(`${file}2`), false);
   assert.equal((await queueOf(t, from, ['export', `${file}2`, '--state', 'failed'])).code, 64);
   await done(t, from, 'export', `${file}2`, '--sender', '@one.example', '--older-than', '0s');
@@ -175,7 +182,7 @@ test('what is being sent is exported when its outcome is known, for who is pendi
     await Promise.race([exporting, new Promise((end) => setTimeout(end, 500, 'waits'))]),
     'waits',
   );
-  proxy.answer(post, (recipient) =>
+  post.answer((recipient) =>
     recipient.startsWith('a')
       ? { status: '2.0.0', reason: 'ok' }
       : { status: '4.2.2', reason: 'full' },
@@ -349,7 +356,7 @@ test('no file is written over, no link is followed, and only files are read', as
   writeFileSync(file, 'mine');
   symlinkSync(file, `${file}-link`);
   const existing = await queueOf(t, from, ['export', file]);
-  assert.deepEqual([existing.code, /not written over/.test(existing.stderr)], [1, true]);
+  assert.deepEqual([existing.code, /not overwritten/.test(existing.stderr)], [1, true]);
   assert.equal((await queueOf(t, from, ['export', `${file}-link`])).code, 1);
   assert.equal(readFileSync(file, 'utf8'), 'mine');
   assert.equal((await queueOf(t, from, ['export', join(road.folder, 'no', 'file')])).code, 1);
@@ -366,7 +373,7 @@ test('a damaged message stays, and the others go (law 7)', async (t) => {
   spool.db.exec(`UPDATE body SET bytes = x'00' WHERE message = 1`);
   spool.close();
   const { code, stderr } = await queueOf(t, from, ['export', file]);
-  assert.deepEqual([code, /1 stay here.*damaged/.test(stderr)], [74, true], stderr);
+  assert.deepEqual([code, /1 message not exported.*damaged/.test(stderr)], [74, true], stderr);
   await done(t, to, 'import', file);
   assert.deepEqual(
     lookInto(from).messages.map((each) => [each.id === id, each.state]),
@@ -398,7 +405,10 @@ test(
     await done(t, from, 'export', file);
     assert.deepEqual([statSync(file).uid, statSync(file).mode & 0o777], [0, 0o600]);
     assert.match(await done(t, to, 'import', file), /^imported 1 message,/);
-    assert.match(await done(t, from, 'export', '--confirm', file), /^removed 1 message here/);
+    assert.match(
+      await done(t, from, 'export', '--confirm', file),
+      /^removed 1 message from this queue/,
+    );
     await done(t, to, 'export', `${file}2`);
     assert.match(await done(t, to, 'export', '--take-back', `${file}2`), /^took back 1 message;/);
     // Nothing is left behind by an export of nothing.

@@ -83,7 +83,7 @@ export class Received {
 }
 
 /** Answers a post in whatever way the test wants. */
-export type Script = (post: Received, ...proxy: ScriptedProxy[]) => void | Promise<void>;
+export type Script = (post: Received) => void | Promise<void>;
 
 /** A proxy that does what the test says, for answers that no sound proxy gives. */
 export class ScriptedProxy {
@@ -136,18 +136,6 @@ export class ScriptedProxy {
     );
   }
 
-  accept(post: Received): void {
-    post.accept();
-  }
-
-  answer(post: Received, ...args: Parameters<Received['answer']>): void {
-    post.answer(...args);
-  }
-
-  signed(post: Received, status: number, body: Buffer): void {
-    post.signed(status, body);
-  }
-
   async #receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     try {
@@ -158,9 +146,9 @@ export class ScriptedProxy {
     const post = new Received(this.key, request, response, Buffer.concat(chunks));
     const isFirst = !this.#greeted.has(request.socket);
     this.#greeted.add(request.socket);
-    if (isFirst && post.recipients.length === 0) return this.greet(post, this);
+    if (isFirst && post.recipients.length === 0) return this.greet(post);
     this.posts.push(post);
     for (const look of this.#waiting) look();
-    await this.script(post, this);
+    await this.script(post);
   }
 }

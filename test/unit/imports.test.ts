@@ -126,18 +126,6 @@ test('only the appengine backend imports the packages that take messages apart',
 
 const PARSERS = /^(?:mailparser|libmime|html-to-text)$/;
 
-test('HTTP v1 has one door, wire/v1/v1.ts', () => {
-  const isInside = (path: string | undefined) => path?.startsWith('wire/v1/') ?? false;
-  const wrong = [...sources.keys()]
-    .filter((path) => !isInside(path))
-    .flatMap((path) =>
-      importsOf(path)
-        .filter(({ file }) => isInside(file) && file !== 'wire/v1/v1.ts')
-        .map(({ file }) => `src/${path} imports src/${file}`),
-    );
-  assert.deepEqual(wrong, []);
-});
-
 test('every kind of import is seen by this test', () => {
   const modules = (path: string) => importsOf(path).map(({ file, module }) => file ?? module);
   assert.deepEqual(modules('bin/exim-pipe.ts'), ['node:fs', 'intake/exim-pipe.ts']);

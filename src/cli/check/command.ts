@@ -55,7 +55,7 @@ export const checkCommand = command({
   },
 });
 
-/** Sends a message where Exim would hand it to the queue. Throws Failure 1 unless it was sent, whatever else was found. */
+/** Sends a message where Exim would hand it to the queue. Throws CommandError 1 unless it was sent, whatever else was found. */
 async function send(address: string, found: readonly Finding[], argv: Arguments): Promise<void> {
   if (!found.some(({ check, ok }) => check === 'exim' && ok === true)) {
     throw new CommandError(

@@ -17,7 +17,7 @@ export async function tellFindings(
   return told;
 }
 
-/** Throws Failure 1 when any finding is a fault. */
+/** Throws CommandError 1 when any finding is a fault. */
 export function requireNoFault(findings: readonly Finding[]): void {
   const faults = findings.filter(({ ok }) => ok === false).length;
   if (faults === 0) return;

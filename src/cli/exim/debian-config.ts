@@ -18,7 +18,7 @@ export interface DebianSettings {
   split: boolean;
 }
 
-/** Reads update-exim4.conf.conf of /etc/exim4 or a copy. Throws Failure 78. */
+/** Reads update-exim4.conf.conf of /etc/exim4 or a copy. Throws CommandError 78. */
 export function readSettings(confdir = etcExim): DebianSettings {
   const file = settingsFile(confdir);
   const script = '. "$1" && printf "%s\\n%s" "$dc_eximconfig_configtype" "$dc_use_split_config"';

@@ -22,7 +22,7 @@ import { requireRoot } from './require-root.ts';
 import { unsplitDiff } from './unsplit-diff.ts';
 import { rememberUnsplit, unsplitFile, unsplitLine } from './was-unsplit.ts';
 
-/** `appengine-mailer exim enable`. What must be refused is a Failure 78, and nothing is changed. */
+/** `appengine-mailer exim enable`. What must be refused is a CommandError 78, and nothing is changed. */
 export const enableCommand = command({
   name: 'enable',
   describe: 'Make Exim hand mail for other hosts to the queue',

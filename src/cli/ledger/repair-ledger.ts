@@ -5,7 +5,7 @@ import { rebuildLedger } from '../../proxy/ledger/rebuild-ledger.ts';
 import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/ledger/with-ledger.ts';
 import { tellRebuilt } from '../tell-rebuilt.ts';
 
-/** Repairs a ledger that no proxy has, and tells what came of it. Throws Failure. */
+/** Repairs a ledger that no proxy has, and tells what came of it. Throws CommandError. */
 export async function repairLedger(file: string): Promise<void> {
   await becomeOwnerOfLedger(file);
   await withLedgerLock(file, async () =>
@@ -17,7 +17,7 @@ export async function repairLedger(file: string): Promise<void> {
   );
 }
 
-/** Runs an action on a ledger that no proxy has. Throws Failure. */
+/** Runs an action on a ledger that no proxy has. Throws CommandError. */
 async function withLedgerLock(file: string, action: () => Promise<void>): Promise<void> {
   const lockFile = `${file}.lock`;
   try {

@@ -29,7 +29,7 @@ export class EximRunner {
     this.#answers = createInterface(this.#socket)[Symbol.asyncIterator]();
   }
 
-  /** Runs Exim on the input. Throws what the input throws, and Failure 78 when there is no such program. */
+  /** Runs Exim on the input. Throws what the input throws, and CommandError 78 when there is no such program. */
   async run(request: EximRequest, input: Iterable<Buffer>): Promise<EximRun> {
     await this.#write(Buffer.of(OPCODES[request]));
     try {

@@ -22,7 +22,7 @@ export const eximOption = {
 
 /**
  * Runs an operation with the steps that give messages back to Exim: one at a time over all programs, so
- * that none is given twice. Throws Failure 75 when another return is at work, 78 while Exim would hand
+ * that none is given twice. Throws CommandError 75 when another return is at work, 78 while Exim would hand
  * a message straight back to us.
  */
 export async function giveBack<T>(

@@ -15,7 +15,7 @@ export const openedOption = { flag: true } as const;
  * Opens a file of the administrator's for a command that works on the spool as the owner of its folder, who may not be
  * let into the place of the file. Root opens it, where nobody else can change its folder (law 14), and runs the command
  * again as the owner, to whom it hands the open file. A file that is made is 0600, is not there before, and its name is
- * on disk before the command begins; it is removed when the command leaves it empty. Throws Failure.
+ * on disk before the command begins; it is removed when the command leaves it empty. Throws CommandError.
  */
 export async function withFile<Result>(
   { file, way, opened, spool }: { file: string; way: Way; opened: boolean; spool: string },

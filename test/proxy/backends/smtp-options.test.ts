@@ -20,13 +20,13 @@ const google = {
 };
 
 /** The relay that options and the environment describe. */
-function relay(given: Record<string, string>, environment: NodeJS.ProcessEnv, folder?: string) {
+function relayOf(given: Record<string, string>, environment: NodeJS.ProcessEnv, folder?: string) {
   const options = readOptions(smtpOptions, given, new Origins(), environment);
   return smtpRelay(options, { environment, ...(folder !== undefined && { folder }) });
 }
 
 function settings(given: Record<string, string>, environment: NodeJS.ProcessEnv) {
-  const { host, port, security, auth } = relay(given, environment);
+  const { host, port, security, auth } = relayOf(given, environment);
   return { host, port, security, auth };
 }
 
@@ -69,7 +69,7 @@ test('secrets are read from the places of other secrets, and never shown (law 10
   mkdirSync(credentials);
   const environment = { CREDENTIALS_DIRECTORY: credentials };
   const argv = { 'smtp-host': 'r', 'smtp-user': 'u' };
-  const auth = () => relay(argv, environment, folder).auth;
+  const auth = () => relayOf(argv, environment, folder).auth;
   writeFileSync(join(folder, 'APPENGINE_SMTP_PASSWORD'), ' pässword \nrest\n');
   assert.deepEqual(auth(), { user: 'u', pass: 'pässword' });
   writeFileSync(join(credentials, 'APPENGINE_SMTP_PASSWORD'), 'other');
@@ -144,7 +144,7 @@ test('options and settings that do not describe a relay are refused: 64 for a wr
   ];
   for (const [argv, environment, sentence, exitCode = 78] of rows) {
     assert.throws(
-      () => relay(argv, environment),
+      () => relayOf(argv, environment),
       (error: CommandError) => error.exitCode === exitCode && sentence.test(error.message),
       sentence.source,
     );
