@@ -22,7 +22,7 @@ const loaders: Record<string, () => Promise<Command>> = {
 };
 
 /** The programs, with the command that is named or else all of them. */
-export const programs = {
+const programs = {
   'appengine-mailer': async (name?: string): Promise<Command> => {
     const load = name === undefined ? undefined : loaders[name];
     return commandGroup({
@@ -34,14 +34,22 @@ export const programs = {
   gmail: async (): Promise<Command> => (await import('../client/command.ts')).gmailCommand,
 };
 
+/** The name of a program. */
+export type Program = keyof typeof programs;
+
+/** The programs with all of their commands, by their names. */
+export async function allPrograms(): Promise<Record<Program, Command>> {
+  return {
+    'appengine-mailer': await programs['appengine-mailer'](),
+    gmail: await programs.gmail(),
+  };
+}
+
 /**
  * Runs `appengine-mailer ARGS…` or `gmail ARGS…` as the whole of this process, and returns its exit code (sysexits(3)).
  * An error is one sentence on standard error.
  */
-export async function runCommandLine(
-  program: keyof typeof programs,
-  args: readonly string[],
-): Promise<ExitCode> {
+export async function runCommandLine(program: Program, args: readonly string[]): Promise<ExitCode> {
   // Node.js would print the error as it is, over several lines, and exit with 1.
   process.on('uncaughtException', (error) => {
     stderrLine(`${program}: ${defectText(error)}`);
@@ -61,7 +69,7 @@ export async function runCommandLine(
 
 /** Runs a program within this process: its exit code, and the sentence for standard error. */
 export async function runProgram(
-  program: keyof typeof programs,
+  program: Program,
   args: readonly string[],
 ): Promise<{ exitCode: ExitCode; complaint?: string }> {
   try {
@@ -93,8 +101,7 @@ const OF_PROXY = new Set(['proxy', 'ledger']);
 
 /** The names of all options that may be variables: all programs of a machine have the same environment. */
 async function allSettings(): Promise<string[]> {
-  const all = [await programs['appengine-mailer'](), await programs.gmail()];
-  return ['max-size', ...all.flatMap(settingsOf)];
+  return ['max-size', ...Object.values(await allPrograms()).flatMap(settingsOf)];
 }
 
 function settingsOf(command: Command): string[] {
