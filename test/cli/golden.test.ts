@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { programs } from '../../src/cli/command-line.ts';
+import { allPrograms, type Program } from '../../src/cli/command-line.ts';
 import type { Command } from '../../src/host/command.ts';
 import { statuses } from '../../src/mail/enhanced-status.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
@@ -25,7 +25,7 @@ const [MINUTE, HOUR] = [60_000, 3_600_000];
 async function typed(line: string, ...more: string[]): Promise<string> {
   const [program = '', ...words] = line.split(' ');
   const args = [...words, ...more];
-  const { code, stdout, stderr } = await inProcess(program as keyof typeof programs, args);
+  const { code, stdout, stderr } = await inProcess(program as Program, args);
   return `$ ${line}\n${stdout.toString()}${stderr}${code === 0 ? '' : `(exit code ${code})\n`}\n`;
 }
 
@@ -40,7 +40,7 @@ function commandLines(line: string, { commands }: Command): string[] {
   return [line, ...below.flatMap((each) => commandLines(`${line} ${each.name}`, each))];
 }
 
-for (const [name, program] of Object.entries<Command>(programs)) {
+for (const [name, program] of Object.entries(await allPrograms())) {
   test(`the --help of ${name} and its commands is as reviewed`, async () => {
     const lines = commandLines(name, program).map((line) => `${line} --help`);
     assertGolden(`test/cli/golden/help-${name}.txt`, await typedAll(lines));
