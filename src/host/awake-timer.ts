@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts';
  * what stops it.
  */
 export function awakeTimer(ms: number, callback: () => void, clock: Clock): () => void {
-  let stopTimer = () => {};
+  let stopTimer: (() => void) | undefined;
   let stopped = false;
   const start = () => {
     const dueAt = clock.now() + ms;
@@ -25,6 +25,6 @@ export function awakeTimer(ms: number, callback: () => void, clock: Clock): () =
   start();
   return () => {
     stopped = true;
-    stopTimer();
+    stopTimer?.();
   };
 }

@@ -50,7 +50,7 @@ export async function sleep(
 
 /** Calls back again and again, every so many milliseconds. Returns what ends it. */
 export function every(clock: Pick<Clock, 'timer'>, ms: number, callback: () => void): () => void {
-  let stop = () => {};
+  let stop: (() => void) | undefined;
   const again = () => {
     stop = clock.timer(ms, () => {
       again();
@@ -58,5 +58,5 @@ export function every(clock: Pick<Clock, 'timer'>, ms: number, callback: () => v
     });
   };
   again();
-  return () => stop();
+  return () => stop?.();
 }

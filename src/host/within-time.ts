@@ -19,7 +19,7 @@ export async function withinTime<T>(
   {
     signals = [],
     clock = systemClock,
-    startTimer = (ms: number, callback: () => void) => awakeTimer(ms, callback, clock),
+    startTimer = (afterMs: number, callback: () => void) => awakeTimer(afterMs, callback, clock),
   }: { signals?: readonly AbortSignal[]; clock?: Clock; startTimer?: Clock['timer'] },
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {

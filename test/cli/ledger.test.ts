@@ -32,16 +32,16 @@ async function ask(t: TestContext, file: string, ...args: string[]) {
 /** A ledger of two keys: sent, begun, and unknown twice, of which one was sent again. */
 async function madeLedger(t: TestContext): Promise<string> {
   const file = join(scratch(t), 'ledger.db');
-  let wallNow = () => Date.now();
-  const ledger = new Ledger(file, { ...systemClock, wallNow: () => wallNow() });
+  let wallNow: number | undefined;
+  const ledger = new Ledger(file, { ...systemClock, wallNow: () => wallNow ?? Date.now() });
   const one = { key: 'web1', id: 'one' };
   await ledger.begin(one, digest, ['s@a.example', 'u@a.example']);
   const unknown = { kind: 'unknown', reason: 'the line broke' } as const;
   const longAgo = Date.now() - 3 * 3_600_000;
   await ledger.settle(one, [{ address: 's@a.example', ...sent }]);
-  wallNow = () => longAgo;
+  wallNow = longAgo;
   await ledger.settle(one, [{ address: 'u@a.example', ...unknown }]);
-  wallNow = () => Date.now();
+  wallNow = undefined;
   await ledger.begin({ key: '', id: 'one' }, digest, ['b@B.example']);
   await ledger.begin({ key: '', id: 'two' }, digest, ['again@a.example']);
   await ledger.settle({ key: '', id: 'two' }, [{ address: 'again@a.example', ...unknown }]);

@@ -192,35 +192,19 @@ function eximIdOf(recipient: string): string {
 
 /** Whether it may take the relay's answer to a whole message from a proxy, or the proxy from its memory. */
 function mayLoseAnswer(happening: Happening, proxy: number): boolean {
-  switch (happening.kind) {
-    case 'kill':
-    case 'crash':
-      return happening.who === `proxy${proxy}`;
-    case 'network':
-      return happening.where === `relay${proxy}`;
-    case 'mood':
-      return (
-        happening.where === `relay${proxy}` && happening.mood.closes + happening.mood.silent > 0
-      );
-    default:
-      return false;
-  }
+  const { kind } = happening;
+  if (kind === 'kill' || kind === 'crash') return happening.who === `proxy${proxy}`;
+  if (kind === 'network') return happening.where === `relay${proxy}`;
+  if (kind !== 'mood' || happening.where !== `relay${proxy}`) return false;
+  return happening.mood.closes + happening.mood.silent > 0;
 }
 
 /** Whether a host may hand a report over again, since it does not know that it was taken. */
 function mayRepeatReport(happening: Happening, host: string): boolean {
-  switch (happening.kind) {
-    case 'kill':
-    case 'crash':
-      return happening.who === host;
-    case 'network':
-    case 'mood':
-      return happening.where === `mail.${host}`;
-    case 'restore':
-      return true;
-    default:
-      return false;
-  }
+  const { kind } = happening;
+  if (kind === 'kill' || kind === 'crash') return happening.who === host;
+  if (kind === 'network' || kind === 'mood') return happening.where === `mail.${host}`;
+  return kind === 'restore';
 }
 
 /** Whether drain may rightly call its endpoint down. Slowness is no reason, nor is anything that happens to the host. */

@@ -11,10 +11,11 @@ export const mutations: Record<string, () => void> = {
   },
   /** What should be observed time follows the wall clock (law 12). */
   'wall clock': () => {
-    const { machineOf } = World.prototype;
+    const original = Reflect.get(World.prototype, 'machineOf') as World['machineOf'];
     World.prototype.machineOf = function (this: World, owner) {
-      const program = machineOf.call(this, owner);
-      program.machine.now = program.machine.wallNow;
+      const program = original.call(this, owner);
+      const { machine } = program;
+      machine.now = () => machine.wallNow();
       return program;
     };
   },

@@ -38,7 +38,7 @@ export class Network {
     };
   }
 
-  /** From now on, until `mend`; `cut` breaks what is open, and lets new connections be. */
+  /** From now on, until `heal`; `cut` breaks what is open, and lets new connections be. */
   fail(address: string, fault: Fault): void {
     if (fault === 'cut') return this.cut(address);
     this.#faults.set(address, fault);
@@ -51,7 +51,7 @@ export class Network {
 
   /** Breaks connections to an address: all, or each with this probability. */
   cut(address: string, share = 1): void {
-    for (const socket of [...(this.#open.get(address) ?? [])]) {
+    for (const socket of Array.from(this.#open.get(address) ?? [])) {
       if (this.#random.chance(share)) socket.cut();
     }
   }
@@ -65,9 +65,9 @@ export class Network {
     const address = 'path' in to ? to.path : `${to.host}:${to.port}`;
     const latency = () => this.latencyMs.get(address) ?? 0.1;
     return new Promise((resolve, reject) => {
-      let cancel = () => {};
+      let cancel: (() => void) | undefined;
       const abort = () => {
-        cancel();
+        cancel?.();
         reject(signal.reason as Error);
       };
       if (signal.aborted) return abort();
@@ -142,7 +142,7 @@ export class SimSocket extends Duplex {
     this.#time = time;
     this.#latency = latency;
     this.#program = program;
-    this.on('error', () => {}); // Whoever uses it hears of it; nobody has to.
+    this.on('error', () => {}); // Its user hears of the error by its own listener, if it has one.
     program?.onDeath(() => this.#die());
   }
 
@@ -233,7 +233,7 @@ export class SimSocket extends Duplex {
   /** Has something happen at the other end when it has got there. */
   #send(arrive: () => void): void {
     if (this.#isSilent) return;
-    const { time } = { time: this.#time };
+    const time = this.#time;
     this.#arrivesAt = Math.max(this.#arrivesAt, time.now + this.#latency());
     const peer = this.#peer;
     const happen = () => {

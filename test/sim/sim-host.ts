@@ -22,7 +22,7 @@ export class SimHost {
   #program: Program | undefined;
   #wake = () => {};
   #stop = new AbortController();
-  /** The spool for whoever is not drain: Exim's pipe, the operator, and the checks of the laws. */
+  /** The spool as others than drain have it open: Exim's pipe, the operator, the checks of the laws. */
   #spool: Spool;
   /** The messages that the backup knows. */
   #backedUp: readonly string[] | undefined;
@@ -144,19 +144,19 @@ export class SimHost {
         };
       },
     };
-    drain(options).then(
-      () => {
-        if (!program.isAlive) return;
-        spool.close();
-        this.#ended(program, 1000);
-      },
-      (error: unknown) => {
-        if (!program.isAlive || error instanceof CrashError) return;
-        world.log(this.name, `drain ended: ${String(error)}`);
-        if (spool.db.open) spool.close();
-        this.#ended(program, 5000);
-      },
+    void this.#run(program, spool, drain(options));
+  }
+
+  /** Waits until drain has ended, if it lives to that; systemd then starts it again. */
+  async #run(program: Program, spool: Spool, running: Promise<unknown>): Promise<void> {
+    const error = await running.then(
+      () => undefined,
+      (failure: Error) => failure,
     );
+    if (!program.isAlive || error instanceof CrashError) return;
+    if (error !== undefined) this.#world.log(this.name, `drain ended: ${error.message}`);
+    if (spool.db.open) spool.close();
+    this.#ended(program, error === undefined ? 1000 : 5000);
   }
 
   /** SIGTERM: drain ends what is in flight. systemd starts it again when it has ended. */

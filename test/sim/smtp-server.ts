@@ -7,18 +7,19 @@ export type Step = 'greeting' | 'EHLO' | 'MAIL' | 'RCPT' | 'DATA' | 'dot' | 'oth
 /** What a server does at a step: answers after a while, says nothing ever, or closes after a while. */
 export interface Answer {
   afterMs: number;
-  reply: string | 'nothing' | 'close';
+  /** A reply of SMTP, or `nothing` or `close`. */
+  reply: string;
 }
 
 export interface SmtpServerOptions {
   time: VirtualTime;
   /** Decides about each step. At `dot` the message is whole; `recipients` are those that were taken. */
-  answer(
+  answer: (
     step: Step,
     about: { recipient?: string; recipients: readonly string[]; bytes?: Buffer },
-  ): Answer;
+  ) => Answer;
   /** A message was taken: from now on it is delivered, whether its client hears of it or not. */
-  took(recipients: readonly string[], bytes: Buffer): void;
+  took: (recipients: readonly string[], bytes: Buffer) => void;
 }
 
 /** An SMTP server of the world, as far as our clients ask of one (RFC 5321). */
@@ -42,7 +43,10 @@ export function serveSmtp(socket: SimSocket, { time, answer, took }: SmtpServerO
     if (freeAt === Infinity) return;
     time.at(freeAt, () => {
       if (socket.destroyed) return;
-      if (reply === 'close') return void socket.destroy();
+      if (reply === 'close') {
+        socket.destroy();
+        return;
+      }
       then(/^[23]/.test(reply));
       socket.write(`${reply}\r\n`);
       if (reply.startsWith('421')) socket.end();
