@@ -35,9 +35,9 @@ const targets: Record<string, string[]> = {
   'spool/lifetime.ts': ['unit/decide-outcome', 'spool/operate', 'spool/observed-time'],
   'spool/report.ts': ['spool/report', 'spool/model'],
   'wire/diagnose.ts': ['unit/diagnose'],
-  'wire/frame.ts': ['unit/sign-and-frame'],
+  'wire/frame.ts': ['unit/frame', 'unit/sign-and-frame'],
   'wire/sign.ts': ['unit/sign-and-frame'],
-  'wire/verdicts.ts': ['unit/sign-and-frame', 'wire/attempt'],
+  'wire/verdicts.ts': ['unit/verdicts', 'unit/sign-and-frame', 'wire/attempt'],
 };
 
 /** A mutant that makes a test run for so long is found. */

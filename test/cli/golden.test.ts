@@ -193,15 +193,15 @@ test('the commands on messages say what they did as reviewed', async (t) => {
 test('ledger list, show and stats print what was reviewed', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: NOW - HOUR });
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   const digest = Buffer.alloc(32, 7);
   const one = { key: 'web1', id: idOf(1) };
   const sent = { kind: 'sent', status: '2.0.0', reason: '250 2.0.0 queued as 4cYz' } as const;
   const unknown = { kind: 'unknown', reason: 'the relay closed the connection' } as const;
-  await ledger.begin(one, digest, ['ann@example.org', 'bob@example.org'], Date.now());
-  await ledger.settle(one, [{ address: 'ann@example.org', ...sent }], Date.now());
-  await ledger.settle(one, [{ address: 'bob@example.org', ...unknown }], Date.now());
-  await ledger.begin({ key: '', id: idOf(2) }, digest, ['eve@example.org'], Date.now());
+  await ledger.begin(one, digest, ['ann@example.org', 'bob@example.org']);
+  await ledger.settle(one, [{ address: 'ann@example.org', ...sent }]);
+  await ledger.settle(one, [{ address: 'bob@example.org', ...unknown }]);
+  await ledger.begin({ key: '', id: idOf(2) }, digest, ['eve@example.org']);
   ledger.close();
   t.mock.timers.setTime(NOW);
   const lines = [

@@ -127,9 +127,9 @@ const MOVE = [
 ];
 
 for (const [fault, stride] of [
-  ['KILL', 29] as const,
-  ['EIO', 43] as const,
-  ['ENOSPC', 43] as const,
+  ['KILL', 41] as const,
+  ['EIO', 61] as const,
+  ['ENOSPC', 61] as const,
 ]) {
   for (const { command, before, struck, after } of cases) {
     const title = `law 6, law 7, law 8: ${fault} at any step of ${command}`;

@@ -79,7 +79,7 @@ export function everyStep(
         if (!existsSync(struck)) through = true;
       }
     };
-    await Promise.all([inTurn(), inTurn(), inTurn()]);
+    await Promise.all(Array.from({ length: LONG ? 3 : 2 }, inTurn)); // Each goes a step too far.
     figures(t, `${fault}: ${t.name}`, { runs, stride, ...seen });
     for (const [name, least] of Object.entries(atLeast)) {
       assert.ok((seen[name] ?? 0) >= least, `${name} only ${seen[name]} times: nothing is proven`);

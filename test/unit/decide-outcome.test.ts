@@ -131,6 +131,7 @@ for (const scope of ['endpoint', 'stop'] as const) {
 }
 
 test('verdicts before trouble of the endpoint count, and are charged', () => {
+  assert.equal(outcome({ ...trouble('endpoint'), ...verdicts(['2.0.0', 'ok']) }).charged, true);
   const result = { ...trouble('endpoint'), ...verdicts(['2.0.0', 'ok'], ['5.1.1', 'no']) };
   const { verdicts: decided, charged, lastStatus } = outcome(result);
   assert.deepEqual(
