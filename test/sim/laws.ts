@@ -1,12 +1,7 @@
 import type { Entry } from '../../src/host/systemd/journal-sink.ts';
 import { stats } from '../../src/spool/stats.ts';
 import type { SimHost } from './sim-host.ts';
-import type { Happening, Story } from './story.ts';
-
-/** A law was broken; the text begins with its number. */
-export class BrokenLawError extends Error {
-  override readonly name = 'BrokenLawError';
-}
+import { UNLIMITED, type Happening, type Story } from './story.ts';
 
 /** A message that a host has taken. */
 interface Accepted {
@@ -38,7 +33,7 @@ interface Row {
   reason: string | null;
 }
 
-/** Keeps the books of a world, from what happens outside of the programs, and throws where a law is broken. */
+/** Keeps the books of a world, from what happens outside of the programs, and finds out which law is broken. */
 export class Laws {
   readonly #story: Story;
   readonly #now: () => number;
@@ -47,10 +42,16 @@ export class Laws {
   /** How often a recipient of a message is listed as unknown: by `ID ADDRESS`. */
   readonly #unknown = new Map<string, number>();
   #lines = 0;
+  #broken: string | undefined;
 
   constructor(story: Story, now: () => number) {
     this.#story = story;
     this.#now = now;
+  }
+
+  /** The law that was broken first, by its number, and how. (A program that is told of it would go on.) */
+  get broken(): string | undefined {
+    return this.#broken;
   }
 
   get messages(): readonly Accepted[] {
@@ -86,10 +87,10 @@ export class Laws {
     if (kind === 'failure') this.#of(eximId, recipient).reports += 1;
     const message = this.#messages.get(eximId);
     if (!message) return;
-    if (message.sender === '') throw new BrokenLawError(`law 9: a report of a report: ${eximId}`);
+    if (message.sender === '') this.#break(`law 9: a report of a report: ${eximId}`);
     const ageMs = this.#now() - message.at;
     if (kind === 'delay' && ageMs < FIRST_WARNING_MS) {
-      throw new BrokenLawError(`law 12: ${eximId} is ${ageMs} ms old, and its sender was warned`);
+      this.#break(`law 12: ${eximId} is ${ageMs} ms old, and its sender was warned`);
     }
   }
 
@@ -99,7 +100,7 @@ export class Laws {
     if (fields['MAIL_EVENT'] !== 'endpoint_down') return;
     const host = Number(program.name.slice('host'.length));
     if (!this.#story.happenings.some((each) => mayLookDown(each, this.#story.hosts[host] ?? 0))) {
-      throw new BrokenLawError(`law 13: the endpoint of ${program.name} is called down: ${text}`);
+      this.#break(`law 13: the endpoint of ${program.name} is called down: ${text}`);
     }
   }
 
@@ -108,27 +109,35 @@ export class Laws {
     this.#unknown.set(key, (this.#unknown.get(key) ?? 0) + 1);
   }
 
-  /** Law 8, at any moment. */
+  /** Law 8, at every commit of drain. */
   sum(host: SimHost): void {
     const { accepted, ...rest } = stats(host.spool).counters;
     const sum = Object.values(rest).reduce((total, each) => total + each, 0);
-    if (sum !== accepted) {
-      throw new BrokenLawError(`law 8: ${accepted} accepted, and ${JSON.stringify(rest)}`);
-    }
-    const given = this.messages.filter((each) => each.host === host).length;
-    if (accepted !== given) {
-      throw new BrokenLawError(`law 7: ${host.name} took ${given} messages and knows ${accepted}`);
-    }
+    if (sum === accepted) return;
+    this.#break(`law 8: ${accepted} accepted, and ${JSON.stringify(rest)}`);
+  }
+
+  /** A program has opened a connection; there are so many to this address now. */
+  connected(address: string, open: number): void {
+    if (open <= CONNECTIONS_MAX) return;
+    this.#break(`limits: ${open} connections to ${address}`);
   }
 
   /** When the world ends, every message has ended, and each recipient as it should. */
   end(hosts: readonly SimHost[]): void {
-    for (const host of hosts) this.sum(host);
+    for (const host of hosts) {
+      this.sum(host);
+      const { accepted } = stats(host.spool).counters;
+      const given = this.messages.filter((each) => each.host === host).length;
+      if (accepted !== given) {
+        this.#break(`law 7: ${host.name} took ${given} messages and knows ${accepted}`);
+      }
+    }
     const recipients = this.messages.flatMap((message) => message.recipients).length;
     const linesMax =
       LINES_MIN + recipients * LINES_RECIPIENT + (this.#now() / HOUR_MS) * LINES_HOUR;
     if (this.#lines > linesMax) {
-      throw new BrokenLawError(`limits: ${this.#lines} lines for ${recipients} recipients`);
+      this.#break(`limits: ${this.#lines} lines for ${recipients} recipients`);
     }
     for (const message of this.messages) {
       const rows = message.host.spool
@@ -139,7 +148,7 @@ export class Laws {
         )
         .all(message.id);
       if (rows.length !== message.recipients.length) {
-        throw new BrokenLawError(`law 7: ${message.eximId} is lost`);
+        this.#break(`law 7: ${message.eximId} is lost`);
       }
       for (const row of rows) this.#requireEnded(message, row);
     }
@@ -171,7 +180,11 @@ export class Laws {
     if (!fault) return;
     const what = `${message.eximId} <${address}> is ${row.messageState}, ${row.state}`;
     const said = `${row.status} ${row.reason}, unknown ${unknown}, seen ${JSON.stringify(seen)}`;
-    throw new BrokenLawError(`${fault[1]}: ${what}, ${said}`);
+    this.#break(`${fault[1]}: ${what}, ${said}`);
+  }
+
+  #break(text: string): void {
+    this.#broken ??= text;
   }
 
   #of(eximId: string, recipient: string): Seen {
@@ -215,13 +228,16 @@ function mayLookDown(happening: Happening, proxy: number): boolean {
     return happening.who === `proxy${proxy}`;
   }
   if (kind !== 'mood' || happening.where !== `relay${proxy}`) return false;
-  const { temporary, closes, silent } = happening.mood;
-  return temporary + closes + silent > 0;
+  const { temporary, closes, silent, connections } = happening.mood;
+  return temporary + closes + silent > 0 || connections < UNLIMITED;
 }
 
 const HOUR_MS = 3_600_000;
 /** No sender is warned of what is younger. */
 const FIRST_WARNING_MS = 4 * HOUR_MS;
+
+/** Connections to one address: the posts in flight and those that ask, of three hosts, and some that are being closed. */
+const CONNECTIONS_MAX = 3 * 140;
 
 /** What the journals of a world may have: at all, for each recipient, and an hour. */
 const LINES_MIN = 500;

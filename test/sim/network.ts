@@ -12,8 +12,12 @@ export interface Listener {
   accept(socket: SimSocket): void;
 }
 
-/** What a network does to connections to one address, while it lasts. */
-export type Fault = 'refused' | 'silent' | 'cut';
+/**
+ * What a network does to connections to one address, while it lasts. `refused`: nobody listens. `silent`: nothing arrives.
+ * `cut`: those that are open break, once. `doubled`: everything that is sent arrives on a second connection too, whose answers
+ * nobody reads.
+ */
+export type NetworkFault = 'refused' | 'silent' | 'cut' | 'doubled';
 
 /** The one network of a world: addresses, how far apart they are, and what is wrong with it. */
 export class Network {
@@ -22,7 +26,7 @@ export class Network {
   readonly #listeners = new Map<string, Listener>();
   /** One way, in milliseconds, by address. */
   readonly latencyMs = new Map<string, number>();
-  readonly #faults = new Map<string, Fault>();
+  readonly #faults = new Map<string, NetworkFault>();
   /** All that are open, by address. */
   readonly #open = new Map<string, Set<SimSocket>>();
 
@@ -39,10 +43,15 @@ export class Network {
   }
 
   /** From now on, until `heal`; `cut` breaks what is open, and lets new connections be. */
-  fail(address: string, fault: Fault): void {
+  fail(address: string, fault: NetworkFault): void {
     if (fault === 'cut') return this.cut(address);
     this.#faults.set(address, fault);
     if (fault === 'silent') for (const socket of this.#open.get(address) ?? []) socket.silence();
+  }
+
+  /** How many connections to an address are open. */
+  openTo(address: string): number {
+    return this.#open.get(address)?.size ?? 0;
   }
 
   heal(address: string): void {
@@ -93,6 +102,12 @@ export class Network {
         this.#open.set(address, all.add(near));
         near.once('close', () => all.delete(near));
         listener.accept(far);
+        if (this.#faults.get(address) === 'doubled') {
+          const [shadow, second] = SimSocket.pair(this.#time, latency, [program, listener.program]);
+          shadow.resume();
+          near.shadow = shadow;
+          listener.accept(second);
+        }
         resolve(near as unknown as Socket);
       });
     });
@@ -116,6 +131,8 @@ export class SimSocket extends Duplex {
   #peer!: SimSocket;
   /** When what was written last arrives: nothing overtakes it. */
   #arrivesAt = 0;
+  /** Gets everything that is written, too. */
+  shadow: SimSocket | undefined;
   #isSilent = false;
   #hasEnded = false;
 
@@ -188,6 +205,7 @@ export class SimSocket extends Duplex {
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.bytesWritten += chunk.length;
+    if (this.shadow?.writable) this.shadow.write(chunk);
     this.#send(() => {
       if (this.#peer.readable && !this.#peer.destroyed && !this.#peer.#hasEnded)
         this.#peer.push(chunk);
@@ -196,11 +214,13 @@ export class SimSocket extends Duplex {
   }
 
   override _final(done: () => void): void {
+    this.shadow?.end();
     this.#send(() => this.#peer.#end());
     done();
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.shadow?.destroy();
     if (!this.#isSilent) {
       this.#send(() => {
         const peer = this.#peer;

@@ -9,6 +9,7 @@ import { Connection } from '../../src/wire/connection.ts';
 import { postOnceOver } from '../../src/wire/post-once.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
 import { CrashError, Program } from './program.ts';
+import type { WallClock } from './wall-clock.ts';
 import type { World } from './world.ts';
 
 /** A host of the world: a spool, which survives everything, and drain, which does not. */
@@ -16,8 +17,7 @@ export class SimHost {
   readonly name: string;
   readonly folder: string;
   readonly key: Buffer;
-  /** What its wall clock is ahead of the world's time, in milliseconds. */
-  wallOffsetMs = 0;
+  readonly wall: WallClock;
   readonly #world: World;
   #program: Program | undefined;
   #wake = () => {};
@@ -30,6 +30,7 @@ export class SimHost {
   constructor(world: World, name: string) {
     this.name = name;
     this.#world = world;
+    this.wall = world.newWallClock();
     this.folder = `${world.folder}/${name}`;
     this.key = Buffer.from(`the key of ${name}`);
     mkdirSync(this.folder, { mode: 0o770 });
@@ -48,8 +49,6 @@ export class SimHost {
   get program(): Program | undefined {
     return this.#program;
   }
-
-  wallNow = (): number => this.#world.wallNow() + this.wallOffsetMs;
 
   /** Exim hands a message over. */
   accept(eximId: string, sender: string, recipients: string[], bytes: Buffer): void {
@@ -112,7 +111,10 @@ export class SimHost {
       this.#ended(program, 5000);
       return;
     }
-    world.crashable(program, spool.files, () => this.#crashed(program));
+    world.crashable(program, spool.files, {
+      crash: () => this.#crashed(program),
+      committed: () => world.laws.sum(this),
+    });
     program.onDeath(() => {
       queueMicrotask(() => spool.db.close());
     });

@@ -9,6 +9,7 @@ import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { HttpServer } from '../../src/proxy/http/http-server.ts';
 import type { Program } from './program.ts';
 import type { SimHost } from './sim-host.ts';
+import type { WallClock } from './wall-clock.ts';
 import type { World } from './world.ts';
 
 /** A proxy of the world: a ledger, which survives everything, and the program, which does not. */
@@ -16,7 +17,7 @@ export class SimProxy {
   readonly name: string;
   readonly address: string;
   readonly relay: string;
-  wallOffsetMs = 0;
+  readonly wall: WallClock;
   readonly ledgerFile: string;
   readonly #world: World;
   #program: Program | undefined;
@@ -24,6 +25,7 @@ export class SimProxy {
 
   constructor(world: World, name: string, { address, relay }: { address: string; relay: string }) {
     this.#world = world;
+    this.wall = world.newWallClock();
     this.name = name;
     this.address = address;
     this.relay = relay;
@@ -33,8 +35,6 @@ export class SimProxy {
   get program(): Program | undefined {
     return this.#program;
   }
-
-  wallNow = (): number => this.#world.wallNow() + this.wallOffsetMs;
 
   start(hosts: readonly SimHost[] = this.#hosts): void {
     this.#hosts = hosts;
@@ -52,8 +52,11 @@ export class SimProxy {
       this.kill(5000);
       return;
     }
-    world.crashable(program, ledger.files, () => {
-      if (this.#program === program) this.kill(world.story.restartMs);
+    world.crashable(program, ledger.files, {
+      crash: () => {
+        if (this.#program === program) this.kill(world.story.restartMs);
+      },
+      committed: () => {},
     });
     const [host = '', port = ''] = this.relay.split(':');
     const relay = {

@@ -1,3 +1,5 @@
+import type { Verb } from '../../src/spool/operate.ts';
+import type { NetworkFault } from './network.ts';
 import { Random } from './random.ts';
 
 const SECOND = 1000;
@@ -15,21 +17,23 @@ export interface Mood {
   closes: number;
   /** It says nothing any more. */
   silent: number;
+  /** Connections at once; it refuses more with 421. */
+  connections: number;
 }
 
 /** Something that happens in a world at a time, in milliseconds from its beginning. */
 export type Happening = { at: number } & (
   | { kind: 'mail'; host: number; messages: number; recipients: number; nullSender: boolean }
-  | { kind: 'network'; where: string; fault: 'refused' | 'silent' | 'cut'; forMs: number }
+  | { kind: 'network'; where: string; fault: NetworkFault; forMs: number }
   | { kind: 'kill'; who: string; startsAfterMs: number }
   | { kind: 'restart'; host: number }
   | { kind: 'suspend'; who: string; forMs: number }
   | { kind: 'crash'; who: string; when: 'before' | 'after'; commits: number }
-  | { kind: 'clock'; who: string; byMs: number }
+  | { kind: 'clock'; who: string; byMs: number; drift: number }
   | { kind: 'full'; who: string; forMs: number }
   | { kind: 'mood'; where: string; mood: Mood; forMs: number }
   | { kind: 'restore'; host: number; agoMs: number }
-  | { kind: 'operator'; host: number; verb: 'hold' | 'release' | 'retry' | 'delete' | 'bounce' }
+  | { kind: 'operator'; host: number; verb: Verb }
 );
 
 /** Everything that is decided of a world before it begins. */
@@ -46,7 +50,14 @@ export interface Story {
   happenings: Happening[];
 }
 
-const CALM: Mood = { slowMs: 20, temporary: 0, permanent: 0, closes: 0, silent: 0 };
+/** More than anybody opens. */
+export const UNLIMITED = 10_000;
+
+const CALM: Mood = {
+  slowMs: 20,
+  temporary: 0,
+  permanent: 0,
+  closes: 0, silent: 0, connections: UNLIMITED };
 export const calm = CALM;
 
 /** Makes up a world. */
@@ -114,12 +125,13 @@ function anyPlace(random: Random, { hosts, proxies }: Story): string {
 const MAKERS: {
   [Kind in Exclude<Happening['kind'], 'mail'>]: (random: Random, story: Story) => Untimed;
 } = {
-  network: (random, story) => ({
-    kind: 'network',
-    where: anyPlace(random, story),
-    fault: random.pick(['refused', 'silent', 'cut'] as const),
-    forMs: random.between(SECOND, 2 * HOUR),
-  }),
+  network: (random, story) => {
+    const fault = random.pick(['refused', 'silent', 'cut', 'doubled'] as const);
+    // What arrives twice at an SMTP server is two messages, whatever we do.
+    const where =
+      fault === 'doubled' ? `proxy${random.below(story.proxies)}` : anyPlace(random, story);
+    return { kind: 'network', where, fault, forMs: random.between(SECOND, 2 * HOUR) };
+  },
   kill: (random, story) => ({
     kind: 'kill',
     who: anyProgram(random, story),
@@ -141,6 +153,7 @@ const MAKERS: {
     kind: 'clock',
     who: anyProgram(random, story),
     byMs: random.pick([-1, 1]) * random.between(SECOND, 400 * DAY),
+    drift: random.chance(0.3) ? random.pick([0.5, 0.99, 1.01, 3]) : 1,
   }),
   full: (random, story) => ({
     kind: 'full',
@@ -159,6 +172,7 @@ const MAKERS: {
       permanent: random.chance(0.2) ? random.next() * 0.3 : 0,
       closes: random.chance(0.2) ? random.next() * 0.2 : 0,
       silent: random.chance(0.1) ? random.next() * 0.1 : 0,
+      connections: random.chance(0.2) ? 1 + random.below(3) : UNLIMITED,
     },
   }),
   restore: (random, story) => ({
@@ -169,7 +183,7 @@ const MAKERS: {
   operator: (random, story) => ({
     kind: 'operator',
     host: random.below(story.hosts.length),
-    verb: random.pick(['hold', 'release', 'retry', 'delete', 'bounce'] as const),
+    verb: random.pick(['hold', 'release', 'retry', 'delete', 'bounce', 'return'] as const),
   }),
 };
 

@@ -3,7 +3,7 @@ import Database from '../../src/sqlite/better-sqlite3.ts';
 import type { Entry } from '../../src/host/systemd/journal-sink.ts';
 import type { OpenFiles } from '../../src/sqlite/open-files.ts';
 import { operate } from '../../src/spool/operate.ts';
-import { Laws, BrokenLawError } from './laws.ts';
+import { Laws } from './laws.ts';
 import { Network, type SimSocket } from './network.ts';
 import { CrashError, Program } from './program.ts';
 import { Random } from './random.ts';
@@ -11,6 +11,7 @@ import { SimHost } from './sim-host.ts';
 import { SimProxy } from './sim-proxy.ts';
 import { serveSmtp, type Answer, type Step } from './smtp-server.ts';
 import { calm, faultsEnd, type Happening, type Mood, type Story } from './story.ts';
+import { WallClock } from './wall-clock.ts';
 import { VirtualTime } from './virtual-time.ts';
 
 /** The wall clock when a world begins. */
@@ -52,6 +53,8 @@ export class World {
   readonly #proxies: SimProxy[];
   readonly #moods = new Map<string, Mood>();
   readonly #full = new Set<string>();
+  /** Open sessions of relays and mail servers. */
+  readonly #sessions = new Map<string, Set<SimSocket>>();
   /** Commits that a program has left until it crashes, by its name. */
   readonly #crashAt = new Map<string, { commits: number; when: 'before' | 'after' }>();
   #programs = 0;
@@ -106,16 +109,17 @@ export class World {
       const over = faultsEnd(this.story);
       const end = over + END_MS;
       while (this.#fault === undefined && (await this.time.step(end))) {
+        this.#fault = this.laws.broken;
         events += 1;
         if (events > EVENTS_MAX)
           throw new BrokenLawError(`law 7: ${EVENTS_MAX} events, and no end`);
         if (events % 64 === 0 && this.time.now > over && this.#allEnded()) break;
       }
       this.#readUnknown();
-      if (this.#fault === undefined) this.laws.end(this.#hosts);
+      this.laws.end(this.#hosts);
+      this.#fault ??= this.laws.broken;
     } catch (error) {
-      this.#fault ??=
-        error instanceof BrokenLawError ? error.message : String((error as Error).stack);
+      this.#fault ??= String((error as Error).stack);
     } finally {
       process.off('unhandledRejection', onRejection);
     }
@@ -135,8 +139,8 @@ export class World {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  wallNow(): number {
-    return BEGINNING + this.time.now;
+  newWallClock(): WallClock {
+    return new WallClock(this.time, BEGINNING);
   }
 
   newId(): string {
@@ -144,14 +148,14 @@ export class World {
     return this.#ids.toString(16).padStart(32, '0');
   }
 
-  machineOf({ name, wallNow }: { name: string; wallNow: () => number }): Program {
+  machineOf({ name, wall }: { name: string; wall: WallClock }): Program {
     this.#programs += 1;
     const seed = this.story.seed * 1009 + this.#programs;
     return new Program(name, {
       time: this.time,
       network: this.network,
       seed,
-      wall: () => Math.floor(wallNow()),
+      wall: wall.now,
     });
   }
 
@@ -173,7 +177,11 @@ export class World {
   }
 
   /** Has the program's commits fail while its disk is full, and kills it at the one at which it is to crash. */
-  crashable(program: Program, files: OpenFiles, crash: () => void): void {
+  crashable(
+    program: Program,
+    files: OpenFiles,
+    { crash, committed }: { crash: () => void; committed: () => void },
+  ): void {
     const original = files.transaction.bind(files);
     const { name } = program;
     files.transaction = (action) => {
@@ -198,6 +206,7 @@ export class World {
         throw new Database.SqliteError('database or disk is full', 'SQLITE_FULL');
       }
       const result = original(action);
+      committed();
       if (isNow) die();
       return result;
     };
@@ -226,7 +235,7 @@ export class World {
         return;
       case 'clock': {
         const machine = this.#named(happening.who);
-        if (machine) machine.wallOffsetMs += happening.byMs;
+        machine?.wall.change(happening.byMs, happening.drift);
         return;
       }
       case 'full':
@@ -268,6 +277,8 @@ export class World {
     const message = messages[this.#random.below(Math.max(1, messages.length))];
     if (!message) return;
     const outcome = operate(on.spool, message.id, { verb, now: on.spool.now() });
+    // Exim takes it at once.
+    if (verb === 'return') operate(on.spool, message.id, { verb: 'returned', now: on.spool.now() });
     this.log(on.name, `the operator's ${verb} of ${message.eximId}: ${JSON.stringify(outcome)}`);
     this.laws.decided(message.eximId);
     on.wake();
@@ -275,6 +286,10 @@ export class World {
 
   #serve(socket: SimSocket, name: string): void {
     const mood = () => this.#moods.get(name) ?? calm;
+    const sessions = this.#sessions.get(name) ?? new Set();
+    this.#sessions.set(name, sessions.add(socket));
+    socket.once('close', () => sessions.delete(socket));
+    this.laws.connected(name, sessions.size);
     serveSmtp(socket, {
       time: this.time,
       answer: (step, about) => this.#answer(step, about, mood(), name),
@@ -296,7 +311,10 @@ export class World {
     name: string,
   ): Answer {
     const random = this.#random;
-    const afterMs = Math.floor(random.next() * mood.slowMs);
+    // RFC 5321 4.5.3.2 gives the dot twice the time of the others.
+    const afterMs = Math.floor(random.next() * mood.slowMs * (step === 'dot' ? 2 : 1));
+    const isFull = (this.#sessions.get(name)?.size ?? 0) > mood.connections;
+    if (step === 'greeting' && isFull) return { afterMs, reply: '421 4.7.0 too many connections' };
     if (random.chance(mood.closes)) return { afterMs, reply: 'close' };
     if (random.chance(mood.silent)) return { afterMs, reply: 'nothing' };
     if (random.chance(mood.temporary))
