@@ -133,7 +133,8 @@ function endOfField(message: Buffer, start: number): number {
   return end;
 }
 
-function endOfLine(message: Buffer, at: number): number {
+/** The place after the end of the line that has `at` in it. */
+export function endOfLine(message: Buffer, at: number): number {
   const newline = message.indexOf(LF, at);
   return newline < 0 ? message.length : newline + 1;
 }
