@@ -1,3 +1,5 @@
+import { strictUtf8 } from './strict-utf8.ts';
+
 /** One header field: its name, and its place in the message's bytes, line end included. */
 export interface HeaderField {
   /** In lower case; empty for a line that is no field. */
@@ -149,4 +151,3 @@ const TAB = 0x09;
 const SPACE = 0x20;
 const COLON = 0x3a;
 const DEL = 0x7f;
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -16,6 +16,11 @@ export function isBusy(error: unknown): boolean {
   return isSqliteError(error) && error.code.startsWith('SQLITE_BUSY');
 }
 
+/** Whether SQLite was asked for something that the schema of the file does not let happen. */
+export function isRefusedBySchema(error: unknown): boolean {
+  return isSqliteError(error) && /^SQLITE_(?:ERROR|CONSTRAINT)/.test(error.code);
+}
+
 /** Whether a file, or what is read of it, cannot be used as it is: damage, whether SQLite finds it or we do. */
 export function isUnreadable(error: unknown): error is Error {
   return error instanceof DatabaseUnusableError || isCorruption(error);

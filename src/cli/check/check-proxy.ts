@@ -1,5 +1,5 @@
-import { systemClock } from '../../host/clock.ts';
 import { TLSSocket } from 'node:tls';
+import { systemClock } from '../../host/clock.ts';
 import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/net/open-channel.ts';
 import { limits } from '../../limits.ts';

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
+import { EXIM_ID } from '../../spool/enqueue.ts';
 import type { Imported } from '../../spool/import.ts';
 import { MAGIC } from './write-transfer.ts';
 
@@ -235,6 +236,5 @@ function isCount(value: unknown): value is number {
 }
 
 const ID = /^[0-9a-f]{32}$/;
-const EXIM_ID = /^[0-9A-Za-z-]{1,64}$/;
 const DIGEST = /^[0-9a-f]{64}$/;
 const STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;

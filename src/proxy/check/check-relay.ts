@@ -1,5 +1,5 @@
-import { systemClock } from '../../host/clock.ts';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { systemClock } from '../../host/clock.ts';
 import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { SmtpClient } from '../../host/net/smtp-client.ts';

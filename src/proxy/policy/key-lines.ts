@@ -1,6 +1,7 @@
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { lines } from '../../host/settings.ts';
 import { printable } from '../../mail/printable.ts';
+import { strictUtf8 } from '../../mail/strict-utf8.ts';
 
 /** A line of a file of keys; `number` is from 1. */
 export type KeyLine =
@@ -113,4 +114,3 @@ const INVISIBLE_END =
   /^[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u{2800}]|[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u{2800}]$/u;
 const ALLOW_SENDER = ['allowsender', 'allowedsender'];
 const HASH = 0x23;
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
