@@ -53,12 +53,14 @@ export interface Story {
 /** More than anybody opens. */
 export const UNLIMITED = 10_000;
 
-const CALM: Mood = {
+export const calm: Mood = {
   slowMs: 20,
   temporary: 0,
   permanent: 0,
-  closes: 0, silent: 0, connections: UNLIMITED };
-export const calm = CALM;
+  closes: 0,
+  silent: 0,
+  connections: UNLIMITED,
+};
 
 /** Makes up a world. */
 export function inventStory(seed: number): Story {
