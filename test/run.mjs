@@ -11,6 +11,7 @@ import { pathToFileURL } from 'node:url';
 const FOLDERS = [
   'unit',
   'spool',
+  'sim',
   'wire',
   'v1',
   'client',

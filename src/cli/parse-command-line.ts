@@ -150,7 +150,7 @@ function refuseTwice(table: OptionTable, argv: Record<string, unknown>): void {
 function wordsOf(command: Command, argv: Record<string, unknown>): Record<string, unknown> {
   const words = Object.entries(command.arguments).map(([name, { several }]) => {
     if (!several) return [name, argv[name]];
-    const dashed = command.name === '$0' ? (argv['_'] as unknown[]).map(String) : [];
+    const dashed = (argv['--'] as unknown[] | undefined)?.map(String) ?? [];
     return [name, [...((argv[name] as string[] | undefined) ?? []), ...dashed]];
   });
   return Object.fromEntries(words) as Record<string, unknown>;

@@ -35,8 +35,8 @@ export async function printingInto<T>(stream: Writable, action: () => Promise<T>
 }
 
 async function write(text: string | Buffer): Promise<void> {
-  const output = outputs.getStore() ?? process.stdout;
-  if (!output.write(text)) await once(output, 'drain');
+  const stdout = outputs.getStore() ?? process.stdout;
+  if (!stdout.write(text)) await once(stdout, 'drain');
 }
 
 const outputs = new AsyncLocalStorage<Writable>();

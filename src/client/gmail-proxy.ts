@@ -1,3 +1,4 @@
+import { systemClock } from '../host/clock.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
@@ -71,7 +72,10 @@ export class GmailProxy {
    * MessageSendingFailure.
    */
   async verify(): Promise<true> {
-    const answer = await this.#postOnce(probe(), AbortSignal.timeout(this.#timeoutMs(0)));
+    const answer = await this.#postOnce(
+      probe(systemClock),
+      AbortSignal.timeout(this.#timeoutMs(0)),
+    );
     if (answer.kind !== 'verdicts') throw new MessageSendingFailure([unknown('', answer)]);
     return true;
   }
@@ -84,10 +88,16 @@ export class GmailProxy {
   async #send(message: string | Uint8Array, given: Partial<Envelope>): Promise<void> {
     const { fixSender = false } = this.#options;
     const { envelope, bytes } = prepare(message, given, fixSender);
-    const post = { id: newId(), envelope, fixSender, bytes: [bytes], size: bytes.length };
+    const post = {
+      id: newId(systemClock),
+      envelope,
+      fixSender,
+      bytes: [bytes],
+      size: bytes.length,
+    };
     const timeUp = AbortSignal.timeout(this.#timeoutMs(bytes.length));
     const once = async (part: PostRequest) => this.#postWhenAllowed(part, timeUp);
-    const { verdicts, failure } = await postUntilSettled(post, once, timeUp);
+    const { verdicts, failure } = await postUntilSettled(post, once, systemClock, timeUp);
 
     const notSent: NotSent[] = verdicts.filter((verdict) => !isSent(verdict));
     if (failure) {

@@ -1,3 +1,4 @@
+import type { Clock } from '../host/clock.ts';
 import type { Claimed } from '../spool/claim.ts';
 import type { PostFailure, PostRequest, PostResult } from '../wire/attempt.ts';
 import { diagnose, resolveScope, type FaultScope, type HealthSince } from '../wire/diagnose.ts';
@@ -14,10 +15,17 @@ export class Courier {
   readonly #endpoint: Endpoint;
   readonly #stop: AbortSignal;
   readonly #giveUp: AbortSignal;
+  readonly #clock: Clock;
   #probing: Promise<PostResult> | undefined;
 
   /** `stop` ends asking for what is in progress, `giveUp` ends posts in flight. */
-  constructor(postOnce: PostOnce, endpoint: Endpoint, stop: AbortSignal, giveUp: AbortSignal) {
+  constructor(
+    postOnce: PostOnce,
+    endpoint: Endpoint,
+    clock: Clock,
+    { stop, giveUp }: { stop: AbortSignal; giveUp: AbortSignal },
+  ) {
+    this.#clock = clock;
     this.#postOnce = postOnce;
     this.#endpoint = endpoint;
     this.#stop = stop;
@@ -38,13 +46,13 @@ export class Courier {
     const verdicts: Verdict[] = [];
     let recipients = message.recipients.map(({ address }) => address);
     let passed = false;
-    let startedAt = performance.now();
+    let startedAt = this.#clock.now();
     const once = async (post: PostRequest) => {
       const result = await this.#postOnce(post, post.ask ? this.#stop : this.#giveUp);
       if (result.kind === 'verdicts' && !post.ask) {
         passed = true;
         // That this very post passed says nothing of those that follow.
-        startedAt = performance.now();
+        startedAt = this.#clock.now();
         this.#endpoint.postPassed(startedAt);
         const slow = result.verdicts.filter(isInProgress);
         if (slow.length > 0) inProgress(slow.map(({ recipient }) => recipient));
@@ -53,7 +61,7 @@ export class Courier {
     };
     for (let tries = 1; ; tries += 1) {
       const post = { id, envelope: { sender, recipients }, bytes, size, fresh: tries > 1 };
-      const posted = await postUntilSettled(post, once, this.#stop);
+      const posted = await postUntilSettled(post, once, this.#clock, this.#stop);
       verdicts.push(...posted.verdicts.filter((verdict) => !isInProgress(verdict)));
       const { failure } = posted;
       if (!failure) {
@@ -71,7 +79,7 @@ export class Courier {
 
   /** Posts a probe: nothing is sent by it. One at a time; who asks meanwhile gets the same answer. */
   async probe(): Promise<PostResult> {
-    this.#probing ??= this.#postOnce(probe(), this.#giveUp).finally(() => {
+    this.#probing ??= this.#postOnce(probe(this.#clock), this.#giveUp).finally(() => {
       this.#probing = undefined;
     });
     return this.#probing;

@@ -1,4 +1,5 @@
 import type { SdNotify } from '../host/systemd/sd-notify.ts';
+import type { watchSpool } from '../spool/watch-spool.ts';
 import type { Spool } from '../spool/spool.ts';
 import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';
@@ -24,6 +25,8 @@ export interface DrainOptions {
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */
   stop: AbortSignal;
+  /** Notices what other programs commit; watchSpool when undefined. */
+  watch?: typeof watchSpool;
   /** Called now and then with the present counters. */
   progress?: ((counters: Counters) => void) | undefined;
 }

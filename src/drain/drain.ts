@@ -1,4 +1,5 @@
 import { isUnreadable } from '../sqlite/is-corruption.ts';
+import type { Clock } from '../host/clock.ts';
 import { limits } from '../limits.ts';
 import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/claim.ts';
 import { readBody } from '../spool/body.ts';
@@ -33,13 +34,13 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
  * trouble with it.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
-  const { spool, connection, journal, notify, stop } = options;
+  const { spool, connection, journal, notify, stop, watch = watchSpool } = options;
   const recovered = takeOver(spool, options.retryTimes);
   journal.drainStarted(spool.folder, connection.url.href, { queued: queued(spool), recovered });
 
   const loop = new DrainLoop(options);
   const wake = () => loop.alarm.wake();
-  const unwatch = watchSpool(spool, wake, (error) => {
+  const unwatch = watch(spool, wake, (error) => {
     journal.spoolUnwatched(spool.folder, error.message, limits.lookMs);
   });
   const end = () => {
@@ -60,7 +61,8 @@ export async function drain(options: DrainOptions): Promise<Ending> {
 }
 
 class DrainLoop {
-  readonly alarm = new Alarm();
+  readonly alarm: Alarm;
+  readonly #clock: Clock;
   readonly #options: DrainOptions;
   readonly #endpoint = new Endpoint();
   readonly #giveUp = new AbortController();
@@ -87,7 +89,10 @@ class DrainLoop {
   constructor(options: DrainOptions) {
     this.#options = options;
     const { postOnce, stop } = options;
-    this.#courier = new Courier(postOnce, this.#endpoint, stop, this.#giveUp.signal);
+    this.#clock = options.spool.clock;
+    this.alarm = new Alarm(this.#clock);
+    const signals = { stop, giveUp: this.#giveUp.signal };
+    this.#courier = new Courier(postOnce, this.#endpoint, this.#clock, signals);
     const done = () => this.alarm.wake();
     this.#reports = new SenderReports(options, this.#giveUp.signal, done);
   }
@@ -97,15 +102,15 @@ class DrainLoop {
       this.#turn();
       const ending = this.#options.stop.aborted ? this.#endingOfStop() : this.#endingOfOnce();
       if (ending) return ending;
-      await this.alarm.wait(Math.min(this.#sleepMs(), this.#stopBy - performance.now()));
+      await this.alarm.wait(Math.min(this.#sleepMs(), this.#stopBy - this.#clock.now()));
     }
   }
 
   /** Gives up what is still in flight when its time is over. */
   #endingOfStop(): Ending | undefined {
-    this.#stopBy = Math.min(this.#stopBy, performance.now() + limits.stopMs);
+    this.#stopBy = Math.min(this.#stopBy, this.#clock.now() + limits.stopMs);
     if (this.#isIdle) return 'stopped';
-    if (performance.now() < this.#stopBy) return undefined;
+    if (this.#clock.now() < this.#stopBy) return undefined;
     if (this.#inFlight.size === 0 && !this.#reports.submitting) return 'stopped';
     this.#giveUp.abort();
     return undefined;
@@ -126,16 +131,16 @@ class DrainLoop {
   #turn(): void {
     const { spool, journal, notify, once, stop, progress } = this.#options;
     const fault = () => `${spoolTroubleStatus}: ${this.#spoolTrouble.text}`;
-    if (performance.now() < this.#spoolTrouble.retryAt) return notify.working(fault);
+    if (this.#clock.now() < this.#spoolTrouble.retryAt) return notify.working(fault);
     try {
       spool.files.requireInPlace();
-      this.#endpoint.heedCalls(endpointRecord(spool).calls, performance.now());
+      this.#endpoint.heedCalls(endpointRecord(spool).calls, this.#clock.now());
       this.#recordAndClaim();
       this.#reports.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
       this.#keepHouseWhenTime();
       progress?.(stats(spool).counters);
-      notify.working(() => statusText(stats(spool), spool.now(), Date.now()));
+      notify.working(() => statusText(stats(spool), spool.now(), this.#clock.wallNow()));
       this.#dueAt = nextDueAt(spool) ?? Infinity;
       if (this.#spoolTrouble.failures > 0) journal.spoolUsable(spool.folder);
       this.#spoolTrouble.failures = 0;
@@ -152,14 +157,18 @@ class DrainLoop {
     const isNews = this.#attempts.length > 0 || this.#events.length > 0;
     if (capacity.messages === 0 && !isNews) return;
 
-    const plan = planTurn(this.#facts(capacity), this.#options);
+    const plan = planTurn(this.#facts(capacity), this.#options, () => this.#clock.random());
     const claimed = commitTurn(spool, plan);
     this.#attempts = [];
     this.#events = [];
     this.#tooLarge = capacity.messages > 0 && claimed.length === 0;
 
     for (const message of claimed) void this.#work(message);
-    logTurn(journal, plan, { url: connection.url.href, queued: queued(spool) });
+    logTurn(journal, plan, {
+      wallNow: this.#clock.wallNow(),
+      url: connection.url.href,
+      queued: queued(spool),
+    });
   }
 
   /** How much may be claimed; no messages where none are due. */
@@ -180,7 +189,7 @@ class DrainLoop {
       events: this.#events,
       endpoint: endpointRecord(spool),
       outageMs: outageMs(spool, now),
-      askedInMs: downUntil === undefined ? undefined : downUntil - performance.now(),
+      askedInMs: downUntil === undefined ? undefined : downUntil - this.#clock.now(),
       queued: queued(spool),
       capacity,
       last: this.#retryLast,
@@ -193,13 +202,13 @@ class DrainLoop {
     const failures = this.#spoolTrouble.failures + 1;
     const waitMs = spoolBackoffMs(failures);
     const text = spoolFault(error, spool.folder);
-    this.#spoolTrouble = { failures, text, retryAt: performance.now() + waitMs };
+    this.#spoolTrouble = { failures, text, retryAt: this.#clock.now() + waitMs };
     journal.spoolTrouble(spool.folder, text, waitMs);
   }
 
   async #work(message: Claimed): Promise<void> {
     this.#inFlight.set(message.seq, message);
-    const post = this.#endpoint.begin(performance.now());
+    const post = this.#endpoint.begin(this.#clock.now());
     let damage: string | undefined;
     const body = readBody(this.#options.spool, message.seq, message.size);
     const watched = watchDamage(body, (fault) => {
@@ -241,7 +250,7 @@ class DrainLoop {
   }
 
   #slowDown(diagnosis: Diagnosis, post: PostInFlight): void {
-    const now = performance.now();
+    const now = this.#clock.now();
     const limit = post.slowDown(now, diagnosis.retryAfterMs);
     if (limit === undefined) return this.#endpointTrouble(diagnosis, post);
     if (!this.#endpoint.shouldReportSlower(now)) return;
@@ -254,7 +263,7 @@ class DrainLoop {
     const { stop, once } = this.#options;
     const { downUntil } = this.#endpoint;
     if (stop.aborted || once || this.#courier.probing) return Infinity;
-    return downUntil === undefined ? Infinity : downUntil - performance.now();
+    return downUntil === undefined ? Infinity : downUntil - this.#clock.now();
   }
 
   async #probe(): Promise<void> {
@@ -269,8 +278,8 @@ class DrainLoop {
   }
 
   #endpointTrouble(diagnosis: Diagnosis, met: Pick<Endpoint, 'trouble'>): void {
-    const now = performance.now();
-    const waitMs = met.trouble(now, Math.random(), diagnosis.retryAfterMs);
+    const now = this.#clock.now();
+    const waitMs = met.trouble(now, this.#clock.random(), diagnosis.retryAfterMs);
     if (waitMs === undefined) return;
     const { remedy } = diagnosis;
     const isReported = remedy !== undefined && this.#endpoint.shouldReport(remedy, now);
@@ -279,7 +288,7 @@ class DrainLoop {
   }
 
   #keepHouseWhenTime(): void {
-    const now = performance.now();
+    const now = this.#clock.now();
     if (now < this.#keepHouseAt) return;
     this.#keepHouseAt = now + limits.housekeepingMs; // Where it fails, as on damage, mail goes on till then.
     const more = keepHouse(this.#options.spool, this.#options.spool.now());
@@ -293,12 +302,12 @@ class DrainLoop {
   /** How many posts may be begun. */
   get #postsLeft(): number {
     if (this.#options.stop.aborted) return 0;
-    return Math.min(this.#endpoint.capacity(performance.now()), this.#places);
+    return Math.min(this.#endpoint.capacity(this.#clock.now()), this.#places);
   }
 
   #sleepMs(): number {
     const { spool } = this.#options;
-    const now = performance.now();
+    const now = this.#clock.now();
     const notify = this.#options.notify.wantedInMs();
     const { retryAt } = this.#spoolTrouble;
     if (now < retryAt) return Math.min(retryAt - now, notify);

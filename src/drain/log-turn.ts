@@ -2,13 +2,13 @@ import type { DecidedOutcome } from './decide-outcome.ts';
 import { attemptEvent, type DrainJournal } from './drain-journal.ts';
 import type { EndpointFailure, TurnPlan } from './plan-turn.ts';
 
-/** Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`. */
+/** Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`; `wallNow` is the wall clock's time. */
 export function logTurn(
   journal: DrainJournal,
   plan: TurnPlan,
-  proxy: { url: string; queued: number },
+  { wallNow, ...proxy }: { wallNow: number; url: string; queued: number },
 ): void {
-  for (const outcome of plan.outcomes) logOutcome(journal, outcome, plan);
+  for (const outcome of plan.outcomes) logOutcome(journal, outcome, { ...plan, wallNow });
   for (const failure of plan.failures) logFailure(journal, failure, plan, proxy);
   const { endpoint } = plan;
   if (endpoint.to === 'up' && endpoint.downMs !== undefined) {
@@ -19,10 +19,9 @@ export function logTurn(
 function logOutcome(
   journal: DrainJournal,
   { attempt: { message, trouble, damage }, verdicts, undecided, dueAt, lastStatus }: DecidedOutcome,
-  { now, askedInMs }: TurnPlan,
+  { now, askedInMs, wallNow }: TurnPlan & { wallNow: number },
 ): void {
   const attempt = message.attempts + 1;
-  const wallNow = Date.now();
   if (verdicts.length > 0) {
     const due = { dueAt: wallNow + dueAt - now, now: wallNow };
     journal[attemptEvent(verdicts)](message, { attempt, recipients: verdicts, ...due });

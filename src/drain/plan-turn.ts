@@ -54,11 +54,7 @@ type EndpointChange =
   | { to: 'same' };
 
 /** Decides what a turn does. Pure; `random` returns numbers from [0, 1). */
-export function planTurn(
-  facts: TurnFacts,
-  policy: RetryPolicy,
-  random: () => number = Math.random,
-): TurnPlan {
+export function planTurn(facts: TurnFacts, policy: RetryPolicy, random: () => number): TurnPlan {
   const { now, outageMs, attempts, events, endpoint, askedInMs, capacity, last } = facts;
   return {
     now,

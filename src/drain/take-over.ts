@@ -11,7 +11,7 @@ import type { RetryTimes } from './retry-times.ts';
  */
 export function takeOver(spool: Spool, retryTimes: RetryTimes): number {
   // First: it reads when something was written last.
-  catchUp(spool, spool.now(), Date.now(), longestBackoffMs(retryTimes));
+  catchUp(spool, spool.now(), spool.clock.wallNow(), longestBackoffMs(retryTimes));
   setLifetime(spool, retryTimes.lifetimeMs);
   return recoverClaimed(spool, spool.now());
 }

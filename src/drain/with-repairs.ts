@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { every, sleep, systemClock, type Clock } from '../host/clock.ts';
 import { exitCodes } from '../host/command-error.ts';
 import type { DrainJournal } from './drain-journal.ts';
 import { tellRepair } from '../sqlite/recover/repair-report.ts';
@@ -14,6 +14,7 @@ interface RepairOptions {
   folder: string;
   journal: DrainJournal;
   notify: SdNotify;
+  clock?: Clock;
   stop: AbortSignal;
 }
 
@@ -26,26 +27,25 @@ export async function withRepairs<T>(
   options: RepairOptions,
   drain: () => Promise<T>,
 ): Promise<T | 'stopped'> {
-  const { folder, journal, notify, stop } = options;
+  const { folder, journal, notify, stop, clock = systemClock } = options;
   let repairAt = -Infinity;
   for (;;) {
     try {
       return await drain();
     } catch (error) {
       if (!(error instanceof SpoolDamagedError)) throw error;
-      const waitMs = Math.max(0, repairAt - performance.now());
+      const waitMs = Math.max(0, repairAt - clock.now());
       journal.spoolTrouble(folder, `${error.fault}; it will be repaired`, waitMs);
       const status = () => `the spool is damaged, so nothing is sent: ${error.fault}`;
-      const beat = setInterval(() => notify.working(status), limits.statusMs);
+      const stopBeat = every(clock, limits.statusMs, () => notify.working(status));
       try {
-        await sleep(waitMs, undefined, { signal: stop }).catch(() => {});
+        await sleep(clock, waitMs, { signal: stop });
         const code = stop.aborted ? null : await repair(options);
         if (stop.aborted) return 'stopped';
         repairAt =
-          performance.now() +
-          (code === exitCodes.ok ? limits.repairEveryMs : limits.spoolRetryMaxMs);
+          clock.now() + (code === exitCodes.ok ? limits.repairEveryMs : limits.spoolRetryMaxMs);
       } finally {
-        clearInterval(beat);
+        stopBeat();
       }
     }
   }

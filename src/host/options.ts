@@ -171,18 +171,26 @@ function wrong(called: string, text: string, isSetting: boolean): CommandError {
 
 /**
  * Throws CommandError 78 for a variable that looks like one of ours and is not: a misspelt name would be passed over in
- * silence, and the default be in force.
+ * silence, and the default be in force. `options` are those of the command; those of all programs are asked for only where
+ * there are further variables.
  */
-export function refuseStrayVariables(options: readonly string[]): void {
-  const known = new Set(options.map(variableOf));
-  const stray = Object.keys(process.env).filter(
-    (name) => name.startsWith(PREFIX) && !known.has(name),
-  );
+export async function refuseStrayVariables(
+  options: readonly string[],
+  all: () => Promise<readonly string[]>,
+): Promise<void> {
+  if (strayFrom(options).length === 0) return;
+  const stray = strayFrom(await all());
   if (stray.length === 0) return;
   throw new CommandError(
     exitCodes.configuration,
     `there is no setting ${stray.join(', ')}: correct the name, in the environment or in /etc/default`,
   );
+}
+
+/** Variables that look like ours, and are of none of the options. */
+function strayFrom(options: readonly string[]): string[] {
+  const known = new Set(options.map(variableOf));
+  return Object.keys(process.env).filter((name) => name.startsWith(PREFIX) && !known.has(name));
 }
 
 /** The variable of an option: APPENGINE_MAILER_SPOOL of --spool. */

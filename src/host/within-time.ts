@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { systemClock, type Clock } from './clock.ts';
 import { awakeTimer } from './awake-timer.ts';
 
 /** The time for something was up. */
@@ -17,8 +18,9 @@ export async function withinTime<T>(
   text: string,
   {
     signals = [],
-    startTimer = awakeTimer,
-  }: { signals?: readonly AbortSignal[]; startTimer?: typeof awakeTimer },
+    clock = systemClock,
+    startTimer = (afterMs: number, callback: () => void) => awakeTimer(afterMs, callback, clock),
+  }: { signals?: readonly AbortSignal[]; clock?: Clock; startTimer?: Clock['timer'] },
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();

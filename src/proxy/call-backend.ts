@@ -1,3 +1,4 @@
+import type { Clock } from '../host/clock.ts';
 import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
 import { limits } from '../limits.ts';
@@ -12,11 +13,15 @@ import {
  * Calls the backend, for limits.deliveryMs at most. A recipient for whom it gives no result is unknown. Rejects only
  * with BackendUnavailableError: nothing was sent.
  */
-export async function callBackend(place: Place, delivery: Delivery): Promise<Result[]> {
+export async function callBackend(
+  place: Place,
+  delivery: Delivery,
+  clock: Clock,
+): Promise<Result[]> {
   const unknown = (reason: string) =>
     delivery.recipients.map((recipient) => ({ recipient, unknown: reason }));
   try {
-    const results = await withinTime(limits.deliveryMs, 'no end', {}, async (timeUp) =>
+    const results = await withinTime(limits.deliveryMs, 'no end', { clock }, async (timeUp) =>
       Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
     );
     if (!results) return unknown('the backend took too long');

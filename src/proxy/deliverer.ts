@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ProxyJournal } from './proxy-journal.ts';
+import type { Clock } from '../host/clock.ts';
 import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
 import { statusClass, statuses } from '../mail/enhanced-status.ts';
@@ -48,6 +49,7 @@ export interface MessageToSend extends PostedMessage, SendOptions {
  * waits for it any more (law 13); a repeated post waits for it, or finds its verdict.
  */
 export class Deliverer {
+  readonly clock: Clock;
   readonly recipientsMax: number;
   readonly softBounce: boolean;
   /** Counts the verdicts that were given. */
@@ -59,12 +61,14 @@ export class Deliverer {
   readonly #backend: Backend;
   readonly #policy: SenderPolicy;
   readonly #journal: ProxyJournal;
-  readonly #tasks = new DeliveryTasks();
+  readonly #tasks: DeliveryTasks;
   readonly #stopping = new AbortController();
   /** When the journal may be told again that the backend is busy: monotonic. */
   #busyTellAt = -Infinity;
 
   constructor(options: DelivererOptions) {
+    this.clock = options.ledger.clock;
+    this.#tasks = new DeliveryTasks(this.clock);
     this.recipientsMax = options.recipientsMax;
     this.softBounce = options.softBounce ?? false;
     this.#ledger = options.ledger;
@@ -99,7 +103,7 @@ export class Deliverer {
       this.teller.tell(message, envelope.sender, told, verdicts);
       return verdicts;
     };
-    return withinTime(waitMs, 'no verdict', { startTimer: earlyTimer }, work);
+    return withinTime(waitMs, 'no verdict', { startTimer: this.#earlyTimer }, work);
   }
 
   /**
@@ -124,7 +128,7 @@ export class Deliverer {
     return withinTime(
       waitMs,
       'no verdict',
-      { signals: [this.#stopping.signal], startTimer: earlyTimer },
+      { signals: [this.#stopping.signal], startTimer: this.#earlyTimer },
       work,
     );
   }
@@ -242,7 +246,7 @@ export class Deliverer {
     const place = await this.#reserve(waitMs);
     task.begun = true;
     try {
-      await this.#ledger.begin(delivery, task.digest, admitted.recipients, Date.now());
+      await this.#ledger.begin(delivery, task.digest, admitted.recipients);
     } catch (error) {
       place.release();
       return this.#ledgerFailed(error as Error);
@@ -271,7 +275,7 @@ export class Deliverer {
     const same = others.filter(([, task]) => task.digest.equals(digest));
     const done = Promise.allSettled(same.map(async ([, task]) => task.done));
     const work = async (timeUp: AbortSignal) => Promise.race([done, untilAborted(timeUp)]);
-    if (!(await withinTime(reserveMs(waitMs), 'no end', { startTimer: earlyTimer }, work))) {
+    if (!(await withinTime(reserveMs(waitMs), 'no end', { startTimer: this.#earlyTimer }, work))) {
       throw new BackendBusyError('the same message is still being sent');
     }
     for (const [recipient, { verdicts }] of same) {
@@ -285,7 +289,7 @@ export class Deliverer {
   async #reserve(waitMs: number): Promise<Place> {
     const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
-      return await withinTime(reserveMs(waitMs), 'no room', { startTimer: earlyTimer }, work);
+      return await withinTime(reserveMs(waitMs), 'no room', { startTimer: this.#earlyTimer }, work);
     } catch (error) {
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();
@@ -296,7 +300,7 @@ export class Deliverer {
   /** Calls the backend. Where it is unavailable, the ledger forgets the recipients: nothing was sent. */
   async #sendOn(place: Place, delivery: Delivery): Promise<Result[]> {
     try {
-      const results = await callBackend(place, delivery);
+      const results = await callBackend(place, delivery, this.clock);
       if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
       return results;
     } catch (error) {
@@ -304,7 +308,7 @@ export class Deliverer {
       const { recipients } = delivery;
       const nothingSent = recipients.map((address) => ({ address, kind: 'refused' as const }));
       await this.#ledger
-        .settle(delivery, nothingSent, Date.now())
+        .settle(delivery, nothingSent)
         .catch((fault: Error) => this.#ledgerFailed(fault));
       return this.#unavailable(error);
     }
@@ -353,8 +357,12 @@ export class Deliverer {
     return this.#unavailable(new BackendUnavailableError(text));
   }
 
+  /** A timer for answers of ours: they may come early, so no time is added after a suspension of the machine. */
+  readonly #earlyTimer = (ms: number, callback: () => void): (() => void) =>
+    this.clock.timer(ms, callback, { idle: true });
+
   #busy(): never {
-    const now = performance.now();
+    const now = this.clock.now();
     if (now >= this.#busyTellAt) {
       this.#busyTellAt = now + limits.slowerRepeatMs;
       this.#journal.busy(BUSY);
@@ -363,7 +371,7 @@ export class Deliverer {
   }
 
   #unavailable(error: BackendUnavailableError): never {
-    this.trouble = { text: error.message, since: this.trouble?.since ?? performance.now() };
+    this.trouble = { text: error.message, since: this.trouble?.since ?? this.clock.now() };
     this.#journal.trouble(error.message);
     throw error;
   }
@@ -372,12 +380,6 @@ export class Deliverer {
 /** How long a delivery may wait for its place before it begins. */
 function reserveMs(waitMs: number): number {
   return Math.max(0, waitMs - limits.roomMarginMs);
-}
-
-/** A timer for answers of ours: they may come early, so no time is added after a suspension of the machine. */
-function earlyTimer(ms: number, callback: () => void): () => void {
-  const timer = setTimeout(callback, ms).unref();
-  return () => clearTimeout(timer);
 }
 
 function verdictOf(result: Result): Verdict {

@@ -1,3 +1,4 @@
+import type { Clock } from '../host/clock.ts';
 import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { storedName, type MessageName } from './ledger/message-name.ts';
@@ -23,7 +24,12 @@ export interface DeliveryTask {
 
 /** Deliveries that are under way, or done and not heard of yet, by message and recipient. */
 export class DeliveryTasks {
+  readonly #clock: Clock;
   readonly #tasks = new Map<string, DeliveryTask>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   get all(): Iterable<DeliveryTask> {
     return this.#tasks.values();
@@ -52,7 +58,7 @@ export class DeliveryTasks {
   /** Forgets this task; after limits.unheardMs when a client knows of it, since it may be about to ask. */
   forgetUnlessAskedFor(message: MessageName, recipient: string, task: DeliveryTask): void {
     const forget = () => this.forget(message, recipient, task);
-    if (task.answeredInProgress) setTimeout(forget, limits.unheardMs).unref();
+    if (task.answeredInProgress) this.#clock.timer(limits.unheardMs, forget, { idle: true });
     else forget();
   }
 }

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep } from '../host/clock.ts';
 import { showDuration } from '../host/duration.ts';
 import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import { cut } from '../mail/cut.ts';
@@ -18,7 +18,7 @@ export async function reportWork(
   const status = () => {
     const { trouble, teller } = deliverer;
     const { given, repeated } = teller;
-    const sinceMs = trouble && performance.now() - trouble.since;
+    const sinceMs = trouble && deliverer.clock.now() - trouble.since;
     const attention =
       trouble && sinceMs !== undefined
         ? `attention, for ${showDuration(sinceMs)}: ${cut(trouble.text, limits.reasonChars)}; `
@@ -32,7 +32,7 @@ export async function reportWork(
   while (!stop.aborted) {
     notify.working(status);
     const waitMs = Math.min(limits.lookMs, notify.wantedInMs());
-    await sleep(waitMs, undefined, { signal: stop }).catch(() => {}); // Stopped.
+    await sleep(deliverer.clock, waitMs, { signal: stop }); // Stopped.
   }
   notify.stopping();
 }

@@ -62,7 +62,7 @@ export function recordPassed(spool: Spool, now: number): void {
       `UPDATE endpoint SET outage_ms = :outageMs, down_since = NULL, reason = NULL, asks_at = NULL,
          passed_at = :wall`,
     )
-    .run({ outageMs: outageMs(spool, now), wall: Date.now() });
+    .run({ outageMs: outageMs(spool, now), wall: spool.clock.wallNow() });
 }
 
 /** Has drain ask the endpoint now, whatever it waits for: an operator says that the cause is gone. */

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { spaceFault } from '../host/free-space.ts';
 import { encodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
@@ -29,7 +28,7 @@ export class SpoolFullError extends Error {
 export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
   const fault = spaceFault(spool.folder);
   if (fault) throw new SpoolFullError(fault);
-  return store(spool, handOver, now, randomBytes(16).toString('hex'));
+  return store(spool, handOver, now, spool.clock.randomBytes(16).toString('hex'));
 }
 
 interface Stored {
@@ -78,7 +77,7 @@ export function store(
         digest,
         sender: encodeAddress(envelope.sender),
         size: bytes.length,
-        wall: Date.now(),
+        wall: spool.clock.wallNow(),
         now,
         outageMs: outageMs(spool, now),
       });

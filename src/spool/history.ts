@@ -51,7 +51,7 @@ export function addToHistory(
        SELECT :seq, coalesce(max(number), 0) + 1, :at, :what, :status, :reason
        FROM history WHERE message = :seq RETURNING number`,
     )
-    .get({ seq, at: Date.now(), what, status, reason });
+    .get({ seq, at: spool.clock.wallNow(), what, status, reason });
   const surplus = (added?.number ?? 0) - limits.historyLatest;
   if (surplus <= limits.historyFirst) return;
   spool.sql('DELETE FROM history WHERE message = ? AND number = ?').run(seq, surplus);

@@ -1,6 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Statement } from 'better-sqlite3';
+import { systemClock, type Clock } from '../host/clock.ts';
 import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../sqlite/open-database.ts';
 import { OpenFiles } from '../sqlite/open-files.ts';
@@ -49,6 +50,7 @@ export class Spool {
   readonly folder: string;
   readonly db: Database;
   readonly files: OpenFiles;
+  readonly clock: Clock;
   /** Goes on in drain alone. */
   readonly #time: ObservedTime | undefined;
   readonly #statements = new Map<string, Statement>();
@@ -57,7 +59,8 @@ export class Spool {
    * Opens the spool in an existing folder. Drain and pipe make it where there is none; only drain
    * brings an older one up to date. Throws DatabaseUnusableError or SqliteError.
    */
-  constructor(folder: string, access: Access) {
+  constructor(folder: string, access: Access, clock: Clock = systemClock) {
+    this.clock = clock;
     this.folder = folder;
     this.db = openDatabase(spoolFile(folder), {
       ...spoolSchema,
@@ -67,7 +70,7 @@ export class Spool {
     this.files = new OpenFiles(this.db);
     if (access !== 'drain') return;
     try {
-      this.#time = new ObservedTime(this.db);
+      this.#time = new ObservedTime(this.db, clock);
     } catch (error) {
       this.db.close(); // A repair wants to be alone.
       throw error;
@@ -111,7 +114,7 @@ export class Spool {
    * Watching the write-ahead log instead would miss small commits: its event precedes the fsync.
    */
   wakeDrain(): void {
-    const now = new Date();
+    const now = new Date(this.clock.wallNow());
     try {
       try {
         utimesSync(this.db.name, now, now);

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { MessageState, Spool } from './spool.ts';
 
 /** A file that was made of this spool, or read into it. */
@@ -21,7 +20,7 @@ export function beginTransfer(
   spool: Spool,
   what: Transfer['what'],
   file: string,
-  name = randomBytes(16).toString('hex'),
+  name = spool.clock.randomBytes(16).toString('hex'),
 ): Transfer {
   return spool.transaction(() => {
     spool
@@ -29,7 +28,7 @@ export function beginTransfer(
         `INSERT INTO transfer (name, what, file, at) VALUES (:name, :what, :file, :at)
          ON CONFLICT DO NOTHING`,
       )
-      .run({ name, what, file, at: Date.now() });
+      .run({ name, what, file, at: spool.clock.wallNow() });
     return transferNamed(spool, name) as Transfer;
   });
 }

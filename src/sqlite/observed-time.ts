@@ -1,4 +1,5 @@
 import type { Statement } from 'better-sqlite3';
+import type { Clock } from '../host/clock.ts';
 import { requireWhole, type Database } from './open-database.ts';
 
 /**
@@ -10,11 +11,14 @@ import { requireWhole, type Database } from './open-database.ts';
  * written_at, the wall clock's time when it was written, in milliseconds since 1970.
  */
 export class ObservedTime {
-  readonly #startedAt = performance.now();
+  readonly #clock: Clock;
+  readonly #startedAt: number;
   readonly #storedMs: number;
   readonly #write: Statement<[{ now: number; wall: number }]>;
 
-  constructor(db: Database) {
+  constructor(db: Database, clock: Clock) {
+    this.#clock = clock;
+    this.#startedAt = clock.now();
     this.#storedMs = storedTime(db).observedMs;
     this.#write = db.prepare(
       'UPDATE clock SET observed_ms = max(observed_ms, :now), written_at = :wall WHERE only = 1',
@@ -22,12 +26,12 @@ export class ObservedTime {
   }
 
   now(): number {
-    return this.#storedMs + Math.floor(performance.now() - this.#startedAt);
+    return this.#storedMs + Math.floor(this.#clock.now() - this.#startedAt);
   }
 
   /** Writes it down, in the caller's transaction: what that stores is never later than the clock. */
   write(): void {
-    this.#write.run({ now: this.now(), wall: Date.now() });
+    this.#write.run({ now: this.now(), wall: this.#clock.wallNow() });
   }
 }
 

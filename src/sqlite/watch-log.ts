@@ -1,3 +1,4 @@
+import { every, systemClock, type Clock } from '../host/clock.ts';
 import { statSync } from 'node:fs';
 import { limits } from '../limits.ts';
 import { holdersOf } from './holders-of.ts';
@@ -16,13 +17,17 @@ export interface LogJournal {
  * limits.faultRepeatMs, and once when that is over. A reader who does not end, such as an open sqlite3 or a backup, keeps
  * the log from being used anew: it then has everything that was ever committed. Returns what ends it.
  */
-export function watchLog(files: OpenFiles, { grown, shrunk }: LogJournal): () => void {
+export function watchLog(
+  files: OpenFiles,
+  { grown, shrunk }: LogJournal,
+  clock: Clock = systemClock,
+): () => void {
   let toldAt: number | undefined;
   const look = () => {
     // Nobody else does, when no mail comes after the reader has ended.
     if (logBytes(files.name) > limits.logAlarmBytes) files.cutLog();
     const bytes = logBytes(files.name);
-    const now = performance.now();
+    const now = clock.now();
     if (bytes <= limits.logAlarmBytes) {
       if (toldAt !== undefined) shrunk();
       toldAt = undefined;
@@ -31,8 +36,7 @@ export function watchLog(files: OpenFiles, { grown, shrunk }: LogJournal): () =>
       toldAt = now;
     }
   };
-  const timer = setInterval(look, limits.lookMs);
-  return () => clearInterval(timer);
+  return every(clock, limits.lookMs, look);
 }
 
 /** What is said of such a log. `name` is what the file is called, such as `the spool /var/…`. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../host/clock.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
@@ -77,11 +78,11 @@ export async function attempt(
 }
 
 function firstProbe(connection: Connection): FirstProbe<PostFailure> {
-  let post = probe();
+  let post = probe(connection.machine);
   let request: Request;
   return {
     request() {
-      post = probe(); // A new one for each connection: an earlier answer must not do.
+      post = probe(connection.machine); // A new one for each connection: an earlier answer must not do.
       request = signedRequest(connection, post);
       return request;
     },
@@ -96,7 +97,7 @@ function firstProbe(connection: Connection): FirstProbe<PostFailure> {
 
 /** The request of a post, signed now. Throws what reading the message's bytes throws. */
 function signedRequest(
-  { key, clockOffsetMs }: Connection,
+  { key, clockOffsetMs, machine }: Connection,
   { id, envelope, bytes, size, fixSender, ask }: PostRequest,
 ): Request {
   const frame = encodeFrame(envelope, { fixSender, ask });
@@ -106,7 +107,7 @@ function signedRequest(
       yield* bytes;
     },
   };
-  const timestamp = String(Math.floor((Date.now() + clockOffsetMs) / 1000));
+  const timestamp = String(Math.floor((machine.wallNow() + clockOffsetMs) / 1000));
   const length = frame.length + size;
   return {
     method: 'POST',
@@ -139,18 +140,24 @@ function resultOf(
     return { kind: 'verdicts', verdicts, note: decodeNote(body) };
   }
   if (status === 401 && serverTime !== undefined) {
-    connection.clockOffsetMs = serverTime - Date.now();
+    connection.clockOffsetMs = serverTime - connection.machine.wallNow();
     return { kind: 'clock' };
   }
-  const said = { text: plainText(headers, body), retryAfterMs: retryAfterMs(headers) };
+  const said = {
+    text: plainText(headers, body),
+    retryAfterMs: retryAfterMs(headers, connection.machine),
+  };
   if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
   return { kind: 'http', status, ...said };
 }
 
 /** Retry-After in milliseconds: seconds or a date (RFC 9110 10.2.3), which is by the clock of the server. */
-export function retryAfterMs({ 'retry-after': header, date }: ResponseHeaders): number | undefined {
+export function retryAfterMs(
+  { 'retry-after': header, date }: ResponseHeaders,
+  clock: Pick<Clock, 'wallNow'>,
+): number | undefined {
   if (typeof header !== 'string') return undefined;
-  const serverNow = Date.parse(String(date)) || Date.now();
+  const serverNow = Date.parse(String(date)) || clock.wallNow();
   const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - serverNow;
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }

@@ -1,3 +1,4 @@
+import { thisMachine, type Machine } from '../host/machine.ts';
 import { rootCertificates } from 'node:tls';
 import { HttpPool } from '../host/net/http-pool.ts';
 import { webProxyFor } from '../host/net/web-proxy.ts';
@@ -20,18 +21,21 @@ export class Connection {
   readonly url: URL;
   readonly key: Buffer;
   readonly pool: HttpPool;
+  readonly machine: Machine;
   /** What the server's clock is ahead of ours, as far as it told; in milliseconds. */
   clockOffsetMs = 0;
 
   /** Throws WebProxySettingError when the variable that is for the URL cannot be used. */
-  constructor({ url, key, ca }: Destination) {
+  constructor({ url, key, ca }: Destination, machine: Machine = thisMachine) {
+    this.machine = machine;
     this.url = url;
     this.key = key;
-    this.pool = new HttpPool({
+    const route = {
       url,
       webProxy: isHere(url) ? undefined : webProxyFor(url),
       ca: ca === undefined ? undefined : [...rootCertificates, ca],
-    });
+    };
+    this.pool = new HttpPool(route, machine);
   }
 
   /** Lets what is being sent go on, and gives up what only waits for its connection. */

@@ -80,7 +80,7 @@ export async function exchange<Fault = never>(
     return await withinTime(
       postTimeMs(request.length),
       'no answer',
-      { signals: stops },
+      { signals: stops, clock: pool.machine },
       async (signal) => running.run(signal),
     );
   } catch (error) {

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep, type Clock } from '../host/clock.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
 import type { PostResult, PostRequest, PostFailure } from './attempt.ts';
@@ -13,6 +13,7 @@ import type { Verdict } from './verdicts.ts';
 export async function postUntilSettled(
   post: PostRequest,
   once: (post: PostRequest) => Promise<PostResult>,
+  clock: Clock,
   patience: AbortSignal,
 ): Promise<{ verdicts: Verdict[]; failure?: PostFailure }> {
   const verdicts = new Map<string, Verdict>();
@@ -29,7 +30,7 @@ export async function postUntilSettled(
     round = nextRound([...verdicts.values()], round);
     if (!round?.ask) continue;
     // A proxy that does not wait by itself is not asked all the time.
-    await sleep(limits.askEveryMs, undefined, { signal: patience }).catch(() => {});
+    await sleep(clock, limits.askEveryMs, { signal: patience });
     if (patience.aborted) break;
   }
   return { verdicts: [...verdicts.values()] };

@@ -1,15 +1,21 @@
-import { randomBytes } from 'node:crypto';
+import type { Clock } from '../host/clock.ts';
 import type { PostRequest } from './attempt.ts';
 
 /**
  * A post without recipients, by which nothing is sent. It goes over a new connection: the question is whether
  * the proxy answers, and not whether a used connection still works.
  */
-export function probe(): PostRequest {
-  return { id: newId(), envelope: { sender: '', recipients: [] }, bytes: [], size: 0, fresh: true };
+export function probe(clock: Clock): PostRequest {
+  return {
+    id: newId(clock),
+    envelope: { sender: '', recipients: [] },
+    bytes: [],
+    size: 0,
+    fresh: true,
+  };
 }
 
 /** An id for a post that has none from the spool: 128 random bits. */
-export function newId(): string {
-  return randomBytes(16).toString('hex');
+export function newId(clock: Clock): string {
+  return clock.randomBytes(16).toString('hex');
 }

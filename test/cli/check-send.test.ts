@@ -119,7 +119,7 @@ test(
     const down = await host.send('you@remote.example');
     assert.equal(down.code, 1, down.said);
     assert.match(brief(down.stations), /^handed=ok queued=ok (posted=ok )?verdict=FAULT$/);
-    assert.match(down.stations.at(-1)?.text ?? '', /the proxy is down since .*ECONNREFUSED/);
+    assert.match(down.stations.at(-1)?.text ?? '', /the proxy has been down since .*ECONNREFUSED/);
     assert.match(down.stations.at(-1)?.todo ?? '', /queue explain [0-9a-f]{32}/);
 
     await host.exim.switch('disable');

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { programs } from '../../src/cli/command-line.ts';
+import { allPrograms, type Program } from '../../src/cli/command-line.ts';
 import type { Command } from '../../src/host/command.ts';
 import { statuses } from '../../src/mail/enhanced-status.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
@@ -25,7 +25,7 @@ const [MINUTE, HOUR] = [60_000, 3_600_000];
 async function typed(line: string, ...more: string[]): Promise<string> {
   const [program = '', ...words] = line.split(' ');
   const args = [...words, ...more];
-  const { code, stdout, stderr } = await inProcess(program as keyof typeof programs, args);
+  const { code, stdout, stderr } = await inProcess(program as Program, args);
   return `$ ${line}\n${stdout.toString()}${stderr}${code === 0 ? '' : `(exit code ${code})\n`}\n`;
 }
 
@@ -40,7 +40,7 @@ function commandLines(line: string, { commands }: Command): string[] {
   return [line, ...below.flatMap((each) => commandLines(`${line} ${each.name}`, each))];
 }
 
-for (const [name, program] of Object.entries<Command>(programs)) {
+for (const [name, program] of Object.entries(await allPrograms())) {
   test(`the --help of ${name} and its commands is as reviewed`, async () => {
     const lines = commandLines(name, program).map((line) => `${line} --help`);
     assertGolden(`test/cli/golden/help-${name}.txt`, await typedAll(lines));
@@ -193,15 +193,15 @@ test('the commands on messages say what they did as reviewed', async (t) => {
 test('ledger list, show and stats print what was reviewed', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: NOW - HOUR });
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   const digest = Buffer.alloc(32, 7);
   const one = { key: 'web1', id: idOf(1) };
   const sent = { kind: 'sent', status: '2.0.0', reason: '250 2.0.0 queued as 4cYz' } as const;
   const unknown = { kind: 'unknown', reason: 'the relay closed the connection' } as const;
-  await ledger.begin(one, digest, ['ann@example.org', 'bob@example.org'], Date.now());
-  await ledger.settle(one, [{ address: 'ann@example.org', ...sent }], Date.now());
-  await ledger.settle(one, [{ address: 'bob@example.org', ...unknown }], Date.now());
-  await ledger.begin({ key: '', id: idOf(2) }, digest, ['eve@example.org'], Date.now());
+  await ledger.begin(one, digest, ['ann@example.org', 'bob@example.org']);
+  await ledger.settle(one, [{ address: 'ann@example.org', ...sent }]);
+  await ledger.settle(one, [{ address: 'bob@example.org', ...unknown }]);
+  await ledger.begin({ key: '', id: idOf(2) }, digest, ['eve@example.org']);
   ledger.close();
   t.mock.timers.setTime(NOW);
   const lines = [

@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
@@ -31,26 +32,21 @@ async function ask(t: TestContext, file: string, ...args: string[]) {
 /** A ledger of two keys: sent, begun, and unknown twice, of which one was sent again. */
 async function madeLedger(t: TestContext): Promise<string> {
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file, Date.now());
+  let wallNow: number | undefined;
+  const ledger = new Ledger(file, { ...systemClock, wallNow: () => wallNow ?? Date.now() });
   const one = { key: 'web1', id: 'one' };
-  await ledger.begin(one, digest, ['s@a.example', 'u@a.example'], Date.now());
+  await ledger.begin(one, digest, ['s@a.example', 'u@a.example']);
   const unknown = { kind: 'unknown', reason: 'the line broke' } as const;
   const longAgo = Date.now() - 3 * 3_600_000;
-  await ledger.settle(one, [{ address: 's@a.example', ...sent }], Date.now());
-  await ledger.settle(one, [{ address: 'u@a.example', ...unknown }], longAgo);
-  await ledger.begin({ key: '', id: 'one' }, digest, ['b@B.example'], Date.now());
-  await ledger.begin({ key: '', id: 'two' }, digest, ['again@a.example'], Date.now());
-  await ledger.settle(
-    { key: '', id: 'two' },
-    [{ address: 'again@a.example', ...unknown }],
-    Date.now(),
-  );
-  await ledger.begin({ key: '', id: 'two' }, digest, ['again@a.example'], Date.now());
-  await ledger.settle(
-    { key: '', id: 'two' },
-    [{ address: 'again@a.example', ...sent }],
-    Date.now(),
-  );
+  await ledger.settle(one, [{ address: 's@a.example', ...sent }]);
+  wallNow = longAgo;
+  await ledger.settle(one, [{ address: 'u@a.example', ...unknown }]);
+  wallNow = undefined;
+  await ledger.begin({ key: '', id: 'one' }, digest, ['b@B.example']);
+  await ledger.begin({ key: '', id: 'two' }, digest, ['again@a.example']);
+  await ledger.settle({ key: '', id: 'two' }, [{ address: 'again@a.example', ...unknown }]);
+  await ledger.begin({ key: '', id: 'two' }, digest, ['again@a.example']);
+  await ledger.settle({ key: '', id: 'two' }, [{ address: 'again@a.example', ...sent }]);
   ledger.close();
   return file;
 }
@@ -136,13 +132,13 @@ test('ledger show tells of a message of every key, and stats count', async (t) =
 
 test('ledger list reads page after page, each recipient once', async (t) => {
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   const addresses = Array.from({ length: 450 }, (_, number) => `r${number}@a.example`);
   for (const id of ['one', 'two']) {
-    await ledger.begin({ key: '', id }, digest, addresses, Date.now());
+    await ledger.begin({ key: '', id }, digest, addresses);
     const kind = id === 'one' ? sent : ({ kind: 'unknown', reason: 'lost' } as const);
     const settled = addresses.map((address) => ({ address, ...kind }));
-    await ledger.settle({ key: '', id }, settled, Date.now());
+    await ledger.settle({ key: '', id }, settled);
   }
   ledger.close();
   for (const state of ['sent', 'unknown']) {
@@ -203,9 +199,9 @@ test('a proxy whose ledger lists none says nothing of unknown recipients', async
 
 test('ledger commands change nothing: a ledger whose log was not copied yet is as it was', async (t) => {
   const file = await madeLedger(t);
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   t.after(() => ledger.close());
-  await ledger.begin({ key: '', id: 'new' }, digest, ['new@a.example'], Date.now());
+  await ledger.begin({ key: '', id: 'new' }, digest, ['new@a.example']);
   const sizes = () => [statSync(file).size, statSync(`${file}-wal`).size];
   const before = sizes();
   for (const args of [['list'], ['show', 'new'], ['stats']]) {

@@ -37,7 +37,10 @@ test('times for people are local, with the offset and without milliseconds; JSON
     }
     const json = JSON.parse(await ask(zone, 'explain', id, '--json')) as Record<string, unknown>;
     assert.equal(json['queued_at'], '2026-01-02T03:04:05.678Z');
-    assert.match(String(json['why']), /^the proxy is down since \d{4}-\d\d-\d\dT[\d:.]+Z \(for/);
+    assert.match(
+      String(json['why']),
+      /^the proxy has been down since \d{4}-\d\d-\d\dT[\d:.]+Z \(for/,
+    );
   }
 });
 

@@ -64,7 +64,7 @@ for (const [moment, script] of [
     await killed.stop('SIGKILL');
     process.kill(Number(returning.taken('exim.pid')), 'SIGKILL');
     assert.deepEqual(returning.states, ['held', 'queued']);
-    assert.match(await returning.story(id), /began to return it[^]*or that was cut off/);
+    assert.match(await returning.story(id), /began to return it[^]*or that was interrupted/);
 
     const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
     await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;

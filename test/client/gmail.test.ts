@@ -101,8 +101,13 @@ const refuse =
 
 for (const { name, args = [], input = message, env = {}, script, code, says } of [
   { name: 'an unknown option', args: ['--nope'], code: 64, says: /nope/ },
-  { name: 'two subjects', args: ['-s', 'x', '-s', 'y'], code: 64, says: /: -s is given twice/ },
-  { name: 'a line end in TO', args: ['a@b\nCc: c@d'], code: 64, says: /TO has a line end/ },
+  {
+    name: 'two subjects',
+    args: ['-s', 'x', '-s', 'y'],
+    code: 64,
+    says: /: --subject is given twice/,
+  },
+  { name: 'a line end in TO', args: ['a@b\nCc: c@d'], code: 64, says: /TO contains a line end/ },
   {
     name: 'a queue where there is none',
     args: ['--queue'],
@@ -123,7 +128,7 @@ for (const { name, args = [], input = message, env = {}, script, code, says } of
     input:
       'From: s@example.com\nTo: "A, B" <a@b.example>,\n c@d.example (a (b) c), b@exa mple.org\n\nx\n',
     code: 65,
-    says: /'b@exa mple\.org' is not an address/,
+    says: /'b@exa mple\.org' is no address/,
   },
   {
     name: 'a TO with words behind its address',

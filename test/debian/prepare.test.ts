@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { prepare } from '../../debian/make/prepare.ts';
@@ -101,6 +101,22 @@ test('law 1: with native modules for another Node.js, mail stays with Exim, and 
   }
   const help = await run(t, process.execPath, [join(lib, 'appengine-mailer.mjs'), '--help']);
   assert.equal(help.code, 0, help.stderr);
+});
+
+test('law 1: without a native module for this Node.js, mail stays with Exim, and exim-pipe says what there is', async (t) => {
+  const lib = prepared(t);
+  const modules = join(lib, 'node_modules');
+  rmSync(join(modules, binaryFile));
+  const { code, stdout } = await eximPipe(t, lib, folder(t));
+  assert.equal(code, 75);
+  assert.match(stdout.toString(), / needs better-sqlite3\S*\.node, and there is none: install /);
+
+  const old = { name: 'better-sqlite3', version: '12.11.1' };
+  mkdirSync(join(modules, 'better-sqlite3'), { recursive: true });
+  writeFileSync(join(modules, 'better-sqlite3/package.json'), JSON.stringify(old));
+  const told = await eximPipe(t, lib, folder(t));
+  assert.equal(told.code, 75);
+  assert.match(told.stdout.toString(), /there is better-sqlite3 12\.11\.1 in \S+: install /);
 });
 
 /** What the packages have in /usr/lib/appengine-mailer, in a folder of the test's. */

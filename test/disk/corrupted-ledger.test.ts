@@ -19,13 +19,13 @@ const address = (number: number) => `r${number}@example.org`;
 /** A ledger that knows these messages as sent. */
 async function fullLedger(t: TestContext, choice: { below(end: number): number }) {
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file, 1);
+  const ledger = new Ledger(file);
   const ids = Array.from({ length: MESSAGES }, () => hex(choice));
   await Promise.all(
     ids.map(async (id, number) => {
-      await ledger.begin({ key: '', id }, digest, [address(number)], 1000);
+      await ledger.begin({ key: '', id }, digest, [address(number)]);
       const sent = { kind: 'sent', status: '2.0.0', reason: `told ${number}` } as const;
-      await ledger.settle({ key: '', id }, [{ address: address(number), ...sent }], 1000);
+      await ledger.settle({ key: '', id }, [{ address: address(number), ...sent }]);
     }),
   );
   ledger.close();
@@ -47,12 +47,12 @@ for (const damage of damages) {
       cpSync(file, broken);
       spoilPage(broken, page, damage, choice);
       rebuildLedger(broken, 2000);
-      const ledger = new Ledger(broken, 3000);
+      const ledger = new Ledger(broken);
       const fresh = Array.from({ length: 20 }, () => hex(choice));
       const known = await Promise.all(
         [...ids, ...fresh].map(async (id, number) => {
           const sent = ledger.sent({ key: '', id }, [address(number)], digest);
-          if (sent.size === 0) await ledger.begin({ key: '', id }, digest, [address(number)], 4000);
+          if (sent.size === 0) await ledger.begin({ key: '', id }, digest, [address(number)]);
           return sent;
         }),
       );
@@ -82,7 +82,7 @@ test('law 5, law 6: after fsck no digest or time that is spoiled has a message r
   db.close();
   spoilPage(file, pagesOf(file, 'unknown')[0] ?? 0, 'garbage', random(t));
   assert.notEqual(rebuildLedger(file, 2000).kept, undefined);
-  const ledger = new Ledger(file, 3000);
+  const ledger = new Ledger(file);
   while (ledger.prune(ledger.now() + 0.9 * limits.historyMs));
   for (const [number, id] of ids.entries()) {
     assert.ok(ledger.sent({ key: '', id }, [address(number)], digest).has(address(number)), id);

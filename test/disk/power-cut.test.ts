@@ -248,13 +248,13 @@ function stored(folder: string) {
 /** What a proxy finds in its ledger after a cut: who was sent to, also of these ids, and who is unknown. */
 async function remembered(copy: string, ids: readonly string[]) {
   const file = join(copy, 'proxy', 'ledger.db');
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   const sent = new Set<string>();
   for (const id of ids) {
     const digest = createHash('sha256').update(bytesOf(id)).digest();
     const known = ledger.sent({ key: '', id }, [RECIPIENT], digest).get(RECIPIENT);
     if (known?.status === '2.0.0') sent.add(id);
-    else await ledger.begin({ key: '', id }, digest, [RECIPIENT], Date.now());
+    else await ledger.begin({ key: '', id }, digest, [RECIPIENT]);
   }
   ledger.close();
 

@@ -71,8 +71,8 @@ test('what a repair was to tell is not told of another file: it was killed befor
 test('a proxy tells what a repair of its ledger was to tell and did not', async (t) => {
   const road = new Road(t);
   const file = join(road.folder, 'ledger.db');
-  const ledger = new Ledger(file, 1);
-  await ledger.begin({ key: '', id: 'a'.repeat(32) }, Buffer.alloc(32, 7), ['r@example.org'], 1000);
+  const ledger = new Ledger(file);
+  await ledger.begin({ key: '', id: 'a'.repeat(32) }, Buffer.alloc(32, 7), ['r@example.org']);
   ledger.close();
   spoilPage(file, pagesOf(file, 'checked')[0] ?? 0, 'zeros', random(t));
   assert.notEqual(rebuildLedger(file, 2000).kept, undefined);

@@ -1,3 +1,4 @@
+import { thisMachine } from '../../src/host/machine.ts';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
@@ -21,6 +22,7 @@ test('a mail server that stops reading for a while has the time of a block, not 
   const submission = await submitReport('s@host.example', report, {
     server: { host: '127.0.0.1', port },
     name: 'mx.host.example',
+    machine: thisMachine,
     signal,
   });
   assert.deepEqual(submission, { kind: 'taken', text: '250 2.0.0 taken' });

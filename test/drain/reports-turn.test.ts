@@ -211,7 +211,10 @@ test('a wanted warning beyond --notices-per-hour is in the summary', async (t) =
   await tell(NOW + limits.reportsHourMs + 1);
   assert.equal(smtp.messages.length, 2);
   const summary = smtp.messages[1]?.bytes.toString() ?? '';
-  assert.match(summary, /^Not delivered[^]*failed@x\.example[^]*^Delayed[^]*delayed@x\.example/m);
+  assert.match(
+    summary,
+    /^These messages could not be delivered[^]*failed@x\.example[^]*^These messages are delayed[^]*delayed@x\.example/m,
+  );
 });
 
 test('while a drain stops nothing is begun, and nothing wakes it', async (t) => {

@@ -120,7 +120,7 @@ test('the journal tells each outcome, then the failures with what to do, then th
     events: [failed, { ...failed, isReported: false }],
     askedInMs: 4000,
   });
-  logTurn(journal, down, proxy);
+  logTurn(journal, down, { ...proxy, wallNow: Date.now() });
   assert.equal(lines.length, 4, lines.join('\n'));
   assert.match(lines[0] ?? '', /not sent, stays in the queue \(4\.4\.1 refused\); next try/);
   assert.match(lines[1] ?? '', /is down: refused \(no post has ever passed:.* try 3 failed/);
@@ -129,13 +129,19 @@ test('the journal tells each outcome, then the failures with what to do, then th
 
   lines.length = 0;
   const before = { downSince: null, passedAt: 1 };
-  logTurn(journal, planOf(spool, { events: [failed], endpoint: before }), proxy);
+  logTurn(journal, planOf(spool, { events: [failed], endpoint: before }), {
+    ...proxy,
+    wallNow: Date.now(),
+  });
   assert.match(lines[0] ?? '', /is down: refused; 2 messages queued/);
 
   lines.length = 0;
   const endpoint = { downSince: spool.now() - 60_000, passedAt: 1 };
   const attempts = [sentTo(message)];
-  logTurn(journal, planOf(spool, { attempts, endpoint, events: [{ kind: 'post-passed' }] }), proxy);
+  logTurn(journal, planOf(spool, { attempts, endpoint, events: [{ kind: 'post-passed' }] }), {
+    ...proxy,
+    wallNow: Date.now(),
+  });
   assert.equal(lines.length, 2, lines.join('\n'));
   assert.match(lines[0] ?? '', /attempt 1: .* sent \(2\.0\.0 ok\)$/);
   assert.match(lines[1] ?? '', /is back after 60 s/);
@@ -146,13 +152,19 @@ test('that the proxy asks for fewer posts, or what has the null sender, has its 
   const lines: string[] = [];
   const journal = drainJournal(({ text }) => lines.push(text));
   const pace = { scope: 'pace', diagnosis: { text: 'busy', scope: 'endpoint' } } as const;
-  logTurn(journal, planOf(spool, { attempts: [{ message, verdicts: [], trouble: pace }] }), proxy);
+  logTurn(journal, planOf(spool, { attempts: [{ message, verdicts: [], trouble: pace }] }), {
+    ...proxy,
+    wallNow: Date.now(),
+  });
   assert.deepEqual(lines, [], 'it is told once for all messages');
 
   const [recipient] = message.recipients;
   const verdicts = [{ recipient: recipient?.address ?? '', status: '5.1.1', reason: 'gone' }];
   const report = { ...message, sender: '' };
-  logTurn(journal, planOf(spool, { attempts: [{ message: report, verdicts }] }), proxy);
+  logTurn(journal, planOf(spool, { attempts: [{ message: report, verdicts }] }), {
+    ...proxy,
+    wallNow: Date.now(),
+  });
   assert.equal(lines.length, 2, lines.join('\n'));
   assert.match(lines[1] ?? '', /has the null sender, so nobody is told/);
 });

@@ -173,7 +173,7 @@ test(
     const [bad = ''] = handIn(road.spool, [{ recipients: ['a,b@a.example'] }, {}]);
     const { code, stdout, stderr } = await back('--all');
     assert.deepEqual([code, stdout.toString()], [75, 'returned 1 message for 1 recipient\n']);
-    assert.match(stderr, /Exim did not take 1, which stay here and are held/);
+    assert.match(stderr, /Exim did not take 1 message; what it did not take is held here/);
     assert.deepEqual(
       lookInto(road.spool).messages.map(({ state }) => state),
       ['held', 'deleted'],
@@ -199,7 +199,7 @@ test(
       const { code, stderr } = await back(id);
       assert.equal(code, 75, stderr);
       const what = stillThere.length > 0 ? 'refused recipients of 1' : 'did not take 1';
-      assert.match(stderr, new RegExp(`Exim ${what}, which stay here and are held`));
+      assert.match(stderr, new RegExp(`Exim ${what} message; what it did not take is held here`));
       assert.deepEqual(
         queueOf(exim).map((each) => each.recipients),
         [good],
@@ -212,7 +212,7 @@ test(
       const { stdout: story } = await road.queue('explain', id);
       assert.match(
         story.toString(),
-        /did not take it.*<two\\x0alines@a\.example>: an address that has a line end/,
+        /did not take it.*<two\\x0alines@a\.example>: an address contains a line end/,
       );
       assert.match(story.toString(), /<a,b@a\.example>: 501 .*expected after "a"/);
       assert.match(story.toString(), /<f@>: 501 domain missing or malformed/);

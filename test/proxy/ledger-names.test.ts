@@ -124,7 +124,7 @@ test('law 6: a ledger from before keys had names still knows what it sent, for n
     INSERT INTO recipient VALUES ('id', '${a}', 'sent', '2.0.0', 'ok')`);
   old.close();
   const digest = Buffer.alloc(32, 7);
-  const ledger = new Ledger(file, 1);
+  const ledger = new Ledger(file);
   const known = { status: '2.0.0', reason: 'ok' };
   for (const key of ['', 'web1']) {
     assert.deepEqual(ledger.sent({ key, id: 'id' }, [a, b], digest), new Map([[a, known]]));
@@ -154,7 +154,7 @@ test('law 6: a ledger from before keys had names still knows what it sent, for n
 
 test('law 6: after damage, messages that were posted without a name are suspect for a named key as well', async (t) => {
   const file = join(scratch(t), 'ledger.db');
-  new Ledger(file, 1).close();
+  new Ledger(file).close();
   const repaired = openDatabase(file, {
     name: 'ledger',
     migrations,
@@ -166,7 +166,7 @@ test('law 6: after damage, messages that were posted without a name are suspect 
     INSERT INTO recipient VALUES ('lost', '${a}', 'sent', '2.0.0', 'ok');
     INSERT INTO gap VALUES ('m', 'n', 2592000000)`);
   repaired.close();
-  const ledger = new Ledger(file, 1);
+  const ledger = new Ledger(file);
   const digest = Buffer.alloc(32, 7);
   for (const id of ['lost', 'm1', 'sound']) {
     const message = { key: 'web1', id };
@@ -175,7 +175,7 @@ test('law 6: after damage, messages that were posted without a name are suspect 
       0,
       'it may be the message of another host',
     );
-    await ledger.begin(message, digest, [a], 1);
+    await ledger.begin(message, digest, [a]);
   }
   ledger.close();
   assert.deepEqual(

@@ -15,7 +15,7 @@ const NOW = 1_800_000_000_000;
 test('the ledger finds its rows by an index and sorts none (law 11)', async (t) => {
   const file = join(scratch(t), 'ledger.db');
   const plans = await plansOf(file, async () => {
-    const ledger = new Ledger(file, NOW);
+    const ledger = new Ledger(file);
     await work(ledger, '1');
     ledger.prune(NOW);
     ledger.close();
@@ -47,14 +47,14 @@ test(
 
 async function measured(t: TestContext, rows: number): Promise<Pages> {
   const file = join(scratch(t), 'ledger.db');
-  new Ledger(file, NOW).close();
+  new Ledger(file).close();
   const db = new Database(file);
   const numbers = `WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ${rows})`;
   db.exec(`${numbers} INSERT INTO message (id, digest, at)
     SELECT lower(hex(randomblob(16))), randomblob(32), ${NOW} FROM number`);
   db.exec(`INSERT INTO recipient SELECT id, 'r@example.org', 'sent', '2.0.0', 'ok' FROM message`);
   db.close();
-  const ledger = new Ledger(file, NOW);
+  const ledger = new Ledger(file);
   const pages = await pagesOf(async () => work(ledger, '7'));
   ledger.close();
   return pages;
@@ -64,7 +64,7 @@ async function measured(t: TestContext, rows: number): Promise<Pages> {
 async function work(ledger: Ledger, digit: string): Promise<void> {
   const [message, digest] = [{ key: 'web1', id: digit.repeat(32) }, Buffer.alloc(32)];
   const address = 'r@example.org';
-  await ledger.begin(message, digest, [address], NOW);
-  await ledger.settle(message, [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }], NOW);
+  await ledger.begin(message, digest, [address]);
+  await ledger.settle(message, [{ address, kind: 'sent', status: '2.0.0', reason: 'ok' }]);
   assert.equal(ledger.sent(message, [address], digest).get(address)?.status, '2.0.0');
 }

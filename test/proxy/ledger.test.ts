@@ -189,12 +189,7 @@ test('the ledger forgets 30 days after the last post, and not before (law 6)', a
   assert.equal(proxy.ledger.prune(posted + 29 * day), false);
   assert.equal(proxy.rows('message').length, 3);
   proxy.restart({ after: 20 * day });
-  await proxy.ledger.begin(
-    { key: '', id: 'repeated' },
-    digestOf(proxy, 'repeated'),
-    [a],
-    Date.now(),
-  );
+  await proxy.ledger.begin({ key: '', id: 'repeated' }, digestOf(proxy, 'repeated'), [a]);
   proxy.ledger.prune(posted + 31 * day);
   assert.deepEqual(
     proxy.rows('message').map(({ id }) => id),
@@ -248,7 +243,7 @@ test('law 12: an older ledger forgets nothing when it is brought up to date, wha
     INSERT INTO gap VALUES ('', 'x', ${listedAt});
     INSERT INTO unknown VALUES ('id', '${b}', ${listedAt}, 'lost')`);
   old.close();
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   t.after(() => ledger.close());
   ledger.prune(ledger.now() + 29 * 86_400_000);
   const rows = (['message', 'recipient', 'unknown'] as const).map((table) => rowsOf(file, table));
@@ -266,7 +261,7 @@ test('pruning many goes in steps, and each says whether there is more', async (t
   const digest = Buffer.alloc(32);
   await Promise.all(
     Array.from({ length: 1200 }, async (_, number) =>
-      proxy.ledger.begin({ key: '', id: `id-${number}` }, digest, [], 0),
+      proxy.ledger.begin({ key: '', id: `id-${number}` }, digest, []),
     ),
   );
   const later = proxy.ledger.now() + 31 * 86_400_000;
@@ -304,7 +299,7 @@ test('a recipient that a full disk left as begun can still be sent (law 6, law 7
 async function beginThree({ ledger }: ControlledDeliverer, id: string): Promise<string[]> {
   const digest = Buffer.alloc(32);
   const begun = ['one', id, 'three'].map(async (each) =>
-    ledger.begin({ key: '', id: each }, digest, [a], 1),
+    ledger.begin({ key: '', id: each }, digest, [a]),
   );
   return (await Promise.allSettled(begun)).map(({ status }) => status);
 }

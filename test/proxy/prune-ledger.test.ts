@@ -9,7 +9,7 @@ test('much that is old is pruned in steps, with time for mail between them, unti
   const count = () => proxy.rows('message').length;
   const ids = Array.from({ length: 1200 }, (_, number) => `id-${number}`);
   await Promise.all(
-    ids.map(async (id) => proxy.ledger.begin({ key: '', id }, Buffer.alloc(32), [], 0)),
+    ids.map(async (id) => proxy.ledger.begin({ key: '', id }, Buffer.alloc(32), [])),
   );
   proxy.restart({ after: 31 * 86_400_000 });
   const { ledger } = proxy;

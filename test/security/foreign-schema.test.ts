@@ -103,9 +103,9 @@ test('a view that is added is found by queue fsck, and hinders nobody', async (t
 test('law 6: looking for changes of others in a schema changes nothing in the file, nor in its log', async (t) => {
   const folder = scratch(t);
   const [file, copy] = [join(folder, 'ledger.db'), join(folder, 'copy.db')];
-  const ledger = new Ledger(file, Date.now());
+  const ledger = new Ledger(file);
   t.after(() => ledger.close());
-  await ledger.begin({ key: '', id: 'one' }, Buffer.alloc(32), ['r@example.org'], Date.now());
+  await ledger.begin({ key: '', id: 'one' }, Buffer.alloc(32), ['r@example.org']);
   // As a crash leaves it: the log has what the file has not.
   for (const end of ['', '-wal']) copyFileSync(`${file}${end}`, `${copy}${end}`);
   const bytes = () => ['', '-wal'].map((end) => readFileSync(`${copy}${end}`));

@@ -47,7 +47,7 @@ class Machine {
       chmodSync(folder, 0o2770);
     }
     this.ledger = join(this.state, 'ledger.db');
-    asOwner(this.state, () => new Ledger(this.ledger, Date.now()).close());
+    asOwner(this.state, () => new Ledger(this.ledger).close());
     const [id = ''] = handIn(this.road.spool, [{}]);
     this.id = id;
     this.victim = join(this.road.folder, 'victim');

@@ -77,7 +77,7 @@ test('the lock holds when its holder keeps no reference to it and memory is coll
     '--expose-gc',
     '--input-type=module',
     '--eval',
-    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/drain-lock.js'))};
+    `import { drainLock } from ${JSON.stringify(inCheckout('dist/spool/locks.js'))};
      const take = () => drainLock(process.argv[1]) !== undefined;
      console.error(take() ? 'it is mine' : 'somebody has it');
      // What a collection found unreachable is closed in a later turn of the event loop.

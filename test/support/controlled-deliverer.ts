@@ -31,7 +31,7 @@ export class ControlledDeliverer {
 
   constructor(t: TestContext) {
     this.file = join(scratch(t), 'ledger.db');
-    this.#ledger = new Ledger(this.file, Date.now());
+    this.#ledger = new Ledger(this.file);
     this.deliverer = this.#start();
     t.after(() => this.#ledger.close());
   }
@@ -44,7 +44,7 @@ export class ControlledDeliverer {
   restart({ after = 0 } = {}): void {
     this.#ledger.close();
     letPass(this.file, after);
-    this.#ledger = new Ledger(this.file, Date.now());
+    this.#ledger = new Ledger(this.file);
     this.deliverer = this.#start();
   }
 

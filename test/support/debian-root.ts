@@ -14,7 +14,7 @@ export function debianRoot(release: Release): string {
   if (existsSync(folder)) return folder;
   const packages =
     'systemd systemd-sysv dbus ca-certificates procps bsd-mailx exim4-daemon-light debconf-utils ' +
-    `libstdc++6 man-db curl ${release === 'trixie' ? 'nodejs' : ''}`;
+    `libstdc++6 libatomic1 man-db curl ${release === 'trixie' ? 'nodejs' : ''}`;
   mkdirSync(inCheckout('build/roots'), { recursive: true });
   const half = `${folder}.${process.pid}`;
   const { status, stderr } = spawnSync(

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { programs, runProgram } from '../../src/cli/command-line.ts';
+import { runProgram, type Program } from '../../src/cli/command-line.ts';
 import { printingInto } from '../../src/cli/print.ts';
 import { printable } from '../../src/mail/printable.ts';
 import type { Ended } from './program.ts';
@@ -9,10 +9,7 @@ import type { Ended } from './program.ts';
  * half second that Node.js takes to start. Environment and working directory are those of the test. Not for commands that
  * run themselves again (as another account, or to run Exim), open a file of the administrator's, or never end.
  */
-export async function inProcess(
-  program: keyof typeof programs,
-  args: readonly string[],
-): Promise<Ended> {
+export async function inProcess(program: Program, args: readonly string[]): Promise<Ended> {
   const pieces: Buffer[] = [];
   const stdout = new Writable({
     write: (piece: Buffer, _encoding, done) => {

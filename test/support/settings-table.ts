@@ -1,7 +1,9 @@
-import { programs } from '../../src/cli/command-line.ts';
+import { allPrograms } from '../../src/cli/command-line.ts';
 import type { Command } from '../../src/host/command.ts';
 import { variableOf, type Option } from '../../src/host/options.ts';
 import { limits } from '../../src/limits.ts';
+
+const programs = await allPrograms();
 
 /** A setting, and the commands that have it. */
 export interface Setting {
@@ -13,7 +15,7 @@ export interface Setting {
 /** The settings of all commands, each once for each meaning. */
 export function allSettings(): Setting[] {
   const settings: Setting[] = [];
-  for (const each of Object.entries<Command>(programs).flatMap(declaredBy)) {
+  for (const each of Object.entries(programs).flatMap(declaredBy)) {
     const same = settings.find(
       ({ name, option }) => name === each.name && option.describe === each.option.describe,
     );

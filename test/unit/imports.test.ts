@@ -152,6 +152,7 @@ test('exim-pipe loads nothing but intake, spool, mail, the settings, and the ope
   ]);
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
+    'host/clock.ts',
     'host/command-error.ts',
     'host/free-space.ts',
     'host/give-up-root.ts',

@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
@@ -229,7 +230,12 @@ test('a message is made ready once, and not for every recipient again', async (t
   const recipients = ['a@example.org', 'b@example.org', 'c@example.org'];
   const post = { id: 'x', envelope: { sender: '', recipients }, bytes, size: message.length };
   const { signal } = new AbortController();
-  await postUntilSettled(post, async (part) => attemptV1(connection, part, signal), signal);
+  await postUntilSettled(
+    post,
+    async (part) => attemptV1(connection, part, signal),
+    systemClock,
+    signal,
+  );
   assert.deepEqual(
     server.sent.map(({ to }) => to),
     recipients,

@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { PostFailure, PostRequest, PostResult } from '../../src/wire/attempt.ts';
@@ -39,7 +40,7 @@ function scripted(...answers: (Verdict[] | PostFailure)[]) {
 
 test('one post is enough when every recipient gets a verdict', async () => {
   const { once, requests } = scripted([sent('a'), sent('b'), sent('c')]);
-  const result = await postUntilSettled(post, once, patient);
+  const result = await postUntilSettled(post, once, systemClock, patient);
   assert.deepEqual(result, { verdicts: [sent('a'), sent('b'), sent('c')] });
   assert.deepEqual(requests, [post]);
 });
@@ -47,7 +48,7 @@ test('one post is enough when every recipient gets a verdict', async () => {
 test('a message without recipients is not posted', async () => {
   const { once } = scripted();
   const nobody = { ...post, envelope: { sender: '', recipients: [] } };
-  assert.deepEqual(await postUntilSettled(nobody, once, patient), { verdicts: [] });
+  assert.deepEqual(await postUntilSettled(nobody, once, systemClock, patient), { verdicts: [] });
 });
 
 test('recipients that were too many are posted again at once, until none is left', async () => {
@@ -56,7 +57,7 @@ test('recipients that were too many are posted again at once, until none is left
     [sent('b'), surplus('c')],
     [sent('c')],
   );
-  const { verdicts } = await postUntilSettled(post, once, patient);
+  const { verdicts } = await postUntilSettled(post, once, systemClock, patient);
   assert.deepEqual(verdicts, [sent('a'), sent('b'), sent('c')]);
   assert.deepEqual(posted(), ['post abc', 'post bc', 'post c']);
   assert.equal(requests.at(-1)?.bytes, bytes);
@@ -67,7 +68,7 @@ test('a proxy to which everybody is too many is not posted to for ever', async (
     [sent('a'), surplus('b'), surplus('c')],
     [surplus('b'), surplus('c')],
   );
-  const { verdicts } = await postUntilSettled(post, once, patient);
+  const { verdicts } = await postUntilSettled(post, once, systemClock, patient);
   assert.deepEqual(verdicts, [sent('a'), surplus('b'), surplus('c')]);
   assert.deepEqual(posted(), ['post abc', 'post bc']);
 });
@@ -78,7 +79,7 @@ test('the proxy is asked, without the bytes, for those that are in progress', as
     [slow('c')],
     [sent('b'), sent('c')],
   );
-  const { verdicts } = await postUntilSettled(post, once, patient);
+  const { verdicts } = await postUntilSettled(post, once, systemClock, patient);
   assert.deepEqual(verdicts, [sent('a'), sent('b'), sent('c')]);
   assert.deepEqual(posted(), ['post abc', 'post c', 'ask bc']);
   assert.deepEqual([requests[2]?.bytes, requests[2]?.size], [[], 0]);
@@ -86,19 +87,22 @@ test('the proxy is asked, without the bytes, for those that are in progress', as
 
 test('a failure leaves those without a settled verdict out, and keeps the others (law 5)', async () => {
   const { once, posted } = scripted([sent('a'), slow('b'), surplus('c')], failure);
-  const result = await postUntilSettled(post, once, patient);
+  const result = await postUntilSettled(post, once, systemClock, patient);
   assert.deepEqual(result, { verdicts: [sent('a')], failure });
   assert.deepEqual(posted(), ['post abc', 'post c']);
 });
 
 test('a failure of the first post leaves everybody without a verdict', async () => {
   const { once } = scripted(failure);
-  assert.deepEqual(await postUntilSettled(post, once, patient), { verdicts: [], failure });
+  assert.deepEqual(await postUntilSettled(post, once, systemClock, patient), {
+    verdicts: [],
+    failure,
+  });
 });
 
 test('when patience is over the proxy is not asked again, and what is in progress stays so', async () => {
   const { once, posted } = scripted([sent('a'), slow('b'), slow('c')]);
-  const result = await postUntilSettled(post, once, AbortSignal.abort());
+  const result = await postUntilSettled(post, once, systemClock, AbortSignal.abort());
   assert.deepEqual(result, { verdicts: [sent('a'), slow('b'), slow('c')] });
   assert.deepEqual(posted(), ['post abc']);
 });
@@ -110,7 +114,7 @@ test('a question that ends because patience is over is no failure', async () => 
     if (request.ask) patience.abort();
     return once(request);
   };
-  const result = await postUntilSettled(post, asking, patience.signal);
+  const result = await postUntilSettled(post, asking, systemClock, patience.signal);
   assert.deepEqual(result, { verdicts: [sent('a'), slow('b'), slow('c')] });
   assert.deepEqual(posted(), ['post abc', 'ask bc']);
 });

@@ -1,3 +1,4 @@
+import { systemClock } from '../../host/clock.ts';
 import { TLSSocket } from 'node:tls';
 import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/net/open-channel.ts';
@@ -28,9 +29,9 @@ export async function checkProxy(
   if (unprobed !== undefined) {
     return [...known, notChecked('signature', unprobed), clock(response)];
   }
-  const answer = await attempt(connection, probe(), stop);
+  const answer = await attempt(connection, probe(systemClock), stop);
   if (answer.kind !== 'clock') return [...known, signature(answer), clock(response)];
-  const again = await attempt(connection, probe(), stop);
+  const again = await attempt(connection, probe(systemClock), stop);
   return [...known, signature(again), clockFinding(connection.clockOffsetMs)];
 }
 

@@ -21,7 +21,7 @@ export function composeReport(
 ): Buffer {
   const content = JSON.stringify([sender, batched, mail]);
   const name = createHash('sha256').update(content).digest('hex').slice(0, 32);
-  const wallNow = Date.now();
+  const wallNow = spool.clock.wallNow();
   const reporter = { host: names.host ?? names.mail, domain: names.mail, now: wallNow, name };
   const [message] = mail;
   if (batched || !message) return summaryReport(sender, mail, reporter);

@@ -1,3 +1,4 @@
+import { thisMachine, type Machine } from '../../host/machine.ts';
 import type { DrainJournal } from '../drain-journal.ts';
 import type { MachineNames } from '../../host/machine-names.ts';
 import { limits } from '../../limits.ts';
@@ -25,6 +26,8 @@ import { submitReport, type MailServer, type Submission } from './submit-report.
 export interface ReportOptions {
   server: MailServer;
   perHour: number;
+  /** How its mail server is reached. */
+  machine?: Machine;
   /** The names of this machine, which reports. */
   names: MachineNames;
 }
@@ -94,7 +97,7 @@ export class SenderReports {
 
   /** In how many milliseconds there is something to do; Infinity while only the end of a submission wakes the loop. */
   wantedInMs(now: number): number {
-    return Math.max(this.#dueAt - now, this.#lookAt - performance.now());
+    return Math.max(this.#dueAt - now, this.#lookAt - this.#spool.clock.now());
   }
 
   /** Records the submissions that are over and, if `begin`, begins others that are due. `now` is observed time. */
@@ -104,10 +107,10 @@ export class SenderReports {
       this.#submitted.shift();
     }
     const room = begin ? limits.reportsAtOnce - this.#inFlight.size : 0;
-    const looks = room > 0 && performance.now() >= this.#lookAt;
+    const looks = room > 0 && this.#spool.clock.now() >= this.#lookAt;
     const onlyWait = looks && !this.#beginDue(now, room);
     // While much waits for the reports in flight, each look takes milliseconds.
-    if (onlyWait && this.submitting) this.#lookAt = performance.now() + limits.reportsLookMs;
+    if (onlyWait && this.submitting) this.#lookAt = this.#spool.clock.now() + limits.reportsLookMs;
     // Without room nothing has to wake the loop. What waits for a sender's report in flight is woken by its end.
     const isFull = this.#inFlight.size >= limits.reportsAtOnce;
     const next = begin && !isFull ? nextReportAt(this.#spool, onlyWait ? now : -1) : undefined;
@@ -185,8 +188,8 @@ export class SenderReports {
 
   async #submit(inFlight: InFlight, bytes: Buffer): Promise<void> {
     const { sender } = inFlight.report;
-    const { server, names } = this.#options;
-    const options = { server, name: names.host, signal: this.#giveUp };
+    const { server, names, machine = thisMachine } = this.#options;
+    const options = { server, name: names.host, machine, signal: this.#giveUp };
     const submission = await submitReport(sender, bytes, options);
     this.#inFlight.delete(sender);
     this.#submitted.push({ ...inFlight, submission });
@@ -229,7 +232,7 @@ export class SenderReports {
   /** The mail server is left alone for a while. What was in flight together has failed once. */
   #wait(failuresBefore: number, text: string): void {
     if (this.#giveUp.aborted || failuresBefore < this.#failures) return;
-    this.#lookAt = performance.now() + reportBackoffMs(this.#failures + 1);
+    this.#lookAt = this.#spool.clock.now() + reportBackoffMs(this.#failures + 1);
     // A server at its limit of connections refuses one beside others; if it is away, the last of them shows that.
     if (this.submitting) return;
     this.#failures += 1;

@@ -1,4 +1,4 @@
-import { connectSocket } from '../../host/net/connect-socket.ts';
+import type { Machine } from '../../host/machine.ts';
 import { pieces } from '../../host/pieces.ts';
 import { SmtpClient, type SmtpSent } from '../../host/net/smtp-client.ts';
 import { addressFault } from '../../mail/address-fault.ts';
@@ -14,6 +14,7 @@ interface SubmitOptions {
   server: MailServer;
   /** What we call ourselves in EHLO, as in SmtpClientOptions. */
   name: string | undefined;
+  machine: Machine;
   /** Ends the submission at once. */
   signal: AbortSignal;
 }
@@ -35,7 +36,7 @@ export interface Submission {
 export async function submitReport(
   to: string,
   bytes: Buffer,
-  { server: { host, port }, name, signal }: SubmitOptions,
+  { server: { host, port }, name, machine, signal }: SubmitOptions,
 ): Promise<Submission> {
   const fault = addressFault(to);
   if (fault) return { kind: 'invalid', text: fault };
@@ -43,9 +44,9 @@ export async function submitReport(
   const cut = () => client?.cut(new Error('drain is stopping'));
   signal.addEventListener('abort', cut);
   try {
-    const socket = await connectSocket({ host, port }, signal);
+    const socket = await machine.connect({ host, port }, signal);
     signal.throwIfAborted();
-    client = new SmtpClient({ socket, host, security: 'none', name });
+    client = new SmtpClient({ socket, host, security: 'none', name, clock: machine });
     await client.connect();
     const sent = await client.send({ from: '', to: [to], use8BitMime: true }, pieces(bytes));
     if (!client.destroyed) client.quit();

@@ -1,3 +1,4 @@
+import type { Machine } from '../machine.ts';
 import type { Socket } from 'node:net';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
@@ -32,6 +33,7 @@ export class IdleClosedError extends Error {
  */
 export class HttpPool {
   readonly route: Route;
+  readonly machine: Machine;
   /** The server's URL as HTTP has it. */
   readonly url: URL;
   readonly #places = new Places(limits.inFlight + limits.asked + 1);
@@ -39,7 +41,8 @@ export class HttpPool {
   readonly #closing = new AbortController();
   #idle: HttpLine[] = [];
 
-  constructor(route: Route) {
+  constructor(route: Route, machine: Machine) {
+    this.machine = machine;
     this.route = route;
     this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
@@ -64,7 +67,10 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line) return this.#lineOn(await openChannel(this.route, [signal, this.openNoMore]));
+        if (!line)
+          return this.#lineOn(
+            await openChannel(this.route, [signal, this.openNoMore], this.machine),
+          );
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {

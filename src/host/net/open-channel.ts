@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { limits } from '../../limits.ts';
-import { connectSocket } from './connect-socket.ts';
+import { thisMachine, type Machine } from '../machine.ts';
 import { secureSocket } from './secure-socket.ts';
 import { unixPathOf } from './unix-path.ts';
 import { connectThrough, hostPort, type WebProxy } from './web-proxy.ts';
@@ -24,14 +24,22 @@ export interface Route {
 export async function openChannel(
   { url, webProxy, ca }: Route,
   signals: readonly AbortSignal[],
+  machine: Machine = thisMachine,
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', { signals }, async (signal) => {
-    const path = unixPathOf(url);
-    if (path !== undefined) return connectSocket({ path }, signal);
-    const to = hostPort(url);
-    const socket = await (webProxy
-      ? connectThrough(webProxy, to, signal)
-      : connectSocket(to, signal));
-    return url.protocol === 'https:' ? secureSocket(socket, { host: to.host, ca }, signal) : socket;
-  });
+  return withinTime(
+    limits.connectMs,
+    'no connection',
+    { signals, clock: machine },
+    async (signal) => {
+      const path = unixPathOf(url);
+      if (path !== undefined) return machine.connect({ path }, signal);
+      const to = hostPort(url);
+      const socket = await (webProxy
+        ? connectThrough(webProxy, to, signal)
+        : machine.connect(to, signal));
+      return url.protocol === 'https:'
+        ? secureSocket(socket, { host: to.host, ca }, signal)
+        : socket;
+    },
+  );
 }

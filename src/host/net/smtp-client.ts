@@ -6,11 +6,14 @@ import type {
   SMTPError,
 } from 'nodemailer/lib/smtp-connection';
 import { limits } from '../../limits.ts';
+import type { Clock } from '../clock.ts';
 import { awakeTimer } from '../awake-timer.ts';
 import { addressLiteral } from '../machine-names.ts';
 import { SmtpConnection, type SmtpEnvelope } from './smtp-connection.ts';
 
 export interface SmtpClientOptions {
+  /** For its time limits. */
+  clock: Clock;
   /** A connection to the server. */
   socket: Socket;
   host: string;
@@ -44,13 +47,15 @@ export class SmtpClient {
   /** What the server offers, in capitals (RFC 5321 4.1.1.1). */
   extensions: ReadonlySet<string> = new Set();
   readonly #connection: SmtpConnection;
+  readonly #clock: Clock;
   /** Times for the replies to the commands that are on their way. */
   #due: number[] = [];
   #stopTimer = () => {};
   /** Fails the step that is under way. */
   #fail: ((error: Error) => void) | undefined;
 
-  constructor({ socket, host, security, ca, name }: SmtpClientOptions) {
+  constructor({ clock, socket, host, security, ca, name }: SmtpClientOptions) {
+    this.#clock = clock;
     this.#connection = new SmtpConnection({
       connection: socket,
       host,
@@ -113,7 +118,7 @@ export class SmtpClient {
   /** Says goodbye; the server has a while to answer. */
   quit(): void {
     this.#connection.quit();
-    setTimeout(() => this.close(), limits.smtpQuitMs).unref();
+    this.#clock.timer(limits.smtpQuitMs, () => this.close(), { idle: true });
   }
 
   /** Says goodbye and waits until the connection is closed. */
@@ -165,9 +170,13 @@ export class SmtpClient {
   #wait(ms: number): void {
     if (!this.#fail) return; // What a server says between steps has no time limit.
     this.#stopTimer();
-    this.#stopTimer = awakeTimer(ms, () => {
-      this.cut(new Error(`no answer within ${Math.round(ms / 1000)} s`));
-    });
+    this.#stopTimer = awakeTimer(
+      ms,
+      () => {
+        this.cut(new Error(`no answer within ${Math.round(ms / 1000)} s`));
+      },
+      this.#clock,
+    );
   }
 
   #log({ tnx }: { tnx?: string }, text: string): void {

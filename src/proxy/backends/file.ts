@@ -1,4 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { systemClock, type Clock } from '../../host/clock.ts';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,19 +14,19 @@ import { BackendUnavailableError, unlimited, type Backend, type Delivery } from 
  * the delivery, always has its envelope. The name is made of key, id and recipients: sending again replaces the same
  * files, and no host replaces those of another.
  */
-export async function fileBackend(folder: string): Promise<Backend> {
+export async function fileBackend(folder: string, clock: Clock = systemClock): Promise<Backend> {
   requireRootGivenUp(existsSync(folder) ? folder : dirname(folder));
   // Not recursive: in /proc that never ends, and where a mount is missing, mail would get into the folder below it.
   await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
-  await removeLeftovers(folder);
+  await removeLeftovers(folder, clock);
   return unlimited(async (delivery) => {
     const { id, sender, recipients, bytes } = delivery;
     const path = join(folder, fileName(delivery));
     try {
-      await writeWhole(`${path}.json`, `${JSON.stringify({ id, sender, recipients })}\n`);
-      await writeWhole(`${path}.eml`, bytes);
+      await writeWhole(`${path}.json`, `${JSON.stringify({ id, sender, recipients })}\n`, clock);
+      await writeWhole(`${path}.eml`, bytes, clock);
       await syncFolder(folder);
     } catch (error) {
       throw new BackendUnavailableError(
@@ -50,21 +51,21 @@ function fileName({ key, id, recipients }: Delivery): string {
  * still there after the longest time of a delivery, by a clock that does not jump. If another proxy is even slower, its
  * delivery fails and is posted again.
  */
-async function removeLeftovers(folder: string): Promise<void> {
+async function removeLeftovers(folder: string, clock: Clock): Promise<void> {
   const names = (await readdir(folder)).filter((name) => LEFTOVER.test(name));
   if (names.length === 0) return;
   const remove = async () => {
     for (const name of names) await rm(join(folder, name), { force: true });
   };
   // Files that cannot be removed now are found again at the next start.
-  setTimeout(() => void remove().catch(() => {}), limits.deliveryMs).unref();
+  clock.timer(limits.deliveryMs, () => void remove().catch(() => {}), { idle: true });
 }
 
 const LEFTOVER = /-[0-9a-f]{8}\.(?:eml|json)\.[0-9a-f]{16}\.part$/;
 
 /** The temporary name is new each time: a call that took too long may still be writing the same file. */
-async function writeWhole(path: string, content: string | Buffer): Promise<void> {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}.part`;
+async function writeWhole(path: string, content: string | Buffer, clock: Clock): Promise<void> {
+  const temporary = `${path}.${clock.randomBytes(8).toString('hex')}.part`;
   try {
     const file = await open(temporary, 'wx', 0o640);
     try {

@@ -1,3 +1,4 @@
+import { systemClock } from '../../host/clock.ts';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
 import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
@@ -16,7 +17,11 @@ export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const answers = () => found.push(ok('connection', `${where} answers`));
   try {
     await withinTime(limits.checkRelayMs, 'no answer', {}, async (timeUp) => {
-      const client = new SmtpClient({ ...server, socket: await connectSocket(relay, timeUp) });
+      const client = new SmtpClient({
+        ...server,
+        socket: await connectSocket(relay, timeUp),
+        clock: systemClock,
+      });
       timeUp.addEventListener('abort', () => client.cut(timeUp.reason as Error));
       try {
         await client.connect();

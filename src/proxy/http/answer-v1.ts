@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { addressList } from '../../mail/address-list.ts';
 import { statuses, statusClass } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
@@ -70,11 +69,11 @@ async function answerForm(
   { client, body }: Post,
   { deliverer, rate, fixSender: always = false }: Service,
 ): Promise<Reply> {
-  const tooMany = rateReply(rate, key);
+  const tooMany = rateReply(rate, key, deliverer.clock);
   if (tooMany) return tooMany;
   const mail = readMail(message, deliverer.recipientsMax, fixSender || always);
   // The client gives no id: every post is a message of its own.
-  const name = { key: key.name, id: randomBytes(16).toString('hex'), client };
+  const name = { key: key.name, id: deliverer.clock.randomBytes(16).toString('hex'), client };
   const { allowedSenders } = key;
   const options = { allowedSenders, fixSender, hold: body.hold };
   return replyOf(await sendToAll(deliverer, { ...name, ...options, ...mail }));
@@ -100,10 +99,10 @@ function isTemporary(error: unknown): error is BackendBusyError | BackendUnavail
  */
 async function sendToAll(deliverer: Deliverer, message: MessageToSend): Promise<Verdict[]> {
   const { id, envelope, bytes } = message;
-  const ends = performance.now() + limits.answerV1Ms;
+  const ends = deliverer.clock.now() + limits.answerV1Ms;
   const once = async ({ envelope: part }: PostRequest): Promise<PostResult> => {
     try {
-      const waitMs = Math.max(0, ends - performance.now());
+      const waitMs = Math.max(0, ends - deliverer.clock.now());
       const verdicts = await deliverer.send({ ...message, envelope: part }, waitMs);
       return { kind: 'verdicts', verdicts };
     } catch (error) {
@@ -118,7 +117,7 @@ async function sendToAll(deliverer: Deliverer, message: MessageToSend): Promise<
     }
   };
   const post = { id, envelope, bytes: [bytes], size: bytes.length };
-  const { verdicts } = await postUntilSettled(post, once, AbortSignal.abort());
+  const { verdicts } = await postUntilSettled(post, once, deliverer.clock, AbortSignal.abort());
   return verdicts;
 }
 

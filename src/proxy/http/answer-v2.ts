@@ -1,3 +1,4 @@
+import type { Clock } from '../../host/clock.ts';
 import { limits } from '../../limits.ts';
 import { decodeFrame, FrameError, messageId } from '../../wire/frame.ts';
 import { sign, signatureHeaders } from '../../wire/sign.ts';
@@ -23,7 +24,7 @@ export async function answerV2(
   const reply =
     headersFault(check, post.arrivedAt) ??
     (await answerFrame(post, check.id, key, service).catch(replyToError));
-  return signed(reply, check.id, key);
+  return signed(reply, check.id, key, service.deliverer.clock);
 }
 
 /** The answer to a signature that no key of the proxy's made. */
@@ -60,7 +61,7 @@ async function answerFrame(
   }
   const message = { key: key.name, id, client };
   if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
-  const tooMany = rateReply(rate, key);
+  const tooMany = rateReply(rate, key, deliverer.clock);
   if (tooMany) return tooMany;
   const { allowedSenders } = key;
   const options = { allowedSenders, fixSender, hold: body.hold };
@@ -85,8 +86,8 @@ function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
   };
 }
 
-function signed(reply: Reply, id: string, key: Key): Reply {
-  const timestamp = String(Math.floor(Date.now() / 1000));
+function signed(reply: Reply, id: string, key: Key, clock: Clock): Reply {
+  const timestamp = String(Math.floor(clock.wallNow() / 1000));
   const signature = sign(key.secret, { id, timestamp, body: [Buffer.from(reply.text)] });
   return {
     ...reply,

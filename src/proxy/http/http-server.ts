@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep, systemClock, type Clock } from '../../host/clock.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
@@ -16,9 +16,14 @@ import { BodyRefusedError, dropBody, limitTime, RequestBodies } from './request-
 import { checkSignature } from './signature-check.ts';
 import { UnauthenticatedLines } from './unauthenticated-lines.ts';
 
+/** Has servers listen at places, as `listen` does. */
+type Listen = (makeServer: () => Server, places: Places) => Promise<Listener<Server>[]>;
+
 /** The HTTP server of the proxy (src/wire/README.md). */
 export class HttpServer {
   readonly #journal: ProxyJournal;
+  readonly #clock: Clock;
+  readonly #listenOn: Listen;
   readonly #bodies = new RequestBodies();
   readonly #unauthenticated: UnauthenticatedLines;
   /** The responses of each connection that are not sent yet, the oldest first. */
@@ -31,9 +36,14 @@ export class HttpServer {
   #listeners: readonly Listener<Server>[] = [];
   #stopping = false;
 
-  constructor(journal: ProxyJournal) {
+  constructor(
+    journal: ProxyJournal,
+    { clock = systemClock, listenOn = listen }: { clock?: Clock; listenOn?: Listen } = {},
+  ) {
+    this.#listenOn = listenOn;
     this.#journal = journal;
-    this.#unauthenticated = new UnauthenticatedLines((count) => journal.strangers(count));
+    this.#clock = clock;
+    this.#unauthenticated = new UnauthenticatedLines(clock, (count) => journal.strangers(count));
     this.#service = new Promise((resolve) => {
       this.#setService = resolve;
     });
@@ -74,7 +84,7 @@ export class HttpServer {
       await service?.deliverer.settled();
     };
     const finished = new AbortController();
-    const timeUp = sleep(limits.stopMs, undefined, { signal: finished.signal }).catch(() => {}); // It finished before.
+    const timeUp = sleep(this.#clock, limits.stopMs, { signal: finished.signal });
     await Promise.race([finish(), timeUp]);
     finished.abort();
     await service?.deliverer.flush();
@@ -83,12 +93,14 @@ export class HttpServer {
   }
 
   async #listen(places: Places): Promise<Listener<Server>[]> {
-    const listeners = await listen(() => this.#makeServer(), places).catch((error: Error) => {
-      const { wanted } = places;
-      const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-      const text = `cannot listen on ${where}: ${error.message}`;
-      throw new CommandError(exitCodes.configuration, text);
-    });
+    const listeners = await this.#listenOn(() => this.#makeServer(), places).catch(
+      (error: Error) => {
+        const { wanted } = places;
+        const where = wanted ? addressText(wanted) : 'the sockets of systemd';
+        const text = `cannot listen on ${where}: ${error.message}`;
+        throw new CommandError(exitCodes.configuration, text);
+      },
+    );
     for (const { server } of listeners) {
       server.on('error', ({ message }) => this.#journal.trouble(`the server fails: ${message}`));
     }
@@ -123,7 +135,7 @@ export class HttpServer {
     if (!socket.writable) return;
     this.#unanswered.set(socket, waiting.add(response));
     response.once('close', () => waiting.delete(response));
-    limitTime(request);
+    limitTime(request, this.#clock);
     this.#answer(request, response).catch((error: Error) => {
       socket.destroy();
       this.#defect(error);
@@ -161,7 +173,7 @@ export class HttpServer {
   }
 
   async #answerPost(request: IncomingMessage, client: string, service: Service): Promise<Reply> {
-    const arrivedAt = Date.now();
+    const arrivedAt = this.#clock.wallNow();
     const { headers } = request;
     const isV2 = mediaType(request) === v2Type;
     const check = isV2 ? checkSignature(headers, service.keys) : undefined;

@@ -1,3 +1,4 @@
+import type { Clock } from '../../host/clock.ts';
 import { limits } from '../../limits.ts';
 import type { Key } from '../policy/keyring.ts';
 import type { RateLimit } from '../policy/rate-limit.ts';
@@ -23,8 +24,8 @@ export function retryLater(text: string, waitMs: number = limits.proxyRetryAfter
 }
 
 /** Counts a post of the key; the answer to one that is too many, or undefined. */
-export function rateReply(rate: RateLimit | undefined, key: Key): Reply | undefined {
-  const waitMs = rate?.take(key, performance.now()) ?? 0;
+export function rateReply(rate: RateLimit | undefined, key: Key, clock: Clock): Reply | undefined {
+  const waitMs = rate?.take(key, clock.now()) ?? 0;
   if (!rate || waitMs === 0) return undefined;
   return slower(`more than ${rate.perMinute} posts a minute`, waitMs);
 }

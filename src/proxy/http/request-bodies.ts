@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Clock } from '../../host/clock.ts';
 import { awakeTimer } from '../../host/awake-timer.ts';
 import { CollectedBytes } from '../../host/collected-bytes.ts';
 import { limits } from '../../limits.ts';
@@ -97,10 +98,10 @@ function requireSize(size: number): void {
  * Breaks the request off when its body takes longer than its size allows: reading it fails with BodyRefusedError. (The
  * server's own limit does not depend on the size.)
  */
-export function limitTime(request: IncomingMessage): void {
+export function limitTime(request: IncomingMessage, clock: Clock): void {
   const size = Math.min(Number(request.headers['content-length'] ?? BODY_BYTES), BODY_BYTES);
   const late = () => request.destroy(new BodyRefusedError(408, 'the body took too long'));
-  request.once('close', awakeTimer(postTimeMs(size), late));
+  request.once('close', awakeTimer(postTimeMs(size), late, clock));
 }
 
 const BODY_BYTES = limits.envelopeBytes + limits.messageBytes;

@@ -1,3 +1,4 @@
+import type { Clock } from '../../host/clock.ts';
 import { limits } from '../../limits.ts';
 
 /**
@@ -6,17 +7,21 @@ import { limits } from '../../limits.ts';
  */
 export class UnauthenticatedLines {
   readonly #tellLeftOut: (count: number) => void;
+  readonly #clock: Clock;
   #told = 0;
   #leftOut = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #stopTimer: (() => void) | undefined;
 
-  constructor(tellLeftOut: (count: number) => void) {
+  constructor(clock: Clock, tellLeftOut: (count: number) => void) {
+    this.#clock = clock;
     this.#tellLeftOut = tellLeftOut;
   }
 
   /** Whether one more line may be written now. */
   take(): boolean {
-    this.#timer ??= setTimeout(() => this.end(), limits.unauthenticatedLinesMs).unref();
+    this.#stopTimer ??= this.#clock.timer(limits.unauthenticatedLinesMs, () => this.end(), {
+      idle: true,
+    });
     this.#told += 1;
     if (this.#told <= limits.unauthenticatedLines) return true;
     this.#leftOut += 1;
@@ -25,9 +30,9 @@ export class UnauthenticatedLines {
 
   /** Ends the minute, and tells how many lines were left out. */
   end(): void {
-    clearTimeout(this.#timer);
+    this.#stopTimer?.();
     if (this.#leftOut > 0) this.#tellLeftOut(this.#leftOut);
-    this.#timer = undefined;
+    this.#stopTimer = undefined;
     [this.#told, this.#leftOut] = [0, 0];
   }
 }

@@ -1,3 +1,4 @@
+import { systemClock, type Clock } from '../../host/clock.ts';
 import { ObservedTime } from '../../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../../sqlite/open-database.ts';
 import { OpenFiles } from '../../sqlite/open-files.ts';
@@ -28,11 +29,12 @@ export class DigestConflictError extends Error {
 /**
  * The proxy's durable memory (law 6): which recipients of which message of which key were begun and sent. Many posts
  * share one transaction and its fsync. Recipients that a crash left as begun are listed as unknown when the ledger is
- * opened. `wallNow`, in milliseconds since 1970, is for people who read the list of the unknown; what is old is decided
+ * opened. The wall clock is for people who read the list of the unknown; what is old is decided
  * in observed time.
  */
 export class Ledger {
   readonly file: string;
+  readonly clock: Clock;
   readonly files: OpenFiles;
   readonly #db: Database;
   /** Whether it knew of no message at all when it was opened. */
@@ -49,12 +51,13 @@ export class Ledger {
   #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
 
   /** Opens the ledger, or makes it. Only for the holder of its lock. */
-  constructor(file: string, wallNow: number) {
+  constructor(file: string, clock: Clock = systemClock) {
+    this.clock = clock;
     this.#db = openDatabase(file, { ...ledgerSchema, migrate: true, create: true });
     this.file = file;
     this.files = new OpenFiles(this.#db);
     try {
-      this.#time = new ObservedTime(this.#db);
+      this.#time = new ObservedTime(this.#db, clock);
     } catch (error) {
       this.#db.close(); // A repair wants to be alone.
       throw error;
@@ -65,7 +68,7 @@ export class Ledger {
     const { listBegun, forgetBegun, countUnknown } = this.#statements;
     this.unknown = this.files.transaction(() => {
       this.#time.write();
-      const found = listBegun.run({ now: this.now(), wallNow }).changes;
+      const found = listBegun.run({ now: this.now(), wallNow: clock.wallNow() }).changes;
       forgetBegun.run();
       return { found, listed: countUnknown.get() ?? 0 };
     });
@@ -117,12 +120,7 @@ export class Ledger {
    * Commits recipients that were not sent as begun. Rejects with DigestConflictError, or when the ledger cannot
    * be written.
    */
-  async begin(
-    message: MessageName,
-    digest: Buffer,
-    addresses: readonly string[],
-    wallNow: number,
-  ): Promise<void> {
+  async begin(message: MessageName, digest: Buffer, addresses: readonly string[]): Promise<void> {
     const { notePost, begin, markSuspect } = this.#statements;
     await this.#commit(() => {
       const now = this.now();
@@ -131,17 +129,14 @@ export class Ledger {
       if (!known?.digest.equals(digest)) throw new DigestConflictError(message.id);
       for (const address of addresses) {
         const isNew = begin.run(name, address).changes > 0;
-        if (isNew && known.suspect) markSuspect.run({ name, address, now, wallNow });
+        if (isNew && known.suspect)
+          markSuspect.run({ name, address, now, wallNow: this.clock.wallNow() });
       }
     });
   }
 
   /** Commits what became of begun recipients. */
-  async settle(
-    message: MessageName,
-    settled: readonly Settlement[],
-    wallNow: number,
-  ): Promise<void> {
+  async settle(message: MessageName, settled: readonly Settlement[]): Promise<void> {
     const { recordSent, forget, listUnknown } = this.#statements;
     const name = storedName(message);
     await this.#commit(() => {
@@ -150,7 +145,13 @@ export class Ledger {
         else forget.run(name, each.address);
         if (each.kind === 'unknown') {
           const { address, reason } = each;
-          listUnknown.run({ name, address, now: this.now(), reason, wallNow });
+          listUnknown.run({
+            name,
+            address,
+            now: this.now(),
+            reason,
+            wallNow: this.clock.wallNow(),
+          });
         }
       }
     });

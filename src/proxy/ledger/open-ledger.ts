@@ -11,7 +11,7 @@ import { Ledger } from './ledger.ts';
 export async function openLedger(file: string, journal: ProxyJournal): Promise<Ledger> {
   // It has to be asked before the file is opened, which hides the damaged end of a log.
   if (logIsCut(file)) journal.ledgerLogCut(file);
-  const ledger = orCommandError(file, () => new Ledger(file, Date.now()));
+  const ledger = orCommandError(file, () => new Ledger(file));
   await tellRepair(file, (sentences) => {
     for (const sentence of sentences) journal.ledgerRepaired(sentence);
   });

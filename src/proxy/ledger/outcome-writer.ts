@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep } from '../../host/clock.ts';
 import { statusClass } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
 import type { Result } from '../backends/backend.ts';
@@ -32,7 +32,7 @@ export class OutcomeWriter {
     const settled = results.map(settledOf);
     let writing: Promise<void> | undefined;
     const settle = async () => {
-      await this.#ledger.settle(message, settled, Date.now());
+      await this.#ledger.settle(message, settled);
       this.#unwritten.delete(write);
       written();
     };
@@ -55,7 +55,7 @@ export class OutcomeWriter {
 
   async #writeLater(write: () => Promise<void>): Promise<void> {
     while (this.#unwritten.has(write)) {
-      await sleep(limits.spoolRetryMs, undefined, { ref: false });
+      await sleep(this.#ledger.clock, limits.spoolRetryMs, { idle: true });
       // The first failure was told, and posts that come meanwhile are refused and tell it too.
       if (this.#unwritten.has(write)) await write().catch(() => {});
     }

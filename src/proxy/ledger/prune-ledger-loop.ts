@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep } from '../../host/clock.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
 import { ledgerFault } from './ledger-fault.ts';
@@ -12,7 +12,7 @@ export async function pruneLedgerLoop(
 ): Promise<void> {
   while (!stop.aborted) {
     const waitMs = prune(ledger, journal) ? limits.housekeepingStepMs : limits.housekeepingMs;
-    await sleep(waitMs, undefined, { signal: stop }).catch(() => {}); // Stopped.
+    await sleep(ledger.clock, waitMs, { signal: stop }); // Stopped.
   }
 }
 

@@ -1,3 +1,4 @@
+import { every } from '../../host/clock.ts';
 import { watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { FILES } from '../../sqlite/open-files.ts';
@@ -17,10 +18,10 @@ export async function watchLedger(ledger: Ledger, stop: AbortSignal): Promise<Er
         end(error as Error);
       }
     };
-    const timer = setInterval(look, limits.lookMs);
+    const stopLooking = every(ledger.clock, limits.lookMs, look);
     const unwatch = watchNames(ledger.file, look);
     const end = (error?: Error) => {
-      clearInterval(timer);
+      stopLooking();
       unwatch();
       resolve(error);
     };

@@ -1,3 +1,4 @@
+import { systemClock, type Clock } from '../../host/clock.ts';
 import { unwatchFile, watchFile } from 'node:fs';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
@@ -7,7 +8,12 @@ import type { Keyring } from './keyring.ts';
  * Reads the keys again on SIGHUP, and when their file changes or is replaced, until stopped. Tells the journal when
  * other keys are in force, what is unsafe about them, and when they cannot be read.
  */
-export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSignal): void {
+export function watchKeys(
+  keyring: Keyring,
+  journal: ProxyJournal,
+  stop: AbortSignal,
+  clock: Clock = systemClock,
+): void {
   const reload = (asked: boolean) => {
     try {
       const changed = keyring.reload();
@@ -25,7 +31,7 @@ export function watchKeys(keyring: Keyring, journal: ProxyJournal, stop: AbortSi
   if (file === undefined) return;
 
   // Polled, without inotify: so the file is seen behind symbolic links, whatever is replaced on the way.
-  const soon = (delayMs: number) => void setTimeout(() => reload(false), delayMs).unref();
+  const soon = (delayMs: number) => void clock.timer(delayMs, () => reload(false), { idle: true });
   watchFile(file, { interval: limits.keysLookMs, persistent: false }, () =>
     soon(limits.keysSettleMs),
   );

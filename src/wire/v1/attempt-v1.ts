@@ -1,3 +1,4 @@
+import type { Clock } from '../../host/clock.ts';
 import { addressFault } from '../../mail/address-fault.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
@@ -67,10 +68,15 @@ async function postOne(
   };
   const request = { method: 'POST' as const, headers, body: [form], length: form.length };
   const response = await exchange(connection, { ...request, fresh, onlyOnce: true }, stop);
-  return response.kind === 'response' ? resultOf(response, { recipient, success }) : response;
+  return response.kind === 'response'
+    ? resultOf(response, { recipient, success, clock: connection.machine })
+    : response;
 }
 
-function resultOf({ status, headers, body }: Response, { recipient, success }: OnePost): OneResult {
+function resultOf(
+  { status, headers, body }: Response,
+  { recipient, success, clock }: OnePost & { clock: Clock },
+): OneResult {
   if (status === SENT || status === success) {
     return { kind: 'verdict', status: statuses.sent, reason: 'sent' };
   }
@@ -79,7 +85,7 @@ function resultOf({ status, headers, body }: Response, { recipient, success }: O
   const refusal = status === 400 && REFUSALS.find(([beginning]) => text.startsWith(beginning));
   if (refusal) return { kind: 'verdict', status: refusal[1], reason: text };
   const wrongKey = status === 400 && text.startsWith("Signature doesn't match");
-  const http = { kind: 'http' as const, status, text, retryAfterMs: retryAfterMs(headers) };
+  const http = { kind: 'http' as const, status, text, retryAfterMs: retryAfterMs(headers, clock) };
   return wrongKey ? { ...http, wrongKey } : http;
 }
 
@@ -111,7 +117,12 @@ async function ping(
   if (response.kind !== 'response') return response;
   const { status, headers } = response;
   if (status === 200) return { kind: 'verdict', status: statuses.sent, reason: '' };
-  return { kind: 'http', status, text: '', retryAfterMs: retryAfterMs(headers) };
+  return {
+    kind: 'http',
+    status,
+    text: '',
+    retryAfterMs: retryAfterMs(headers, connection.machine),
+  };
 }
 
 /** A v1 server answers with one line of text, although it calls it HTML; real HTML comes from another server. */

@@ -1,3 +1,4 @@
+import { systemClock } from '../../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import test from 'node:test';
@@ -190,7 +191,13 @@ test('an address that is not valid fails alone with 5.1.3, and nothing of it is 
 test('whatever is an address goes to the letter, and whatever is none is not written at all', async (t) => {
   const smtp = await ScriptedSmtp.start(t);
   const socket = connect(smtp.port, '127.0.0.1');
-  const client = new SmtpClient({ socket, host: '127.0.0.1', security: 'none', name: undefined });
+  const client = new SmtpClient({
+    clock: systemClock,
+    socket,
+    host: '127.0.0.1',
+    security: 'none',
+    name: undefined,
+  });
   t.after(() => client.close());
   await client.connect();
   const odd = ['\r\n', '\n', '\0', '\x01', '\x02', '\x80', '\ufeff', '\u2028', 'ü'];

@@ -1,3 +1,4 @@
+import { thisMachine } from '../../../host/machine.ts';
 import { callbackify } from 'node:util';
 import XOAuth2, { type XOAuth2TokenCallback } from 'nodemailer/lib/xoauth2';
 import { webProxyFor } from '../../../host/net/web-proxy.ts';
@@ -30,7 +31,7 @@ export class OAuthTokens extends XOAuth2 {
       'content-type': 'application/x-www-form-urlencoded',
       'content-length': String(body.length),
     };
-    const pool = new HttpPool({ url, webProxy: webProxyFor(url) });
+    const pool = new HttpPool({ url, webProxy: webProxyFor(url) }, thisMachine);
     const never = new AbortController().signal;
     const answer = await exchange(
       { pool },

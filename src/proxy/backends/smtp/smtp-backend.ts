@@ -1,3 +1,4 @@
+import { thisMachine, type Machine } from '../../../host/machine.ts';
 import { isIP } from 'node:net';
 import { addressLiteral } from '../../../host/machine-names.ts';
 import {
@@ -17,8 +18,8 @@ import { transact } from './transact.ts';
  * one. 8-bit octets are announced where 8BITMIME is offered, and sent all the same where it is not, as Exim does: nothing
  * is converted.
  */
-export function smtpBackend(relay: SmtpRelay): Backend {
-  const sessions = new SmtpSessions(relay);
+export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): Backend {
+  const sessions = new SmtpSessions(relay, machine);
   const mta = isIP(relay.host) === 0 ? relay.host : addressLiteral(relay.host);
   const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
   const unavailable = (error: unknown) => {

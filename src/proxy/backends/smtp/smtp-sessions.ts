@@ -1,5 +1,5 @@
 import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
-import { connectSocket } from '../../../host/net/connect-socket.ts';
+import type { Machine } from '../../../host/machine.ts';
 import { SmtpClient } from '../../../host/net/smtp-client.ts';
 import { limits } from '../../../limits.ts';
 import { BackendBusyError } from '../backend.ts';
@@ -28,7 +28,7 @@ export interface SmtpSession {
   /** Whether it has been idle since it was opened: it may have died meanwhile. */
   wasIdle: boolean;
   /** Closes it when it has been idle for long. */
-  idle?: NodeJS.Timeout;
+  idle?: () => void;
 }
 
 /** A delivery that waits for a session. */
@@ -45,6 +45,7 @@ interface Waiting {
  */
 export class SmtpSessions {
   readonly #relay: SmtpRelay;
+  readonly #machine: Machine;
   readonly #waiting: Waiting[] = [];
   #idle: SmtpSession[] = [];
   /** Connections that are in use, idle or being opened, and those of them that are being opened. */
@@ -53,7 +54,8 @@ export class SmtpSessions {
   /** When one more connection may be tried after the relay has refused one: monotonic. */
   #openAt = -Infinity;
 
-  constructor(relay: SmtpRelay) {
+  constructor(relay: SmtpRelay, machine: Machine) {
+    this.#machine = machine;
     this.#relay = relay;
   }
 
@@ -63,7 +65,7 @@ export class SmtpSessions {
    */
   async take(giveUp: AbortSignal): Promise<SmtpSession> {
     for (let session = this.#idle.pop(); session; session = this.#idle.pop()) {
-      clearTimeout(session.idle);
+      session.idle?.();
       if (!session.client.destroyed) return session;
       this.#connections -= 1;
     }
@@ -91,7 +93,7 @@ export class SmtpSessions {
   async renew({ client }: SmtpSession): Promise<SmtpSession> {
     client.close();
     try {
-      return await openSession(this.#relay);
+      return await openSession(this.#relay, this.#machine);
     } catch (error) {
       this.#leave();
       throw error;
@@ -118,11 +120,15 @@ export class SmtpSessions {
       return;
     }
     session.wasIdle = true;
-    session.idle = setTimeout(() => {
-      this.#idle = this.#idle.filter((each) => each !== session);
-      if (!session.client.destroyed) session.client.quit();
-      this.#leave();
-    }, limits.smtpIdleMs).unref();
+    session.idle = this.#machine.timer(
+      limits.smtpIdleMs,
+      () => {
+        this.#idle = this.#idle.filter((each) => each !== session);
+        if (!session.client.destroyed) session.client.quit();
+        this.#leave();
+      },
+      { idle: true },
+    );
     this.#idle.push(session);
   }
 
@@ -132,7 +138,7 @@ export class SmtpSessions {
   }
 
   #openMore(): void {
-    if (this.#connections > 0 && performance.now() < this.#openAt) return;
+    if (this.#connections > 0 && this.#machine.now() < this.#openAt) return;
     while (this.#opening < this.#waiting.length && this.#connections < this.#relay.connectionsMax) {
       this.#connections += 1;
       this.#opening += 1;
@@ -142,7 +148,7 @@ export class SmtpSessions {
 
   async #open(): Promise<void> {
     try {
-      const session = await openSession(this.#relay);
+      const session = await openSession(this.#relay, this.#machine);
       this.#opening -= 1;
       this.#offer(session);
     } catch (error) {
@@ -150,18 +156,18 @@ export class SmtpSessions {
       this.#connections -= 1;
       // A relay that has connections of ours and takes no more is at its limit: deliveries wait for those.
       if (this.#connections > 0) {
-        this.#openAt = performance.now() + limits.smtpReopenMs;
-        setTimeout(() => this.#openMore(), limits.smtpReopenMs + 1).unref();
+        this.#openAt = this.#machine.now() + limits.smtpReopenMs;
+        this.#machine.timer(limits.smtpReopenMs + 1, () => this.#openMore(), { idle: true });
       } else for (const waiting of this.#waiting.splice(0)) waiting.fail(error as Error);
     }
   }
 }
 
 /** It is never cancelled: a connection that is ready too late for one delivery serves the next. */
-async function openSession(relay: SmtpRelay): Promise<SmtpSession> {
+async function openSession(relay: SmtpRelay, machine: Machine): Promise<SmtpSession> {
   const { auth, ...server } = relay;
-  const socket = await connectSocket(relay, new AbortController().signal);
-  const client = new SmtpClient({ ...server, socket });
+  const socket = await machine.connect(relay, new AbortController().signal);
+  const client = new SmtpClient({ ...server, socket, clock: machine });
   try {
     await client.connect();
     if (auth) await client.login(auth);
