@@ -11,7 +11,7 @@ export const mutations: Record<string, () => void> = {
   },
   /** What should be observed time follows the wall clock (law 12). */
   'wall clock': () => {
-    const original = Reflect.get(World.prototype, 'machineOf') as World['machineOf'];
+    const original = Reflect.get<World, 'machineOf'>(World.prototype, 'machineOf');
     World.prototype.machineOf = function (this: World, owner) {
       const program = original.call(this, owner);
       const { machine } = program;
