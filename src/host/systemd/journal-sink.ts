@@ -28,10 +28,15 @@ export function journalSink(environment: NodeJS.ProcessEnv): Sink {
 
 const stderrSink: Sink = ({ text }) => stderrLine(text);
 
-/** Datagrams of systemd's native journal protocol; an entry that it does not take now goes to stderr. */
+/**
+ * Datagrams of systemd's native journal protocol. An entry that cannot be sent as one goes to standard error with its
+ * priority: when the journal does not take it now, or when this machine lacks koffi, which is optional.
+ */
 function nativeSink(): Sink {
   const { send } = unixDatagrams('/run/systemd/journal/socket');
-  return (entry) => send(encodeEntry(entry), () => stderrLine(entry.text, `<${entry.priority}>`));
+  return (entry) => {
+    if (send(encodeEntry(entry))) stderrLine(entry.text, `<${entry.priority}>`);
+  };
 }
 
 /** KEY=value lines; a value with line breaks has its length before it. */

@@ -73,6 +73,9 @@ function remedy(step: (typeof STEPS)[number], error: SMTPError, { security }: Sm
   if (step === 'login') {
     return 'set --smtp-user (APPENGINE_MAILER_SMTP_USER) and the password (/etc/envdir/APPENGINE_SMTP_PASSWORD) right; some relays want a password made for the program';
   }
+  if (step === 'quit') {
+    return 'see the log of the relay: it has to answer 221 to QUIT (RFC 5321, section 4.1.1.10); mail may pass all the same';
+  }
   if (step === 'tls') {
     if (CERTIFICATE.test(message)) {
       return 'name the relay as its certificate does (--smtp-host), or the authority that has signed it (--smtp-ca-file); an expired one has to be renewed at the relay';
