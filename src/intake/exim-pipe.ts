@@ -4,6 +4,7 @@ import { defaultSpool, loadDefaults } from '../host/settings.ts';
 import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
+import { EXIM_ID } from '../spool/message-fields.ts';
 import { Spool } from '../spool/spool.ts';
 import { BsmtpReader } from './bsmtp.ts';
 import { readInput } from './read-input.ts';
@@ -67,4 +68,3 @@ function sentence(error: unknown): string {
 
 /** SQLite was asked for something that its schema does not let happen. */
 const FOREIGN = /^SQLITE_(?:ERROR|CONSTRAINT)/;
-const EXIM_ID = /^[0-9A-Za-z-]{1,64}$/;
