@@ -32,6 +32,7 @@ export type Happening = { at: number } & (
   | { kind: 'clock'; who: string; byMs: number; drift: number }
   | { kind: 'full'; who: string; forMs: number }
   | { kind: 'mood'; where: string; mood: Mood; forMs: number }
+  | { kind: 'vanish'; proxy: number }
   | { kind: 'restore'; host: number; agoMs: number }
   | { kind: 'operator'; host: number; verb: Verb }
 );
@@ -177,6 +178,7 @@ const MAKERS: {
       connections: random.chance(0.2) ? 1 + random.below(3) : UNLIMITED,
     },
   }),
+  vanish: (random, story) => ({ kind: 'vanish', proxy: random.below(story.proxies) }),
   restore: (random, story) => ({
     kind: 'restore',
     host: random.below(story.hosts.length),

@@ -255,6 +255,8 @@ export class World {
             this.#moods.delete(happening.where);
         });
         return;
+      case 'vanish':
+        return this.#proxies[happening.proxy]?.loseLedger();
       case 'restore':
         return this.#hosts[happening.host]?.restore();
       case 'operator':
@@ -362,6 +364,7 @@ export class World {
   }
 
   #allEnded(): boolean {
+    if (this.#proxies.some(({ program }) => program === undefined)) return false;
     return this.#hosts.every((host) => {
       const { count } = host.spool.db
         .prepare<[], { count: number }>(
