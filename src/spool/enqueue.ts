@@ -87,6 +87,3 @@ export function store(
     return { id, already: false };
   });
 }
-
-/** An id that Exim gives a message, or one of our own in its place. */
-export const EXIM_ID = /^[0-9A-Za-z-]{1,64}$/;

@@ -21,6 +21,11 @@ export function isRefusedBySchema(error: unknown): boolean {
   return isSqliteError(error) && /^SQLITE_(?:ERROR|CONSTRAINT)/.test(error.code);
 }
 
+/** Whether SQLite refused values because a row may not have them, or because another row has them. */
+export function isRefusal(error: unknown): boolean {
+  return isSqliteError(error) && REFUSED.test(error.code);
+}
+
 /** Whether a file, or what is read of it, cannot be used as it is: damage, whether SQLite finds it or we do. */
 export function isUnreadable(error: unknown): error is Error {
   return error instanceof DatabaseUnusableError || isCorruption(error);
@@ -48,3 +53,5 @@ export function faultsOf(inspect: () => string[]): string[] {
 }
 
 const DAMAGED = /^SQLITE_(?:CORRUPT|NOTADB|IOERR_SHORT_READ|IOERR_CORRUPTFS)/;
+/** Not SQLITE_CONSTRAINT_TRIGGER: a trigger that refuses may be of others. */
+const REFUSED = /^SQLITE_CONSTRAINT_(?:CHECK|NOTNULL|UNIQUE)$/;

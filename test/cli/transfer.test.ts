@@ -68,7 +68,7 @@ test('a queue moves to another machine: each recipient is sent once, with the id
   const before = readSpool(from);
   assert.match(
     await done(t, from, 'export', file),
-    /^exported 3 messages for 5 recipients into .*held here/,
+    /^exported 3 messages for 5 recipients into .*held here until you run `queue export --confirm .*--take-back/,
   );
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.deepEqual(statesIn(from), ['held', 'held', 'held']);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   cpSync,
   mkdirSync,
+  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -147,9 +148,17 @@ test('law 1: what is written into files that were removed meanwhile is not ackno
 test('law 2, law 7: what drain saved from a removed log is queued once, under its id, and what was held stays held', (t) => {
   const spool = freshSpool(t);
   const [id, known] = ['a'.repeat(32), 'b'.repeat(32)];
-  const { envelope, bytes } = handOver();
+  const { envelope, bytes, digest: octets } = handOver();
+  const digest = octets.toString('hex');
   const save = (name: string, eximId: string, isHeld: boolean) => {
-    const line = JSON.stringify({ id: name, eximId, ...envelope, isHeld });
+    // The first is of a version that saved no digest.
+    const line = JSON.stringify({
+      id: name,
+      eximId,
+      ...envelope,
+      isHeld,
+      ...(isHeld && { digest }),
+    });
     writeFileSync(
       join(spool.folder, `rescued-${name}`),
       Buffer.concat([Buffer.from(`${line}\n`), bytes]),
@@ -173,6 +182,57 @@ test('law 2, law 7: what drain saved from a removed log is queued once, under it
   assert.equal(found[1]?.id, id);
   assert.deepEqual(found[1].bytes, bytes);
   assert.ok(!readdirSync(spool.folder).some((name) => name.startsWith('rescued')));
+});
+
+test('law 3, law 7: a file in the place of a saved message that drain cannot have saved holds up no mail, and is kept', async (t) => {
+  const road = new Road(t);
+  await road.proxy();
+  const sound = { id: 'a'.repeat(32), eximId: 'x-0', sender: '', recipients: ['r@example.org'] };
+  const message = { ...sound, isHeld: false };
+  const taken = new Spool(road.spool, 'drain');
+  const { id } = enqueue(taken, handOver({ eximId: 'queued-0' }), taken.now());
+  taken.close();
+  const contents = [
+    '',
+    'null\n',
+    '[]\n',
+    '{}\n',
+    'x\n',
+    { ...message, recipients: [] },
+    { ...message, recipients: 'r@example.org' },
+    { ...message, recipients: [7] },
+    { ...message, recipients: ['r@example.org\nx'] },
+    { ...message, recipients: ['\ud800'] },
+    { ...message, sender: null },
+    { ...message, id: '../x' },
+    { ...message, eximId: 'x y' },
+    { ...message, isHeld: 'no' },
+    { ...message, digest: 'ab' },
+    { ...message, digest: 'ab'.repeat(32) }, // Of other bytes.
+    { ...message, id }, // Another message has it.
+  ].map((content) => (typeof content === 'string' ? content : `${JSON.stringify(content)}\nx\n`));
+  const names = contents.map((_, number) => `rescued-${String(number).padStart(32, '0')}`);
+  names.forEach((name, number) => writeFileSync(join(road.spool, name), contents[number] ?? ''));
+  const drain = await road.drain(['--once']).ended;
+  assert.equal(drain.code, 0, drain.stderr);
+  assert.equal(road.deliveries().length, 1);
+  for (const [number, name] of names.entries()) {
+    assert.equal(readFileSync(join(road.spool, `${name}.damaged`), 'utf8'), contents[number]);
+    assert.match(drain.stderr, new RegExp(`attention: .* cannot be read: \\S+${name}.damaged`));
+  }
+});
+
+test('a saved message that can be neither read nor renamed holds up no mail', (t) => {
+  const spool = freshSpool(t);
+  const file = join(spool.folder, `rescued-${'a'.repeat(32)}`);
+  writeFileSync(file, '{}\n');
+  mkdirSync(`${file}.damaged`);
+  const told: string[] = [];
+  assert.equal(
+    adoptRescued(spool, 2000, (each) => told.push(each)),
+    0,
+  );
+  assert.deepEqual(told, [file]);
 });
 
 test('law 1: a command on a spool that is replaced under it fails', async (t) => {

@@ -137,7 +137,7 @@ const ofDrain: Calls<DrainJournal> = {
   keyUnsafe: (journal, text) => journal.keyUnsafe({ text, todo: text }),
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
-  messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text),
+  messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text, text),
   maybeSent: (journal, text) =>
     journal.maybeSent(mail(text), 2, [text, 'a@b'], { text, remedy: text }),
   spoolRepaired: (journal, text) => journal.spoolRepaired(text),

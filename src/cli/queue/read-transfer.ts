@@ -2,8 +2,17 @@ import { createHash, type Hash } from 'node:crypto';
 import { fstatSync, readSync } from 'node:fs';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { limits } from '../../limits.ts';
-import { EXIM_ID } from '../../spool/enqueue.ts';
 import type { Imported } from '../../spool/import.ts';
+import {
+  DIGEST,
+  EXIM_ID,
+  haveFields,
+  ID,
+  isCount,
+  isMatch,
+  type FieldChecks,
+  type Fields,
+} from '../../spool/message-fields.ts';
 import { MAGIC } from './write-transfer.ts';
 
 /** A file is not what `queue export` writes, or is not whole; nothing of it may be used. */
@@ -114,8 +123,6 @@ export class TransferReader {
   }
 }
 
-type Fields = Record<string, unknown>;
-
 /** The line of a message, see TransferWriter. */
 interface MessageFields {
   id: string;
@@ -132,11 +139,11 @@ interface MessageFields {
 }
 
 function isMessage(fields: Fields): fields is Fields & MessageFields {
-  const isSound = Object.entries(MESSAGE_FIELDS).every(([name, isValid]) => isValid(fields[name]));
-  return isSound && (fields['last_status'] === null) === (fields['last_reason'] === null);
+  if (!haveFields(fields, MESSAGE_FIELDS)) return false;
+  return (fields.last_status === null) === (fields.last_reason === null);
 }
 
-const MESSAGE_FIELDS: Record<keyof MessageFields, (value: unknown) => boolean> = {
+const MESSAGE_FIELDS: FieldChecks<MessageFields> = {
   id: (value) => isMatch(value, ID),
   exim_id: (value) => isMatch(value, EXIM_ID),
   digest: (value) => isMatch(value, DIGEST),
@@ -180,7 +187,8 @@ class Pieces {
     this.#fill(limits.transferLineBytes);
     const end = this.#ahead.indexOf('\n');
     if (end < 0 || end > limits.transferLineBytes) {
-      throw this.#fault(this.isAtEnd ? 'it ends too early' : 'a line in it is too long');
+      const isCut = end < 0 && this.#ahead.length < limits.transferLineBytes;
+      throw this.#fault(isCut ? 'it ends too early' : 'a line in it is too long');
     }
     return this.#take(end + 1).toString('latin1', 0, end);
   }
@@ -227,14 +235,4 @@ class Pieces {
   }
 }
 
-function isMatch(value: unknown, pattern: RegExp): value is string {
-  return typeof value === 'string' && pattern.test(value);
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-const ID = /^[0-9a-f]{32}$/;
-const DIGEST = /^[0-9a-f]{64}$/;
 const STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;

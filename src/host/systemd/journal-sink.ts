@@ -1,5 +1,4 @@
-import { fstatSync } from 'node:fs';
-import { stderrLine } from '../stderr-line.ts';
+import { isJournal, stderrLine } from '../stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /** Priorities of syslog(3) that are used here. */
@@ -18,12 +17,11 @@ export interface Entry {
 export type Sink = (entry: Entry) => void;
 
 /**
- * Where entries go: to systemd's journal with their fields, when it is what standard error is
- * connected to (systemd.exec(5), $JOURNAL_STREAM); otherwise their text goes to standard error.
+ * Where entries go: to systemd's journal with their fields, when standard error is
+ * connected to it; otherwise their text goes to standard error.
  */
 export function journalSink(environment: NodeJS.ProcessEnv): Sink {
-  const { dev, ino } = fstatSync(2);
-  return environment['JOURNAL_STREAM'] === `${dev}:${ino}` ? nativeSink() : stderrSink;
+  return isJournal(environment) ? nativeSink() : stderrSink;
 }
 
 const stderrSink: Sink = ({ text }) => stderrLine(text);

@@ -28,10 +28,10 @@ export function keyLines(bytes: Buffer, file: string): KeyLine[] {
     const [, kind, value = ''] = PROSE.test(looks) ? [] : (DIRECTIVE.exec(text) ?? []);
     if (kind === 'name' || kind === 'allow-sender') return [{ kind, number, value }];
     const meant = directiveMeant(looks);
-    if (meant !== undefined) throw faulty(number, file, `is almost, and not, ${meant}`, text);
+    if (meant !== undefined) throw faulty(number, file, `looks like ${meant}, but is not`, text);
     if (line.length === 0 || line[0] === HASH) return [];
     if (looks === '' || looks.startsWith('#')) {
-      throw faulty(number, file, 'is almost, and not, a comment or a blank line', text);
+      throw faulty(number, file, 'looks like a comment or a blank line, but is not', text);
     }
     if (INVISIBLE_END.test(text)) {
       throw faulty(number, file, 'has a key that begins or ends with an invisible character', text);

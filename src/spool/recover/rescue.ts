@@ -5,11 +5,22 @@ import { makeFile } from '../../sqlite/open-database.ts';
 import { PageFile } from '../../sqlite/recover/page-file.ts';
 import { PAGE_BYTES } from '../../sqlite/recover/wal.ts';
 import { readRows } from '../../sqlite/recover/read-rows.ts';
-import { NotRegularFileError, readRegularFile } from '../../host/regular-file.ts';
+import { isRefusal } from '../../sqlite/is-corruption.ts';
+import { readRegularFile } from '../../host/regular-file.ts';
 import { syncFolder } from '../../host/sync-folder.ts';
 import { decodeAddress } from '../../mail/address.ts';
 import { readBody } from '../body.ts';
-import { store } from '../enqueue.ts';
+import { store, type HandOver } from '../enqueue.ts';
+import {
+  DIGEST,
+  EXIM_ID,
+  haveFields,
+  ID,
+  isAddress,
+  isMatch,
+  type FieldChecks,
+  type Fields,
+} from '../message-fields.ts';
 import { operate } from '../operate.ts';
 import { LISTED, spoolFile, type Spool } from '../spool.ts';
 
@@ -20,6 +31,8 @@ interface Saved {
   sender: string;
   recipients: string[];
   isHeld: boolean;
+  /** SHA-256 of the bytes in hex; files of earlier versions do not have it. */
+  digest?: string;
 }
 
 /**
@@ -34,18 +47,21 @@ export function rescue(spool: Spool): number {
   const written: string[] = [];
   try {
     spool.db.transaction(() => {
-      for (const { seq, size, sender, state, ...ids } of spool.sql<Row>(UNFINISHED).iterate()) {
+      for (const { seq, size, sender, state, digest, ...ids } of spool
+        .sql<Row>(UNFINISHED)
+        .iterate()) {
         if (known.has(ids.id)) continue;
         const recipients = spool.db
           .prepare<[number], Buffer>(WAITING)
           .pluck()
           .all(seq)
           .map((address) => decodeAddress(address));
-        const saved = {
+        const saved: Saved = {
           ...ids,
           sender: decodeAddress(sender),
           recipients,
           isHeld: state === 'held',
+          digest: digest.toString('hex'),
         };
         const line = Buffer.from(`${JSON.stringify(saved)}\n`);
         const file = join(spool.folder, `${PREFIX}${ids.id}`);
@@ -66,7 +82,8 @@ export function rescue(spool: Spool): number {
 
 /**
  * Queues what an earlier drain has saved, each message under its id, and returns how many were not known (law 2).
- * `unreadable` is told of a file that cannot be read; it is kept under another name, and holds up no mail.
+ * Anybody who may write to the spool's folder can put a file there: `unreadable` is told of one that is not as rescue
+ * wrote it, or whose message the spool refuses; it is kept under another name, and holds up no mail.
  */
 export function adoptRescued(
   spool: Spool,
@@ -76,40 +93,70 @@ export function adoptRescued(
   let adopted = 0;
   for (const name of readdirSync(spool.folder)) {
     if (!RESCUED.test(name)) continue;
-    const content = contentOf(join(spool.folder, name));
-    const end = content?.indexOf('\n') ?? -1;
-    const saved = content && readSaved(content.toString('utf8', 0, end));
-    if (!saved) {
-      renameSync(join(spool.folder, name), join(spool.folder, `${name}.damaged`));
-      unreadable(join(spool.folder, `${name}.damaged`));
+    const file = join(spool.folder, name);
+    const saved = readSaved(file);
+    const stored = saved && storeUnlessRefused(spool, saved, now);
+    if (!stored) {
+      unreadable(setAside(file));
       continue;
     }
-    const { id, eximId, isHeld, ...envelope } = saved;
-    const bytes = content.subarray(end + 1);
-    const digest = createHash('sha256').update(bytes).digest();
-    const { already } = store(spool, { eximId, envelope, bytes, digest }, now, id);
-    if (isHeld) operate(spool, id, { verb: 'hold', now });
-    if (!already) adopted += 1;
-    rmSync(join(spool.folder, name));
+    if (saved.isHeld) operate(spool, saved.id, { verb: 'hold', now });
+    if (!stored.already) adopted += 1;
+    rmSync(file);
   }
   return adopted;
 }
 
-/** Undefined for what only has the name of such a file. */
-function contentOf(file: string): Buffer | undefined {
+/** A message of such a file. */
+type Adoptable = HandOver & Pick<Saved, 'id' | 'isHeld'>;
+
+/** Undefined for what is not a whole file of rescue, or only has the name of one. */
+function readSaved(file: string): Adoptable | undefined {
   try {
-    return readRegularFile(file, true);
+    const content = readRegularFile(file, true);
+    const end = content.indexOf('\n');
+    const fields = Object(JSON.parse(content.toString('utf8', 0, end))) as Fields;
+    if (!haveFields(fields, SAVED_FIELDS)) return undefined;
+    const { id, eximId, sender, recipients, isHeld } = fields;
+    const bytes = content.subarray(end + 1);
+    const digest = createHash('sha256').update(bytes).digest();
+    const hex = digest.toString('hex');
+    if ((fields.digest ?? hex) !== hex) return undefined;
+    return { id, eximId, envelope: { sender, recipients }, bytes, digest, isHeld };
+  } catch {
+    return undefined; // It cannot be read, or is not JSON.
+  }
+}
+
+const SAVED_FIELDS: FieldChecks<Saved> = {
+  id: (value) => isMatch(value, ID),
+  eximId: (value) => isMatch(value, EXIM_ID),
+  sender: isAddress,
+  recipients: (value) => Array.isArray(value) && value.length > 0 && value.every(isAddress),
+  isHeld: (value) => typeof value === 'boolean',
+  digest: (value) => value === undefined || isMatch(value, DIGEST),
+};
+
+function storeUnlessRefused(
+  spool: Spool,
+  { id, ...handOver }: Adoptable,
+  now: number,
+): ReturnType<typeof store> | undefined {
+  try {
+    return store(spool, handOver, now, id);
   } catch (error) {
-    if (error instanceof NotRegularFileError) return undefined;
+    if (isRefusal(error)) return undefined; // Another message has its id.
     throw error;
   }
 }
 
-function readSaved(line: string): Saved | undefined {
+/** Gives a file another name, where it can; returns its name. */
+function setAside(file: string): string {
   try {
-    return JSON.parse(line) as Saved;
+    renameSync(file, `${file}.damaged`);
+    return `${file}.damaged`;
   } catch {
-    return undefined;
+    return file; // A folder may have the other name, or somebody has removed the file.
   }
 }
 
@@ -120,6 +167,7 @@ interface Row {
   sender: Buffer;
   size: number;
   state: string;
+  digest: Buffer;
 }
 
 /**
@@ -155,7 +203,7 @@ const COPIED_BYTES = 1000 * PAGE_BYTES;
 const PREFIX = 'rescued-';
 const RESCUED = /^rescued-[0-9a-f]{32}$/;
 
-const UNFINISHED = `SELECT seq, id, exim_id AS eximId, sender, size, state FROM message
+const UNFINISHED = `SELECT seq, id, exim_id AS eximId, sender, size, state, digest FROM message
   WHERE state IN ${LISTED} ORDER BY seq`;
 /** What failed fails again: then its sender is told. */
 const WAITING = `SELECT address FROM recipient
