@@ -37,9 +37,9 @@ export async function parseCommandLine(program: Command, args: readonly string[]
       if (error && error.name !== 'YError') throw error;
       const complaint = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
       const path = pathOf(program, args);
-      const text = surplusText(path.at(-1) ?? program, complaint, args) ?? inOurWords(complaint);
+      const fault = surplusText(path.at(-1) ?? program, complaint, args) ?? inOurWords(complaint);
       const typed = path.map(({ name }) => name).join(' ');
-      throw new CommandError(exitCodes.usage, `${text}; see ${typed} --help`);
+      throw new CommandError(exitCodes.usage, `${fault}; see ${typed} --help`);
     });
   const choose = (command: Command, argv: Record<string, unknown>) => {
     if (!argv['help'] && !argv['version']) asked = prepare(command, argv, args);
