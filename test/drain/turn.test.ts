@@ -122,7 +122,10 @@ test('the journal tells each outcome, then the failures with what to do, then th
   });
   logTurn(journal, down, { ...proxy, wallNow: Date.now() });
   assert.equal(lines.length, 4, lines.join('\n'));
-  assert.match(lines[0] ?? '', /not sent, stays in the queue \(4\.4\.1 refused\); drain asks the proxy/);
+  assert.match(
+    lines[0] ?? '',
+    /not sent, stays in the queue \(4\.4\.1 refused\); drain asks the proxy/,
+  );
   assert.match(lines[1] ?? '', /is down: refused \(no post has ever passed:.* try 3 failed/);
   assert.match(lines[2] ?? '', /^attention: refused\..*start it/);
   assert.match(lines[3] ?? '', /is down: refused/);
