@@ -36,10 +36,7 @@ export async function parseCommandLine(program: Command, args: readonly string[]
     .fail((message, error) => {
       if (error && error.name !== 'YError') throw error;
       const complaint = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
-      const path = pathOf(program, args);
-      const fault = surplusText(path.at(-1) ?? program, complaint, args) ?? inOurWords(complaint);
-      const typed = path.map(({ name }) => name).join(' ');
-      throw new CommandError(exitCodes.usage, `${fault}; see ${typed} --help`);
+      throw usageError(program, args, complaint);
     });
   const choose = (command: Command, argv: Record<string, unknown>) => {
     if (!argv['help'] && !argv['version']) asked = prepare(command, argv, args);
@@ -55,6 +52,14 @@ export async function parseCommandLine(program: Command, args: readonly string[]
   return asked ?? { text };
 }
 
+/** The error for a complaint of yargs; it names the help of the command that was used. */
+function usageError(program: Command, args: readonly string[], complaint: string): CommandError {
+  const path = pathOf(program, args);
+  const text = surplusText(path.at(-1) ?? program, args, complaint) ?? inOurWords(complaint);
+  const typed = path.map(({ name }) => name).join(' ');
+  return new CommandError(exitCodes.usage, `${text}; see ${typed} --help`);
+}
+
 /** The program, and the commands below it that the arguments name. */
 function pathOf(program: Command, args: readonly string[]): Command[] {
   const path = [program];
@@ -68,8 +73,8 @@ function pathOf(program: Command, args: readonly string[]): Command[] {
 /** What is said of a word that follows the last argument of a command; undefined for another complaint. */
 function surplusText(
   { name, arguments: table }: Command,
-  complaint: string,
   args: readonly string[],
+  complaint: string,
 ): string | undefined {
   const [, word = ''] = /^Unknown arguments?: (.*)$/.exec(complaint) ?? [];
   const [last] = Object.keys(table).slice(-1);

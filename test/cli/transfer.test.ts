@@ -344,6 +344,7 @@ test('of a file that is not whole, or was changed, nothing is imported and nothi
       const { code, stderr } = await queueOf(t, spool, args);
       assert.equal(code, 1, `${what}: ${stderr}`);
       assert.match(stderr, /not a whole file/, what);
+      if (what.startsWith('cut at')) assert.match(stderr, /it ends too early/, what);
     }
   }
   assert.deepEqual(statesIn(to), []);

@@ -11,7 +11,7 @@ export type KeyLine =
 
 /**
  * The keys in a file of keys, and the directives `# name NAME` and `# allow-sender …` about the key that follows. Blank
- * lines and other comments are left out. Throws CommandError 78 with the number of a line that is almost a directive,
+ * lines and other comments are left out. Throws CommandError 78 with the number of a line that looks like a directive and is not,
  * since taken for a comment or a key it would let a key send as anybody; and of a key with characters that no editor
  * shows, since its users would have another key.
  */
