@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { account } from '../support/account.ts';
 import { formPost } from '../support/form-post.ts';
@@ -51,6 +51,19 @@ async function installed(t: TestContext): Promise<{ app: string; temporary: stri
   return { app, temporary };
 }
 
+/** The folder with the Node.js that app.yaml asks for: nothing is compiled, so another one may have no SQLite. */
+async function nodeOfPlatform(t: TestContext, yaml: string): Promise<string> {
+  const [, major = ''] = /^runtime: nodejs(\d+)$/m.exec(yaml) ?? [];
+  if (process.versions.node.startsWith(`${major}.`)) return dirname(process.execPath);
+  const folder = scratch(t);
+  const name = `node-linux-${process.arch}`;
+  const args = ['--prefix', folder, '--ignore-scripts', '--no-save', `${name}@${major}`];
+  const { code, stderr } = await run(t, 'npm', ['install', ...args]);
+  assert.equal(code, 0, stderr);
+  chmodSync(folder, 0o755);
+  return join(folder, 'node_modules', name, 'bin');
+}
+
 /** Starts it as the platform does, with app.yaml's variables; it may write to a temporary folder alone. */
 async function started(
   t: TestContext,
@@ -61,7 +74,14 @@ async function started(
   const variables = [...yaml.matchAll(/^ {2}(?<name>[A-Z_]+): (?<value>\S+)$/gm)].map(
     ({ groups }) => [groups?.['name'], groups?.['value']?.replace(/^''$/, '')],
   );
-  const env = { PORT: '0', TMPDIR: temporary, HOME: '/nonexistent', npm_config_logs_max: '0' };
+  const node = await nodeOfPlatform(t, yaml);
+  const env = {
+    PATH: `${node}:${process.env['PATH'] ?? ''}`,
+    PORT: '0',
+    TMPDIR: temporary,
+    HOME: '/nonexistent',
+    npm_config_logs_max: '0',
+  };
   const [file, args]: [string, string[]] = isRoot
     ? account().command('npm', 'start')
     : ['npm', ['start']];
