@@ -1,15 +1,14 @@
 #!/usr/bin/env node
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import { loadDefaults } from '../host/settings.ts';
+import { loadDefaults, spoolFolder } from '../host/settings.ts';
 import { stderrLine } from '../host/stderr-line.ts';
-import { defaultSpool } from '../host/settings.ts';
 import { withSpool } from '../spool/with-spool.ts';
 
 // The package's part of an upgrade: brings the spool up to date where no drain runs that did so, since
 // exim-pipe takes mail there all the same.
 try {
   loadDefaults('/etc/default/appengine-mailer');
-  const folder = process.env['APPENGINE_MAILER_SPOOL'] || defaultSpool;
+  const folder = spoolFolder();
   await withSpool(folder, 'drain', async () => {});
 } catch (error) {
   const exitCode = error instanceof CommandError ? error.exitCode : exitCodes.defect;

@@ -2,7 +2,7 @@ import { commandGroup, type Command } from '../host/command.ts';
 import { exitCodes, CommandError, type ExitCode } from '../host/command-error.ts';
 import { refuseStrayVariables } from '../host/options.ts';
 import { loadDefaults } from '../host/settings.ts';
-import { stderrLine } from '../host/stderr-line.ts';
+import { stderrError } from '../host/stderr-line.ts';
 import { parseCommandLine } from './parse-command-line.ts';
 import { printText } from './print.ts';
 
@@ -52,7 +52,7 @@ export async function allPrograms(): Promise<Record<Program, Command>> {
 export async function runCommandLine(program: Program, args: readonly string[]): Promise<ExitCode> {
   // Node.js would print the error as it is, over several lines, and exit with 1.
   process.on('uncaughtException', (error) => {
-    stderrLine(`${program}: ${defectText(error)}`);
+    stderrError(`${program}: ${defectText(error)}`);
     process.exit(exitCodes.defect);
   });
   // `appengine-mailer queue | head` ends the reader first.
@@ -63,7 +63,7 @@ export async function runCommandLine(program: Program, args: readonly string[]):
   // A full disk or a closed pipe behind standard error must end no service, and change no exit code.
   process.stderr.on('error', () => {});
   const { exitCode, complaint } = await runProgram(program, args);
-  if (complaint !== undefined) stderrLine(complaint);
+  if (complaint !== undefined) stderrError(complaint);
   return exitCode;
 }
 

@@ -1,7 +1,13 @@
 import yargs, { type Argv, type Options } from 'yargs';
 import type { Command } from '../host/command.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import { Origins, readOptions, type Option, type OptionTable } from '../host/options.ts';
+import {
+  Origins,
+  readOptions,
+  variableOf,
+  type Option,
+  type OptionTable,
+} from '../host/options.ts';
 import { version } from '../host/version.ts';
 
 /** What the arguments of a program ask for: a command that is ready to run, or a text to print (--help). */
@@ -30,10 +36,7 @@ export async function parseCommandLine(program: Command, args: readonly string[]
     .fail((message, error) => {
       if (error && error.name !== 'YError') throw error;
       const complaint = (message ?? error?.message ?? '').trim().replace(/\s+/g, ' ');
-      throw new CommandError(
-        exitCodes.usage,
-        `${inOurWords(complaint)}; see ${program.name} --help`,
-      );
+      throw usageError(program, args, complaint);
     });
   const choose = (command: Command, argv: Record<string, unknown>) => {
     if (!argv['help'] && !argv['version']) asked = prepare(command, argv, args);
@@ -47,6 +50,38 @@ export async function parseCommandLine(program: Command, args: readonly string[]
     text = output;
   });
   return asked ?? { text };
+}
+
+/** The error for a complaint of yargs; it names the help of the command that was used. */
+function usageError(program: Command, args: readonly string[], complaint: string): CommandError {
+  const path = pathOf(program, args);
+  const text = surplusText(path.at(-1) ?? program, args, complaint) ?? inOurWords(complaint);
+  const typed = path.map(({ name }) => name).join(' ');
+  return new CommandError(exitCodes.usage, `${text}; see ${typed} --help`);
+}
+
+/** The program, and the commands below it that the arguments name. */
+function pathOf(program: Command, args: readonly string[]): Command[] {
+  const path = [program];
+  for (const arg of args) {
+    const below = path.at(-1)?.commands.find(({ name }) => name === arg);
+    if (below) path.push(below);
+  }
+  return path;
+}
+
+/** What is said of a word that follows the last argument of a command; undefined for another complaint. */
+function surplusText(
+  { name, arguments: table }: Command,
+  args: readonly string[],
+  complaint: string,
+): string | undefined {
+  const [, word = ''] = /^Unknown arguments?: (.*)$/.exec(complaint) ?? [];
+  const [last] = Object.keys(table).slice(-1);
+  const isWord = word.split(', ').every((each) => args.includes(each));
+  return last !== undefined && isWord
+    ? `${name} takes only one ${last}, and got also ${word}`
+    : undefined;
 }
 
 /** What yargs complains about, said as we say such things. */
@@ -89,8 +124,9 @@ function addParts(parser: Argv, command: Command, choose: Choose, above: OptionT
     if (!(name in above)) parser.option(name, asYargsHasIt(option));
   }
   for (const each of command.commands) addCommand(parser, each, choose, table);
-  if (command.isService) {
-    parser.epilogue('Each option is also a variable: APPENGINE_MAILER_SPOOL stands for --spool.');
+  const [first] = Object.keys(command.settings);
+  if (command.isService && first !== undefined) {
+    parser.epilogue(`Each option is also a variable: ${variableOf(first)} stands for --${first}.`);
   }
   if (command.run) return;
   const names = command.commands.filter(({ describe }) => describe !== undefined);

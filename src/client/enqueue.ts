@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import { defaultSpool, withoutSecrets } from '../host/settings.ts';
+import { spoolFolder, withoutSecrets } from '../host/settings.ts';
 import { addressFault } from '../mail/address-fault.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { writeBsmtp } from '../mail/write-bsmtp.ts';
@@ -28,7 +28,7 @@ export function enqueue({ envelope, bytes }: Prepared): void {
     throw new MessageSendingFailure([{ recipient: '', status: statuses.badSender, reason: fault }]);
   }
 
-  const folder = process.env['APPENGINE_MAILER_SPOOL'] || defaultSpool;
+  const folder = spoolFolder();
   if (!existsSync(folder)) {
     throw new CommandError(
       exitCodes.configuration,

@@ -1,5 +1,5 @@
-import { systemClock } from '../host/clock.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../host/clock.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { callbackify } from 'node:util';
 import type { MailMessage, SentMessageInfo, Transport } from 'nodemailer';
+import { version } from '../host/version.ts';
 import { GmailProxy, type GmailProxyOptions } from './gmail-proxy.ts';
 import { prepare, recipientsIn } from './prepare.ts';
 
@@ -19,7 +19,7 @@ export function gmail({ secretKey, proxyUrl, ...options }: GmailOptions = {}): T
   const proxy = new GmailProxy(secretKey, proxyUrl, options);
   return {
     name: 'appengine-mailer',
-    version: packageVersion(),
+    version: version(),
     send: callbackify(async (mail: MailMessage) => send(proxy, mail, options.fixSender)),
     verify(callback?: (error: Error | null, success: true) => void) {
       return callback ? callbackify(async () => proxy.verify())(callback) : proxy.verify();
@@ -58,9 +58,4 @@ async function send(
 function bareNames({ to, cc, bcc }: MailMessage['data']): string[] {
   const given = [to, cc, bcc].flat().filter((each) => typeof each === 'string');
   return recipientsIn(given).filter((address) => !address.includes('@'));
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -5,7 +5,7 @@ import { diagnose, resolveScope, type FaultScope, type HealthSince } from '../wi
 import type { PostOnce } from '../wire/post-once.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { probe } from '../wire/probe.ts';
-import type { Verdict } from '../wire/verdicts.ts';
+import { isInProgress, type Verdict } from '../wire/verdicts.ts';
 import type { Attempt, Trouble } from './attempt.ts';
 import type { Endpoint } from './endpoint.ts';
 
@@ -105,10 +105,6 @@ export class Courier {
     const result = await this.probe();
     return result.kind === 'verdicts' ? 'probe' : 'nothing';
   }
-}
-
-function isInProgress({ inProgress }: Verdict): boolean {
-  return inProgress === true;
 }
 
 const STOPPED: Trouble = {

@@ -99,7 +99,9 @@ export const drainEvents = {
     ) => {
       const { attempt, status, text, waitMs } = trouble;
       const next =
-        waitMs === undefined ? '' : `; next try when the proxy is back, asked ${showWait(waitMs)}`;
+        waitMs === undefined
+          ? ''
+          : `; drain asks the proxy ${showWait(waitMs)}, and sends when it is back`;
       return {
         text:
           `${nameOf(mail)}: attempt ${attempt} (does not count): ${addressList(recipients)} not sent, ` +
@@ -405,8 +407,8 @@ export const drainEvents = {
     id: '76b0976badc05dd11753d7bae28d2767',
     priority: priorities.error,
     /** A message cannot be sent, because the spool has lost a part of it; it is held, and the others go on. */
-    entry: (mail: JournalMail, text: string) => ({
-      text: `attention: ${nameOf(mail)} is damaged and held, others go on: ${text}. To do: ${fsckRemedy}`,
+    entry: (mail: JournalMail, text: string, folder: string) => ({
+      text: `attention: ${nameOf(mail)} is damaged and held, others go on: ${text}. To do: ${fsckRemedy(folder)}`,
       fields: mailFields(mail),
     }),
     subject: 'Message @MAIL_ID@ is damaged',

@@ -5,11 +5,11 @@ import type { Counters } from '../spool/stats.ts';
 import type { Connection } from '../wire/connection.ts';
 import type { PostOnce } from '../wire/post-once.ts';
 import type { DrainJournal } from './drain-journal.ts';
+import type { RetryPolicy } from './decide-outcome.ts';
 import type { ReportOptions } from './reports/sender-reports.ts';
-import type { RetryTimes } from './retry-times.ts';
 
 /** What a drain works with, and how it works. */
-export interface DrainOptions {
+export interface DrainOptions extends RetryPolicy {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
   connection: Connection;
@@ -18,9 +18,6 @@ export interface DrainOptions {
   journal: DrainJournal;
   notify: SdNotify;
   reports: ReportOptions;
-  /** After how much trouble of its own a message's sender is warned, in milliseconds. */
-  delayWarningsMs: readonly number[];
-  retryTimes: RetryTimes;
   /** End when nothing is due, or when the endpoint is down. */
   once: boolean;
   /** Finish what is in flight, for limits.stopMs at most, and end. */

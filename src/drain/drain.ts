@@ -168,6 +168,7 @@ class DrainLoop {
     for (const message of claimed) void this.#work(message);
     logTurn(journal, plan, {
       wallNow: this.#clock.wallNow(),
+      folder: spool.folder,
       url: connection.url.href,
       queued,
     });

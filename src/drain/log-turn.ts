@@ -2,13 +2,16 @@ import type { DecidedOutcome } from './decide-outcome.ts';
 import { attemptEvent, type DrainJournal } from './drain-journal.ts';
 import type { EndpointFailure, TurnPlan } from './plan-turn.ts';
 
-/** Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`; `wallNow` is the wall clock's time. */
+/**
+ * Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`; `wallNow` is the wall
+ * clock's time, `folder` that of the spool.
+ */
 export function logTurn(
   journal: DrainJournal,
   plan: TurnPlan,
-  { wallNow, ...proxy }: { wallNow: number; url: string; queued: number },
+  { wallNow, folder, ...proxy }: { wallNow: number; folder: string; url: string; queued: number },
 ): void {
-  for (const outcome of plan.outcomes) logOutcome(journal, outcome, { ...plan, wallNow });
+  for (const outcome of plan.outcomes) logOutcome(journal, outcome, { ...plan, wallNow, folder });
   for (const failure of plan.failures) logFailure(journal, failure, plan, proxy);
   const { endpoint } = plan;
   if (endpoint.to === 'up' && endpoint.downMs !== undefined) {
@@ -19,7 +22,7 @@ export function logTurn(
 function logOutcome(
   journal: DrainJournal,
   { attempt: { message, trouble, damage }, verdicts, undecided, dueAt, lastStatus }: DecidedOutcome,
-  { now, askedInMs, wallNow }: TurnPlan & { wallNow: number },
+  { now, askedInMs, wallNow, folder }: TurnPlan & { wallNow: number; folder: string },
 ): void {
   const attempt = message.attempts + 1;
   if (verdicts.length > 0) {
@@ -40,7 +43,7 @@ function logOutcome(
     const { text } = trouble.diagnosis;
     journal.postponed(message, undecided, { attempt, status: lastStatus, text, waitMs: askedInMs });
   }
-  if (damage !== undefined) journal.messageDamaged(message, damage);
+  if (damage !== undefined) journal.messageDamaged(message, damage, folder);
 }
 
 function logFailure(

@@ -12,7 +12,7 @@ export function parseDuration(text: string): number {
 export function durationText(ms: number): string {
   const [unit, size] = Object.entries(UNITS_MS)
     .toReversed()
-    .find(([, each]) => ms % each === 0) ?? ['s', 1000];
+    .find(([, each]) => ms >= each && ms % each === 0) ?? ['s', 1000];
   return `${ms / size}${unit}`;
 }
 

@@ -16,6 +16,11 @@ export type SettingName =
 /** The folder of the spool where no setting names another. */
 export const defaultSpool = '/var/spool/appengine-mailer';
 
+/** The folder of the spool, for programs without the option --spool. */
+export function spoolFolder(environment: NodeJS.ProcessEnv = process.env): string {
+  return environment['APPENGINE_MAILER_SPOOL'] || defaultSpool;
+}
+
 /** Where to look besides the environment and /etc/envdir. */
 export interface Sources {
   environment: NodeJS.ProcessEnv;

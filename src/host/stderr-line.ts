@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { printable } from '../mail/printable.ts';
 
 /**
@@ -7,4 +8,15 @@ import { printable } from '../mail/printable.ts';
 export function stderrLine(text: string, prefix: '' | `<${number}>` = ''): void {
   const line = printable(text).replace(/^<(?=\d{1,3}>)/, String.raw`\x3c`);
   process.stderr.write(`${prefix}${line}\n`);
+}
+
+/** Writes the error that ends a program as one line to standard error; the journal gets it with the priority err. */
+export function stderrError(text: string): void {
+  stderrLine(text, isJournal(process.env) ? '<3>' : '');
+}
+
+/** Whether standard error is connected to systemd's journal (systemd.exec(5), $JOURNAL_STREAM). */
+export function isJournal(environment: NodeJS.ProcessEnv): boolean {
+  const { dev, ino } = fstatSync(2);
+  return environment['JOURNAL_STREAM'] === `${dev}:${ino}`;
 }

@@ -1,11 +1,12 @@
 import { parseArgs } from 'node:util';
 import { giveUpRoot } from '../host/give-up-root.ts';
-import { defaultSpool, loadDefaults } from '../host/settings.ts';
+import { loadDefaults, spoolFolder } from '../host/settings.ts';
 import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
 import { EXIM_ID } from '../spool/message-fields.ts';
 import { Spool } from '../spool/spool.ts';
+import { isRefusedBySchema } from '../sqlite/is-corruption.ts';
 import { BsmtpReader } from './bsmtp.ts';
 import { readInput } from './read-input.ts';
 
@@ -50,7 +51,7 @@ function interpret(args: readonly string[], environment: NodeJS.ProcessEnv) {
   if (!EXIM_ID.test(eximId) || more.length > 0) {
     throw new Error(`expected one Exim id and got ${JSON.stringify(positionals.join(' '))}`);
   }
-  const folder = values.spool || environment['APPENGINE_MAILER_SPOOL'] || defaultSpool;
+  const folder = values.spool || spoolFolder(environment);
   const size = values['max-size'] || environment['APPENGINE_MAILER_MAX_SIZE'];
   const bytesMax = size === undefined ? limits.messageBytes : Number(size);
   if (!Number.isSafeInteger(bytesMax) || bytesMax < 1 || bytesMax > limits.messageBytes) {
@@ -60,11 +61,8 @@ function interpret(args: readonly string[], environment: NodeJS.ProcessEnv) {
 }
 
 function sentence(error: unknown): string {
-  const { message = String(error), code = '' } = error as Partial<NodeJS.ErrnoException>;
+  const { message = String(error) } = error as Partial<Error>;
   // Somebody may have changed the schema of the spool, by a trigger.
-  const todo = FOREIGN.test(code) ? '. To do: appengine-mailer queue fsck --check' : '';
+  const todo = isRefusedBySchema(error) ? '. To do: appengine-mailer queue fsck --check' : '';
   return printable(`${message.replace(/\s+/g, ' ')}${todo}`, limits.failureChars);
 }
-
-/** SQLite was asked for something that its schema does not let happen. */
-const FOREIGN = /^SQLITE_(?:ERROR|CONSTRAINT)/;

@@ -1,3 +1,5 @@
+import { strictUtf8 } from './strict-utf8.ts';
+
 /**
  * Reads the octets of an address. Octets that are not UTF-8 become a string with lone surrogates (U+DC80 to U+DCFF, one for
  * each octet above 127, as Python's surrogateescape does), so that it can be stored, shown, posted as JSON and refused
@@ -18,5 +20,3 @@ export function encodeAddress(address: string): Buffer {
   // latin1 takes the low octet of each code unit, which is what an escaped octet stands for.
   return Buffer.from(address, address.isWellFormed() ? 'utf8' : 'latin1');
 }
-
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

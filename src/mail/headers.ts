@@ -1,3 +1,5 @@
+import { strictUtf8 } from './strict-utf8.ts';
+
 /** One header field: its name, and its place in the message's bytes, line end included. */
 export interface HeaderField {
   /** In lower case; empty for a line that is no field. */
@@ -133,7 +135,8 @@ function endOfField(message: Buffer, start: number): number {
   return end;
 }
 
-function endOfLine(message: Buffer, at: number): number {
+/** The place after the end of the line that has `at` in it. */
+export function endOfLine(message: Buffer, at: number): number {
   const newline = message.indexOf(LF, at);
   return newline < 0 ? message.length : newline + 1;
 }
@@ -148,4 +151,3 @@ const TAB = 0x09;
 const SPACE = 0x20;
 const COLON = 0x3a;
 const DEL = 0x7f;
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

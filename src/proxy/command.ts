@@ -87,7 +87,7 @@ export const proxyOptions = {
     value: 'NUMBER/min',
     parse: parseRate,
     otherwise: 'no limit',
-    describe: 'Posts that each key may make, such as 60/min',
+    describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
   'soft-bounce': {
     flag: true,

@@ -32,7 +32,7 @@ export async function reportWork(
   while (!stop.aborted) {
     notify.working(status);
     const waitMs = Math.min(limits.lookMs, notify.wantedInMs());
-    await sleep(deliverer.clock, waitMs, { signal: stop }); // Stopped.
+    await sleep(deliverer.clock, waitMs, { signal: stop });
   }
   notify.stopping();
 }

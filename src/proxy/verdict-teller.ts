@@ -1,5 +1,5 @@
-import { statuses, statusClass } from '../mail/enhanced-status.ts';
-import type { Verdict } from '../wire/verdicts.ts';
+import { statusClass } from '../mail/enhanced-status.ts';
+import { isSurplus, type Verdict } from '../wire/verdicts.ts';
 import type { PostedMessage } from './ledger/message-name.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
@@ -35,8 +35,4 @@ export class VerdictTeller {
     }
     this.#journal.verdicts(message, sender, told);
   }
-}
-
-function isSurplus({ status }: Verdict): boolean {
-  return status === statuses.surplus;
 }

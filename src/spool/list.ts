@@ -1,4 +1,4 @@
-import { fitsAddress } from '../host/fits-address.ts';
+import { fitsAddress } from '../sqlite/fits-address.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import { limits } from '../limits.ts';
 import { outageMs } from './endpoint.ts';

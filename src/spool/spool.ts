@@ -1,7 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Statement } from 'better-sqlite3';
 import { systemClock, type Clock } from '../host/clock.ts';
+import type SQLite from '../sqlite/better-sqlite3.ts';
 import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../sqlite/open-database.ts';
 import { OpenFiles } from '../sqlite/open-files.ts';
@@ -53,7 +53,7 @@ export class Spool {
   readonly clock: Clock;
   /** Goes on in drain alone. */
   readonly #time: ObservedTime | undefined;
-  readonly #statements = new Map<string, Statement>();
+  readonly #statements = new Map<string, SQLite.Statement>();
 
   /**
    * Opens the spool in an existing folder. Drain and pipe make it where there is none; only drain
@@ -86,13 +86,13 @@ export class Spool {
   }
 
   /** A prepared statement, prepared once. Named parameters are plain properties of one object. */
-  sql<Row = unknown>(text: string): Statement<unknown[], Row> {
+  sql<Row = unknown>(text: string): SQLite.Statement<unknown[], Row> {
     let statement = this.#statements.get(text);
     if (!statement) {
       statement = this.db.prepare(text);
       this.#statements.set(text, statement);
     }
-    return statement as Statement<unknown[], Row>;
+    return statement as SQLite.Statement<unknown[], Row>;
   }
 
   /** Runs the action in one transaction; see OpenFiles. */

@@ -11,8 +11,10 @@ import { drainLock } from './locks.ts';
 import { Spool, spoolFile, spoolSchema, type Access } from './spool.ts';
 
 /** What an operator does about a damaged spool. */
-export const fsckRemedy =
-  'systemctl stop appengine-mailer; appengine-mailer queue fsck; systemctl start appengine-mailer';
+export function fsckRemedy(folder: string): string {
+  const option = folder === defaultSpool ? '' : ` --spool ${folder}`;
+  return `systemctl stop appengine-mailer; appengine-mailer queue fsck${option}; systemctl start appengine-mailer`;
+}
 
 /** The spool is not as SQLite wrote it. */
 export class SpoolDamagedError extends CommandError {
@@ -20,7 +22,10 @@ export class SpoolDamagedError extends CommandError {
   readonly fault: string;
 
   constructor(folder: string, fault: string) {
-    super(exitCodes.spool, `the spool ${folder} cannot be used: ${fault}. To do: ${fsckRemedy}`);
+    super(
+      exitCodes.spool,
+      `the spool ${folder} cannot be used: ${fault}. To do: ${fsckRemedy(folder)}`,
+    );
     this.fault = fault;
   }
 }
@@ -96,7 +101,7 @@ export async function withDrainLock<T>(
 export function spoolFault(error: unknown, folder: string): string {
   const message = error instanceof Error ? error.message : String(error);
   const foreign = foreignSchema(error, spoolFile(folder), spoolSchema);
-  return foreign === undefined ? message : `${message}; ${foreign} (to do: ${fsckRemedy})`;
+  return foreign === undefined ? message : `${message}; ${foreign} (to do: ${fsckRemedy(folder)})`;
 }
 
 /** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */
@@ -119,8 +124,8 @@ const failures: Record<DatabaseTrouble, (folder: string, error: Error) => Comman
   denied: (folder, { message }) =>
     new CommandError(
       exitCodes.notPermitted,
-      `no permission for the spool ${folder}: ${message}; be root or in its group, ` +
-        "and see that all in it is the folder's owner's, whom root becomes",
+      `no permission for the spool ${folder}: ${message}; run the command as root or as a member of its group, ` +
+        'and see that the owner of the folder owns all files in it, because root becomes that owner',
     ),
   busy: (folder) =>
     new CommandError(

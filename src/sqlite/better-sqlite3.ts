@@ -34,7 +34,10 @@ class Database extends Chosen {
 /** The types, where the package has them. */
 declare namespace Database {
   type Database = Latest.Database;
-  type Statement = Latest.Statement;
+  type Statement<Parameters extends unknown[] = unknown[], Row = unknown> = Latest.Statement<
+    Parameters,
+    Row
+  >;
 }
 
 export default Database;

@@ -1,4 +1,5 @@
-import Database from './better-sqlite3.ts';
+import type Database from './better-sqlite3.ts';
+import { isBusy } from './is-corruption.ts';
 import { connect } from './open-database.ts';
 
 /**
@@ -13,9 +14,7 @@ export function exclusiveLock(file: string, waitMs = 0): { release(): void } | u
     db.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     db.close();
-    if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
-      return undefined;
-    }
+    if (isBusy(error)) return undefined;
     throw error;
   }
   held.add(db);

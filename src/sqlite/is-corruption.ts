@@ -16,6 +16,11 @@ export function isBusy(error: unknown): boolean {
   return isSqliteError(error) && error.code.startsWith('SQLITE_BUSY');
 }
 
+/** Whether SQLite was asked for something that the schema of the file does not let happen. */
+export function isRefusedBySchema(error: unknown): boolean {
+  return isSqliteError(error) && /^SQLITE_(?:ERROR|CONSTRAINT)/.test(error.code);
+}
+
 /** Whether SQLite refused values because a row may not have them, or because another row has them. */
 export function isRefusal(error: unknown): boolean {
   return isSqliteError(error) && REFUSED.test(error.code);

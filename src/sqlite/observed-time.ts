@@ -1,5 +1,5 @@
-import type { Statement } from 'better-sqlite3';
 import type { Clock } from '../host/clock.ts';
+import type SQLite from './better-sqlite3.ts';
 import { requireWhole, type Database } from './open-database.ts';
 
 /**
@@ -14,7 +14,7 @@ export class ObservedTime {
   readonly #clock: Clock;
   readonly #startedAt: number;
   readonly #storedMs: number;
-  readonly #write: Statement<[{ now: number; wall: number }]>;
+  readonly #write: SQLite.Statement<[{ now: number; wall: number }]>;
 
   constructor(db: Database, clock: Clock) {
     this.#clock = clock;

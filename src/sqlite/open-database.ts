@@ -13,6 +13,7 @@ import { limits } from '../limits.ts';
 import { requireRootGivenUp } from '../host/give-up-root.ts';
 import { irregularity } from '../host/regular-file.ts';
 import Database, { NoBinaryError } from './better-sqlite3.ts';
+import { isBusy } from './is-corruption.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -30,7 +31,7 @@ export interface Format {
 
 /** A database cannot be used as it is; the message says why and what to do. */
 export class DatabaseUnusableError extends Error {
-  override readonly name: string = 'DatabaseUnusable';
+  override readonly name: string = 'DatabaseUnusableError';
 }
 
 /** A file of an open database was removed or replaced; see OpenFiles. */
@@ -48,8 +49,8 @@ export class DatabaseReplacedError extends DatabaseUnusableError {
  * in WAL mode already, and then a power cut takes committed transactions with it.
  *
  * A file made here has mode 0660 and the folder's owner, which root became before (giveUpRoot).
- * Throws DatabaseUnusable for an unsuitable schema or a link, Failure where root was not given up, SqliteError for the
- * rest.
+ * Throws DatabaseUnusableError for an unsuitable schema or a link, an Error where root was not given up, and SqliteError
+ * for the rest.
  */
 export function openDatabase(file: string, format: Format): Database.Database {
   const { db, found } = open(file, format.create);
@@ -92,7 +93,7 @@ export function openToRead(
 
 /**
  * Opens a file as it is, or makes an empty one. Also serves the lock files, which hold nothing. Throws
- * DatabaseUnusable for a link, and when this Node.js cannot load SQLite.
+ * DatabaseUnusableError for a link, and when this Node.js cannot load SQLite.
  */
 export function connect(file: string, create = false): Database.Database {
   return open(file, create).db;
@@ -129,7 +130,7 @@ function load(file: string, readonly: boolean): Database.Database {
 
 /**
  * Makes an empty file with mode 0660 where there is none, and sets the mode where a program died half-way through that.
- * Only for a folder for which root was given up. Throws DatabaseUnusable for a link.
+ * Only for a folder for which root was given up. Throws DatabaseUnusableError for a link.
  */
 export function makeFile(file: string): Stats {
   const found = regularFile(file);
@@ -178,14 +179,14 @@ function adopt(db: Database.Database, file: string, format: Format): void {
 
 /**
  * A row, none of whose columns may be NULL by its table: zeros on a page read as NULL, which SQLite takes as it is. Throws
- * what isDamage knows.
+ * what isCorruption knows.
  */
 export function requireWhole<Row extends object>(row: Row): Row {
   if (!Object.values(row).includes(null)) return row;
   throw new Database.SqliteError('a row has lost columns', 'SQLITE_CORRUPT');
 }
 
-/** Throws DatabaseUnusable for a file whose schema is not the one of this program. */
+/** Throws DatabaseUnusableError for a file whose schema is not the one of this program. */
 function requireCurrent(
   db: Database.Database,
   file: string,
@@ -200,7 +201,7 @@ function requireCurrent(
   );
 }
 
-/** Throws DatabaseUnusable for a file that a newer version wrote. */
+/** Throws DatabaseUnusableError for a file that a newer version wrote. */
 export function requireKnown(
   db: Database.Database,
   file: string,
@@ -235,8 +236,7 @@ function whileBusy(action: () => unknown): void {
       action();
       return;
     } catch (error) {
-      const busy = error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY');
-      if (!busy || uptimeMs() > deadline) throw error;
+      if (!isBusy(error) || uptimeMs() > deadline) throw error;
       Atomics.wait(pause, 0, 0, limits.busyPollMs);
     }
   }

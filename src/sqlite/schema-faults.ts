@@ -1,5 +1,6 @@
 import Database from './better-sqlite3.ts';
 import { limits } from '../limits.ts';
+import { isRefusedBySchema } from './is-corruption.ts';
 import { connectToRead, requireKnown, schemaOf, type Format } from './open-database.ts';
 
 /** What a file of ours is called, and has in it. */
@@ -33,7 +34,7 @@ export function schemaFaults(db: Database.Database, file: string, schema: Schema
  * file can add a trigger. Undefined for all other errors.
  */
 export function foreignSchema(error: unknown, file: string, schema: Schema): string | undefined {
-  if (!(error instanceof Database.SqliteError) || !FOREIGN.test(error.code)) return undefined;
+  if (!isRefusedBySchema(error)) return undefined;
   let db: Database.Database | undefined;
   try {
     db = connectToRead(file);
@@ -52,5 +53,3 @@ function objectsOf(db: Database.Database): Map<string, string> {
   );
   return new Map(objects.all().map(({ object, sql }) => [object, sql ?? '']));
 }
-
-const FOREIGN = /^SQLITE_(?:ERROR|CONSTRAINT)/;

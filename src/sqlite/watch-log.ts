@@ -1,6 +1,7 @@
-import { every, systemClock, type Clock } from '../host/clock.ts';
 import { statSync } from 'node:fs';
+import { every, systemClock, type Clock } from '../host/clock.ts';
 import { limits } from '../limits.ts';
+import { databaseTrouble } from './database-trouble.ts';
 import { holdersOf } from './holders-of.ts';
 import type { OpenFiles } from './open-files.ts';
 
@@ -36,7 +37,14 @@ export function watchLog(
       toldAt = now;
     }
   };
-  return every(clock, limits.lookMs, look);
+  return every(clock, limits.lookMs, () => {
+    try {
+      look();
+    } catch (error) {
+      // The next operation on the database reports what is wrong, such as that a file was removed.
+      if (databaseTrouble(error, files.name, []) === undefined) throw error;
+    }
+  });
 }
 
 /** What is said of such a log. `name` is what the file is called, such as `the spool /var/…`. */

@@ -129,7 +129,7 @@ const STATUSES: Partial<Record<number, StatusRow>> = {
   401: {
     scope: 'endpoint',
     remedy:
-      'check that GMAIL_SECRET_KEY is one of the keys of the proxy, then restart what uses it',
+      'check that GMAIL_SECRET_KEY is one of the keys of the proxy; a service has to be restarted after a change of its key',
     forPerson: true,
   },
   403: {

@@ -1,8 +1,7 @@
 import { sleep, type Clock } from '../host/clock.ts';
-import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
 import type { PostResult, PostRequest, PostFailure } from './attempt.ts';
-import type { Verdict } from './verdicts.ts';
+import { isInProgress, isSurplus, type Verdict } from './verdicts.ts';
 
 /**
  * Posts a message until every recipient has a verdict, a post fails, or `patience` is over. Recipients
@@ -60,12 +59,4 @@ function nextRound(verdicts: readonly Verdict[], last: Round): Round | undefined
 
 function isSettled(verdict: Verdict): boolean {
   return !isSurplus(verdict) && !isInProgress(verdict);
-}
-
-function isSurplus({ status }: Verdict): boolean {
-  return status === statuses.surplus;
-}
-
-function isInProgress({ inProgress }: Verdict): boolean {
-  return inProgress === true;
 }

@@ -1,4 +1,4 @@
-import { statusClass } from '../mail/enhanced-status.ts';
+import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import { cut } from '../mail/cut.ts';
 import { limits } from '../limits.ts';
 import { membersOf, parseJson } from './parse-json.ts';
@@ -15,6 +15,16 @@ export interface Verdict {
   inProgress?: true;
   /** It was sent at an earlier post, which the proxy remembers; it was not sent again. */
   sentBefore?: true;
+}
+
+/** Whether the recipient was one too many for this post; it is to be posted again. */
+export function isSurplus({ status }: Verdict): boolean {
+  return status === statuses.surplus;
+}
+
+/** Whether the verdict comes later. */
+export function isInProgress({ inProgress }: Verdict): boolean {
+  return inProgress === true;
 }
 
 /** The body of a 200; `note` is a sentence for people in the answer to a probe. */

@@ -75,12 +75,12 @@ test('a message that takes too long is given up, and waits alone (law 5)', async
     {
       recipient: 'r@example.org',
       status: '4.3.0',
-      reason: 'the message cannot be taken apart: not within 10 s',
+      reason: 'the message cannot be taken apart: the work did not end within 10 s',
     },
   ]);
   assert.equal(api.calls.length, 0);
   assert.deepEqual(journal, [
-    'x: it waits, since the message cannot be taken apart: not within 10 s',
+    'x: it waits, since the message cannot be taken apart: the work did not end within 10 s',
   ]);
 });
 

@@ -29,7 +29,7 @@ test(
     const [held = '', released = '', bounced = '', deleted = '', retried = ''] = ids;
     const outsider = await queue(NOBODY, 'list');
     assert.equal(outsider.code, 77, outsider.stderr);
-    assert.match(outsider.stderr, /be root or in its group/);
+    assert.match(outsider.stderr, /run the command as root or as a member of its group/);
 
     // The first to work on the spool makes SQLite's own files there; the service has to write to them.
     for (const args of [

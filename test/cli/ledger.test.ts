@@ -1,9 +1,9 @@
-import { systemClock } from '../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { systemClock } from '../../src/host/clock.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { account } from '../support/account.ts';
 import { appengineMailerAs } from '../support/as-account.ts';

@@ -81,7 +81,8 @@ test(
     assert.equal(burst, 0, 'more posts at once than had passed before, or than the limit');
     assert.ok(fullAfter < 2 * limits.inFlight, `full rate only after ${fullAfter} posts`);
     // Messages that were tried go behind those that were not; messages in flight together arrive in any order.
-    assert.ok(tried.size < 5);
+    // Few: a probe that passes lets one post go, and another one after a second, which a busy machine may take.
+    assert.ok(tried.size < 20, `${tried.size} messages were tried`);
     const inOrder = [...old, ...fresh].filter((id) => !tried.has(id));
     const arrived = order.filter((id) => !tried.has(id));
     const turn = new Map(inOrder.map((id, index) => [id, index]));

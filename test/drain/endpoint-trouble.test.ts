@@ -206,7 +206,7 @@ test('of posts that were in flight together one is told to wait longer: that is 
   one?.response.writeHead(503).end();
   await drain.says(/ is down: .*next try in 1 s/);
   other?.response.writeHead(503, { 'retry-after': '600' }).end();
-  await drain.says(/not sent.*asked in 10 min/);
+  await drain.says(/not sent.*drain asks the proxy in 10 min/);
   const { endpoint, shown } = lookInto(road.spool);
   const inMs = (endpoint.asksAt ?? 0) - shown.now;
   assert.ok(inMs > 590_000 && inMs <= 600_000, `asked in ${inMs} ms`);

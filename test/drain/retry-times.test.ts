@@ -108,7 +108,7 @@ test('law 5: outages are added to a short lifetime as they are to a long one', a
 const refused: [options: string[], said: RegExp][] = [
   [['--lifetime', '17d'], /--lifetime takes from 1h to 16d here and got 17d/],
   [['--lifetime', '59m'], /--lifetime takes from 1h to 16d here and got 59m/],
-  [['--lifetime', '0d'], /--lifetime takes from/],
+  [['--lifetime', '0s'], /--lifetime takes from 1h to 16d here and got 0s/],
   [['--lifetime', '5'], /--lifetime takes a duration such as/],
   [['--longest-wait', '25h'], /--longest-wait takes from 1s to 1d here and got 25h/],
   [['--lifetime', '2h', '--longest-wait', '3h'], /--longest-wait takes from 1s to 2h here/],

@@ -16,7 +16,7 @@ import { usualRetryTimes } from '../support/retry-times.ts';
 // What a turn plans, commits and logs, with a real spool and without posts.
 
 const capacity = { messages: 1, ...capacityLeft([]) };
-const proxy = { url: 'https://proxy.example.org/', queued: 2 };
+const proxy = { folder: '/spool', url: 'https://proxy.example.org/', queued: 2 };
 
 const failed: EndpointEvent = {
   kind: 'failed',
@@ -134,7 +134,10 @@ test('the journal tells each outcome, then the failures with what to do, then th
   });
   logTurn(journal, down, { ...proxy, wallNow: Date.now() });
   assert.equal(lines.length, 4, lines.join('\n'));
-  assert.match(lines[0] ?? '', /not sent, stays in the queue \(4\.4\.1 refused\); next try/);
+  assert.match(
+    lines[0] ?? '',
+    /not sent, stays in the queue \(4\.4\.1 refused\); drain asks the proxy/,
+  );
   assert.match(lines[1] ?? '', /is down: refused \(no post has ever passed:.* try 3 failed/);
   assert.match(lines[2] ?? '', /^attention: refused\..*start it/);
   assert.match(lines[3] ?? '', /is down: refused/);

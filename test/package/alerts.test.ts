@@ -15,9 +15,8 @@ void test(
     await machine.sh(
       `cp ${EXAMPLES}/appengine-mailer-alert /usr/local/sbin/ &&
        cp ${EXAMPLES}/*.service ${EXAMPLES}/*.timer ${UNITS}/ &&
-       for unit in appengine-mailer appengine-mailer-proxy; do
-         mkdir -p ${UNITS}/$unit.service.d && cp ${EXAMPLES}/alert.conf ${UNITS}/$unit.service.d/
-       done
+       mkdir -p ${UNITS}/appengine-mailer.service.d &&
+       cp ${EXAMPLES}/alert.conf ${UNITS}/appengine-mailer.service.d/
        systemctl daemon-reload`,
     );
     await alertsInto(machine, '/alerts');

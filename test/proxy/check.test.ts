@@ -163,6 +163,21 @@ test('proxy check tells of a relay that refuses us, and how the proxy calls itse
   assert.deepEqual(of(found, 'names')?.ok, true);
 });
 
+for (const [answer, text] of [
+  ['cut', /: no answer to QUIT$/],
+  ['502 5.5.1 not known', /: it answered "502 5\.5\.1 not known" to QUIT$/],
+] as const) {
+  test(`proxy check tells of a relay that does not end the session in order: ${answer}`, async (t) => {
+    const road = new Road(t);
+    const smtp = await ScriptedSmtp.start(t, { QUIT: answer });
+    const words = `--backend smtp --smtp-host 127.0.0.1 --smtp-port ${smtp.port} --smtp-security none`;
+    const found = await check(road, words.split(' '));
+    assert.deepEqual(brief(found).slice(-4), ['connection=ok', 'tls=ok', 'login=ok', 'quit=FAULT']);
+    assert.match(of(found, 'quit')?.text ?? '', text);
+    assert.match(of(found, 'quit')?.todo ?? '', /221/);
+  });
+}
+
 for (const backend of ['file', 'discard']) {
   test(`proxy check says that with the ${backend} backend nothing leaves the machine`, async (t) => {
     const road = new Road(t);

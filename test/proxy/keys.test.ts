@@ -203,7 +203,7 @@ test('without a key the proxy does not start: 78', async (t) => {
   const empty = join(road.folder, 'empty');
   writeFileSync(empty, '\n# none\n');
   for (const [args, env, sentence] of [
-    [[], {}, /there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS\n$/],
+    [[], {}, /there is no key: put one on each line of --keys-file or GMAIL_SECRET_KEYS\n$/],
     [[], { GMAIL_SECRET_KEY: ' ' }, /there is no key/],
     [[], { GMAIL_SECRET_KEYS: '# none', GMAIL_SECRET_KEY: 'one' }, /there is no key/],
     [

@@ -91,3 +91,25 @@ function assertFields(entries: readonly JournalEntry[]): void {
     assert.equal(entry['MAIL_EVENT'], 'proxy_verdicts');
   }
 }
+
+for (const [where, native, priority] of [
+  ['the journal, of which a service is told', true, '3'],
+  ['a pipe to the journal', false, '6'],
+] as const) {
+  test(
+    `the error that ends a proxy at its start has priority ${priority} in ${where}`,
+    needs('root', 'journald'),
+    async (t) => {
+      const journald = await Journald.start(t);
+      const program = inCheckout('dist/bin/appengine-mailer.js');
+      const args = [program, 'proxy', '--listen', '8025'];
+      const { code } = await journald.logged(native, process.execPath, args, {}).ended;
+      assert.equal(code, 64);
+      const entries = await journald.entries();
+      assert.deepEqual(
+        entries.map(({ PRIORITY, MESSAGE }) => [PRIORITY, MESSAGE]),
+        [[priority, 'appengine-mailer: --listen takes HOST:PORT or unix:PATH and got "8025"']],
+      );
+    },
+  );
+}

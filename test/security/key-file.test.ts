@@ -61,7 +61,10 @@ const nearly: [line: string, is: RegExp][] = [
     `// allow-sender ${LIST}`,
     `; allow-sender ${LIST}`,
     `allow-sender ${LIST}`,
-  ].map((line): [string, RegExp] => [line, /^line 2 of FILE is almost, and not, # allow-sender/]),
+  ].map((line): [string, RegExp] => [
+    line,
+    /^line 2 of FILE looks like # allow-sender ADDRESS, but is not/,
+  ]),
   ...[
     '#\u00a0name web1',
     '## name web1',
@@ -71,9 +74,9 @@ const nearly: [line: string, is: RegExp][] = [
     '# name\u00a0web1',
     '# na\u200bme web1',
     'name web1',
-  ].map((line): [string, RegExp] => [line, /^line 2 of FILE is almost, and not, # name NAME/]),
-  ['\u00a0# a comment', /^line 2 of FILE is almost, and not, a comment/],
-  ['\u3000', /^line 2 of FILE is almost, and not, a comment or a blank line/],
+  ].map((line): [string, RegExp] => [line, /^line 2 of FILE looks like # name NAME, but is not/]),
+  ['\u00a0# a comment', /^line 2 of FILE looks like a comment or a blank line, but is not/],
+  ['\u3000', /^line 2 of FILE looks like a comment or a blank line, but is not/],
   ['# name', /^line 2 of FILE has no name: /],
   ['# name web 1', /^line 2 of FILE has no name: /],
   ['# name web1 # the first', /^line 2 of FILE has no name: /],
@@ -190,7 +193,7 @@ test('a reload with such a comment leaves the old keys in force, and the journal
   const proxy = await road.proxy(['--keys-file', file]);
   writeFileSync(file, `# the list\n#\u00a0allow-sender ${LIST}\n${KEY}\n`);
   await proxy.says(
-    /the keys cannot be read again, and the old ones stay in force: line 2 of \S+ is almost, and not, # allow-sender ADDRESS: #\\u\{a0\}allow-sender @list\.example/,
+    /the keys cannot be read again, and the old ones stay in force: line 2 of \S+ looks like # allow-sender ADDRESS, but is not: #\\u\{a0\}allow-sender @list\.example/,
   );
   const sends = async (sender: string) => {
     const bytes = `From: ${sender}\n\nx\n`;
@@ -204,7 +207,7 @@ test('a reload with such a comment leaves the old keys in force, and the journal
   const args = ['proxy', '--listen', '127.0.0.1:0', '--keys-file', file];
   const { code, stderr } = await appengineMailer(t, args, { cwd: road.folder, input: '' }).ended;
   assert.equal(code, 78);
-  assert.match(stderr, /line 2 of \S+ is almost/);
+  assert.match(stderr, /line 2 of \S+ looks like # allow-sender/);
 });
 
 test('law 10: a key that can be guessed, or that everybody can read, is told at each start, and works', async (t) => {

@@ -165,9 +165,13 @@ export class Laws {
     const isEnd = row.state === 'bounced' || row.state === 'failed';
     const isTold = isEnd && message.sender !== '';
     const answersMayBeLost = happenings.some((each) => mayLoseAnswer(each, proxy));
+    const mayForget = happenings.some((each) => each.kind === 'vanish' && each.proxy === proxy);
     const reportsMayRepeat = happenings.some((each) => mayRepeatReport(each, host.name));
     const faults: [boolean, string][] = [
-      [copies > 1 + unknown, 'law 6: it was sent twice, and is not listed as unknown'],
+      [
+        copies > 1 + unknown && !mayForget,
+        'law 6: it was sent twice, and is not listed as unknown',
+      ],
       [unknown > 0 && !answersMayBeLost, 'law 13: it is listed as unknown, and no answer was lost'],
       [!decided && row.state === 'pending', 'law 7: it is stuck'],
       [row.state === 'sent' && copies === 0, 'law 7: it is lost'],
@@ -207,6 +211,7 @@ function eximIdOf(recipient: string): string {
 function mayLoseAnswer(happening: Happening, proxy: number): boolean {
   const { kind } = happening;
   if (kind === 'kill' || kind === 'crash') return happening.who === `proxy${proxy}`;
+  if (kind === 'vanish') return happening.proxy === proxy;
   if (kind === 'network') return happening.where === `relay${proxy}`;
   if (kind !== 'mood' || happening.where !== `relay${proxy}`) return false;
   return happening.mood.closes + happening.mood.silent > 0;
@@ -227,6 +232,7 @@ function mayLookDown(happening: Happening, proxy: number): boolean {
   if (kind === 'kill' || kind === 'crash' || kind === 'full' || kind === 'suspend') {
     return happening.who === `proxy${proxy}`;
   }
+  if (kind === 'vanish') return happening.proxy === proxy;
   if (kind !== 'mood' || happening.where !== `relay${proxy}`) return false;
   const { temporary, closes, silent, connections } = happening.mood;
   return temporary + closes + silent > 0 || connections < UNLIMITED;

@@ -1,5 +1,5 @@
 /**
- * Plays worlds (README.md in this folder's parent): `--seed N` one of them with its journals, `--story FILE` one that was kept;
+ * Plays worlds (test/README.md): `--seed N` one of them with its journals, `--story FILE` one that was kept;
  * otherwise worlds from `--from` on, `--count` of them, until `--seconds` are over, or until it is told to stop. The first
  * that fails is shrunk to a small story, which is printed. Exit code 1 when a law was broken.
  */
@@ -23,9 +23,9 @@ const { values } = parseArgs({
 });
 
 if (values.mutation !== undefined) {
-  const mutate = mutations[values.mutation];
-  if (!mutate) throw new Error(`--mutation is one of ${Object.keys(mutations).join(', ')}`);
-  mutate();
+  const mutation = mutations[values.mutation];
+  if (!mutation) throw new Error(`--mutation is one of ${Object.keys(mutations).join(', ')}`);
+  mutation.mutate();
 }
 if (values.seed !== undefined || values.story !== undefined) {
   const story =

@@ -2,29 +2,46 @@ import { limits } from '../../src/limits.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { World } from './world.ts';
 
-/** Ways to break the product on purpose, each of which a few worlds must find. */
-export const mutations: Record<string, () => void> = {
+/** Ways to break the product on purpose, and the laws that a few worlds must find broken by each. */
+export const mutations: Record<string, { breaks: RegExp; mutate: () => void }> = {
   /** Each step of a relay had so little time before the limits of RFC 5321 4.5.3.2 were kept. */
-  'short limits': () => {
-    const ms = 45_000;
-    Object.assign(limits, { smtpCommandMs: ms, smtpDataMs: ms, smtpDotMs: ms, deliveryMs: 50_000 });
+  'short limits': {
+    breaks: /^law (?:6|7|13): /,
+    mutate: () => {
+      const ms = 45_000;
+      Object.assign(limits, {
+        smtpCommandMs: ms,
+        smtpDataMs: ms,
+        smtpDotMs: ms,
+        deliveryMs: 50_000,
+      });
+    },
   },
   /** What should be observed time follows the wall clock (law 12). */
-  'wall clock': () => {
-    const original = Reflect.get<World, 'machineOf'>(World.prototype, 'machineOf');
-    World.prototype.machineOf = function (this: World, owner) {
-      const program = original.call(this, owner);
-      const { machine } = program;
-      machine.now = () => machine.wallNow();
-      return program;
-    };
+  'wall clock': {
+    breaks: /^law (?:5|6|7|12|13): /,
+    mutate: () => {
+      const original = Reflect.get<World, 'machineOf'>(World.prototype, 'machineOf');
+      World.prototype.machineOf = function (this: World, owner) {
+        const program = original.call(this, owner);
+        const { machine } = program;
+        machine.now = () => machine.wallNow();
+        return program;
+      };
+    },
   },
   /** Nothing is committed before the backend is called (law 6). */
-  'not begun': () => {
-    Ledger.prototype.begin = async () => {};
+  'not begun': {
+    breaks: /^law 6: /,
+    mutate: () => {
+      Ledger.prototype.begin = async () => {};
+    },
   },
   /** Nobody asks the ledger what was sent (law 6). */
-  'not looked up': () => {
-    Ledger.prototype.sent = () => new Map();
+  'not looked up': {
+    breaks: /^law 6: /,
+    mutate: () => {
+      Ledger.prototype.sent = () => new Map();
+    },
   },
 };

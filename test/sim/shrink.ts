@@ -2,7 +2,7 @@ import type { Story } from './story.ts';
 
 /**
  * The smallest story that can be made of a failing one by leaving things out, as long as `fails` says that it still fails: first
- * happenings, in halves and then one by one, then messages, recipients, hosts and proxies.
+ * happenings, in halves and then one by one, then messages, recipients and hosts.
  */
 export async function shrink(
   story: Story,

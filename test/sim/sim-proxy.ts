@@ -1,5 +1,7 @@
+import { rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { smtpBackend } from '../../src/proxy/backends/smtp/smtp-backend.ts';
+import { FILES } from '../../src/sqlite/open-files.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
@@ -94,6 +96,13 @@ export class SimProxy {
     }));
     void pruneLedgerLoop(ledger, journal, new AbortController().signal);
     program.onDeath(() => queueMicrotask(() => ledger.files.close()));
+  }
+
+  /** Its ledger disappears with it: what was sent before may be sent again. */
+  loseLedger(): void {
+    this.kill(1000);
+    for (const end of FILES) rmSync(`${this.ledgerFile}${end}`, { force: true });
+    this.#world.log(this.name, 'the ledger is gone');
   }
 
   /** SIGKILL; it starts again after a while. */

@@ -58,10 +58,10 @@ test(
   },
 );
 
-for (const name of Object.keys(mutations)) {
+for (const [name, { breaks }] of Object.entries(mutations)) {
   test(`worlds find the mutation "${name}"`, { timeout: 600_000 }, async () => {
     const { failed } = await play('--mutation', name, '--count', '200');
-    assert.match(failed?.fault ?? 'none of 200 worlds failed', /^law \d+: /);
+    assert.match(failed?.fault ?? 'none of 200 worlds failed', breaks);
   });
 }
 

@@ -13,11 +13,8 @@ export interface Answer {
 
 export interface SmtpServerOptions {
   time: VirtualTime;
-  /** Decides about each step. At `dot` the message is whole; `recipients` are those that were taken. */
-  answer: (
-    step: Step,
-    about: { recipient?: string; recipients: readonly string[]; bytes?: Buffer },
-  ) => Answer;
+  /** Decides about each step; `recipients` are those that were taken. */
+  answer: (step: Step, about: { recipient?: string; recipients: readonly string[] }) => Answer;
   /** A message was taken: from now on it is delivered, whether its client hears of it or not. */
   took: (recipients: readonly string[], bytes: Buffer) => void;
 }
@@ -29,11 +26,7 @@ export function serveSmtp(socket: SimSocket, { time, answer, took }: SmtpServerO
   let recipients: string[] = [];
   /** Steps are answered one after the other, however fast they come. */
   let freeAt = time.now;
-  const say = (
-    step: Step,
-    about: { recipient?: string; bytes?: Buffer } = {},
-    then = (_isYes: boolean) => {},
-  ) => {
+  const say = (step: Step, about: { recipient?: string } = {}, then = (_isYes: boolean) => {}) => {
     const { afterMs, reply } = answer(step, { ...about, recipients });
     freeAt = Math.max(freeAt, time.now) + afterMs;
     if (reply === 'nothing') {
@@ -85,7 +78,7 @@ export function serveSmtp(socket: SimSocket, { time, answer, took }: SmtpServerO
         input = input.slice(end === 0 ? 3 : end + 5);
         inData = false;
         const taken = [...recipients];
-        say('dot', { bytes }, (isYes) => {
+        say('dot', {}, (isYes) => {
           if (isYes) took(taken, bytes);
         });
       } else {

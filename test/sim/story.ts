@@ -32,6 +32,7 @@ export type Happening = { at: number } & (
   | { kind: 'clock'; who: string; byMs: number; drift: number }
   | { kind: 'full'; who: string; forMs: number }
   | { kind: 'mood'; where: string; mood: Mood; forMs: number }
+  | { kind: 'vanish'; proxy: number }
   | { kind: 'restore'; host: number; agoMs: number }
   | { kind: 'operator'; host: number; verb: Verb }
 );
@@ -53,12 +54,14 @@ export interface Story {
 /** More than anybody opens. */
 export const UNLIMITED = 10_000;
 
-const CALM: Mood = {
+export const calm: Mood = {
   slowMs: 20,
   temporary: 0,
   permanent: 0,
-  closes: 0, silent: 0, connections: UNLIMITED };
-export const calm = CALM;
+  closes: 0,
+  silent: 0,
+  connections: UNLIMITED,
+};
 
 /** Makes up a world. */
 export function inventStory(seed: number): Story {
@@ -175,6 +178,7 @@ const MAKERS: {
       connections: random.chance(0.2) ? 1 + random.below(3) : UNLIMITED,
     },
   }),
+  vanish: (random, story) => ({ kind: 'vanish', proxy: random.below(story.proxies) }),
   restore: (random, story) => ({
     kind: 'restore',
     host: random.below(story.hosts.length),

@@ -74,12 +74,18 @@ function isBefore(one: Event | undefined, other: Event): boolean {
 }
 
 /**
- * Everything that goes on by itself has come to rest: promises, streams, and what programs put off to the end of the turn
- * of the event loop, which may again put off something.
+ * Resolves when everything that goes on by itself has come to rest: promises, streams, and what programs put off to the end
+ * of the turn of the event loop, which may again put off something.
  */
 async function settled(): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < TURNS_MIN || isPending(); turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
-/** More than the longest chain of setImmediate of our programs and of Node's HTTP. */
-const TURNS = 8;
+function isPending(): boolean {
+  return process.getActiveResourcesInfo().includes('Immediate');
+}
+
+/** Promises and streams may put something off after a turn in which nothing was put off. */
+const TURNS_MIN = 4;

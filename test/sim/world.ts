@@ -58,6 +58,8 @@ export class World {
   /** Commits that a program has left until it crashes, by its name. */
   readonly #crashAt = new Map<string, { commits: number; when: 'before' | 'after' }>();
   #programs = 0;
+  /** When a program last died. */
+  #diedAt = -1;
   #copies = 0;
   #crashes = 0;
   #ids = 0;
@@ -90,7 +92,8 @@ export class World {
 
   async play(): Promise<Ending> {
     const onRejection = (error: unknown) => {
-      if (error instanceof CrashError || /not open/.test(String(error))) return;
+      // The rest of what a program was doing when it died fails at its database, in the same moment.
+      if (error instanceof CrashError || this.#diedAt === this.time.now) return;
       this.#fault ??= `a program fails: ${error instanceof Error ? error.stack : String(error)}`;
     };
     process.on('unhandledRejection', onRejection);
@@ -111,8 +114,7 @@ export class World {
       while (this.#fault === undefined && (await this.time.step(end))) {
         this.#fault = this.laws.broken;
         events += 1;
-        if (events > EVENTS_MAX)
-          throw new BrokenLawError(`law 7: ${EVENTS_MAX} events, and no end`);
+        if (events > EVENTS_MAX) this.#fault ??= `law 7: ${EVENTS_MAX} events, and no end`;
         if (events % 64 === 0 && this.time.now > over && this.#allEnded()) break;
       }
       this.#readUnknown();
@@ -151,12 +153,16 @@ export class World {
   machineOf({ name, wall }: { name: string; wall: WallClock }): Program {
     this.#programs += 1;
     const seed = this.story.seed * 1009 + this.#programs;
-    return new Program(name, {
+    const program = new Program(name, {
       time: this.time,
       network: this.network,
       seed,
       wall: wall.now,
     });
+    program.onDeath(() => {
+      this.#diedAt = this.time.now;
+    });
+    return program;
   }
 
   proxyOf(host: SimHost): SimProxy {
@@ -249,6 +255,8 @@ export class World {
             this.#moods.delete(happening.where);
         });
         return;
+      case 'vanish':
+        return this.#proxies[happening.proxy]?.loseLedger();
       case 'restore':
         return this.#hosts[happening.host]?.restore();
       case 'operator':
@@ -302,11 +310,7 @@ export class World {
 
   #answer(
     step: Step,
-    {
-      recipient,
-      recipients,
-      bytes,
-    }: { recipient?: string; recipients: readonly string[]; bytes?: Buffer },
+    { recipient, recipients }: { recipient?: string; recipients: readonly string[] },
     mood: Mood,
     name: string,
   ): Answer {
@@ -326,7 +330,6 @@ export class World {
     ) {
       const refused = step === 'RCPT' ? [recipient ?? ''] : recipients;
       for (const each of refused) this.laws.refused(each);
-      void bytes;
       return { afterMs, reply: '550 5.1.1 no such user' };
     }
     return { afterMs, reply: REPLIES[step] };
@@ -361,6 +364,7 @@ export class World {
   }
 
   #allEnded(): boolean {
+    if (this.#proxies.some(({ program }) => program === undefined)) return false;
     return this.#hosts.every((host) => {
       const { count } = host.spool.db
         .prepare<[], { count: number }>(

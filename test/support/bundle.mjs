@@ -8,7 +8,7 @@ buildSync({
   entryNames: '[name]',
   outExtension: { '.js': '.mjs' },
   bundle: true,
-  external: ['better-sqlite3', 'unix-dgram'],
+  external: ['better-sqlite3', 'better-sqlite3-node20'],
   alias: { yargs: './debian/make/yargs.mjs' },
   platform: 'node',
   format: 'esm',

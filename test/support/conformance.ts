@@ -159,13 +159,15 @@ export function conformance(
 
 /** Kills the proxy when it is about to write down that something was sent. */
 const KILLER = `
-import Database from '${inCheckout('dist/sqlite/better-sqlite3.js')}';
-const { prepare } = Database.prototype;
-Database.prototype.prepare = function (sql) {
-  const statement = prepare.call(this, sql);
-  if (/^\\s*UPDATE recipient SET state = 'sent'/.test(sql)) {
-    statement.run = () => process.kill(process.pid, 'SIGKILL');
-  }
-  return statement;
-};
+import { sqlitePrototypes } from '${inCheckout('test/support/sqlite-prototypes.mjs')}';
+for (const prototype of sqlitePrototypes) {
+  const { prepare } = prototype;
+  prototype.prepare = function (sql) {
+    const statement = prepare.call(this, sql);
+    if (/^\\s*UPDATE recipient SET state = 'sent'/.test(sql)) {
+      statement.run = () => process.kill(process.pid, 'SIGKILL');
+    }
+    return statement;
+  };
+}
 `;

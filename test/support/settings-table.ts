@@ -65,6 +65,7 @@ function entryLines({ name, option, commands }: Setting): string[] {
     }
   }
   const names = commands.map((line) => line.replace(/^appengine-mailer /, ''));
+  names.push(...(READ_ALSO_BY[name] ?? []));
   return [
     `.It Fl -${name}${value} , Ev ${variables.join(' , ')}`,
     `${option.describe ?? ''}.`,
@@ -72,6 +73,9 @@ function entryLines({ name, option, commands }: Setting): string[] {
     `Commands: ${shortened(names)}.`,
   ];
 }
+
+/** Programs that read a variable and do not have its option. */
+const READ_ALSO_BY: Record<string, readonly string[]> = { spool: ['exim-pipe', 'gmail --queue'] };
 
 function valueOf(option: Exclude<Option, { flag: true }>): string {
   if ('choices' in option) return option.choices.join('|');

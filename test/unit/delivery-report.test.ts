@@ -137,6 +137,22 @@ test('what SMTP would not carry as it is comes back in base64, to the byte', () 
   }
 });
 
+test('where only the header comes back the report says so, also in base64', () => {
+  const fit = { bytes: Buffer.from('Subject: x\n\n'), whole: false };
+  const [people, , header] = partsOf(deliveryReport({ ...report, original: fit }, reporter)).parts;
+  assert.match(people?.body ?? '', /^The header of your message is attached\.\r$/m);
+  assert.match(header?.head ?? '', /^Content-Type: text\/rfc822-headers\r$/m);
+  for (const [whole, name] of [
+    [true, 'message.eml'],
+    [false, 'header.txt'],
+  ] as const) {
+    const original = { bytes: Buffer.from('Subject: \0\n\n'), whole };
+    const [, , encoded] = partsOf(deliveryReport({ ...report, original }, reporter)).parts;
+    assert.match(encoded?.head ?? '', new RegExp(`; name=${name}\r$`, 'm'));
+    assert.match(encoded?.head ?? '', new RegExp(`; filename=${name}\r$`, 'm'));
+  }
+});
+
 test('a boundary in the message is no boundary', () => {
   const bytes = Buffer.from('Subject: x\n\n--report-0-ab12--\n');
   const { parts } = partsOf(

@@ -259,3 +259,26 @@ test('that the proxy asks for fewer posts is reported at once, and then now and 
   const reported = times.map((now) => endpoint.shouldReportSlower(now));
   assert.deepEqual(reported, [true, false, false, true, false]);
 });
+
+test('an operator who has the proxy asked now ends a wait, and one from before the drain started does not', () => {
+  const endpoint = new Endpoint();
+  endpoint.trouble(0, 0, undefined);
+  const waitMs = endpoint.trouble(SECOND, 0, 60 * SECOND) ?? 0;
+  assert.equal(endpoint.downUntil, SECOND + waitMs);
+  endpoint.heedCalls(7, 2 * SECOND);
+  endpoint.heedCalls(7, 3 * SECOND);
+  assert.equal(endpoint.downUntil, SECOND + waitMs, 'nobody has called since');
+  endpoint.heedCalls(8, 4 * SECOND);
+  assert.equal(endpoint.downUntil, 4 * SECOND);
+  endpoint.heedCalls(9, 5 * SECOND);
+  assert.equal(endpoint.downUntil, 4 * SECOND, 'the time is up already');
+});
+
+test('the next post may begin when the oldest in flight counts as slow', () => {
+  const endpoint = new Endpoint();
+  passAll(endpoint, 0);
+  endpoint.begin(100);
+  endpoint.begin(200);
+  assert.equal(endpoint.capacity(200), 0);
+  assert.equal(endpoint.capacityInMs(200), 100 + limits.slowPostMs - 200);
+});

@@ -16,6 +16,7 @@ import {
   type ProxyJournal,
 } from '../../src/proxy/proxy-journal.ts';
 import { holds } from '../support/holds.ts';
+import { inCheckout, run } from '../support/program.ts';
 
 test('an entry is KEY=value lines, in the native protocol of the journal', () => {
   const entry: Entry = { text: 'sent', priority: 6, fields: { MAIL_ID: 'ab', MAIL_ATTEMPT: 2 } };
@@ -54,6 +55,20 @@ test('a reader of the protocol gets every value back, whatever is in it', (t) =>
     }),
     500,
   );
+});
+
+test('on a processor for which koffi is not installed entries go to standard error with their priority', async (t) => {
+  const module = inCheckout('dist/host/systemd/journal-sink.js');
+  const script = `
+    import { fstatSync } from 'node:fs';
+    Object.defineProperty(process, 'arch', { value: 'none' });
+    const { journalSink } = await import(${JSON.stringify(module)});
+    const { dev, ino } = fstatSync(2);
+    const sink = journalSink({ JOURNAL_STREAM: dev + ':' + ino });
+    for (const text of ['one', 'two']) sink({ text, priority: 5, fields: {} });`;
+  const { code, stderr } = await run(t, process.execPath, ['--input-type=module', '-e', script]);
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, '<5>one\n<5>two\n');
 });
 
 /** Reads a datagram as journald does. */
@@ -122,7 +137,7 @@ const ofDrain: Calls<DrainJournal> = {
   keyUnsafe: (journal, text) => journal.keyUnsafe({ text, todo: text }),
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
-  messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text),
+  messageDamaged: (journal, text) => journal.messageDamaged(mail(text), text, text),
   maybeSent: (journal, text) =>
     journal.maybeSent(mail(text), 2, [text, 'a@b'], { text, remedy: text }),
   spoolRepaired: (journal, text) => journal.spoolRepaired(text),

@@ -1,6 +1,6 @@
-import { systemClock } from '../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { systemClock } from '../../src/host/clock.ts';
 import { limits } from '../../src/limits.ts';
 import { attemptV1 } from '../../src/wire/v1/attempt-v1.ts';
 import { Connection } from '../../src/wire/connection.ts';

@@ -1,6 +1,6 @@
-import { systemClock } from '../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { systemClock } from '../../src/host/clock.ts';
 import type { PostFailure, PostRequest, PostResult } from '../../src/wire/attempt.ts';
 import { postUntilSettled } from '../../src/wire/post-until-settled.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';

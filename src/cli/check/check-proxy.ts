@@ -1,5 +1,5 @@
-import { systemClock } from '../../host/clock.ts';
 import { TLSSocket } from 'node:tls';
+import { systemClock } from '../../host/clock.ts';
 import { showDuration } from '../../host/duration.ts';
 import { openChannel } from '../../host/net/open-channel.ts';
 import { limits } from '../../limits.ts';
@@ -57,7 +57,7 @@ function signature(answer: PostResult): Finding {
 }
 
 const SEE_BACKEND =
-  'to have mail sent on, set another backend where the proxy runs: appengine-mailer proxy check';
+  'to have mail sent on, set another backend where the proxy runs: appengine-mailer-proxy check';
 
 /** The Date of an answer is exact to a second, and not signed: enough to find a clock that is off. */
 function clock({ headers }: Response): Finding {

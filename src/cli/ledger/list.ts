@@ -21,7 +21,10 @@ export const ledgerListCommand = command({
       default: 'unknown',
       describe: 'unknown: may have been sent or not; begun: given to the backend; sent',
     },
-    recipient: filterOptions.recipient,
+    recipient: {
+      ...filterOptions.recipient,
+      describe: 'Only this recipient, or all recipients of this @domain',
+    },
     'older-than': {
       value: 'DURATION',
       parse: parseDuration,

@@ -58,7 +58,7 @@ export function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts 
 
 function storyFields(facts: Facts, subject: string | null): object {
   const { message, history, endpoint, shown } = facts;
-  const { why, next, nextAt } = explain(facts, time);
+  const { why, next, nextAt, nextRest = '' } = explain(facts, time);
   return {
     ...entryFields(message, shown),
     subject,
@@ -73,14 +73,14 @@ function storyFields(facts: Facts, subject: string | null): object {
     proxy_reason: endpoint.reason,
     proxy_asked_at: time(shown.wall(endpoint.asksAt)),
     why,
-    next,
+    next: `${next}${nextRest}`,
     next_at: time(shown.wall(nextAt)),
   };
 }
 
 function storyLines(facts: Facts, subject: string | null): string[] {
   const { message, history, shown, transfer } = facts;
-  const { why, next, nextAt } = explain(facts, localTime);
+  const { why, next, nextAt, nextRest = '' } = explain(facts, localTime);
   const lines = [
     `${message.id} (Exim ${message.eximId}) is ${message.state}`,
     `from ${addressText(message.sender)}, ${message.size} bytes${subject === null ? '' : `, subject: ${subject}`}`,
@@ -91,7 +91,7 @@ function storyLines(facts: Facts, subject: string | null): string[] {
       : []),
     ...historyLines(history),
     `why: ${why}`,
-    `next: ${next}${nextAt === null ? '' : `, ${when(nextAt, shown)}`}`,
+    `next: ${next}${nextAt === null ? '' : ` ${when(nextAt, shown)}`}${nextRest}`,
   ];
   if (message.expiresAt !== null && history.length > 0) {
     lines.push(`expires: not before ${localTime(shown.wall(message.expiresAt))}`);

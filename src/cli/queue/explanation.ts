@@ -28,6 +28,8 @@ export interface Explanation {
   next: string;
   /** When that is, in observed time; null when nobody can say. */
   nextAt: number | null;
+  /** What follows `next` and its time in the sentence; without it, nothing. */
+  nextRest?: string;
 }
 
 /** Explains a message from what the spool knows of it, with times in the given form. Foreign text is as it is. */
@@ -56,11 +58,8 @@ const explanations: Record<Listed['state'], (facts: Facts, timeText: TimeText) =
   }),
   bounced: ({ message }) => ({
     why: 'it failed, and its sender was told',
-    ...forgotten(
-      message,
-      'its body is removed; until then an operator may retry or return it',
-      limits.failedBodyMs,
-    ),
+    ...forgotten(message, 'its body is removed', limits.failedBodyMs),
+    nextRest: UNTIL_THEN,
   }),
   deleted: (facts, timeText) => ({
     why: deletedBecause(facts, timeText),
@@ -77,13 +76,13 @@ function queued(facts: Facts, timeText: TimeText): Explanation {
   const { asksAt, downSince } = endpoint;
   if (downSince !== null) {
     const at = asksAt === null || asksAt < shown.now ? null : asksAt;
-    const when = at === null ? 'again and again' : 'then';
-    return { why, next: `drain asks the proxy ${when}, and sends when it is back`, nextAt: at };
+    const next = at === null ? 'drain asks the proxy again and again' : 'drain asks the proxy';
+    return { why, next, nextAt: at, nextRest: ', and sends when it is back' };
   }
   const dueAt = Math.max(message.dueAt ?? shown.now, shown.now);
   const isLast = message.expiresAt !== null && dueAt >= message.expiresAt;
   const next = message.attempts === 0 ? 'it is sent' : `attempt ${message.attempts + 1}`;
-  return { why, next: isLast ? `${next}, which is the last` : next, nextAt: dueAt };
+  return { why, next, nextAt: dueAt, ...(isLast && { nextRest: ', which is the last attempt' }) };
 }
 
 function waitsBecause({ message, history, endpoint, shown }: Facts, timeText: TimeText): string {
@@ -165,8 +164,11 @@ function failed({ message, reportOwed }: Facts): Explanation {
     message.sender === ''
       ? 'it failed, and there is no sender to report to'
       : 'it failed, and the mail server of this host refused the report to its sender';
-  const next = 'it is deleted; until then an operator may retry or return it';
-  return { why, ...forgotten(message, next, limits.failedBodyMs) };
+  return {
+    why,
+    ...forgotten(message, 'it is deleted', limits.failedBodyMs),
+    nextRest: UNTIL_THEN,
+  };
 }
 
 /** Part of a message may have been returned before the rest was deleted. */
@@ -188,4 +190,5 @@ function forgotten(
   return { next, nextAt: finishedAt === null ? null : finishedAt + afterMs };
 }
 
+const UNTIL_THEN = '; until then an operator may retry or return it';
 const NO_DRAIN = 'nothing, until drain is running: start the service appengine-mailer';

@@ -97,7 +97,9 @@ async function exportAll(
   await print(
     done === 0
       ? 'exported no messages, and made no file'
-      : `exported ${countOf(done, 'message')} for ${countOf(recipients, 'recipient')} into ${file}; held here until you run \`queue export\` --confirm or --take-back`,
+      : `exported ${countOf(done, 'message')} for ${countOf(recipients, 'recipient')} into ${file}; they stay held here until you ` +
+          `run \`queue export --confirm ${file}\`, after another queue has imported the file, or ` +
+          `\`queue export --take-back ${file}\``,
   );
   if (busy > 0) {
     throw new CommandError(

@@ -187,7 +187,8 @@ class Pieces {
     this.#fill(limits.transferLineBytes);
     const end = this.#ahead.indexOf('\n');
     if (end < 0 || end > limits.transferLineBytes) {
-      throw this.#fault(this.isAtEnd ? 'it ends too early' : 'a line in it is too long');
+      const isCut = end < 0 && this.#ahead.length < limits.transferLineBytes;
+      throw this.#fault(isCut ? 'it ends too early' : 'a line in it is too long');
     }
     return this.#take(end + 1).toString('latin1', 0, end);
   }

@@ -51,6 +51,7 @@ export class SmtpClient {
   /** Times for the replies to the commands that are on their way. */
   #due: number[] = [];
   #stopTimer = () => {};
+  #lastReply: string | undefined;
   /** Fails the step that is under way. */
   #fail: ((error: Error) => void) | undefined;
 
@@ -121,11 +122,16 @@ export class SmtpClient {
     this.#clock.timer(limits.smtpQuitMs, () => this.close(), { idle: true });
   }
 
-  /** Says goodbye and waits until the connection is closed. */
+  /** Says goodbye and waits until the connection is closed. Rejects when the server has not answered 221. */
   async leave(): Promise<void> {
+    if (this.destroyed) throw new Error('the connection was closed before QUIT');
     const closed = new Promise((resolve) => this.#connection.once('end', resolve));
+    this.#lastReply = undefined;
     this.quit();
     await closed;
+    const reply = this.#lastReply as string | undefined;
+    if (reply === undefined) throw new Error('no answer to QUIT');
+    if (!reply.startsWith('221')) throw new Error(`it answered "${reply}" to QUIT`);
   }
 
   close(): void {
@@ -181,6 +187,7 @@ export class SmtpClient {
 
   #log({ tnx }: { tnx?: string }, text: string): void {
     if (tnx === 'server') {
+      this.#lastReply = text;
       this.#due.shift();
       this.#wait(this.#due[0] ?? limits.smtpCommandMs);
     }

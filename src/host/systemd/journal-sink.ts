@@ -1,5 +1,4 @@
-import { fstatSync } from 'node:fs';
-import { stderrLine } from '../stderr-line.ts';
+import { isJournal, stderrLine } from '../stderr-line.ts';
 import { unixDatagrams } from './unix-datagram.ts';
 
 /** Priorities of syslog(3) that are used here. */
@@ -18,20 +17,24 @@ export interface Entry {
 export type Sink = (entry: Entry) => void;
 
 /**
- * Where entries go: to systemd's journal with their fields, when it is what standard error is
- * connected to (systemd.exec(5), $JOURNAL_STREAM); otherwise their text goes to standard error.
+ * Where entries go: to systemd's journal with their fields, when standard error is
+ * connected to it; otherwise their text goes to standard error.
  */
 export function journalSink(environment: NodeJS.ProcessEnv): Sink {
-  const { dev, ino } = fstatSync(2);
-  return environment['JOURNAL_STREAM'] === `${dev}:${ino}` ? nativeSink() : stderrSink;
+  return isJournal(environment) ? nativeSink() : stderrSink;
 }
 
 const stderrSink: Sink = ({ text }) => stderrLine(text);
 
-/** Datagrams of systemd's native journal protocol; an entry that it does not take now goes to stderr. */
+/**
+ * Datagrams of systemd's native journal protocol. An entry that cannot be sent as one goes to standard error with its
+ * priority: when the journal does not take it now, or when this machine lacks koffi, which is optional.
+ */
 function nativeSink(): Sink {
   const { send } = unixDatagrams('/run/systemd/journal/socket');
-  return (entry) => send(encodeEntry(entry), () => stderrLine(entry.text, `<${entry.priority}>`));
+  return (entry) => {
+    if (send(encodeEntry(entry))) stderrLine(entry.text, `<${entry.priority}>`);
+  };
 }
 
 /** KEY=value lines; a value with line breaks has its length before it. */

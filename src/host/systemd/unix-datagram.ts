@@ -4,27 +4,42 @@ import { getSystemErrorMap } from 'node:util';
 
 /** A socket that datagrams are sent from. */
 export interface Datagrams {
-  /** Sends one at once or never; `failed` is told why not. */
-  send: (datagram: Buffer, failed: (error: Error) => void) => void;
+  /** Sends one at once or never. Returns the error when it was not sent; never throws. */
+  send: (datagram: Buffer) => Error | undefined;
   close: () => void;
 }
 
 /**
  * Datagrams to a Unix socket, which Node's own dgram has not: by its path, or with an @ before an abstract name. The system
- * calls are made by koffi, a native module that is loaded here. Throws the error of socket(2).
+ * calls are made by koffi, a native module that is not installed on every processor. It is loaded, and the socket is
+ * opened, by the first `send`; where that fails, the next one tries again.
  */
 export function unixDatagrams(path: string): Datagrams {
-  const { socket, sendto, failure } = systemCalls();
+  const address = socketAddress(path);
+  let fd: number | undefined;
+  return {
+    send: (datagram) => {
+      try {
+        const { sendto, failure } = systemCalls();
+        fd ??= openSocket();
+        const sent = sendto(fd, datagram, datagram.length, MSG_NOSIGNAL, address, address.length);
+        return sent < 0 ? failure(`sendto ${path}`) : undefined;
+      } catch (error) {
+        return error as Error;
+      }
+    },
+    close: () => {
+      if (fd !== undefined) closeSync(fd);
+      fd = undefined;
+    },
+  };
+}
+
+function openSocket(): number {
+  const { socket, failure } = systemCalls();
   const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) throw failure('socket');
-  const address = socketAddress(path);
-  return {
-    send: (datagram, failed) => {
-      const sent = sendto(fd, datagram, datagram.length, MSG_NOSIGNAL, address, address.length);
-      if (sent < 0) failed(failure(`sendto ${path}`));
-    },
-    close: () => closeSync(fd),
-  };
+  return fd;
 }
 
 /** struct sockaddr_un (unix(7)); an abstract name ends where the address does. */
@@ -50,7 +65,8 @@ interface Koffi {
 
 let calls: ReturnType<typeof loadCalls> | undefined;
 
-const systemCalls = () => (calls ??= loadCalls());
+/** The system calls, loaded once. Throws where koffi is not installed, or where this Node.js cannot load it. */
+export const systemCalls = () => (calls ??= loadCalls());
 
 function loadCalls() {
   const koffi = createRequire(import.meta.url)(`@koromix/koffi-linux-${process.arch}`) as Koffi;

@@ -1,8 +1,8 @@
-import { systemClock, type Clock } from '../../host/clock.ts';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { systemClock, type Clock } from '../../host/clock.ts';
 import { requireRootGivenUp } from '../../host/give-up-root.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';

@@ -55,7 +55,7 @@ function write(file: string): void {
 }
 
 const NOBODY = { release() {} };
-const START = 'systemctl start appengine-mailer-proxy, or appengine-mailer proxy by hand';
+const START = 'systemctl start appengine-mailer-proxy, or appengine-mailer-proxy by hand';
 const RIGHT_PATH =
   'see that this is the right path (--ledger): with another ledger, what was sent before may be sent again';
 const WRITABLE =

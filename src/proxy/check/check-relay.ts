@@ -1,5 +1,5 @@
-import { systemClock } from '../../host/clock.ts';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
+import { systemClock } from '../../host/clock.ts';
 import { connectSocket } from '../../host/net/connect-socket.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { SmtpClient } from '../../host/net/smtp-client.ts';
@@ -72,6 +72,9 @@ function remedy(step: (typeof STEPS)[number], error: SMTPError, { security }: Sm
   const { code = '', command, message, response } = error;
   if (step === 'login') {
     return 'set --smtp-user (APPENGINE_MAILER_SMTP_USER) and the password (/etc/envdir/APPENGINE_SMTP_PASSWORD) right; some relays want a password made for the program';
+  }
+  if (step === 'quit') {
+    return 'see the log of the relay: it has to answer 221 to QUIT (RFC 5321, section 4.1.1.10); mail may pass all the same';
   }
   if (step === 'tls') {
     if (CERTIFICATE.test(message)) {

@@ -74,6 +74,8 @@ export class HttpServer {
   /** Takes no more requests, and waits for those that it has and for the backend, for limits.stopMs at most. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    const finished = new AbortController();
+    const timeUp = sleep(this.#clock, limits.stopMs, { signal: finished.signal });
     const service = await this.#service;
     service?.deliverer.stop();
     for (const response of this.#unread) response.end();
@@ -83,8 +85,6 @@ export class HttpServer {
       // A client that went away may have left its message with the backend.
       await service?.deliverer.settled();
     };
-    const finished = new AbortController();
-    const timeUp = sleep(this.#clock, limits.stopMs, { signal: finished.signal });
     await Promise.race([finish(), timeUp]);
     finished.abort();
     await service?.deliverer.flush();

@@ -12,7 +12,7 @@ export async function pruneLedgerLoop(
 ): Promise<void> {
   while (!stop.aborted) {
     const waitMs = prune(ledger, journal) ? limits.housekeepingStepMs : limits.housekeepingMs;
-    await sleep(ledger.clock, waitMs, { signal: stop }); // Stopped.
+    await sleep(ledger.clock, waitMs, { signal: stop });
   }
 }
 

@@ -1,4 +1,4 @@
-import { fitsAddress } from '../../host/fits-address.ts';
+import { fitsAddress } from '../../sqlite/fits-address.ts';
 import { openToRead, type Database } from '../../sqlite/open-database.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import { limits } from '../../limits.ts';

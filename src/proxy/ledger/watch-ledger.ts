@@ -1,6 +1,6 @@
-import { every } from '../../host/clock.ts';
 import { watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { every } from '../../host/clock.ts';
 import { FILES } from '../../sqlite/open-files.ts';
 import { limits } from '../../limits.ts';
 import type { Ledger } from './ledger.ts';

@@ -1,6 +1,7 @@
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { lines } from '../../host/settings.ts';
 import { printable } from '../../mail/printable.ts';
+import { strictUtf8 } from '../../mail/strict-utf8.ts';
 
 /** A line of a file of keys; `number` is from 1. */
 export type KeyLine =
@@ -10,7 +11,7 @@ export type KeyLine =
 
 /**
  * The keys in a file of keys, and the directives `# name NAME` and `# allow-sender …` about the key that follows. Blank
- * lines and other comments are left out. Throws CommandError 78 with the number of a line that is almost a directive,
+ * lines and other comments are left out. Throws CommandError 78 with the number of a line that looks like a directive and is not,
  * since taken for a comment or a key it would let a key send as anybody; and of a key with characters that no editor
  * shows, since its users would have another key.
  */
@@ -27,10 +28,10 @@ export function keyLines(bytes: Buffer, file: string): KeyLine[] {
     const [, kind, value = ''] = PROSE.test(looks) ? [] : (DIRECTIVE.exec(text) ?? []);
     if (kind === 'name' || kind === 'allow-sender') return [{ kind, number, value }];
     const meant = directiveMeant(looks);
-    if (meant !== undefined) throw faulty(number, file, `is almost, and not, ${meant}`, text);
+    if (meant !== undefined) throw faulty(number, file, `looks like ${meant}, but is not`, text);
     if (line.length === 0 || line[0] === HASH) return [];
     if (looks === '' || looks.startsWith('#')) {
-      throw faulty(number, file, 'is almost, and not, a comment or a blank line', text);
+      throw faulty(number, file, 'looks like a comment or a blank line, but is not', text);
     }
     if (INVISIBLE_END.test(text)) {
       throw faulty(number, file, 'has a key that begins or ends with an invisible character', text);
@@ -113,4 +114,3 @@ const INVISIBLE_END =
   /^[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u{2800}]|[\p{Z}\p{C}\p{Default_Ignorable_Code_Point}\u{2800}]$/u;
 const ALLOW_SENDER = ['allowsender', 'allowedsender'];
 const HASH = 0x23;
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -91,8 +91,8 @@ export function readKeys(keysFile: string | undefined): FoundKeys {
   throw new CommandError(
     exitCodes.configuration,
     found?.file === undefined
-      ? 'there is no key: put one a line into --keys-file or GMAIL_SECRET_KEYS'
-      : `there is no key in ${found.file}: put one a line into it`,
+      ? 'there is no key: put one on each line of --keys-file or GMAIL_SECRET_KEYS'
+      : `there is no key in ${found.file}: put one on each line of it`,
   );
 }
 

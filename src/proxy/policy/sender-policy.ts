@@ -214,6 +214,6 @@ const [CR, LF] = [0x0d, 0x0a];
 const QUOTED = /"(?:[^"\\]|\\.?)*("?)/gs;
 const WORD = new RegExp(`(?:${QUOTED.source}|[^\\s<>,;:()"])+`, 'gs');
 
-const STRICT = 'it is not one of the allowed senders, with which it is compared to the letter';
+const STRICT = 'it is not one of the allowed senders; the part before the @ has to match exactly';
 const REPORTS_ALONE =
   'with the null sender, only reports may have another author (multipart/report, Auto-Submitted)';

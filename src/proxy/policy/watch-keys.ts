@@ -1,5 +1,5 @@
-import { systemClock, type Clock } from '../../host/clock.ts';
 import { unwatchFile, watchFile } from 'node:fs';
+import { systemClock, type Clock } from '../../host/clock.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
 import type { Keyring } from './keyring.ts';

@@ -1,8 +1,8 @@
-import { systemClock } from '../../../src/host/clock.ts';
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import test from 'node:test';
 import * as fc from 'fast-check';
+import { systemClock } from '../../../src/host/clock.ts';
 import { SmtpClient } from '../../../src/host/net/smtp-client.ts';
 import { addressFault } from '../../../src/mail/address-fault.ts';
 import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import libmime from 'libmime';
-import { parseHeaders, type HeaderField } from '../../../mail/headers.ts';
+import { endOfLine, parseHeaders, type HeaderField } from '../../../mail/headers.ts';
 import { limits } from '../../../limits.ts';
 import { OpenMultiparts } from './open-multiparts.ts';
 import { headerText, isNamed } from './text-of.ts';
@@ -222,9 +222,4 @@ function textOfLine(message: Buffer, at: number, next: number): string {
   return message.toString('latin1', at, next).trim();
 }
 
-function endOfLine(message: Buffer, at: number): number {
-  const newline = message.indexOf(LF, at);
-  return newline < 0 ? message.length : newline + 1;
-}
-
-const [TAB, LF, CR, SPACE, DASH] = [0x09, 0x0a, 0x0d, 0x20, 0x2d];
+const [TAB, CR, SPACE, DASH] = [0x09, 0x0d, 0x20, 0x2d];
