@@ -114,7 +114,8 @@ export class GmailProxy {
     for (;;) {
       const answer = await this.#postOnce(post, timeUp);
       if (answer.kind !== 'slower') return answer;
-      const waitMs = Math.max(answer.retryAfterMs ?? 0, limits.askEveryMs);
+      const askedMs = Math.min(answer.retryAfterMs ?? 0, limits.retryAfterMaxMs);
+      const waitMs = Math.max(askedMs, limits.askEveryMs);
       await sleep(waitMs, undefined, { signal: timeUp }).catch(() => {});
       if (timeUp.aborted) return answer;
     }

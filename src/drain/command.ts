@@ -83,10 +83,12 @@ export const drainCommand = command({
           journal.spoolRepaired(`attention: a message that was saved cannot be read: ${file}`);
         });
         if (rescued > 0) journal.spoolRescued(argv.spool, rescued);
-        const unwatch = watchLog(spool.files, {
-          grown: (bytes, holders) => journal.spoolLogGrown(argv.spool, bytes, holders),
+        const logJournal = {
+          grown: (bytes: number, holders: readonly string[]) =>
+            journal.spoolLogGrown(argv.spool, bytes, holders),
           shrunk: () => journal.spoolLogShrunk(argv.spool),
-        });
+        };
+        const unwatch = watchLog(spool.files, logJournal, spool.clock);
         const connection = openConnection(argv);
         const draining = drain({
           spool,

@@ -4,13 +4,20 @@ import { recordDown, recordPassed } from '../spool/endpoint.ts';
 import { record } from '../spool/record.ts';
 import { holdForOperator } from '../spool/hold-for-operator.ts';
 import type { Spool } from '../spool/spool.ts';
+import { queuedMessages } from '../spool/stats.ts';
 import type { TurnPlan } from './plan-turn.ts';
 
+/** What a turn came to. */
+interface Turn {
+  claimed: Claimed[];
+  queued: number;
+}
+
 /**
- * Writes what a turn decided and claims what is due, in one transaction. Returns the claimed messages. Throws
- * what the spool throws; nothing is written then.
+ * Writes what a turn decided and claims what is due, in one transaction. Returns the claimed messages, and how
+ * many are queued then. Throws what the spool throws; nothing is written then.
  */
-export function commitTurn(spool: Spool, plan: TurnPlan): Claimed[] {
+export function commitTurn(spool: Spool, plan: TurnPlan): Turn {
   const { now, endpoint, outcomes, capacity, last } = plan;
   return spool.transaction(() => {
     if (endpoint.to === 'up') recordPassed(spool, now);
@@ -20,6 +27,6 @@ export function commitTurn(spool: Spool, plan: TurnPlan): Claimed[] {
       if (outcome.attempt.damage !== undefined) requireSoundTree(spool, outcome.seq);
       if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
     }
-    return claim(spool, capacity, now, last);
+    return { claimed: claim(spool, capacity, now, last), queued: queuedMessages(spool) };
   });
 }

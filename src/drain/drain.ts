@@ -5,8 +5,7 @@ import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/c
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
-import type { Spool } from '../spool/spool.ts';
-import { stats } from '../spool/stats.ts';
+import { queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { diagnose, type Diagnosis } from '../wire/diagnose.ts';
@@ -36,7 +35,10 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
 export async function drain(options: DrainOptions): Promise<Ending> {
   const { spool, connection, journal, notify, stop, watch = watchSpool } = options;
   const recovered = takeOver(spool, options.retryTimes);
-  journal.drainStarted(spool.folder, connection.url.href, { queued: queued(spool), recovered });
+  journal.drainStarted(spool.folder, connection.url.href, {
+    queued: queuedMessages(spool),
+    recovered,
+  });
 
   const loop = new DrainLoop(options);
   const wake = () => loop.alarm.wake();
@@ -51,7 +53,7 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   stop.addEventListener('abort', end);
   try {
     const ending = await loop.run();
-    journal.drainStopped(spool.folder, queued(spool));
+    journal.drainStopped(spool.folder, queuedMessages(spool));
     return ending;
   } finally {
     stop.removeEventListener('abort', end);
@@ -158,7 +160,7 @@ class DrainLoop {
     if (capacity.messages === 0 && !isNews) return;
 
     const plan = planTurn(this.#facts(capacity), this.#options, () => this.#clock.random());
-    const claimed = commitTurn(spool, plan);
+    const { claimed, queued } = commitTurn(spool, plan);
     this.#attempts = [];
     this.#events = [];
     this.#tooLarge = capacity.messages > 0 && claimed.length === 0;
@@ -168,7 +170,7 @@ class DrainLoop {
       wallNow: this.#clock.wallNow(),
       folder: spool.folder,
       url: connection.url.href,
-      queued: queued(spool),
+      queued,
     });
   }
 
@@ -191,7 +193,7 @@ class DrainLoop {
       endpoint: endpointRecord(spool),
       outageMs: outageMs(spool, now),
       askedInMs: downUntil === undefined ? undefined : downUntil - this.#clock.now(),
-      queued: queued(spool),
+      queued: queuedMessages(spool),
       capacity,
       last: this.#retryLast,
     };
@@ -325,11 +327,6 @@ class DrainLoop {
       claims ? Math.max(this.#dueAt - spool.now(), this.#endpoint.capacityInMs(now)) : Infinity,
     );
   }
-}
-
-function queued(spool: Spool): number {
-  const { counters } = stats(spool);
-  return counters.queued + counters.sending;
 }
 
 function messageOf(error: unknown): string {

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 
 /**
- * Time and chance, as a program has them. What measures, waits or draws lots is handed one, so that a test can run whole
- * programs in a time of its own.
+ * Time and chance, as a program has them. Drain and the proxy are handed one wherever they measure, wait or draw lots, so
+ * that a test can run both in a time of its own. Commands for people, the client library, the appengine backend and
+ * single attempts to connect use the machine's.
  */
 export interface Clock {
   /** Monotonic time, in milliseconds since some moment: no step of the wall clock moves it. */

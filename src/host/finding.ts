@@ -21,6 +21,16 @@ export function fault(check: string, text: string, todo: string): Finding {
   return { check, ok: false, text, todo };
 }
 
+/** The finding of several faults; undefined where there are none. */
+export function faultOfAll(
+  check: string,
+  faults: readonly { text: string; todo: string }[],
+): Finding | undefined {
+  if (faults.length === 0) return undefined;
+  const joined = (name: 'text' | 'todo') => faults.map((each) => each[name]).join('; ');
+  return fault(check, joined('text'), joined('todo'));
+}
+
 export function notChecked(check: string, why: string): Finding {
   return { check, ok: null, text: `not checked: ${why}`, todo: null };
 }

@@ -53,13 +53,17 @@ function tooShort(weak: readonly NamedSecret[]): KeyFault {
 function readableByAll(file: string): KeyFault[] {
   const { mode = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {};
   if ((mode & 0o004) === 0) return [];
-  const shown = (mode & 0o777).toString(8).padStart(4, '0');
   return [
     {
-      text: `${file} has mode ${shown}, so that everybody on this machine can read the key`,
+      text: `${file} has mode ${modeText(mode)}, so that everybody on this machine can read the key`,
       todo: `${privately(file)}, and exchange the key`,
     },
   ];
+}
+
+/** The permissions of a file as chmod(1) takes them, such as 0640. */
+export function modeText(mode: number): string {
+  return (mode & 0o777).toString(8).padStart(4, '0');
 }
 
 /** A file of variables is for everybody to read, as all programs need it. */

@@ -2,7 +2,10 @@ import type { Socket } from 'node:net';
 import { systemClock, type Clock } from './clock.ts';
 import { connectSocket, type HostPort, type UnixPath } from './net/connect-socket.ts';
 
-/** What a program gets from the machine that it runs on: time, chance and connections. */
+/**
+ * Time, chance and connections of the machine that a program runs on. Drain and the proxy are handed one; the appengine
+ * backend, OAuth 2.0 and checks use this machine's.
+ */
 export interface Machine extends Clock {
   /** Opens a connection, as connectSocket does. */
   connect(to: HostPort | UnixPath, signal: AbortSignal): Promise<Socket>;

@@ -7,6 +7,11 @@ export function statusClass(status: string): StatusClass | undefined {
   return status.startsWith('2') ? 'sent' : status.startsWith('4') ? 'deferred' : 'failed';
 }
 
+/** The same status in the class of those that may pass, such as 4.1.1 of 5.1.1. */
+export function asDeferred(status: string): string {
+  return `4${status.slice(1)}`;
+}
+
 const ENHANCED_STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;
 
 /** The statuses that this project gives itself (RFC 3463, RFC 5248). */

@@ -20,11 +20,11 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { LedgerLock, openLedger } from './ledger/open-ledger.ts';
+import { LedgerLock, openLedger, unusableLedger } from './ledger/open-ledger.ts';
 import { tendLedger, watchLedgerLog } from './ledger/tend-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
-import { parseListen, unwanted, type Places } from './http/listen.ts';
+import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
 import { reportWork } from './report-work.ts';
@@ -110,7 +110,7 @@ export const proxyCommand = command({
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
-    const { keys, rules, rate, places, softBounce, recipientsMax } = settings;
+    const { keys, rules, rate, listenAt, softBounce, recipientsMax } = settings;
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
@@ -126,7 +126,7 @@ export const proxyCommand = command({
       return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, withinRequest };
     };
     const server = new HttpServer(journal);
-    const { ledger, deliverer } = await server.start(places, open).catch((error: Error) => {
+    const { ledger, deliverer } = await server.start(listenAt, open).catch((error: Error) => {
       lock.release();
       throw error;
     });
@@ -146,7 +146,7 @@ interface ProxySettings {
   keys: Keyring;
   rules: SenderRules;
   rate: RateLimit | undefined;
-  places: Places;
+  listenAt: ListenAt;
   recipientsMax: number;
   softBounce: boolean;
 }
@@ -155,9 +155,9 @@ interface ProxySettings {
 function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origins): ProxySettings {
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
-  const places = placesOf(argv.listen);
+  const listenAt = whereToListen(argv.listen);
   const { rate, maxRecipients: recipientsMax, softBounce } = argv;
-  return { keys, rules, rate, places, recipientsMax, softBounce };
+  return { keys, rules, rate, listenAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */
@@ -193,21 +193,20 @@ function addressOf({ addresses }: HttpServer): string {
 
 /** Tells the journal that the proxy is at work, and what an administrator has to know about it. */
 function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
-  const { keys, places, softBounce } = settings;
+  const { keys, listenAt, softBounce } = settings;
   journal.started(addressOf(server), about, { ledger, keys: keys.size, softBounce });
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
-  const held = unwanted(places, server.addresses);
+  const held = unwanted(listenAt, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
   for (const fault of keys.faults) journal.keyUnsafe(fault);
 }
 
 /**
  * Gives up root for the owner of the file's folder, with the secrets, which only root may read. `before` is called while
- * it is still root. Throws CommandError 78.
+ * it is still root. Throws unusableLedger, and CommandError 78 for a setting.
  */
 export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
-  const unusable = ({ message }: Error) =>
-    new CommandError(exitCodes.configuration, `cannot use ${file}: ${message}`);
+  const unusable = (error: Error) => unusableLedger(file, error);
   await becomeOwner(dirname(file), unusable, () => {
     before();
     return withSettings(SECRETS);
@@ -251,7 +250,7 @@ function settingOfDefaultSender(): DefaultSender | undefined {
 }
 
 /** Sockets that systemd hands over are always used: clients that came while no proxy ran wait there for an answer. */
-function placesOf(listen: Places['wanted']): Places {
+function whereToListen(listen: ListenAt['wanted']): ListenAt {
   const handedOver = systemdSockets();
   const usual = handedOver.length > 0 ? undefined : { host: '127.0.0.1', port: 8025 };
   return { wanted: listen ?? usual, handedOver };

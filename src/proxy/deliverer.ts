@@ -3,7 +3,7 @@ import type { ProxyJournal } from './proxy-journal.ts';
 import type { Clock } from '../host/clock.ts';
 import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
-import { statusClass, statuses } from '../mail/enhanced-status.ts';
+import { asDeferred, statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
@@ -340,7 +340,7 @@ export class Deliverer {
     const { status, reason } = verdict;
     if (!this.softBounce || statusClass(status) !== 'failed') return verdict;
     const softened = `soft bounce of ${status}: ${reason}`;
-    return { ...verdict, status: `4${status.slice(1)}`, reason: softened };
+    return { ...verdict, status: asDeferred(status), reason: softened };
   }
 
   #read<T>(read: () => T): T {

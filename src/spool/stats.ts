@@ -22,6 +22,12 @@ export function stats(spool: Spool): Stats {
   }))();
 }
 
+/** How many messages are neither finished nor held. */
+export function queuedMessages(spool: Spool): number {
+  const { queued, sending } = counters(spool).counters;
+  return queued + sending;
+}
+
 function counters(spool: Spool): Pick<Stats, 'counters' | 'bytes'> {
   const rows = spool
     .sql<{ name: string; messages: number; bytes: number }>(

@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
+import { exitCodes, type ExitCode } from '../host/command-error.ts';
 import { isBusy, isCorruption, isSqliteError } from './is-corruption.ts';
 import { DatabaseUnusableError } from './open-database.ts';
 
@@ -8,6 +9,12 @@ import { DatabaseUnusableError } from './open-database.ts';
  * system that is read-only, permission lacks, it is not as SQLite wrote it, or anything else.
  */
 export type DatabaseTrouble = 'busy' | 'read-only' | 'denied' | 'damaged' | 'other';
+
+/** The exit code of a command that meets it. */
+export function troubleExitCode(trouble: DatabaseTrouble): ExitCode {
+  if (trouble === 'busy') return exitCodes.busy;
+  return trouble === 'denied' ? exitCodes.notPermitted : exitCodes.spool;
+}
 
 /** What a program has to be allowed: a file or folder, and R_OK, W_OK or both (access(2)). */
 export type Need = readonly [path: string, mode: number];

@@ -78,7 +78,7 @@ export async function attempt(
 }
 
 function firstProbe(connection: Connection): FirstProbe<PostFailure> {
-  let post = probe(connection.machine);
+  let post: PostRequest;
   let request: Request;
   return {
     request() {

@@ -147,6 +147,13 @@ test('appengine: an answer that comes before the call was read is none, and char
   await assert.rejects(call, BackendUnavailableError);
 });
 
+test('appengine: a host at an IPv6 address is named with brackets', async () => {
+  const call = { service: 'mail', method: 'Send', request: Buffer.alloc(0), ticket: '' };
+  await assert.rejects(callApi({ host: '::1', port: 1 }, call), {
+    message: /^App Engine's API host \[::1\]:1: /,
+  });
+});
+
 test('appengine: of an answer with as many fields as the limit allows the first counts', async (t) => {
   const { send } = await start(t, () => Buffer.alloc(65_536, SENT));
   assert.match(await send(), /^2\.0\.0 /);

@@ -94,6 +94,12 @@ test('a proxy that asks for fewer posts is asked again after its time (law 13)',
   );
 });
 
+test('a proxy that asks for no posts for longer than a timer of Node can wait is not posted to again at once (law 13)', async (t) => {
+  const { scripted, proxy } = await start(t, (post) => post.slower(3_000_000), 500);
+  await assert.rejects(proxy.sendMail(message), { permanent: false });
+  assert.equal(scripted.posts.length, 1);
+});
+
 test('trouble while it is asked leaves those undecided that were in progress', async (t) => {
   const { proxy } = await start(t, first(inProgress, trouble));
   await assert.rejects(proxy.sendMail(message), {

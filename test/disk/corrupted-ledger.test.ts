@@ -6,10 +6,13 @@ import Database from '../../src/sqlite/better-sqlite3.ts';
 import { limits } from '../../src/limits.ts';
 import { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { rebuildLedger } from '../../src/proxy/ledger/rebuild-ledger.ts';
+import { appengineMailerAs } from '../support/as-account.ts';
 import { countPages, damages, pagesOf, spoilPage } from '../support/damage.ts';
 import { figures, LONG } from '../support/figures.ts';
+import { needs } from '../support/needs.ts';
 import { appengineMailer } from '../support/program.ts';
 import { random } from '../support/random.ts';
+import { Road } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
 
 const MESSAGES = 400;
@@ -90,6 +93,18 @@ test('law 5, law 6: after fsck no digest or time that is spoiled has a message r
   ledger.close();
 });
 
+test('a proxy that may not write to its ledger ends with 77', needs('root'), async (t) => {
+  const road = new Road(t);
+  const file = join(road.folder, 'ledger.db');
+  new Ledger(file).close();
+  const args = ['--listen', '127.0.0.1:0', '--backend', 'discard', '--ledger', file];
+  const account = { uid: 65_534, gid: 65_534 };
+  const env = { GMAIL_SECRET_KEY: road.key };
+  const { code, stderr } = await appengineMailerAs(road, account, ['proxy', ...args], env).ended;
+  assert.equal(code, 77, stderr);
+  assert.match(stderr, /cannot use \S+ledger\.db: /);
+});
+
 test('law 6: a proxy with a damaged ledger does not start and says what to do; fsck says what is lost', async (t) => {
   const choice = random(t);
   const { file } = await fullLedger(t, choice);
@@ -104,7 +119,7 @@ test('law 6: a proxy with a damaged ledger does not start and says what to do; f
       },
     );
   const refused = await proxy().ended;
-  assert.equal(refused.code, 78);
+  assert.equal(refused.code, 74);
   assert.match(refused.stderr, /To do: stop the proxy; appengine-mailer ledger fsck --ledger \S+;/);
   const fsck = async () =>
     appengineMailer(t, ['ledger', 'fsck', '--ledger', file], { input: '' }).ended;

@@ -156,6 +156,13 @@ test('while the mail server is away reports wait, said once, and other mail goes
   assert.deepEqual(states(road), ['bounced', 'bounced', 'sent']);
 });
 
+test('a mail server at an IPv6 address is named with brackets', async (t) => {
+  const { smtp, drain } = await stage(t, [{}]);
+  const elsewhere = `[::1]:${smtp.port}`; // It listens on 127.0.0.1 only.
+  const { stderr } = await drain('--once', '--notice-smtp', elsewhere).ended;
+  assert.ok(stderr.includes(` ${elsewhere}`), stderr);
+});
+
 test('a report that the mail server refuses is dropped; what failed stays failed', async (t) => {
   const { road, smtp, drain } = await stage(t, [
     { sender: 'gone@host.example' },

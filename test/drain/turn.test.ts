@@ -60,7 +60,7 @@ function sentTo(message: Claimed): Attempt {
 test('a turn records what ended and claims what is due in one transaction (law 7)', (t) => {
   const { spool, message } = claimedOf(t, 2);
   const events: EndpointEvent[] = [{ kind: 'post-passed' }];
-  const claimed = commitTurn(spool, planOf(spool, { attempts: [sentTo(message)], events }));
+  const { claimed } = commitTurn(spool, planOf(spool, { attempts: [sentTo(message)], events }));
   assert.deepEqual([states(spool), claimed.map(({ seq }) => seq)], [['sent', 'sending'], [2]]);
   assert.notEqual(endpointRecord(spool).passedAt, null);
 });
@@ -73,6 +73,18 @@ test('a turn that cannot be committed writes nothing (law 7)', (t) => {
   assert.throws(() => commitTurn(spool, plan), /it is damaged/);
   assert.deepEqual(states(spool), ['sending', 'queued']);
   assert.equal(endpointRecord(spool).downSince, null);
+});
+
+test('what a turn tells the journal is read in its transaction: where that fails nothing is committed, and no line is lost', (t) => {
+  const { spool, message } = claimedOf(t, 2);
+  const plan = planOf(spool, { attempts: [sentTo(message)] });
+  const sql: typeof spool.sql = spool.sql.bind(spool);
+  t.mock.method(spool, 'sql', (text: string) => {
+    if (text.includes('FROM counter')) throw new Error('the disk failed');
+    return sql(text);
+  });
+  assert.throws(() => commitTurn(spool, plan), /the disk failed/);
+  assert.deepEqual(states(spool), ['sending', 'queued']);
 });
 
 test('an outage is recorded with its reason, and ended by a post', (t) => {

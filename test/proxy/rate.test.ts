@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as fc from 'fast-check';
+import { retryLater, slower } from '../../src/proxy/http/reply.ts';
 import { parseRate, RateLimit } from '../../src/proxy/policy/rate-limit.ts';
 import { formPost } from '../support/form-post.ts';
 import { holds } from '../support/holds.ts';
@@ -78,5 +79,11 @@ test('--rate takes a number a minute, or 78', () => {
   assert.equal(parseRate('60/min').perMinute, 60);
   for (const none of ['', '60', '0/min', '-1/min', '1.5/min', '60/s', '60/minute', '1e3/min']) {
     assert.throws(() => parseRate(none), { name: 'ValueError' }, none);
+  }
+});
+
+test('Retry-After is whole seconds, rounded up (RFC 9110 10.2.3)', () => {
+  for (const reply of [slower('x', 1500), retryLater('x', 1500)]) {
+    assert.deepEqual(reply.headers, { 'retry-after': '2' });
   }
 });

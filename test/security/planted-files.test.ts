@@ -119,7 +119,7 @@ for (const [what, plant] of intruders) {
         env: { GMAIL_SECRET_KEY: road.key },
         input: '',
       }).ended;
-      assert.equal(proxy.code, 78);
+      assert.equal(proxy.code, 74);
       assert.match(proxy.stderr, new RegExp(`ledger\\.db${end} is ${what}, and .*remove it`));
     });
   }

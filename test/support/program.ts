@@ -124,7 +124,7 @@ export async function run(...args: Parameters<typeof start>): Promise<Ended> {
   return start(t, file, words, { input: '', ...options }).ended;
 }
 
-/** `appengine-mailer` as one file, see bundle.ts. */
+/** `appengine-mailer` as one file, see bundle.mjs. */
 export const bundledProgram = inCheckout('build/test/bin/appengine-mailer.mjs');
 
 /** Starts `appengine-mailer ARGS…` as it is built. */

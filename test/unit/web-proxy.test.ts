@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { thisMachine, type Machine } from '../../src/host/machine.ts';
+import type { HostPort, UnixPath } from '../../src/host/net/connect-socket.ts';
+import { openChannel } from '../../src/host/net/open-channel.ts';
 import { hostPort, webProxyFor, WebProxySettingError } from '../../src/host/net/web-proxy.ts';
 import { needs } from '../support/needs.ts';
 import { run } from '../support/program.ts';
@@ -106,4 +109,19 @@ test('a variable that names no HTTP server is an error, which names it and does 
       );
     }
   }
+});
+
+test('the connection to a web proxy is opened by the machine that is handed in', async () => {
+  const asked: (HostPort | UnixPath)[] = [];
+  const machine: Machine = {
+    ...thisMachine,
+    connect: async (to) => {
+      asked.push(to);
+      throw new Error('no network here');
+    },
+  };
+  const webProxy = { url: new URL(https_proxy), variable: 'https_proxy' };
+  const opening = openChannel({ url: new URL('https://a.example/'), webProxy }, [], machine);
+  await assert.rejects(opening, /no network here/);
+  assert.deepEqual(asked, [{ host: '127.0.0.2', port: 3128 }]);
 });

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
-import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
+import { keyFaults, modeText, type KeyFault } from '../../host/key-faults.ts';
 import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
-import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { fault, faultOfAll, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether the key is there, nobody else's to read and not to be guessed; and the key, which no finding tells. */
 export function checkSecret(): { finding: Finding; key?: Buffer } {
@@ -30,10 +30,8 @@ function safety(key: Buffer, found: Setting): Finding {
     ...keyFaults([{ secret: key, called: 'GMAIL_SECRET_KEY' }], { variables: found.variables }),
     ...(found.file === undefined ? [] : openness(found.file)),
   ];
-  if (faults.length > 0) {
-    const [texts, todos] = [faults.map(({ text }) => text), faults.map(({ todo }) => todo)];
-    return fault('secret', texts.join('; '), todos.join('; '));
-  }
+  const faulty = faultOfAll('secret', faults);
+  if (faulty) return faulty;
   const { file, variables } = found;
   if (file !== undefined) return ok('secret', `${file} is there, and only its owner can read it`);
   const where = variables === undefined ? 'the environment' : variables;
@@ -44,10 +42,9 @@ function safety(key: Buffer, found: Setting): Finding {
 function openness(file: string): KeyFault[] {
   const { mode, uid } = statSync(file);
   if ((mode & 0o077) === 0 && (uid === 0 || uid === process.geteuid?.())) return [];
-  const shown = (mode & 0o777).toString(8).padStart(4, '0');
   return [
     {
-      text: `${file} has mode ${shown} and owner ${uid}: others may read the key`,
+      text: `${file} has mode ${modeText(mode)} and owner ${uid}: others may read the key`,
       todo: `chown root: ${file}; chmod 600 ${file}; and exchange the key`,
     },
   ];

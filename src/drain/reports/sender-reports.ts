@@ -1,6 +1,7 @@
 import { thisMachine, type Machine } from '../../host/machine.ts';
 import type { DrainJournal } from '../drain-journal.ts';
 import type { MachineNames } from '../../host/machine-names.ts';
+import { hostPortText } from '../../host/net/host-port.ts';
 import { limits } from '../../limits.ts';
 import {
   batchReport,
@@ -240,7 +241,6 @@ export class SenderReports {
   }
 
   get #serverName(): string {
-    const { host, port } = this.#options.server;
-    return `${host}:${port}`;
+    return hostPortText(this.#options.server);
   }
 }

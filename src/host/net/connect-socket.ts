@@ -1,8 +1,9 @@
 import dns, { type LookupAddress } from 'node:dns';
-import { connect, isIP, type NetConnectOpts, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { limits } from '../../limits.ts';
 import { ConnectError } from './connect-error.ts';
+import { hostPortText } from './host-port.ts';
 import { withinTime } from '../within-time.ts';
 
 /** A name or an IP address, and a TCP port. */
@@ -44,8 +45,11 @@ export async function connectSocket(
   });
 }
 
-async function firstToConnect(addresses: NetConnectOpts[], signal: AbortSignal): Promise<Socket> {
-  const attempts = new Map<Socket, NetConnectOpts>();
+/** Where one attempt goes. */
+type Address = (HostPort & { family: number }) | UnixPath;
+
+async function firstToConnect(addresses: Address[], signal: AbortSignal): Promise<Socket> {
+  const attempts = new Map<Socket, Address>();
   const failures: { text: string; code: string }[] = [];
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -129,8 +133,6 @@ function textOf({ message }: Error): string {
   return message.replace(/ - Local \(.*\)$/, '');
 }
 
-function shown(address: NetConnectOpts): string {
-  if ('path' in address) return address.path;
-  const { host, port, family } = address;
-  return family === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+function shown(address: Address): string {
+  return 'path' in address ? address.path : hostPortText(address);
 }

@@ -4,7 +4,7 @@ import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
 import { openChannel, type Route } from './open-channel.ts';
-import { Places } from '../places.ts';
+import { Places } from './places.ts';
 import { unixPathOf } from './unix-path.ts';
 
 // The rest of undici (fetch, WebSocket, caches, mocks) would take 10 MB of memory in each service.

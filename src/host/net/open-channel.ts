@@ -35,7 +35,7 @@ export async function openChannel(
       if (path !== undefined) return machine.connect({ path }, signal);
       const to = hostPort(url);
       const socket = await (webProxy
-        ? connectThrough(webProxy, to, signal)
+        ? connectThrough(webProxy, to, signal, machine)
         : machine.connect(to, signal));
       return url.protocol === 'https:'
         ? secureSocket(socket, { host: to.host, ca }, signal)

@@ -1,7 +1,9 @@
 import { request } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { ConnectError } from './connect-error.ts';
-import { connectSocket, type HostPort } from './connect-socket.ts';
+import type { Machine } from '../machine.ts';
+import type { HostPort } from './connect-socket.ts';
+import { hostPortText } from './host-port.ts';
 import { secureSocket } from './secure-socket.ts';
 
 /** A web proxy, and the variable of the environment that names it. */
@@ -71,10 +73,11 @@ export async function connectThrough(
   { url, variable }: WebProxy,
   to: HostPort,
   signal: AbortSignal,
+  machine: Pick<Machine, 'connect'>,
 ): Promise<Socket> {
   const server = hostPort(url);
   try {
-    const plain = await connectSocket(server, signal);
+    const plain = await machine.connect(server, signal);
     const isSecure = url.protocol === 'https:';
     const socket = isSecure ? await secureSocket(plain, { host: server.host }, signal) : plain;
     return await tunnel(socket, url, to, signal);
@@ -93,10 +96,10 @@ export function hostPort({ hostname, port, protocol }: URL): HostPort {
 async function tunnel(
   socket: Socket,
   { host: proxyHost, username, password }: URL,
-  { host, port }: HostPort,
+  to: HostPort,
   signal: AbortSignal,
 ): Promise<Socket> {
-  const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const authority = hostPortText(to);
   const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   const sent = request({
     method: 'CONNECT',

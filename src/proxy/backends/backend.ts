@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { Places } from '../../host/places.ts';
+import { Places } from '../../host/net/places.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
 import type { AllowedSenders } from '../policy/allowed-senders.ts';
 import type { PostedMessage } from '../ledger/message-name.ts';

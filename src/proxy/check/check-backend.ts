@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { connectSocket } from '../../host/net/connect-socket.ts';
+import { hostPortText } from '../../host/net/host-port.ts';
 import { fault, note, ok, type Finding } from '../../host/finding.ts';
 import type { ApiHost } from '../backends/appengine/call-api.ts';
 import { ehloName } from '../backends/smtp/ehlo-name.ts';
@@ -37,15 +38,16 @@ function checkFolder(folder: string): Finding {
 }
 
 /** A call needs the ticket of a request, so only the connection is checked. */
-async function checkApi({ host, port }: ApiHost): Promise<Finding> {
+async function checkApi(api: ApiHost): Promise<Finding> {
+  const where = `App Engine's API host ${hostPortText(api)}`;
   try {
-    const socket = await connectSocket({ host, port }, new AbortController().signal);
+    const socket = await connectSocket(api, new AbortController().signal);
     socket.destroy();
   } catch (error) {
-    const text = `App Engine's API host ${host}:${port} cannot be reached: ${(error as Error).message}`;
+    const text = `${where} cannot be reached: ${(error as Error).message}`;
     return fault('connection', text, APP_ENGINE);
   }
-  const text = `App Engine's API host ${host}:${port} can be reached; whether it takes mail shows with the first message`;
+  const text = `${where} can be reached; whether it takes mail shows with the first message`;
   return ok('connection', text);
 }
 

@@ -8,7 +8,7 @@ import { v2Type } from '../../wire/frame.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
-import { addressText, listen, type Listener, type Places } from './listen.ts';
+import { addressText, listen, type Listener, type ListenAt } from './listen.ts';
 import { ALLOWED, onClientError } from './on-client-error.ts';
 import type { Service } from './post.ts';
 import { retryLater, type Reply } from './reply.ts';
@@ -17,7 +17,7 @@ import { checkSignature } from './signature-check.ts';
 import { UnauthenticatedLines } from './unauthenticated-lines.ts';
 
 /** Has servers listen at places, as `listen` does. */
-type Listen = (makeServer: () => Server, places: Places) => Promise<Listener<Server>[]>;
+type Listen = (makeServer: () => Server, listenAt: ListenAt) => Promise<Listener<Server>[]>;
 
 /** The HTTP server of the proxy (src/wire/README.md). */
 export class HttpServer {
@@ -58,9 +58,9 @@ export class HttpServer {
    * Listens at all places, and then opens the service; requests that come meanwhile wait for it. So a proxy that cannot
    * listen (CommandError 78) has made no files. Rejects, and listens nowhere, where the service cannot be opened.
    */
-  async start<S extends Service>(places: Places, open: () => Promise<S>): Promise<S> {
+  async start<S extends Service>(listenAt: ListenAt, open: () => Promise<S>): Promise<S> {
     try {
-      this.#listeners = await this.#listen(places);
+      this.#listeners = await this.#listen(listenAt);
       const service = await open();
       this.#setService(service);
       return service;
@@ -92,10 +92,10 @@ export class HttpServer {
     for (const server of servers) server.closeAllConnections();
   }
 
-  async #listen(places: Places): Promise<Listener<Server>[]> {
-    const listeners = await this.#listenOn(() => this.#makeServer(), places).catch(
+  async #listen(listenAt: ListenAt): Promise<Listener<Server>[]> {
+    const listeners = await this.#listenOn(() => this.#makeServer(), listenAt).catch(
       (error: Error) => {
-        const { wanted } = places;
+        const { wanted } = listenAt;
         const where = wanted ? addressText(wanted) : 'the sockets of systemd';
         const text = `cannot listen on ${where}: ${error.message}`;
         throw new CommandError(exitCodes.configuration, text);

@@ -8,7 +8,7 @@ import { unixPathOfSocket } from '../../host/systemd/systemd-sockets.ts';
 import { unixPathFault } from '../../host/net/unix-path.ts';
 
 /** Where to listen. */
-export interface Places {
+export interface ListenAt {
   /** The address that --listen or the default names. */
   wanted?: HostPort | UnixPath | undefined;
   /** File descriptors of sockets that systemd hands over. */
@@ -36,7 +36,7 @@ export function parseListen(text: string): HostPort | UnixPath {
  */
 export async function listen<S extends Server>(
   makeServer: () => S,
-  { wanted, handedOver = [] }: Places,
+  { wanted, handedOver = [] }: ListenAt,
 ): Promise<Listener<S>[]> {
   const listeners: Listener<S>[] = [];
   const begin = async (at: HostPort | UnixPath | { fd: number }) => {
@@ -57,7 +57,7 @@ export async function listen<S extends Server>(
 
 /** The TCP addresses on which systemd listens although another address is wanted. */
 export function unwanted(
-  { wanted, handedOver = [] }: Places,
+  { wanted, handedOver = [] }: ListenAt,
   addresses: readonly string[],
 ): string[] {
   const held = addresses.slice(0, handedOver.length);

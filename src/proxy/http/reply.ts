@@ -14,13 +14,17 @@ export interface Reply {
 
 /** 429: nothing was begun, and the client has to make fewer posts. */
 export function slower(text: string, waitMs: number): Reply {
-  const headers = { 'retry-after': String(Math.ceil(waitMs / 1000)) };
-  return { status: 429, text, headers };
+  return { status: 429, text, headers: retryAfter(waitMs) };
 }
 
 /** 503: nothing is wrong with the request, and the client has to repeat it later. */
 export function retryLater(text: string, waitMs: number = limits.proxyRetryAfterMs): Reply {
-  return { status: 503, text, headers: { 'retry-after': String(waitMs / 1000) } };
+  return { status: 503, text, headers: retryAfter(waitMs) };
+}
+
+/** In whole seconds (RFC 9110 10.2.3). */
+function retryAfter(waitMs: number): Record<string, string> {
+  return { 'retry-after': String(Math.ceil(waitMs / 1000)) };
 }
 
 /** Counts a post of the key; the answer to one that is too many, or undefined. */

@@ -1,5 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { databaseTrouble, READ_WRITE, troubleExitCode } from '../../sqlite/database-trouble.ts';
 import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { logIsCut } from '../../sqlite/log-is-cut.ts';
 import { tellRepair } from '../../sqlite/recover/repair-report.ts';
@@ -7,7 +9,7 @@ import type { ProxyJournal } from '../proxy-journal.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { Ledger } from './ledger.ts';
 
-/** Opens the ledger of a proxy that has its lock, and tells what is known of damage. Throws CommandError 78. */
+/** Opens the ledger of a proxy that has its lock, and tells what is known of damage. Throws unusableLedger. */
 export async function openLedger(file: string, journal: ProxyJournal): Promise<Ledger> {
   // It has to be asked before the file is opened, which hides the damaged end of a log.
   if (logIsCut(file)) journal.ledgerLogCut(file);
@@ -25,7 +27,7 @@ export class LedgerLock {
 
   /**
    * Takes the lock if its file is there: so another proxy with this ledger is found before anything else is done. Where
-   * there is none, `take` makes it. Throws CommandError: 75 when another proxy has the lock, 78 when it cannot be used.
+   * there is none, `take` makes it. Throws CommandError: 75 when another proxy has the lock, else unusableLedger.
    */
   constructor(ledgerFile: string) {
     this.#ledgerFile = ledgerFile;
@@ -52,7 +54,32 @@ function orCommandError<T>(file: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    const text = `cannot use ${file}: ${ledgerFault(file, error as Error)}`;
-    throw new CommandError(exitCodes.configuration, text);
+    throw unusableLedger(file, error as Error);
+  }
+}
+
+/**
+ * Why a proxy cannot work with its ledger: 74, 75 or 77 as for a command on a ledger, and 78 where a setting is wrong, such
+ * as a path whose folder is not there.
+ */
+export function unusableLedger(file: string, error: Error): CommandError {
+  const folder = dirname(file);
+  const trouble = databaseTrouble(error, file, [
+    [file, READ_WRITE],
+    [folder, READ_WRITE],
+  ]);
+  const isOfSetting = trouble === undefined || isMissing(folder);
+  return new CommandError(
+    isOfSetting ? exitCodes.configuration : troubleExitCode(trouble),
+    `cannot use ${file}: ${ledgerFault(file, error)}`,
+  );
+}
+
+/** False where it cannot be seen. */
+function isMissing(folder: string): boolean {
+  try {
+    return statSync(folder, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
   }
 }

@@ -4,7 +4,7 @@ import { becomeOwner } from '../../host/become-owner.ts';
 import { anyText } from '../../host/option-values.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
-import { databaseTrouble } from '../../sqlite/database-trouble.ts';
+import { databaseTrouble, troubleExitCode } from '../../sqlite/database-trouble.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { LedgerReader } from './read-ledger.ts';
 
@@ -72,9 +72,8 @@ export function ledgerFailure(file: string, error: Error): Error {
       `no permission for the ledger ${file}: ${error.message}; be root, or in the group of its folder while its proxy runs`,
     );
   }
-  const exitCode = trouble === 'busy' ? exitCodes.busy : exitCodes.spool;
   return new CommandError(
-    exitCode,
+    troubleExitCode(trouble),
     `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`,
   );
 }

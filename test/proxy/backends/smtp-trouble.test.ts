@@ -220,3 +220,10 @@ test('a relay that uses up each time limit of RFC 5321 gets the message once (la
 async function rounds() {
   for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve));
 }
+
+test('a relay at an IPv6 address is named with brackets', async (t) => {
+  const smtp = await ScriptedSmtp.start(t, {});
+  const backend = smtpBackend(smtp.relay({ host: '::1' })); // It listens on 127.0.0.1 only.
+  const [told = ''] = await sendWith(backend, { recipients });
+  assert.ok(told.includes(`the relay [::1]:${smtp.port}: `), told);
+});

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { connectSocket, type HostPort } from '../../../host/net/connect-socket.ts';
+import { hostPortText } from '../../../host/net/host-port.ts';
 import { withinTime } from '../../../host/within-time.ts';
 import { limits } from '../../../limits.ts';
 import { BackendUnavailableError } from '../backend.ts';
@@ -34,7 +35,7 @@ export type ApiAnswer =
  * when the host cannot have had the whole call, and with any other error when it may have.
  */
 export async function callApi(
-  { host, port }: ApiHost,
+  api: ApiHost,
   call: ApiCall,
   deadlineMs: number = limits.appengineDeadlineMs,
 ): Promise<ApiAnswer> {
@@ -44,8 +45,8 @@ export async function callApi(
     return await withinTime(lateMs, 'no answer', {}, async (signal) => {
       signal.addEventListener('abort', () => sent?.destroy());
       try {
-        const socket = await connectSocket({ host, port }, signal);
-        sent = post(socket, { host, port }, call, deadlineMs);
+        const socket = await connectSocket(api, signal);
+        sent = post(socket, api, call, deadlineMs);
         const response = await responseTo(sent);
         if (response.statusCode !== 200) return { kind: 'http', code: response.statusCode ?? 0 };
         const answer = await readWhole(response);
@@ -57,7 +58,7 @@ export async function callApi(
     });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const text = `App Engine's API host ${host}:${port}: ${message}`;
+    const text = `App Engine's API host ${hostPortText(api)}: ${message}`;
     // Without the end of its body a request has no effect.
     if (sent?.writableFinished) throw new Error(text, { cause: error });
     throw new BackendUnavailableError(NOT_THERE.has(code ?? '') ? `${text}; ${REMEDY}` : text);

@@ -1,6 +1,7 @@
 import { thisMachine, type Machine } from '../../../host/machine.ts';
 import { isIP } from 'node:net';
 import { addressLiteral } from '../../../host/machine-names.ts';
+import { hostPortText } from '../../../host/net/host-port.ts';
 import {
   BackendBusyError,
   BackendUnavailableError,
@@ -21,7 +22,7 @@ import { transact } from './transact.ts';
 export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): Backend {
   const sessions = new SmtpSessions(relay, machine);
   const mta = isIP(relay.host) === 0 ? relay.host : addressLiteral(relay.host);
-  const told = (text: string) => `the relay ${relay.host}:${relay.port}: ${text}`;
+  const told = (text: string) => `the relay ${hostPortText(relay)}: ${text}`;
   const unavailable = (error: unknown) => {
     if (error instanceof BackendBusyError) throw error;
     throw new BackendUnavailableError(told(smtpErrorText(error)));

@@ -3,7 +3,7 @@ import type { SMTPError } from 'nodemailer/lib/smtp-connection';
 import type { SmtpSent } from '../../../host/net/smtp-client.ts';
 import { pieces } from '../../../host/pieces.ts';
 import { addressFault } from '../../../mail/address-fault.ts';
-import { statuses } from '../../../mail/enhanced-status.ts';
+import { asDeferred, statuses } from '../../../mail/enhanced-status.ts';
 import type { Verdict } from '../../../wire/verdicts.ts';
 import type { Delivery, Result } from '../backend.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './read-reply.ts';
@@ -78,7 +78,7 @@ function verdictOf(
 ): Omit<Verdict, 'recipient'> {
   const isSaid = !isOurs && !status.startsWith('2');
   return {
-    status: ofRelay ? `4${status.slice(1)}` : status,
+    status: ofRelay ? asDeferred(status) : status,
     reason,
     ...(isSaid && { remoteMta: mta }),
   };

@@ -1,4 +1,4 @@
-import { ConnectError } from './net/connect-error.ts';
+import { ConnectError } from './connect-error.ts';
 
 /** A number of places, of which each is one's own until it is left. The first that waits enters first. */
 export class Places {
