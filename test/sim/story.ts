@@ -95,10 +95,12 @@ export function inventStory(seed: number): Story {
       nullSender: random.chance(0.1),
     });
   }
-  // Half of the worlds have two kinds of faults at most: there the laws leave less room.
-  const kinds = random.chance(0.5)
-    ? faultKinds
-    : [random.pick(faultKinds), random.pick(faultKinds)];
+  // Some worlds have two kinds of faults at most, or only other moods of relays: there the laws leave less room.
+  const kinds = random.pick([
+    faultKinds,
+    [random.pick(faultKinds), random.pick(faultKinds)],
+    ['mood'] as const,
+  ]);
   for (let fault = 0; fault < faults; fault += 1) {
     story.happenings.push({ at: time(), ...MAKERS[random.pick(kinds)](random, story) });
   }
@@ -170,7 +172,7 @@ const MAKERS: {
       : `mail.host${random.below(story.hosts.length)}`,
     forMs: random.between(MINUTE, 4 * HOUR),
     mood: {
-      slowMs: random.between(1, 290 * SECOND),
+      slowMs: random.between(random.pick([1, 10 * SECOND]), 290 * SECOND),
       temporary: random.chance(0.3) ? random.next() * 0.5 : 0,
       permanent: random.chance(0.2) ? random.next() * 0.3 : 0,
       closes: random.chance(0.2) ? random.next() * 0.2 : 0,

@@ -60,7 +60,7 @@ function orCommandError<T>(file: string, action: () => T): T {
 
 /**
  * Why a proxy cannot work with its ledger: 74, 75 or 77 as for a command on a ledger, and 78 where a setting is wrong, such
- * as a path whose folder is not there.
+ * as a path whose folder is not there, or is no folder.
  */
 export function unusableLedger(file: string, error: Error): CommandError {
   const folder = dirname(file);
@@ -68,7 +68,7 @@ export function unusableLedger(file: string, error: Error): CommandError {
     [file, READ_WRITE],
     [folder, READ_WRITE],
   ]);
-  const isOfSetting = trouble === undefined || isMissing(folder);
+  const isOfSetting = trouble === undefined || isNoFolder(folder);
   return new CommandError(
     isOfSetting ? exitCodes.configuration : troubleExitCode(trouble),
     `cannot use ${file}: ${ledgerFault(file, error)}`,
@@ -76,9 +76,9 @@ export function unusableLedger(file: string, error: Error): CommandError {
 }
 
 /** False where it cannot be seen. */
-function isMissing(folder: string): boolean {
+function isNoFolder(folder: string): boolean {
   try {
-    return statSync(folder, { throwIfNoEntry: false }) === undefined;
+    return statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true;
   } catch {
     return false;
   }
