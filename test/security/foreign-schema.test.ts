@@ -36,7 +36,7 @@ for (const [what, does] of Object.entries(triggers)) {
     assert.equal(hold.code, 74);
     assert.match(
       hold.stderr,
-      /\(trigger evil0, trigger evil1\)\. To do: .*appengine-mailer queue fsck;/,
+      /\(trigger evil0, trigger evil1\)\. To do: .*appengine-mailer queue fsck --spool \S+;/,
     );
     const handed = await road.pipe('1abc', bsmtp('', ['r@a.example'], 'x\n'));
     assert.equal(handed.code, 75);
@@ -82,7 +82,7 @@ test('a trigger that is added to the spool while drain runs: it says what to do;
   add(triggers['that forbids']);
   handIn(road.spool, [{}]);
   await drain.says(
-    /nothing is sent: no; .* \(trigger evil\) \(to do: .*appengine-mailer queue fsck;/,
+    /nothing is sent: no; .* \(trigger evil\) \(to do: .*appengine-mailer queue fsck --spool \S+;/,
   );
   assert.equal((await drain.stop()).code, 0);
   assert.equal((await road.queue('fsck')).code, 1);
