@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test';
+import { Random as Choices } from '../sim/random.ts';
 
 /** Random choices. */
 export interface Random {
@@ -15,13 +16,6 @@ export function random(t: TestContext, usual = 20_121_127): Random {
 
 /** Random choices, the same for the same seed. */
 export function generator(seed: number): Random {
-  let state = seed;
-  // Mulberry32: enough for choosing a victim, not for a secret.
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return { below: (end) => Math.floor(next() * end) };
+  const choices = new Choices(seed);
+  return { below: (end) => choices.below(end) };
 }
