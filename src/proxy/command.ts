@@ -116,7 +116,7 @@ export const proxyCommand = command({
     const policy = senderPolicy(rules, journal);
     const lock = new LedgerLock(ledgerFile);
     const open = async () => {
-      const backend = await openBackend(chosen, journal);
+      const backend = await openBackend(chosen, journal, rules.defaultSender);
       lock.take();
       const ledger = await openLedger(ledgerFile, journal);
       const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
@@ -222,6 +222,12 @@ const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEY',
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'MAILGUN_API_KEY',
+  'JMAP_TOKEN',
+  'JMAP_PASSWORD',
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

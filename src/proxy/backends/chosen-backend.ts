@@ -2,9 +2,12 @@ import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { hostPortText } from '../../host/net/host-port.ts';
 import type { OptionTable, Origins, Values } from '../../host/options.ts';
 import type { Backend } from './backend.ts';
+import type { DefaultSender } from '../policy/default-sender.ts';
 import type { ApiHost } from './appengine/call-api.ts';
 import { discardBackend } from './discard.ts';
 import { fileBackend } from './file.ts';
+import { mailgunAccount, mailgunOptions, type MailgunAccount } from './mailgun/mailgun-options.ts';
+import { sesAccount, sesOptions, type SesAccount } from './ses/ses-options.ts';
 import { ehloName } from './smtp/ehlo-name.ts';
 import { smtpOptions, smtpRelay } from './smtp/smtp-options.ts';
 import type { SmtpRelay } from './smtp/smtp-sessions.ts';
@@ -14,18 +17,29 @@ import type { ProxyJournal } from '../proxy-journal.ts';
 /** Options that say where mail is delivered, but for the folder of the file backend, which is given as an absolute path. */
 export const backendOptions = {
   backend: {
-    choices: ['file', 'smtp', 'appengine', 'discard'],
+    choices: ['file', 'smtp', 'ses', 'mailgun', 'appengine', 'discard'],
     default: 'file',
     describe:
-      'Where to deliver mail: into a folder, to a relay, by the Mail API of App Engine, or nowhere',
+      'Where to deliver mail: into a folder, to a relay, by the API of Amazon SES, Mailgun or App Engine, or nowhere',
   },
   ...smtpOptions,
+  ...sesOptions,
+  ...mailgunOptions,
 } as const satisfies OptionTable;
+
+/** The options that mean something to one backend only. */
+const OWN_OPTIONS = {
+  smtp: smtpOptions,
+  ses: sesOptions,
+  mailgun: mailgunOptions,
+} as const satisfies Record<string, OptionTable>;
 
 /** The chosen backend with its configuration; nothing is opened yet. */
 export type ChosenBackend =
   | { kind: 'file'; folder: string }
   | { kind: 'smtp'; relay: SmtpRelay }
+  | { kind: 'ses'; account: SesAccount }
+  | { kind: 'mailgun'; account: MailgunAccount }
   | { kind: 'appengine'; api: ApiHost }
   | { kind: 'discard' };
 
@@ -39,11 +53,14 @@ export async function chooseBackend(
   folder: string,
 ): Promise<ChosenBackend> {
   const { backend: kind } = argv;
-  if (kind === 'smtp') {
-    return { kind, relay: smtpRelay(argv, { environment: process.env, folder: '.' }) };
+  for (const [backend, options] of Object.entries(OWN_OPTIONS)) {
+    const stray = Object.keys(options).find((name) => kind !== backend && origins.has(name));
+    if (stray !== undefined) throw origins.error(stray, `is for --backend ${backend}`);
   }
-  const stray = Object.keys(smtpOptions).find((name) => origins.has(name));
-  if (stray !== undefined) throw origins.error(stray, 'is for --backend smtp');
+  const sources = { environment: process.env, folder: '.' };
+  if (kind === 'smtp') return { kind, relay: smtpRelay(argv, sources) };
+  if (kind === 'ses') return { kind, account: sesAccount(argv, sources) };
+  if (kind === 'mailgun') return { kind, account: mailgunAccount(argv, sources) };
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
   // Loaded only where it is used: it takes time.
@@ -52,7 +69,11 @@ export async function chooseBackend(
 }
 
 /** Makes the backend ready for mail. Throws CommandError 78 when that fails. */
-export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal): Promise<Backend> {
+export async function openBackend(
+  chosen: ChosenBackend,
+  journal: ProxyJournal,
+  defaultSender?: DefaultSender,
+): Promise<Backend> {
   if (chosen.kind === 'smtp') {
     const { relay } = chosen;
     const { name, fault } = await ehloName(relay.name);
@@ -60,6 +81,14 @@ export async function openBackend(chosen: ChosenBackend, journal: ProxyJournal):
     return smtpBackend({ ...relay, name });
   }
   if (chosen.kind === 'discard') return discardBackend;
+  if (chosen.kind === 'ses') {
+    const { sesBackend } = await import('./ses/ses-backend.ts');
+    return sesBackend(chosen.account, { defaultSender: defaultSender?.address });
+  }
+  if (chosen.kind === 'mailgun') {
+    const { mailgunBackend } = await import('./mailgun/mailgun-backend.ts');
+    return mailgunBackend(chosen.account);
+  }
   if (chosen.kind === 'appengine') {
     const { appengineBackend } = await import('./appengine/appengine-backend.ts');
     return appengineBackend(chosen.api, journal);
