@@ -388,6 +388,13 @@ export const limits = {
   /** Mailgun: recipients of one call, and a message. */
   mailgunRecipients: 1000,
   mailgunMessageBytes: 25 * MiB,
+  /** Deliveries at once to a JMAP server: the fewest uploads and requests that it should allow (RFC 8620 2). */
+  jmapDeliveries: 4,
+  /** How long a session is used before it is read again. */
+  jmapSessionMs: 10 * MINUTE,
+  /** How often a message without an answer is looked up, and the wait before each time but the first. */
+  jmapLooks: 3,
+  jmapLookMs: 5 * SECOND,
   /** How long before they end the keys of a role are renewed; Amazon has new ones 5 minutes before that. */
   awsKeysRenewMs: 4 * MINUTE,
   /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */

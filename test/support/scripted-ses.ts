@@ -20,6 +20,8 @@ export class ScriptedSes {
   keys: AwsKeys = { keyId: 'AKIDEXAMPLE', secret: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY' };
   /** The emails of calls with a good signature, whatever the answer. */
   readonly emails: SesEmail[] = [];
+  /** The answer to GetAccount. */
+  permission: ProviderReply = { body: { SendingEnabled: true, ProductionAccessEnabled: true } };
   script: (email: SesEmail) => ProviderReply | Promise<ProviderReply> = () => TAKEN;
 
   private constructor(server: ScriptedProvider) {
@@ -55,6 +57,7 @@ export class ScriptedSes {
     const refusal = this.#refusal(request);
     if (refusal) return refusal;
     const { method, path, body } = request;
+    if (`${method} ${path}` === 'GET /v2/email/account') return this.permission;
     assert.equal(`${method} ${path}`, 'POST /v2/email/outbound-emails');
     const {
       FromEmailAddress: sender,

@@ -6,6 +6,7 @@ import type { DefaultSender } from '../policy/default-sender.ts';
 import type { ApiHost } from './appengine/call-api.ts';
 import { discardBackend } from './discard.ts';
 import { fileBackend } from './file.ts';
+import { jmapAccount, jmapOptions, type JmapAccount } from './jmap/jmap-options.ts';
 import { mailgunAccount, mailgunOptions, type MailgunAccount } from './mailgun/mailgun-options.ts';
 import { sesAccount, sesOptions, type SesAccount } from './ses/ses-options.ts';
 import { ehloName } from './smtp/ehlo-name.ts';
@@ -17,14 +18,15 @@ import type { ProxyJournal } from '../proxy-journal.ts';
 /** Options that say where mail is delivered, but for the folder of the file backend, which is given as an absolute path. */
 export const backendOptions = {
   backend: {
-    choices: ['file', 'smtp', 'ses', 'mailgun', 'appengine', 'discard'],
+    choices: ['file', 'smtp', 'ses', 'mailgun', 'jmap', 'appengine', 'discard'],
     default: 'file',
     describe:
-      'Where to deliver mail: into a folder, to a relay, by the API of Amazon SES, Mailgun or App Engine, or nowhere',
+      'Where to deliver mail: into a folder, to a relay, by the API of Amazon SES, Mailgun, a JMAP server or App Engine, or nowhere',
   },
   ...smtpOptions,
   ...sesOptions,
   ...mailgunOptions,
+  ...jmapOptions,
 } as const satisfies OptionTable;
 
 /** The options that mean something to one backend only. */
@@ -32,6 +34,7 @@ const OWN_OPTIONS = {
   smtp: smtpOptions,
   ses: sesOptions,
   mailgun: mailgunOptions,
+  jmap: jmapOptions,
 } as const satisfies Record<string, OptionTable>;
 
 /** The chosen backend with its configuration; nothing is opened yet. */
@@ -40,6 +43,7 @@ export type ChosenBackend =
   | { kind: 'smtp'; relay: SmtpRelay }
   | { kind: 'ses'; account: SesAccount }
   | { kind: 'mailgun'; account: MailgunAccount }
+  | { kind: 'jmap'; account: JmapAccount }
   | { kind: 'appengine'; api: ApiHost }
   | { kind: 'discard' };
 
@@ -61,6 +65,7 @@ export async function chooseBackend(
   if (kind === 'smtp') return { kind, relay: smtpRelay(argv, sources) };
   if (kind === 'ses') return { kind, account: sesAccount(argv, sources) };
   if (kind === 'mailgun') return { kind, account: mailgunAccount(argv, sources) };
+  if (kind === 'jmap') return { kind, account: jmapAccount(argv, sources) };
   if (kind === 'file') return { kind, folder };
   if (kind === 'discard') return { kind };
   // Loaded only where it is used: it takes time.
@@ -89,6 +94,10 @@ export async function openBackend(
     const { mailgunBackend } = await import('./mailgun/mailgun-backend.ts');
     return mailgunBackend(chosen.account);
   }
+  if (chosen.kind === 'jmap') {
+    const { jmapBackend } = await import('./jmap/jmap-backend.ts');
+    return jmapBackend(chosen.account);
+  }
   if (chosen.kind === 'appengine') {
     const { appengineBackend } = await import('./appengine/appengine-backend.ts');
     return appengineBackend(chosen.api, journal);
@@ -107,6 +116,9 @@ export function backendText(chosen: ChosenBackend): string {
   const kept = keptText(chosen);
   if (kept !== undefined) return `backend ${chosen.kind} (${kept})`;
   if (chosen.kind === 'smtp') return `backend smtp, relay ${hostPortText(chosen.relay)}`;
+  if (chosen.kind === 'ses') return `backend ses, region ${chosen.account.region}`;
+  if (chosen.kind === 'mailgun') return `backend mailgun, domain ${chosen.account.domain}`;
+  if (chosen.kind === 'jmap') return `backend jmap, server ${chosen.account.url.host}`;
   return `backend ${chosen.kind}`;
 }
 

@@ -15,7 +15,7 @@ export const jmapOptions = {
     value: 'USER',
     parse: anyText,
     describe:
-      'User name at the JMAP server; the password is JMAP_PASSWORD. Without it JMAP_TOKEN counts',
+      'User name at the JMAP server, with the password in JMAP_PASSWORD; without it, JMAP_TOKEN counts',
   },
 } as const satisfies OptionTable;
 

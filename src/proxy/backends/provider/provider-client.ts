@@ -11,7 +11,7 @@ export interface ProviderCall extends Pick<Request, 'method' | 'path' | 'headers
   /** Of the body, in bytes. */
   length?: number;
   /** How long the answer may take; undefined: limits.providerAnswerMs. */
-  answerMs?: number;
+  answerMs?: number | undefined;
 }
 
 /**
