@@ -43,6 +43,8 @@ export class ScriptedJmap {
   /** Instead of the answer to a request with this method: after it was executed, or before. */
   after: Partial<Record<string, () => ProviderReply | undefined>> = {};
   before: Partial<Record<string, () => ProviderReply | undefined>> = {};
+  /** What the last request would be answered. */
+  lastAnswer: ProviderReply = 'cut';
   #made = 0;
 
   private constructor(server: ScriptedProvider) {
@@ -98,11 +100,12 @@ export class ScriptedJmap {
       if (early) return early;
     }
     const methodResponses = methodCalls.flatMap((call) => this.#invoke(call));
+    this.lastAnswer = { body: { methodResponses, sessionState: 's1' } };
     for (const [name] of methodCalls) {
       const late = this.after[name]?.();
       if (late) return late;
     }
-    return { body: { methodResponses, sessionState: 's1' } };
+    return this.lastAnswer;
   }
 
   #session(): unknown {

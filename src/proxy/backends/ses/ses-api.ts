@@ -9,6 +9,17 @@ import { isOfClock, isOfKeys, sesError } from './ses-outcome.ts';
 import type { SesAccount } from './ses-options.ts';
 import { signAws, type AwsKeys } from './sign-aws.ts';
 
+/** What is around the backend, besides its account. */
+export interface SesSurroundings {
+  /** Stands in for the null sender, which Amazon SES does not take. */
+  defaultSender?: string | undefined;
+  machine?: Machine;
+  /** PEM of the certificate authorities to trust instead of Node's own. */
+  ca?: string[];
+  /** Says where the keys of a role are had; undefined: the environment of this process. */
+  environment?: NodeJS.ProcessEnv;
+}
+
 /** The API of Amazon SES with our account. */
 export class SesApi {
   readonly #account: SesAccount;
@@ -20,7 +31,11 @@ export class SesApi {
   /** How far the clock of Amazon is ahead of ours, in milliseconds, where it has refused a signature for that. */
   #aheadMs = 0;
 
-  constructor(account: SesAccount, machine: Machine, ca?: string[]) {
+  constructor(
+    account: SesAccount,
+    machine: Machine,
+    { ca, environment }: Pick<SesSurroundings, 'ca' | 'environment'> = {},
+  ) {
     const { endpoint: url, keys } = account;
     this.#account = account;
     this.#machine = machine;
@@ -29,7 +44,7 @@ export class SesApi {
       { url, webProxy: webProxyFor(url), ca },
       machine,
     );
-    this.#credentials = new AwsCredentials(keys, machine);
+    this.#credentials = new AwsCredentials(keys, machine, environment);
     this.#root = url.pathname.replace(/\/$/, '');
   }
 

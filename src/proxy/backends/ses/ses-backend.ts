@@ -1,23 +1,14 @@
 import { isAscii } from 'node:buffer';
-import { thisMachine, type Machine } from '../../../host/machine.ts';
+import { thisMachine } from '../../../host/machine.ts';
 import { limits } from '../../../limits.ts';
 import { canonicalAddress } from '../../../mail/canonical-address.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import { limited, type Backend, type Delivery, type Result } from '../backend.ts';
 import { callResults } from '../provider/call-outcome.ts';
 import { inBatches } from '../provider/in-batches.ts';
-import { base64Length, SesApi } from './ses-api.ts';
+import { base64Length, SesApi, type SesSurroundings } from './ses-api.ts';
 import { sesOutcome } from './ses-outcome.ts';
 import type { SesAccount } from './ses-options.ts';
-
-/** What the ses backend needs besides its account. */
-export interface SesSurroundings {
-  /** Stands in for the null sender, which Amazon SES does not take. */
-  defaultSender?: string | undefined;
-  machine?: Machine;
-  /** PEM of the certificate authorities to trust instead of Node's own. */
-  ca?: string[];
-}
 
 /**
  * Sends by Amazon SES (API version 2, SendEmail with a raw message): the bytes as they are and the true recipients, 50 in
@@ -25,7 +16,7 @@ export interface SesSurroundings {
  */
 export function sesBackend(account: SesAccount, surroundings: SesSurroundings = {}): Backend {
   const { machine = thisMachine, defaultSender } = surroundings;
-  const ses = new SesApi(account, machine, surroundings.ca);
+  const ses = new SesApi(account, machine, surroundings);
 
   async function deliver(delivery: Delivery): Promise<Result[]> {
     const { recipients, bytes } = delivery;
