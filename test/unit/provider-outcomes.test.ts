@@ -116,10 +116,13 @@ test('law 5: an answer of Mailgun fails the message only where it is about the m
 });
 
 test('Mailgun says when it takes more, up to ten minutes', () => {
-  const retry = (seconds: string) =>
-    brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds })));
-  assert.equal(retry('17'), 'unavailable 17 s');
-  assert.equal(retry('86400'), `unavailable ${limits.retryAfterMaxMs / 1000} s`);
+  const longest = `unavailable ${limits.retryAfterMaxMs / 1000} s`;
+  for (const [seconds, expected] of [
+    ['17', 'unavailable 17 s'],
+    ['86400', longest],
+  ] as const) {
+    assert.equal(brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds }))), expected);
+  }
 });
 
 const JMAP: Record<string, string> = {

@@ -52,7 +52,7 @@ export class JmapServer {
         method: 'POST',
         path: url.pathname + url.search,
         headers: this.#headers('message/rfc822'),
-        body: pieces(bytes),
+        body: { [Symbol.iterator]: () => pieces(bytes) },
         length: bytes.length,
       }),
     );
