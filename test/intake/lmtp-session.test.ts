@@ -303,7 +303,7 @@ const message = fc
     fc.constantFrom(
       '',
       'A: b\n',
-      `${LINE}`,
+      LINE,
       `A: b\r\n${LINE}B: c\n d\n`,
       'X-Appengine-Mailer-Exim-I',
     ),
