@@ -35,11 +35,11 @@ function checkPostfix(): Finding {
   const { code, stdout, stderr } = runCommand('/usr/sbin/postconf', '-h', ...names);
   if (code !== 0) return notChecked('postfix', `postconf says: ${stderr.trim()}`);
   const [transport = '', relay = '', tables = ''] = stdout.split('\n');
-  const isQueue = (each: string) => each.endsWith(`:unix:${eximSocket()}`);
-  if (isQueue(transport)) {
+  const queue = `:unix:${eximSocket()}`;
+  if (transport.endsWith(queue)) {
     return ok('postfix', `Postfix hands mail for other hosts to the queue (${transport})`);
   }
-  if (isQueue(relay)) {
+  if (relay.endsWith(queue)) {
     return ok('postfix', `Postfix hands mail for its relay_domains to the queue (${relay})`);
   }
   const text = `default_transport of Postfix is ${transport}, which is not the queue`;
