@@ -140,12 +140,13 @@ export class DebianExim {
     return said;
   }
 
-  /** Starts the LMTP server of the spool where Exim looks for it, with the socket that systemd makes. */
+  /** Starts the LMTP server where Exim looks for it, as its account, and with the rights that systemd gives the socket. */
   async intake(): Promise<Program> {
     const folder = ['-d', '-o', ACCOUNT, '-g', 'Debian-exim', '-m', '2755', dirname(SOCKET)];
     await this.succeeds('install', ...folder);
-    const intake = this.start('env', [process.execPath, bundledProgram, 'intake']);
-    await intake.says(/takes mail on unix:/);
+    const ids = [`--reuid=${ID}`, `--regid=${ID}`, '--clear-groups', '--'];
+    const intake = this.start('setpriv', [...ids, process.execPath, bundledProgram, 'intake']);
+    await intake.says(/takes mail on/);
     return intake;
   }
 
