@@ -232,6 +232,8 @@ export const limits = {
   checkCertificateShare: 0.2,
   /** How long `proxy check` waits for the relay in all: an administrator looks on. */
   checkRelayMs: 60 * SECOND,
+  /** How long `check` waits for an answer of the LMTP server, which may have to start. */
+  intakeAnswerMs: 20 * SECOND,
   /** How long `check --send` follows a message, and how often it looks. */
   checkSendMs: 60 * SECOND,
   checkLookMs: 50,

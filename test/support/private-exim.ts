@@ -28,6 +28,8 @@ export class PrivateExim {
   readonly folder: string;
   /** What the transport runs. */
   readonly pipe: string;
+  /** Where the LMTP server is looked for: where a socket is, the pipe is not used. */
+  readonly socket: string;
   readonly #config: string;
   readonly #mailbox: string;
   readonly #streams: string;
@@ -37,6 +39,7 @@ export class PrivateExim {
     this.account = account();
     this.folder = join(road.folder, 'exim');
     this.pipe = join(this.folder, 'exim-pipe');
+    this.socket = join(this.folder, 'intake.sock');
     this.#config = join(this.folder, 'config');
     this.#mailbox = join(this.folder, 'mail', 'box');
     this.#streams = join(this.folder, 'streams');
@@ -208,6 +211,7 @@ export class PrivateExim {
   configure({ main = '', user = this.account.name, smarthost = true } = {}): void {
     const lines = `
 APPENGINE_MAILER_PIPE = ${this.pipe}
+APPENGINE_MAILER_SOCKET = ${this.socket}
 APPENGINE_MAILER_USER = ${user}
 ${smarthost ? 'DCconfig_smarthost = 1' : ''}
 primary_hostname = host.example
