@@ -300,13 +300,7 @@ const octets = fc
 /** Messages as a mail server has them: lines that end in LF, with a header or without. */
 const message = fc
   .tuple(
-    fc.constantFrom(
-      '',
-      'A: b\n',
-      LINE,
-      `A: b\r\n${LINE}B: c\n d\n`,
-      'X-Appengine-Mailer-Exim-I',
-    ),
+    fc.constantFrom('', 'A: b\n', LINE, `A: b\r\n${LINE}B: c\n d\n`, 'X-Appengine-Mailer-Exim-I'),
     fc.constantFrom('', '\n', '\n\n'),
     octets,
   )
