@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { chmodSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -116,6 +117,7 @@ export class Intake {
     const words = ['intake', '--socket', socket, '--spool', spool, ...args];
     const program = appengineMailer(t, words, { env });
     await program.says(/^intake takes mail on/m);
+    chmodSync(socket, 0o666); // For Exim, whose account is in no group of ours.
     return new Intake(t, program, socket);
   }
 
