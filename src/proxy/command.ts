@@ -24,7 +24,7 @@ import { LedgerLock, openLedger, unusableLedger } from './ledger/open-ledger.ts'
 import { tendLedger, watchLedgerLog } from './ledger/tend-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
-import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
+import { parseListen, unwanted, type ListenAt } from '../host/net/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
 import { reportWork } from './report-work.ts';
