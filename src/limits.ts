@@ -360,6 +360,14 @@ export const limits = {
   smtpBlockMs: 3 * MINUTE,
   smtpDotMs: 10 * MINUTE,
   smtpQuitMs: 10 * SECOND,
+  /** An access token is renewed so long before it ends, or after half of its life where that is later. */
+  oauthRenewMs: 5 * MINUTE,
+  /** How soon that is tried again when it failed, while the token still lives. */
+  oauthRetryMs: 30 * SECOND,
+  /** How long a signed request for a token is valid: Google takes an hour at most, Microsoft advises 5 to 10 minutes. */
+  oauthAssertionMs: 5 * MINUTE,
+  /** A server of tokens that refuses, and whose clock differs by more, is asked again at its own time. */
+  oauthClockMs: 30 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 

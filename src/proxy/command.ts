@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
+import { secretFaults } from '../host/key-faults.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -198,7 +199,7 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
   const held = unwanted(listenAt, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
-  for (const fault of keys.faults) journal.keyUnsafe(fault);
+  for (const fault of [...keys.faults, ...secretFaults(BACKEND_SECRETS)]) journal.keyUnsafe(fault);
 }
 
 /**
@@ -217,11 +218,16 @@ const READ_ONCE =
   'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
   'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
+/** The secrets of the backends. */
+export const BACKEND_SECRETS: readonly SettingName[] = [
+  'APPENGINE_SMTP_PASSWORD',
+  'APPENGINE_SMTP_OAUTH',
+];
+
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
   'GMAIL_SECRET_KEY',
-  'APPENGINE_SMTP_PASSWORD',
-  'APPENGINE_SMTP_OAUTH',
+  ...BACKEND_SECRETS,
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

@@ -273,7 +273,7 @@ export const proxyEvents = {
   keyUnsafe: {
     id: 'c3634802977a412abb74fdd849ea1e2f',
     priority: priorities.warning,
-    /** A key works, but can be guessed or be read by every user; written at each start. */
+    /** A key works, but can be guessed or be read by every user, as can a password of the backend; written at each start. */
     entry: (fault: KeyFault) => ({ text: keyFaultText(fault) }),
     subject: 'A key of the mail proxy is not safe',
     manual: PROXY,
@@ -285,7 +285,9 @@ export const proxyEvents = {
       Make a key with: openssl rand -base64 32. Add it to /etc/envdir/GMAIL_SECRET_KEYS (root, mode 0600)
       below a line "# name HOST" like that of the old key, and systemctl reload appengine-mailer-proxy.
       Put it into /etc/envdir/GMAIL_SECRET_KEY on the host, and systemctl restart appengine-mailer there.
-      Then remove the old key and reload again.`,
+      Then remove the old key and reload again.
+
+      A "secret" in the line is a password or token of the relay or provider: exchange it there.`,
   },
   keysTrouble: {
     id: '54431e8ec8a21b2c3f68719eb65255bc',

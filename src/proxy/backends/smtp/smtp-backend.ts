@@ -9,6 +9,8 @@ import {
   type Delivery,
   type Result,
 } from '../backend.ts';
+import { accountRemedy } from './oauth-remedies.ts';
+import { OAuthError } from './oauth-tokens.ts';
 import { smtpErrorText } from './smtp-error-text.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 import { transact } from './transact.ts';
@@ -22,10 +24,12 @@ import { transact } from './transact.ts';
 export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): Backend {
   const sessions = new SmtpSessions(relay, machine);
   const mta = isIP(relay.host) === 0 ? relay.host : addressLiteral(relay.host);
-  const told = (text: string) => `the relay ${hostPortText(relay)}: ${text}`;
+  const told = (text: string, remedy = accountRemedy(text, relay.auth)) =>
+    `the relay ${hostPortText(relay)}: ${text}${remedy === undefined ? '' : `. To do: ${remedy}`}`;
   const unavailable = (error: unknown) => {
     if (error instanceof BackendBusyError) throw error;
-    throw new BackendUnavailableError(told(smtpErrorText(error)));
+    const remedy = error instanceof OAuthError ? error.remedy : undefined;
+    throw new BackendUnavailableError(told(smtpErrorText(error), remedy));
   };
 
   async function deliver(first: SmtpSession, delivery: Delivery): Promise<Result[]> {
