@@ -32,7 +32,7 @@ export class DigestConflictError extends Error {
 
 /**
  * The durable memory of one proxy, or of several that share it (law 6): which recipients of which message of which key were
- * begun and sent. What is old is decided in observed time; the wall clock is for people who read the lists.
+ * begun and sent. Observed time decides what is old; the wall clock is for people who read the lists.
  *
  * Every method rejects with an error that `faultText` explains when the ledger cannot be used, and nothing was written
  * then, or nobody can know whether it was.
