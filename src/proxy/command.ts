@@ -28,6 +28,7 @@ import {
 } from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
+import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
 import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
@@ -93,6 +94,19 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
+  pace: {
+    value: 'NUMBER/s|min|h',
+    parse: parsePace,
+    otherwise: 'no limit',
+    describe:
+      'Recipients that the backend is given in a second, a minute or an hour, such as 14/s; all proxies of a ledger count together',
+  },
+  'pace-day': {
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    otherwise: 'no limit',
+    describe: 'The same in 24 hours, whenever these begin',
+  },
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -114,7 +128,7 @@ export const proxyCommand = command({
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
-    const { keys, rules, rate, listenAt, softBounce, recipientsMax } = settings;
+    const { keys, rules, rate, quotas, listenAt, softBounce, recipientsMax } = settings;
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
@@ -123,7 +137,7 @@ export const proxyCommand = command({
       const backend = await openBackend(chosen, journal);
       lock.take();
       const ledger = await openSqliteLedger(ledgerFile, journal);
-      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
@@ -150,6 +164,7 @@ interface ProxySettings {
   keys: Keyring;
   rules: SenderRules;
   rate: RateLimit | undefined;
+  quotas: readonly Quota[];
   listenAt: ListenAt;
   recipientsMax: number;
   softBounce: boolean;
@@ -160,8 +175,9 @@ function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origi
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, maxRecipients: recipientsMax, softBounce } = argv;
-  return { keys, rules, rate, listenAt, recipientsMax, softBounce };
+  const { rate, pace, paceDay, maxRecipients: recipientsMax, softBounce } = argv;
+  const quotas = [...(pace ? [pace] : []), ...(paceDay === undefined ? [] : [dayQuota(paceDay)])];
+  return { keys, rules, rate, quotas, listenAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */

@@ -1,9 +1,11 @@
+import type { SMTPError } from 'nodemailer/lib/smtp-connection';
 import { thisMachine, type Machine } from '../../../host/machine.ts';
 import { isIP } from 'node:net';
 import { addressLiteral } from '../../../host/machine-names.ts';
 import { hostPortText } from '../../../host/net/host-port.ts';
 import {
   BackendBusyError,
+  BackendThrottledError,
   BackendUnavailableError,
   type Backend,
   type Delivery,
@@ -11,6 +13,7 @@ import {
 } from '../backend.ts';
 import { accountRemedy } from './oauth-remedies.ts';
 import { OAuthError } from './oauth-tokens.ts';
+import { readReply } from './read-reply.ts';
 import { smtpErrorText } from './smtp-error-text.ts';
 import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.ts';
 import { transact } from './transact.ts';
@@ -29,7 +32,10 @@ export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): B
   const unavailable = (error: unknown) => {
     if (error instanceof BackendBusyError) throw error;
     const remedy = error instanceof OAuthError ? error.remedy : undefined;
-    throw new BackendUnavailableError(told(smtpErrorText(error), remedy));
+    const { response } = error as SMTPError;
+    const throttledMs =
+      response === undefined ? undefined : readReply(response, 'MAIL').throttledMs;
+    throw trouble(told(smtpErrorText(error), remedy), throttledMs);
   };
 
   async function deliver(first: SmtpSession, delivery: Delivery): Promise<Result[]> {
@@ -42,7 +48,7 @@ export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): B
     void sessions.giveBack(session, { reset: transaction.reset });
     if (transaction.kind === 'answered') return transaction.results;
     if (transaction.kind === 'unknown') throw new Error(told(transaction.text));
-    throw new BackendUnavailableError(told(transaction.text));
+    throw trouble(told(transaction.text), transaction.throttledMs);
   }
 
   return {
@@ -54,4 +60,10 @@ export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): B
       };
     },
   };
+}
+
+function trouble(text: string, throttledMs: number | undefined): BackendUnavailableError {
+  return throttledMs === undefined
+    ? new BackendUnavailableError(text)
+    : new BackendThrottledError(text, throttledMs);
 }
