@@ -156,6 +156,7 @@ test('exim-pipe loads nothing but intake, spool, mail, the settings, and the ope
     'host/command-error.ts',
     'host/free-space.ts',
     'host/give-up-root.ts',
+    'host/new-id.ts',
     'host/read-variables.ts',
     'host/regular-file.ts',
     'host/settings.ts',
