@@ -15,12 +15,7 @@ import { DemoExim } from './demo-exim.ts';
  */
 async function demonstrate(): Promise<void> {
   say(`everything is in ${folder}`);
-  say(
-    typeof exim === 'string'
-      ? `messages go in through exim-pipe directly, since ${exim}`
-      : 'messages go in by LMTP: a private Exim, with the router and transports as shipped, hands them to intake',
-  );
-  const intake = typeof exim === 'string' ? undefined : await startIntake(exim.socket);
+  const intake = await startIntake();
 
   let proxy = await startProxy('127.0.0.1:0');
   const address = /listens on (\S+),/.exec(proxy.output)?.[1] ?? '';
@@ -44,12 +39,15 @@ async function demonstrate(): Promise<void> {
   await proxy.stop();
   await intake?.stop();
 
+  await account(intake ? 'by LMTP' : 'through exim-pipe');
+}
+
+async function account(way: string): Promise<void> {
   say('the queue now:');
   await start('queue', ['queue', 'stats', '--spool', spool]).ended;
   const files = readdirSync(delivered).filter((name) => name.endsWith('.eml'));
   if (files.length !== 5)
     throw new Error(`5 messages were handed in and ${files.length} delivered`);
-  const way = intake ? 'by LMTP' : 'through exim-pipe';
   say(`all 5 messages came in ${way} and arrived, each once; they are in ${delivered}`);
 }
 
@@ -99,8 +97,16 @@ async function startProxy(listen: string): Promise<Child> {
   return proxy;
 }
 
-async function startIntake(socket: string): Promise<Child> {
-  const intake = start('intake', ['intake', '--socket', socket, '--spool', spool]);
+/** The LMTP server, where an Exim can hand messages to it. */
+async function startIntake(): Promise<Child | undefined> {
+  if (typeof exim === 'string') {
+    say(`messages go in through exim-pipe directly, since ${exim}`);
+    return undefined;
+  }
+  say(
+    'messages go in by LMTP: a private Exim, with the router and transports as shipped, hands them to intake',
+  );
+  const intake = start('intake', ['intake', '--socket', exim.socket, '--spool', spool]);
   await intake.says(/takes mail on/);
   return intake;
 }
