@@ -46,13 +46,12 @@ export class LmtpConnection {
       this.#silentAt = this.#shared.clock.now() + limits.intakeIdleMs;
       for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
         if (await this.#take(chunk)) break;
-      }
+      } // What was said is written by now; leaving the loop closes the socket.
     } catch {
       // The client has gone, or was cut off. What was not whole is forgotten.
     } finally {
       this.#shared.memory.hold(this, 0);
-      if (this.#isStopping) this.#socket.write(`${STOPPING}\r\n`);
-      this.#socket.destroySoon();
+      this.#socket.destroy();
     }
   }
 
@@ -95,7 +94,10 @@ export class LmtpConnection {
     this.#phase = phase;
     memory.hold(this, this.#session.held);
     if (!memory.goesOn(this)) await this.#ourTurn(memory.turn(this));
-    return isOver || (this.#isStopping && this.#hasServed && !this.#session.isInTransaction);
+    if (isOver || !this.#isStopping || !this.#hasServed || this.#session.isInTransaction)
+      return isOver;
+    await this.#write(`${STOPPING}\r\n`);
+    return true;
   }
 
   async #feed(chunk: Buffer): Promise<boolean> {

@@ -11,6 +11,7 @@ import {
 import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { account, type Account } from './account.ts';
+import { Intake } from './lmtp.ts';
 import { run, start, type Ended, type Program } from './program.ts';
 import type { Road } from './road.ts';
 
@@ -39,14 +40,14 @@ export class PrivateExim {
     this.account = account();
     this.folder = join(road.folder, 'exim');
     this.pipe = join(this.folder, 'exim-pipe');
-    this.socket = join(this.folder, 'intake.sock');
+    this.socket = join(this.folder, 'lmtp', 'intake.sock');
     this.#config = join(this.folder, 'config');
     this.#mailbox = join(this.folder, 'mail', 'box');
     this.#streams = join(this.folder, 'streams');
 
     chmodSync(road.folder, 0o711); // The account passes through it.
     mkdirSync(this.folder, { mode: 0o755 });
-    for (const folder of [dirname(this.#mailbox), this.#streams]) {
+    for (const folder of [dirname(this.#mailbox), dirname(this.socket), this.#streams]) {
       mkdirSync(folder);
       this.give(folder);
     }
@@ -88,6 +89,12 @@ export class PrivateExim {
     writeFileSync(`${this.pipe}.new`, text);
     chmodSync(`${this.pipe}.new`, mode);
     renameSync(`${this.pipe}.new`, this.pipe);
+  }
+
+  /** Starts the LMTP server where Exim looks for it. */
+  async intake(env: NodeJS.ProcessEnv = {}): Promise<Intake> {
+    const { t, spool } = this.road;
+    return Intake.start(t, { folder: dirname(this.socket), spool, env });
   }
 
   /** From now on, what Exim writes to the pipe is kept too, for `streams`. */
