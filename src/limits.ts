@@ -58,6 +58,8 @@ export const limits = {
   damagedFiles: 3,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
+  /** How often all figures are written down for plots: 60 of them make an hour (sqlite/samples.ts). */
+  sampleMs: 1 * MINUTE,
 
   // Spool (spool/)
 

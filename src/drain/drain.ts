@@ -5,6 +5,7 @@ import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/c
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
+import { takeSample } from '../spool/samples.ts';
 import { queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
@@ -85,6 +86,7 @@ class DrainLoop {
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
+  #sampleAt = 0;
   /** When what is in flight is given up, once drain is stopped: monotonic. */
   #stopBy = Infinity;
 
@@ -141,6 +143,7 @@ class DrainLoop {
       this.#reports.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
       this.#keepHouseWhenTime();
+      this.#takeSampleWhenTime();
       progress?.(stats(spool).counters);
       notify.working(() => statusText(stats(spool), spool.now(), this.#clock.wallNow()));
       this.#dueAt = nextDueAt(spool) ?? Infinity;
@@ -296,6 +299,18 @@ class DrainLoop {
     this.#keepHouseAt = now + limits.housekeepingMs; // Where it fails, as on damage, mail goes on till then.
     const more = keepHouse(this.#options.spool, this.#options.spool.now());
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
+  }
+
+  /** An idle drain writes nothing, and is not woken for it: what happened last is in the sample of its next look. */
+  #takeSampleWhenTime(): void {
+    const now = this.#clock.now();
+    if (now < this.#sampleAt) return;
+    this.#sampleAt = now + limits.sampleMs;
+    const { spool, connection } = this.#options;
+    const { certificateExpiresAt: value } = connection.pool;
+    const label = connection.url.host;
+    const present = value === undefined ? [] : [{ name: 'certificate_expires', label, value }];
+    takeSample(spool, spool.now(), present);
   }
 
   get #places(): number {

@@ -56,11 +56,13 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
     files: ['spool', 'sqlite', 'mail', /^host\/(?:give-up-root|settings)\.ts$/],
     modules: /^node:/,
   },
+  watch: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
   drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
   proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
   cli: {
     files: [
+      'watch',
       'spool',
       'wire',
       'sqlite',
