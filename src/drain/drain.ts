@@ -6,10 +6,12 @@ import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { takeSample } from '../spool/samples.ts';
-import { queuedMessages, stats } from '../spool/stats.ts';
+import { oldestQueuedAt, queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { diagnose, type Diagnosis } from '../wire/diagnose.ts';
+import type { QueueReport } from '../wire/frame.ts';
+import type { PostOnce } from '../wire/post-once.ts';
 import { Alarm } from './alarm.ts';
 import type { Attempt } from './attempt.ts';
 import { spoolBackoffMs } from './backoff.ts';
@@ -87,6 +89,10 @@ class DrainLoop {
   #tooLarge = false;
   #keepHouseAt = 0;
   #sampleAt = 0;
+  /** What posts tell the proxy of the queue, and until when that is told; when a probe tells it at the latest: monotonic. */
+  #queue: QueueReport | undefined;
+  #queueUntil = -Infinity;
+  #tellAt = Infinity;
   /** When what is in flight is given up, once drain is stopped: monotonic. */
   #stopBy = Infinity;
 
@@ -96,7 +102,11 @@ class DrainLoop {
     this.#clock = options.spool.clock;
     this.alarm = new Alarm(this.#clock);
     const signals = { stop, giveUp: this.#giveUp.signal };
-    this.#courier = new Courier(postOnce, this.#endpoint, this.#clock, signals);
+    const telling: PostOnce = async (post, signal) => {
+      this.#tellAt = this.#clock.now() + limits.tellQueueMs;
+      return postOnce({ ...post, queue: this.#queue }, signal);
+    };
+    this.#courier = new Courier(telling, this.#endpoint, this.#clock, signals);
     const done = () => this.alarm.wake();
     this.#reports = new SenderReports(options, this.#giveUp.signal, done);
   }
@@ -139,9 +149,12 @@ class DrainLoop {
     try {
       spool.files.requireInPlace();
       this.#endpoint.heedCalls(endpointRecord(spool).calls, this.#clock.now());
+      this.#noteQueue();
       this.#recordAndClaim();
       this.#reports.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
+      // What comes of it does not matter: the next post finds out.
+      if (this.#tellInMs() <= 0) void this.#courier.probe();
       this.#keepHouseWhenTime();
       this.#takeSampleWhenTime();
       progress?.(stats(spool).counters);
@@ -283,6 +296,27 @@ class DrainLoop {
     this.alarm.wake();
   }
 
+  /** In how many milliseconds a probe is to tell the proxy what waits here, because no post does. */
+  #tellInMs(): number {
+    const { stop, once } = this.#options;
+    const isPosting = this.#inFlight.size > 0 || this.#courier.probing;
+    const isQuiet = !isPosting && this.#endpoint.downUntil === undefined;
+    return isQuiet && !stop.aborted && !once ? this.#tellAt - this.#clock.now() : Infinity;
+  }
+
+  /** Notes what posts tell the proxy of the queue. */
+  #noteQueue(): void {
+    const { spool } = this.#options;
+    const now = this.#clock.now();
+    if (now < this.#queueUntil) return;
+    this.#queueUntil = now + limits.queueReportMs;
+    const oldestAt = oldestQueuedAt(spool);
+    const oldestMs = oldestAt === null ? undefined : spool.clock.wallNow() - oldestAt;
+    const oldestSeconds =
+      oldestMs === undefined ? undefined : Math.max(0, Math.floor(oldestMs / 1000));
+    this.#queue = { length: queuedMessages(spool), oldestSeconds };
+  }
+
   #endpointTrouble(diagnosis: Diagnosis, met: Pick<Endpoint, 'trouble'>): void {
     const now = this.#clock.now();
     const waitMs = met.trouble(now, this.#clock.random(), diagnosis.retryAfterMs);
@@ -336,6 +370,7 @@ class DrainLoop {
     return Math.min(
       limits.lookMs,
       this.#probeInMs(),
+      this.#tellInMs(),
       housekeeping,
       notify,
       this.#reports.wantedInMs(spool.now()),

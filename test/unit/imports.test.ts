@@ -57,8 +57,11 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
     modules: /^node:/,
   },
   watch: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
-  drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
-  proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  drain: { files: ['watch', 'spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  proxy: {
+    files: ['wire', 'sqlite', 'host', 'mail', /^watch\/(?:build-metric|metric|metrics-|figure-book|page)/],
+    modules: ANY,
+  },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
   cli: {
     files: [
