@@ -347,7 +347,9 @@ export const limits = {
   unheardMs: 10 * MINUTE,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
   ledgerGaps: 20,
-  /** Recipients listed as unknown that are counted when a proxy starts. */
+  /** How often the proxy keeps what it counts in the ledger. */
+  keepFiguresMs: 10 * SECOND,
+  /** Recipients listed as unknown that are counted. */
   unknownCounted: 10_000,
 
   // Views: metrics and what is made of them (watch/)

@@ -94,28 +94,27 @@ export const drainCommand = command({
         const unwatch = watchLog(spool.files, logJournal, spool.clock);
         const connection = openConnection(argv);
         const unserve = await serve(argv.metrics, spool, journal);
-        const draining = drain({
-          spool,
-          connection,
-          postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
-          journal,
-          notify,
-          reports,
-          delayWarningsMs: argv.delayWarnings,
-          retryTimes: times,
-          once: argv.once,
-          stop,
-          progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-        });
-        return draining
-          .catch((error: Error) => {
-            if (error instanceof DatabaseReplacedError) tellReplaced(spool, journal, error.message);
-            throw error;
-          })
-          .finally(async () => {
-            unwatch();
-            await unserve();
+        try {
+          return await drain({
+            spool,
+            connection,
+            postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
+            journal,
+            notify,
+            reports,
+            delayWarningsMs: argv.delayWarnings,
+            retryTimes: times,
+            once: argv.once,
+            stop,
+            progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
           });
+        } catch (error) {
+          if (error instanceof DatabaseReplacedError) tellReplaced(spool, journal, error.message);
+          throw error;
+        } finally {
+          unwatch();
+          await unserve();
+        }
       });
     };
     const ending = argv.once

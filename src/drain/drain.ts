@@ -92,7 +92,7 @@ class DrainLoop {
   /** What posts tell the proxy of the queue, and until when that is told; when a probe tells it at the latest: monotonic. */
   #queue: QueueReport | undefined;
   #queueUntil = -Infinity;
-  #tellAt = Infinity;
+  #tellAt: number;
   /** When what is in flight is given up, once drain is stopped: monotonic. */
   #stopBy = Infinity;
 
@@ -100,6 +100,7 @@ class DrainLoop {
     this.#options = options;
     const { postOnce, stop } = options;
     this.#clock = options.spool.clock;
+    this.#tellAt = this.#clock.now() + limits.tellQueueMs;
     this.alarm = new Alarm(this.#clock);
     const signals = { stop, giveUp: this.#giveUp.signal };
     const telling: PostOnce = async (post, signal) => {

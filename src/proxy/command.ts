@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
+import type { HostPort } from '../host/net/connect-socket.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -30,6 +31,7 @@ import type { Ledger } from './ledger/ledger.ts';
 import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
+import { metricsOption } from '../watch/metrics-option.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './policy/sender-policy.ts';
 import { sendersText } from './policy/senders-text.ts';
@@ -92,6 +94,7 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
+  metrics: metricsOption,
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -135,7 +138,15 @@ export const proxyCommand = command({
     });
 
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
-    const fault = await work({ server, ledger, deliverer, journal, settings, about });
+    const fault = await work({
+      server,
+      ledger,
+      deliverer,
+      journal,
+      settings,
+      backend: argv.backend,
+      about,
+    });
     await ledger.close();
     lock.release();
     journal.stopped(addressOf(server));
@@ -150,6 +161,7 @@ interface ProxySettings {
   rules: SenderRules;
   rate: RateLimit | undefined;
   listenAt: ListenAt;
+  metricsAt: HostPort | undefined;
   recipientsMax: number;
   softBounce: boolean;
 }
@@ -159,8 +171,8 @@ function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origi
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, maxRecipients: recipientsMax, softBounce } = argv;
-  return { keys, rules, rate, listenAt, recipientsMax, softBounce };
+  const { rate, maxRecipients: recipientsMax, softBounce, metrics: metricsAt } = argv;
+  return { keys, rules, rate, listenAt, metricsAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */
@@ -170,6 +182,8 @@ interface WorkingProxy {
   deliverer: Deliverer;
   journal: ProxyJournal;
   settings: ProxySettings;
+  /** The kind of the backend. */
+  backend: string;
   /** The backend and the allowed senders, for people. */
   about: string;
 }
@@ -182,10 +196,27 @@ async function work(proxy: WorkingProxy): Promise<Error | undefined> {
   watchKeys(settings.keys, journal, stop);
   tellStart(proxy);
   void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
+  void deliverer.figures.tend(stop);
+  const ends = new AbortController();
+  const serving = serve(proxy, ends.signal);
   const fault = await ledger.tend(journal, stop);
   stopping.abort();
   await server.stop();
+  ends.abort();
+  await serving;
+  await deliverer.figures.keep();
   return fault;
+}
+
+/** Serves metrics where that is asked for, until `stop` aborts. */
+async function serve(proxy: WorkingProxy, stop: AbortSignal): Promise<void> {
+  const { metricsAt, keys } = proxy.settings;
+  if (!metricsAt) return;
+  const { serveMetrics } = await import('../watch/metrics-server.ts');
+  const { proxyMetrics, proxyView } = await import('./proxy-metrics.ts');
+  const { deliverer, journal, backend } = proxy;
+  const metrics = async () => proxyMetrics(await proxyView({ deliverer, keys, backend }));
+  await serveMetrics(metricsAt, { metrics }, { journal, clock: deliverer.clock }, stop);
 }
 
 function addressOf({ addresses }: HttpServer): string {

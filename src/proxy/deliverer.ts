@@ -22,6 +22,7 @@ import { DigestConflictError, type Known, type Ledger, type SentRecord } from '.
 import type { MessageName, PostedMessage } from './ledger/message-name.ts';
 import { OutcomeWriter } from './ledger/outcome-writer.ts';
 import type { SenderPolicy } from './policy/sender-policy.ts';
+import { ProxyFigures } from './proxy-figures.ts';
 import { refusedRecipients } from './refused-recipients.ts';
 import { VerdictTeller } from './verdict-teller.ts';
 
@@ -53,6 +54,7 @@ export class Deliverer {
   readonly softBounce: boolean;
   /** Counts the verdicts that were given. */
   readonly teller: VerdictTeller;
+  readonly figures: ProxyFigures;
   /** Why the last delivery failed, and since when deliveries fail (monotonic); undefined when one has passed since. */
   trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
@@ -75,7 +77,8 @@ export class Deliverer {
     this.#backend = options.backend;
     this.#policy = options.policy;
     this.#journal = options.journal;
-    this.teller = new VerdictTeller(options.journal);
+    this.figures = new ProxyFigures(options.ledger);
+    this.teller = new VerdictTeller(options.journal, this.figures);
   }
 
   /**
@@ -305,7 +308,11 @@ export class Deliverer {
       return [];
     }
     try {
+      const began = this.clock.now();
       const results = await callBackend(place, delivery, this.clock);
+      this.figures.countTime('backend', this.clock.now() - began);
+      const unknown = results.filter((result) => 'unknown' in result).length;
+      if (unknown > 0) this.figures.count('unknown', '', unknown);
       if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
       return results;
     } catch (error) {

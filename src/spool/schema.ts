@@ -1,3 +1,5 @@
+import { FIGURE_TABLES } from '../sqlite/figures.ts';
+
 /**
  * The spool's schema, as append-only migrations: number N brings PRAGMA user_version from N - 1 to N.
  * src/README.md has the table of states that the CHECK constraints repeat.
@@ -254,19 +256,5 @@ CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> 
   UPDATE counter SET messages = messages + 1, entered = entered + 1,
     bytes = min(bytes + NEW.size, 9000000000000000) WHERE name = NEW.state;
 END;
-
-CREATE TABLE figure (
-  name TEXT NOT NULL,
-  label TEXT NOT NULL,
-  value INTEGER NOT NULL CHECK (value >= 0),
-  PRIMARY KEY (name, label)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE sample (
-  step_ms INTEGER NOT NULL CHECK (step_ms > 0),
-  slot INTEGER NOT NULL CHECK (slot >= 0),
-  figures TEXT NOT NULL,
-  PRIMARY KEY (step_ms, slot)
-) STRICT, WITHOUT ROWID;
-`,
+${FIGURE_TABLES}`,
 ];

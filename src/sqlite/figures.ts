@@ -41,6 +41,25 @@ export function boundLabel(bound: number): string {
   return bound === Infinity ? '+Inf' : String(bound);
 }
 
+/**
+ * SQL of a migration: the tables `figure`, and `sample` (sqlite/samples.ts). It never changes, as any migration.
+ */
+export const FIGURE_TABLES = `
+CREATE TABLE figure (
+  name TEXT NOT NULL,
+  label TEXT NOT NULL,
+  value INTEGER NOT NULL CHECK (value >= 0),
+  PRIMARY KEY (name, label)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sample (
+  step_ms INTEGER NOT NULL CHECK (step_ms > 0),
+  slot INTEGER NOT NULL CHECK (slot >= 0),
+  figures TEXT NOT NULL,
+  PRIMARY KEY (step_ms, slot)
+) STRICT, WITHOUT ROWID;
+`;
+
 /** SQL: adds to the figures of the list that figuresJson makes. One statement, however many they are. */
 export const ADD_FIGURES = `INSERT INTO figure (name, label, value)
   SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE

@@ -1,6 +1,6 @@
-import type { Figure } from './figures.ts';
-import { figuresOfJson } from './figures.ts';
 import { limits } from '../limits.ts';
+import type SQLite from './better-sqlite3.ts';
+import { figuresOfJson, type Figure } from './figures.ts';
 
 /** How finely a time is sampled, and how many of its slots are kept. */
 export interface Ring {
@@ -23,30 +23,40 @@ export interface Sample {
   figures: Figure[];
 }
 
-/** A sample as it is stored. */
-export interface StoredSample {
-  slot: number;
-  figures: string;
-}
+/** Prepares a statement. */
+type Prepare = (sql: string) => SQLite.Statement;
 
-export function sampleOf({ slot, figures }: StoredSample): Sample {
-  return { slot, figures: figuresOfJson(figures) };
+/** Whether all figures, as figuresJson writes them, are those of the latest sample. */
+export function isSampled(prepare: Prepare, figures: string): boolean {
+  const latest = prepare(
+    `SELECT figures FROM sample WHERE step_ms = ${limits.sampleMs} ORDER BY slot DESC LIMIT 1`,
+  ).get() as { figures: string } | undefined;
+  return latest?.figures === figures;
 }
-
-/** SQL: sets the sample of a slot; what was there is of an earlier moment of the same slot. */
-export const SET_SAMPLE = `INSERT INTO sample (step_ms, slot, figures) VALUES (:stepMs, :slot, :figures)
-  ON CONFLICT DO UPDATE SET figures = excluded.figures`;
 
 /**
- * SQL: forgets what is before the ring's time, but for the last sample before it: where nothing changed there are none,
- * and what came since is counted from that one. What is later than now is of a clock that was lost.
+ * Writes all figures into each ring. Samples from before the ring's time are forgotten, but for the last of them: where
+ * nothing changed there are none, and later samples are compared with that one. Samples that are later than now are of a
+ * clock that was lost. Runs inside the caller's transaction; `now` is observed time.
  */
-export const FORGET_SAMPLES = `DELETE FROM sample WHERE step_ms = :stepMs AND (slot > :slot OR slot <
-  (SELECT max(slot) FROM sample WHERE step_ms = :stepMs AND slot <= :slot - :slots))`;
+export function writeSample(prepare: Prepare, now: number, figures: string): void {
+  for (const { stepMs, slots } of Object.values(rings)) {
+    const slot = Math.floor(now / stepMs);
+    prepare(
+      `INSERT INTO sample (step_ms, slot, figures) VALUES (:stepMs, :slot, :figures)
+       ON CONFLICT DO UPDATE SET figures = excluded.figures`,
+    ).run({ stepMs, slot, figures });
+    prepare(
+      `DELETE FROM sample WHERE step_ms = :stepMs AND (slot > :slot OR slot <
+         (SELECT max(slot) FROM sample WHERE step_ms = :stepMs AND slot <= :slot - :slots))`,
+    ).run({ stepMs, slot, slots });
+  }
+}
 
-/** SQL: the samples of a ring, oldest first. */
-export const READ_SAMPLES = 'SELECT slot, figures FROM sample WHERE step_ms = ? ORDER BY slot';
-
-/** SQL: the latest sample. */
-export const LATEST_SAMPLE = `SELECT figures FROM sample WHERE step_ms = ${limits.sampleMs}
-  ORDER BY slot DESC LIMIT 1`;
+/** The samples of a ring, oldest first. */
+export function samplesOf(prepare: Prepare, name: RingName): Sample[] {
+  const rows = prepare('SELECT slot, figures FROM sample WHERE step_ms = ? ORDER BY slot');
+  return (rows.all(rings[name].stepMs) as { slot: number; figures: string }[]).map(
+    ({ slot, figures }) => ({ slot, figures: figuresOfJson(figures) }),
+  );
+}

@@ -1,7 +1,7 @@
 import { boundLabel, timeBounds, type Figure } from '../sqlite/figures.ts';
 import type { Distribution, MetricValue } from './metric.ts';
 
-/** Figures, to be looked up. What is not kept yet is 0. */
+/** Figures, to be looked up. A figure that is not kept yet is 0. */
 export class FigureBook {
   readonly #values = new Map<string, Map<string, number>>();
 

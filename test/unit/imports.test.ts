@@ -59,7 +59,13 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   watch: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
   drain: { files: ['watch', 'spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
   proxy: {
-    files: ['wire', 'sqlite', 'host', 'mail', /^watch\/(?:build-metric|metric|metrics-|figure-book|page)/],
+    files: [
+      'wire',
+      'sqlite',
+      'host',
+      'mail',
+      /^watch\/(?:build-metric|metric|metrics-|figure-book|page)/,
+    ],
     modules: ANY,
   },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { seriesName } from '../../src/watch/metric.ts';
+import { proxyMetrics } from '../../src/proxy/proxy-metrics.ts';
+import { FigureBook } from '../../src/watch/figure-book.ts';
+import { seriesName, type Metric } from '../../src/watch/metric.ts';
 import { spoolMetrics } from '../../src/watch/spool-metrics.ts';
 import { spoolView } from '../../src/watch/spool-view.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
@@ -16,8 +18,17 @@ function namesIn(section: string): string[] {
   return items.flatMap((item) => item.slice('.It Li '.length).split(' , '));
 }
 
+function namesOf(metrics: readonly Metric[]): string[] {
+  return metrics.map((metric) => seriesName(metric).replace('appengine_mailer_', '')).toSorted();
+}
+
 test('the manual has every metric of a queue, and no other', (t) => {
-  const series = spoolMetrics(spoolView(freshSpool(t))).map(seriesName);
-  const names = series.map((name) => name.replace('appengine_mailer_', ''));
-  assert.deepEqual(namesIn('METRICS OF A QUEUE').toSorted(), names.toSorted());
+  const metrics = spoolMetrics(spoolView(freshSpool(t)));
+  assert.deepEqual(namesIn('METRICS OF A QUEUE').toSorted(), namesOf(metrics));
+});
+
+test('the manual has every metric of a proxy, and no other', () => {
+  const backend = { kind: 'file', trouble: undefined };
+  const metrics = proxyMetrics({ figures: new FigureBook([]), keys: [], backend });
+  assert.deepEqual(namesIn('METRICS OF A PROXY').toSorted(), namesOf(metrics));
 });

@@ -34,6 +34,18 @@ export function rebuildLedger(file: string, wallNow: number): Rebuilt {
   );
 }
 
+/** Tables whose rows are taken over as they are. */
+const COPIED = [
+  'recipient',
+  'unknown',
+  'gap',
+  'checked',
+  'clock',
+  'identity',
+  'figure',
+  'sample',
+] as const;
+
 function inspect(db: Database): string[] {
   return [...faultsOf(() => sqliteFaults(db)), ...faultsOf(() => clockFaults(db))];
 }
@@ -45,7 +57,7 @@ function save(db: Database, remains: SalvageSource, wallNow: number): void {
   const copy = (table: string, from = table) => copyRows(db, table, remains.rows(from));
   const messages = copy('message');
   const index = copy('by_at', 'message_at');
-  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock', 'identity']) copy(table);
+  for (const table of COPIED) copy(table);
   const now = restoreTime(db, wallNow);
   const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {
