@@ -17,9 +17,11 @@ export const rings = {
 
 export type RingName = keyof typeof rings;
 
-/** All figures as they were at the end of a slot; slot N ends at (N + 1) * stepMs of observed time. */
+/** All figures as they were when something was last sampled in a slot: slot N begins at N * stepMs of observed time. */
 export interface Sample {
   slot: number;
+  /** When it was taken, in observed time. */
+  at: number;
   figures: Figure[];
 }
 
@@ -43,9 +45,9 @@ export function writeSample(prepare: Prepare, now: number, figures: string): voi
   for (const { stepMs, slots } of Object.values(rings)) {
     const slot = Math.floor(now / stepMs);
     prepare(
-      `INSERT INTO sample (step_ms, slot, figures) VALUES (:stepMs, :slot, :figures)
-       ON CONFLICT DO UPDATE SET figures = excluded.figures`,
-    ).run({ stepMs, slot, figures });
+      `INSERT INTO sample (step_ms, slot, at, figures) VALUES (:stepMs, :slot, :now, :figures)
+       ON CONFLICT DO UPDATE SET at = excluded.at, figures = excluded.figures`,
+    ).run({ stepMs, slot, now, figures });
     prepare(
       `DELETE FROM sample WHERE step_ms = :stepMs AND (slot > :slot OR slot <
          (SELECT max(slot) FROM sample WHERE step_ms = :stepMs AND slot <= :slot - :slots))`,
@@ -55,8 +57,11 @@ export function writeSample(prepare: Prepare, now: number, figures: string): voi
 
 /** The samples of a ring, oldest first. */
 export function samplesOf(prepare: Prepare, name: RingName): Sample[] {
-  const rows = prepare('SELECT slot, figures FROM sample WHERE step_ms = ? ORDER BY slot');
-  return (rows.all(rings[name].stepMs) as { slot: number; figures: string }[]).map(
-    ({ slot, figures }) => ({ slot, figures: figuresOfJson(figures) }),
-  );
+  const rows = prepare('SELECT slot, at, figures FROM sample WHERE step_ms = ? ORDER BY slot');
+  return (rows.all(rings[name].stepMs) as StoredSample[]).map(({ figures, ...sample }) => ({
+    ...sample,
+    figures: figuresOfJson(figures),
+  }));
 }
+
+type StoredSample = Omit<Sample, 'figures'> & { figures: string };

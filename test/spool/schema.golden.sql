@@ -164,6 +164,7 @@ CREATE TABLE figure (
 CREATE TABLE sample (
   step_ms INTEGER NOT NULL CHECK (step_ms > 0),
   slot INTEGER NOT NULL CHECK (slot >= 0),
+  at INTEGER NOT NULL,
   figures TEXT NOT NULL,
   PRIMARY KEY (step_ms, slot)
 ) STRICT, WITHOUT ROWID;
