@@ -30,13 +30,35 @@ export const limits = {
   failureChars: 400,
   quotedChars: 80,
 
-  // Hand-over: exim-pipe (intake/)
+  // Hand-over: exim-pipe and the LMTP server (intake/)
 
-  /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
+  /** One line of an envelope, in BSMTP or LMTP; far above RFC 5321's 512, so that Exim never meets it. */
   envelopeLineBytes: 64 * KiB,
   /** exim-pipe reads its input in pieces of this size, and looks again after this time while there is none. */
   inputBytes: 64 * KiB,
   inputPollMs: 5,
+  /** Connections that the LMTP server has at once. */
+  intakeConnections: 1000,
+  /**
+   * Bytes of messages that the LMTP server holds in memory. While there are more, only the connection whose message began
+   * first goes on: so the largest message fits always, and the others wait.
+   */
+  intakeBytes: 64 * MiB,
+  /** How long a connection may be silent, as RFC 5321 4.5.3.2.7 asks a server to wait. */
+  intakeIdleMs: 5 * MINUTE,
+  /** How long one command may take, and one message, without the time in which we made it wait. */
+  intakeCommandMs: 5 * MINUTE,
+  intakeMessageMs: 30 * MINUTE,
+  /** How often the server looks for connections that take too long, while there are any. */
+  intakeLookMs: 1 * SECOND,
+  /** Commands of one connection that are refused; one more ends it. */
+  intakeRefusals: 20,
+  /** After how long without a connection a server ends that systemd starts again with the next one. */
+  intakeEndMs: 10 * MINUTE,
+  /** For how long the server opens the spool: a repair wants to be alone with it. */
+  intakeSpoolMs: 1 * SECOND,
+  /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
+  repeatMs: 1 * HOUR,
 
   // SQLite files: spool and ledger (sqlite/)
 
@@ -218,6 +240,8 @@ export const limits = {
   checkCertificateShare: 0.2,
   /** How long `proxy check` waits for the relay in all: an administrator looks on. */
   checkRelayMs: 60 * SECOND,
+  /** How long `check` waits for an answer of the LMTP server, which may have to start. */
+  intakeAnswerMs: 20 * SECOND,
   /** How long `check --send` follows a message, and how often it looks. */
   checkSendMs: 60 * SECOND,
   checkLookMs: 50,

@@ -9,8 +9,8 @@ import { DemoExim } from './demo-exim.ts';
 
 /**
  * npm start: shows the main job on this machine, in a temporary folder. A proxy with the file backend
- * and a drain run; messages are handed in through the real exim-pipe, by a private Exim where one can
- * be run; the proxy is away for some seconds while mail arrives; it comes back, and everything arrives.
+ * and a drain run; messages are handed in by a private Exim through the LMTP server, or through exim-pipe where no
+ * Exim can be run; the proxy is away for some seconds while mail arrives; it comes back, and everything arrives.
  * Ends by itself: 0, or 1 when something did not happen in time.
  */
 async function demonstrate(): Promise<void> {
@@ -18,8 +18,9 @@ async function demonstrate(): Promise<void> {
   say(
     typeof exim === 'string'
       ? `messages go in through exim-pipe directly, since ${exim}`
-      : 'messages go in through a private Exim, with the router and transport as shipped',
+      : 'messages go in by LMTP: a private Exim, with the router and transports as shipped, hands them to intake',
   );
+  const intake = typeof exim === 'string' ? undefined : await startIntake(exim.socket);
 
   let proxy = await startProxy('127.0.0.1:0');
   const address = /listens on (\S+),/.exec(proxy.output)?.[1] ?? '';
@@ -41,13 +42,15 @@ async function demonstrate(): Promise<void> {
   await drain.says(/attempt 1: .*> sent \(/, 5);
   await drain.stop();
   await proxy.stop();
+  await intake?.stop();
 
   say('the queue now:');
   await start('queue', ['queue', 'stats', '--spool', spool]).ended;
   const files = readdirSync(delivered).filter((name) => name.endsWith('.eml'));
   if (files.length !== 5)
     throw new Error(`5 messages were handed in and ${files.length} delivered`);
-  say(`all 5 messages arrived, each once; they are in ${delivered}`);
+  const way = intake ? 'by LMTP' : 'through exim-pipe';
+  say(`all 5 messages came in ${way} and arrived, each once; they are in ${delivered}`);
 }
 
 /** A child program; its output is shown as it comes. */
@@ -94,6 +97,12 @@ async function startProxy(listen: string): Promise<Child> {
   const proxy = start('proxy', ['proxy', '--listen', listen, '--dir', delivered]);
   await proxy.says(/listens on/);
   return proxy;
+}
+
+async function startIntake(socket: string): Promise<Child> {
+  const intake = start('intake', ['intake', '--socket', socket, '--spool', spool]);
+  await intake.says(/takes mail on/);
+  return intake;
 }
 
 function start(name: string, args: readonly string[]): Child {

@@ -28,7 +28,7 @@ import {
 } from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
-import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
+import { parseListen, unwanted, type ListenAt } from '../host/net/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
 import { metricsOption } from '../watch/metrics-option.ts';

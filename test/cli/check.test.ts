@@ -22,7 +22,7 @@ const KEY = '/etc/envdir/GMAIL_SECRET_KEY';
 const DEFAULTS = '/etc/default/appengine-mailer';
 const URL_FILE = '/etc/envdir/GMAIL_PROXY_URL';
 const ALL =
-  'exim pipe names spool durable space log drain secret proxy certificate signature clock progress';
+  'exim intake pipe names spool durable space log drain secret proxy certificate signature clock progress';
 const OPERATOR = ['setpriv', '--reuid=1', '--regid=64990', '--clear-groups', '--'];
 
 interface Found {

@@ -67,9 +67,10 @@ test('samples that are later than now are of a clock that was lost, and go', (t)
   );
 });
 
+const present = (value: number) => [{ name: 'certificate_expires', label: 'a', value }];
+
 test('figures that say what is are set, and those that count are added to', (t) => {
   const spool = freshSpool(t);
-  const present = (value: number) => [{ name: 'certificate_expires', label: 'a', value }];
   takeSample(spool, BEGINNING, present(7));
   takeSample(spool, BEGINNING, present(5));
   const value = spool.sql<{ value: number }>(`SELECT value FROM figure`).get()?.value;
