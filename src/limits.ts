@@ -80,6 +80,8 @@ export const limits = {
   damagedFiles: 3,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
+  /** How often all figures are written down for plots: 60 of them make an hour (sqlite/samples.ts). */
+  sampleMs: 1 * MINUTE,
 
   // Spool (spool/)
 
@@ -118,6 +120,12 @@ export const limits = {
   claimLookAhead: 8,
   /** How long drain sleeps at most: finds the mail of a writer that died before waking it. */
   lookMs: 30 * SECOND,
+  /**
+   * For how long posts tell the proxy the same length of the queue, and how long after the last post a probe tells it: far
+   * less than the hour after which a host counts as missing (systemd/examples/alerts.yml).
+   */
+  queueReportMs: 5 * SECOND,
+  tellQueueMs: 15 * MINUTE,
   /** How often systemd is told how a service is doing, at most. */
   statusMs: 1 * SECOND,
   /** How long a stopping program lets its work in flight finish. */
@@ -379,8 +387,17 @@ export const limits = {
   unheardMs: 10 * MINUTE,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
   ledgerGaps: 20,
-  /** Recipients listed as unknown that are counted when a proxy starts. */
+  /** How often the proxy keeps what it counts in the ledger. */
+  keepFiguresMs: 10 * SECOND,
+  /** Recipients listed as unknown that are counted. */
   unknownCounted: 10_000,
+
+  // Views: metrics and what is made of them (watch/)
+
+  /** Connections to the listener of metrics at once. */
+  metricsConnections: 20,
+  /** How often the figures are read for those who ask, at most. */
+  viewEveryMs: 1 * SECOND,
 
   // The smtp backend, and SMTP to the local mail server
 

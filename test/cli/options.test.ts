@@ -18,6 +18,7 @@ const WRONG: Record<string, string> = {
   listen: '8025',
   'longest-wait': '1 h',
   'max-recipients': '0',
+  metrics: 'localhost',
   'max-size': '200MB',
   'notice-smtp': 'localhost',
   'notices-per-hour': 'many',

@@ -1,5 +1,6 @@
 import type { Machine } from '../machine.ts';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
@@ -31,6 +32,8 @@ export class HttpPool {
   readonly machine: Machine;
   /** The server's URL as HTTP has it. */
   readonly url: URL;
+  /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
+  certificateExpiresAt: number | undefined;
   readonly #places = new Places(limits.inFlight + limits.asked + 1);
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
@@ -62,10 +65,11 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line)
-          return this.#lineOn(
-            await openChannel(this.route, [signal, this.openNoMore], this.machine),
-          );
+        if (!line) {
+          const socket = await openChannel(this.route, [signal, this.openNoMore], this.machine);
+          this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
+          return this.#lineOn(socket);
+        }
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {
@@ -122,4 +126,10 @@ export class HttpPool {
     });
     return line;
   }
+}
+
+function expiryOf(socket: Socket): number | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const expiresAt = Date.parse(socket.getPeerCertificate().valid_to);
+  return Number.isNaN(expiresAt) ? undefined : expiresAt;
 }
