@@ -428,6 +428,44 @@ export const limits = {
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 
+  // The backends that call a provider's API: ses, mailgun, jmap (proxy/backends/provider/)
+
+  /** Calls at once, and connections. */
+  providerCalls: 20,
+  /** How long a provider may take to answer besides the upload: as long as a relay to the final dot (smtpDotMs). */
+  providerAnswerMs: 10 * MINUTE,
+  /**
+   * An idle connection is closed after this time, before any provider closes it: one that closes while a message is
+   * sent leaves its outcome unknown.
+   */
+  providerIdleMs: 3 * SECOND,
+  /** The largest answer that is read. */
+  providerAnswerBytes: 1 * MiB,
+  /** How soon a provider is asked again that takes no more calls now, has a quota used up, or does not take our key. */
+  providerSlowerMs: 5 * SECOND,
+  providerQuotaMs: 10 * MINUTE,
+  providerRefusedMs: 1 * MINUTE,
+  /** How long `proxy check` waits for each answer, and a backend for the keys of its machine's role. */
+  providerCheckMs: 20 * SECOND,
+  /** Amazon SES: recipients of one call, and a message in base64 (its quotas). */
+  sesRecipients: 50,
+  sesBase64Bytes: 40 * MiB,
+  /** Mailgun: recipients of one call, and a message. */
+  mailgunRecipients: 1000,
+  mailgunMessageBytes: 25 * MiB,
+  /** Deliveries at once to a JMAP server: the fewest uploads and requests that it should allow (RFC 8620 2). */
+  jmapDeliveries: 4,
+  /** How long a session is used before it is read again. */
+  jmapSessionMs: 10 * MINUTE,
+  /** How often a message without an answer is looked up, and the wait before each time but the first. */
+  jmapLooks: 3,
+  jmapLookMs: 5 * SECOND,
+  /** How long before they end the keys of a role are renewed; Amazon has new ones 5 minutes before that. */
+  awsKeysRenewMs: 4 * MINUTE,
+  /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */
+  awsKeysRetryMs: 10 * SECOND,
+  awsKeysMs: 5 * SECOND,
+
   // The appengine backend
 
   /** The appengine backend: a message in the Mail API's fields (Google: 31.5 MB), and the answer. */

@@ -137,7 +137,7 @@ export const proxyCommand = command({
     const policy = senderPolicy(rules, journal);
     const lock = new LedgerLock(ledgerFile);
     const open = async () => {
-      const backend = await openBackend(chosen, journal);
+      const backend = await openBackend(chosen, journal, rules.defaultSender);
       lock.take();
       const ledger = await openSqliteLedger(ledgerFile, journal);
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
@@ -277,6 +277,12 @@ const READ_ONCE =
 export const BACKEND_SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'MAILGUN_API_KEY',
+  'JMAP_TOKEN',
+  'JMAP_PASSWORD',
 ];
 
 const SECRETS: readonly SettingName[] = [

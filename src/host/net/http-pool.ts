@@ -22,6 +22,19 @@ export interface HttpLine {
   probed: boolean;
 }
 
+/** How many connections a pool has at once, how long it keeps an idle one, and the largest answer. */
+export interface PoolLimits {
+  connections: number;
+  idleMs: number;
+  answerBytes: number;
+}
+
+const ofPosts: PoolLimits = {
+  connections: limits.inFlight + limits.asked + 1,
+  idleMs: limits.clientIdleMs,
+  answerBytes: limits.answerBytes,
+};
+
 /**
  * Connections to one server of HTTP, so many at once. (undici's own pool takes no signal for
  * opening one: a request that waits for its connection cannot be ended, nor told apart from one whose
@@ -34,13 +47,16 @@ export class HttpPool {
   readonly url: URL;
   /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
   certificateExpiresAt: number | undefined;
-  readonly #places = new Places(limits.inFlight + limits.asked + 1);
+  readonly #limits: PoolLimits;
+  readonly #places: Places;
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
   #idle: HttpLine[] = [];
 
-  constructor(route: Route, machine: Machine) {
+  constructor(route: Route, machine: Machine, poolLimits: PoolLimits = ofPosts) {
     this.machine = machine;
+    this.#limits = poolLimits;
+    this.#places = new Places(poolLimits.connections);
     this.route = route;
     this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
@@ -113,12 +129,12 @@ export class HttpPool {
         });
       },
       pipelining: 1,
-      keepAliveTimeout: limits.clientIdleMs,
-      keepAliveMaxTimeout: limits.clientIdleMs,
+      keepAliveTimeout: this.#limits.idleMs,
+      keepAliveMaxTimeout: this.#limits.idleMs,
       // One time limit for the whole request, set by its caller.
       headersTimeout: 0,
       bodyTimeout: 0,
-      maxResponseSize: limits.answerBytes,
+      maxResponseSize: this.#limits.answerBytes,
     });
     const line = { client, socket, reused: false, probed: false };
     socket.once('close', () => {
