@@ -1,8 +1,10 @@
 import type { Machine } from '../machine.ts';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
+import { IdleClosedError } from './idle-closed-error.ts';
 import { openChannel, type Route } from './open-channel.ts';
 import { Places } from './places.ts';
 import { unixPathOf } from './unix-path.ts';
@@ -18,12 +20,6 @@ export interface HttpLine {
   reused: boolean;
   /** The server has answered a probe over it (FirstProbe in wire/exchange.ts). */
   probed: boolean;
-}
-
-/** A connection was closed while it was idle: nothing of the request was sent. */
-export class IdleClosedError extends Error {
-  override readonly name = 'IdleClosedError';
-  readonly code = 'ECONNRESET';
 }
 
 /** How many connections a pool has at once, how long it keeps an idle one, and the largest answer. */
@@ -49,6 +45,8 @@ export class HttpPool {
   readonly machine: Machine;
   /** The server's URL as HTTP has it. */
   readonly url: URL;
+  /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
+  certificateExpiresAt: number | undefined;
   readonly #limits: PoolLimits;
   readonly #places: Places;
   readonly #openNoMore = new AbortController();
@@ -83,10 +81,11 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line)
-          return this.#lineOn(
-            await openChannel(this.route, [signal, this.openNoMore], this.machine),
-          );
+        if (!line) {
+          const socket = await openChannel(this.route, [signal, this.openNoMore], this.machine);
+          this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
+          return this.#lineOn(socket);
+        }
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {
@@ -143,4 +142,10 @@ export class HttpPool {
     });
     return line;
   }
+}
+
+function expiryOf(socket: Socket): number | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const expiresAt = Date.parse(socket.getPeerCertificate().valid_to);
+  return Number.isNaN(expiresAt) ? undefined : expiresAt;
 }
