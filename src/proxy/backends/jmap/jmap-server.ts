@@ -3,7 +3,7 @@ import { webProxyFor } from '../../../host/net/web-proxy.ts';
 import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
 import type { Response } from '../../../wire/exchange.ts';
-import { BackendUnavailableError } from '../backend.ts';
+import { BackendThrottledError, BackendUnavailableError } from '../backend.ts';
 import { jsonOf } from '../provider/json-of.ts';
 import { ProviderClient } from '../provider/provider-client.ts';
 import { providerRetryMs } from '../provider/provider-retry-ms.ts';
@@ -90,12 +90,12 @@ export class JmapServer {
     const remedy = status === 401 || status === 403 ? CREDENTIALS : to && REDIRECTED;
     const text = `${this.#called(this.#account.url)} answered ${status}${to} to ${what}`;
     const sentences = [text + (said && ` (${said.slice(0, limits.quotedChars)})`), remedy];
-    const soon = status === 429 || status >= 500;
-    const usualMs = soon ? limits.providerSlowerMs : limits.providerRefusedMs;
-    return new BackendUnavailableError(
-      sentences.filter((each) => each !== '').join('; '),
-      providerRetryMs(response, usualMs),
-    );
+    const reason = sentences.filter((each) => each !== '').join('; ');
+    const usualMs = status < 500 ? limits.providerRefusedMs : limits.providerSlowerMs;
+    if (status !== 429) {
+      return new BackendUnavailableError(reason, providerRetryMs(response, usualMs));
+    }
+    return new BackendThrottledError(reason, providerRetryMs(response, limits.providerSlowerMs));
   }
 
   #headers(type: string): Record<string, string> {

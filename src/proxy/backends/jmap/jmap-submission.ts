@@ -115,8 +115,7 @@ export class JmapSubmission {
     } catch (error) {
       if (error instanceof BackendUnavailableError) {
         await this.#cleanUp(email);
-        const { message: reason, retryAfterMs } = error;
-        return { outcome: { kind: 'unavailable', reason, retryAfterMs } };
+        throw error;
       }
       return { outcome: await this.#lookUp(email, (error as Error).message) };
     }

@@ -1,6 +1,6 @@
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
-import { BackendUnavailableError, type Result } from '../backend.ts';
+import { BackendThrottledError, BackendUnavailableError, type Result } from '../backend.ts';
 import { inBatches } from './in-batches.ts';
 
 /** What a provider's answer to a call comes to for the recipients of the call. */
@@ -12,6 +12,8 @@ export type CallOutcome =
   | { kind: 'badAddress'; reason: string }
   /** Not sent: the provider takes no mail from us at present, whatever the message. */
   | { kind: 'unavailable'; reason: string; retryAfterMs?: number | undefined }
+  /** Not sent: the provider has got too much in a short time. */
+  | { kind: 'throttled'; reason: string; retryAfterMs: number }
   /** It may have been sent. */
   | { kind: 'unknown'; reason: string };
 
@@ -35,6 +37,7 @@ function resultsOf(outcome: CallOutcome, recipients: readonly string[]): Result[
   const { kind } = outcome;
   const reason = outcome.reason.replace(/\s+/g, ' ').slice(0, limits.reasonChars);
   if (kind === 'unavailable') throw new BackendUnavailableError(reason, outcome.retryAfterMs);
+  if (kind === 'throttled') throw new BackendThrottledError(reason, outcome.retryAfterMs);
   return recipients.map((recipient) => {
     if (kind === 'unknown') return { recipient, unknown: reason };
     if (kind === 'sent') return { recipient, status: statuses.sent, reason };

@@ -72,6 +72,10 @@ function unavailable(retryAfterMs: number, remedy = '') {
   });
 }
 
+function throttled(retryAfterMs: number): Outcome {
+  return ({ said: reason }) => ({ kind: 'throttled', reason, retryAfterMs });
+}
+
 function refused(status: string): Outcome {
   return ({ said: reason }) => ({ kind: 'refused', status, reason });
 }
@@ -98,12 +102,12 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
   // A quota of the day is full; it frees itself minute by minute.
   {
     when: /^4\d\d \w*.*daily (?:message|sending) quota/i,
-    outcome: unavailable(limits.providerQuotaMs),
+    outcome: throttled(limits.providerQuotaMs),
   },
   // The rate of a second.
   {
     when: /^(?:429 |4\d\d (?:TooManyRequests|Throttling|LimitExceeded))/,
-    outcome: unavailable(limits.providerSlowerMs),
+    outcome: throttled(limits.providerSlowerMs),
   },
   {
     when: /^\d+ (?:AccountSuspended|SendingPaused)/,
