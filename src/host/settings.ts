@@ -11,7 +11,8 @@ export type SettingName =
   | 'GMAIL_SECRET_KEYS'
   | 'GMAIL_DEFAULT_SENDER'
   | 'APPENGINE_SMTP_PASSWORD'
-  | 'APPENGINE_SMTP_OAUTH';
+  | 'APPENGINE_SMTP_OAUTH'
+  | 'PGPASSWORD';
 
 /** The folder of the spool where no setting names another. */
 export const defaultSpool = '/var/spool/appengine-mailer';
@@ -151,4 +152,5 @@ const SECRETS: ReadonlySet<string> = new Set<SettingName>([
   'GMAIL_SECRET_KEYS',
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'PGPASSWORD',
 ]);

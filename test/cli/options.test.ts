@@ -17,6 +17,7 @@ const WRONG: Record<string, string> = {
   lifetime: 'long',
   listen: '8025',
   'longest-wait': '1 h',
+  ledger: 'postgres://proxy:secret@db.example.org/ledger',
   'max-recipients': '0',
   'notice-smtp': 'localhost',
   'notices-per-hour': 'many',
@@ -29,12 +30,13 @@ const WRONG: Record<string, string> = {
   'smtp-port': '65536',
   'smtp-security': 'ssl',
   'soft-bounce': 'maybe',
+  'take-over': '5 minutes',
   timeout: '2d',
   'v1-success': '404',
   wire: 'v3',
 };
 const ANY_TEXT = new Set(
-  'ca-file dir exim keys-file ledger smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
+  'ca-file dir exim keys-file smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
 );
 
 for (const { name, option, commands } of allSettings()) {

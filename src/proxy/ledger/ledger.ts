@@ -86,6 +86,7 @@ export interface Ledger {
     message: MessageName,
     addresses: readonly string[],
     timeUp: AbortSignal,
+    digest?: Buffer,
   ): Promise<Map<string, Known>>;
 
   /** Resolves when something could be written. */
