@@ -207,6 +207,26 @@ const promises: Record<string, (place: LedgerPlace, t: TestContext) => Promise<v
     await ledger.close();
   },
 
+  'what is spent of quotas is changed by one at a time, and stays': async (place) => {
+    const ledger = await place.open();
+    const times: number[] = [];
+    const count = async () =>
+      ledger.changePace((text, now) => {
+        times.push(now);
+        return { text: String(Number(text) + 1), result: undefined };
+      });
+    await Promise.all(Array.from({ length: 20 }, count));
+    await ledger.close();
+    const again = await place.open();
+    const text = await again.changePace((spent) => ({ text: spent, result: spent }));
+    assert.equal(text, '20');
+    assert.deepEqual(
+      times,
+      times.toSorted((one, two) => one - two),
+    );
+    await again.close();
+  },
+
   'its id is its own, and each check writes': async (place, t) => {
     const ledger: Ledger = await place.open();
     assert.match(ledger.id, /^[0-9a-f]{32}$/);

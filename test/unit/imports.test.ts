@@ -52,10 +52,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   sqlite: { files: ['host', 'mail'], modules: ANY },
   spool: { files: ['sqlite', 'host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
-  intake: {
-    files: ['spool', 'sqlite', 'mail', /^host\/(?:give-up-root|settings)\.ts$/],
-    modules: /^node:/,
-  },
+  intake: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
   drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
   proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
@@ -66,7 +63,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'sqlite',
       'host',
       'mail',
-      /^(?:drain|proxy|client)\/command\.ts$/,
+      /^(?:drain|proxy|client|intake)\/command\.ts$/,
       /^proxy\/ledger\/(?:read-ledger|with-ledger|sqlite\/rebuild-ledger|postgres\/postgres-ledger-faults)\.ts$/,
       /^proxy\/check\/check-proxy\.ts$/,
     ],
@@ -153,9 +150,11 @@ test('exim-pipe loads nothing but intake, spool, mail, the settings, and the ope
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
     'host/clock.ts',
+    'host/collected-bytes.ts',
     'host/command-error.ts',
     'host/free-space.ts',
     'host/give-up-root.ts',
+    'host/new-id.ts',
     'host/read-variables.ts',
     'host/regular-file.ts',
     'host/settings.ts',

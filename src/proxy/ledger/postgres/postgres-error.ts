@@ -36,11 +36,11 @@ export function isDeadlock(error: unknown): boolean {
 /** What an error means, and what to do where an administrator has to do something. */
 export function postgresFault(error: Error): string {
   if (!isServerError(error)) return error.message;
-  const todo = Object.entries(TODO).find(([code]) => error.code.startsWith(code))?.[1];
-  return `${error.message}${todo === undefined ? '' : `. To do: ${todo}`}`;
+  const remedy = Object.entries(REMEDIES).find(([code]) => error.code.startsWith(code))?.[1];
+  return `${error.message}${remedy === undefined ? '' : `. To do: ${remedy}`}`;
 }
 
-const TODO: Readonly<Record<string, string>> = {
+const REMEDIES: Readonly<Record<string, string>> = {
   '28': 'see pg_hba.conf of the server, PGUSER and the password (PGPASSWORD, or the file that PGPASSFILE names)',
   '3D000': 'createdb, or name another database (PGDATABASE)',
   '42501':

@@ -49,6 +49,9 @@ export class PostgresLedger implements Ledger {
   #session: PostgresSession | PostgresLostError;
   /** The number of this proxy, also while it is cut off. */
   #owner: number;
+  #pacing: Promise<unknown> = Promise.resolve();
+  /** Observed time as this proxy counts it, and when that was: monotonic. */
+  #time = { observed: 0, at: 0 };
   /** Begun or not: the server's answer was lost. Nothing of these was sent. */
   #uncertain: Begin[] = [];
   readonly #lookUps: Batcher<LookUp, Remembered>;
@@ -100,7 +103,7 @@ export class PostgresLedger implements Ledger {
     if (others.length === 0 && addresses.length > 0) return new Map();
     await this.#requireOwner('begin', sql.owner);
     const known = await this.known(message, others, digest);
-    // What has just ended, or is forgotten, has a verdict that `outcomes` finds, or has none.
+    // `outcomes` finds the verdict where the other proxy has just settled it.
     return new Map(others.map((address) => [address, known.get(address) ?? 'elsewhere']));
   }
 
@@ -120,6 +123,29 @@ export class PostgresLedger implements Ledger {
       untilAborted(timeUp),
     ]);
     return known ?? new Map(addresses.map((address) => [address, 'elsewhere']));
+  }
+
+  async changePace<T>(
+    change: (text: string, now: number) => { text: string; result: T },
+  ): Promise<T> {
+    // One after the other: only other proxies can be quicker.
+    const done = this.#pacing.then(async () => this.#changePace(change));
+    this.#pacing = done.catch(() => {});
+    return done;
+  }
+
+  async #changePace<T>(
+    change: (text: string, now: number) => { text: string; result: T },
+  ): Promise<T> {
+    for (;;) {
+      const [pace] = await this.#query<Pace>('house', sql.pace, []);
+      if (!pace) throw new Error('the table pace has lost its row: see ledger fsck');
+      const now = this.#timeOf(pace.at);
+      const { text, result } = change(pace.spent, now);
+      const values = [pace.changes, text, now];
+      const changed = await this.#query('house', sql.changePace, values);
+      if (changed.length > 0) return result;
+    }
   }
 
   async check(): Promise<void> {
@@ -202,6 +228,17 @@ export class PostgresLedger implements Ledger {
     const values = [session.owner, ...columns(withdrawn, 5), this.clock.wallNow()];
     await session.query('settle', sql.settle, values);
     this.#uncertain = [];
+  }
+
+  /**
+   * Observed time, finer than it is written down: counted on by this proxy since it last saw it, or as far as another proxy
+   * has counted it.
+   */
+  #timeOf(written: number): number {
+    const now = this.clock.now();
+    const counted = this.#time.observed + now - this.#time.at;
+    this.#time = { observed: Math.max(written, counted), at: now };
+    return Math.floor(this.#time.observed);
   }
 
   async #query<Row extends QueryResultRow>(
@@ -377,6 +414,8 @@ interface Found {
 
 /** A row of a message, with its digest, or of a recipient. */
 type LookedUp = Found & { message: string; digest: Buffer | null };
+
+type Pace = { spent: string; at: number; changes: number };
 
 type Pair = { message: string; address: string };
 

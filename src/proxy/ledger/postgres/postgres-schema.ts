@@ -66,6 +66,7 @@ function newer(found: number): SchemaUnusableError {
  *            anew as if there was no row. A withdrawn one has no verdict
  * owner      the proxies that use the ledger, by a number that each draws when it starts. A proxy holds the advisory lock of
  *            its number for as long as it lives and is connected; missing_ms is for how long it was not seen to hold it
+ * pace       at: the time of the last change, as the proxy counted it on since the last look; changes: how many there were
  * clock      looks: how often a proxy has added time (look.ts)
  *
  * There is no foreign key, which would be looked up with every recipient: both are written and deleted together.
@@ -121,6 +122,14 @@ CREATE TABLE owner (
   missing_ms bigint NOT NULL DEFAULT 0,
   checked bigint NOT NULL DEFAULT 0
 );
+
+CREATE TABLE pace (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  spent text NOT NULL DEFAULT '',
+  at bigint NOT NULL DEFAULT 0,
+  changes bigint NOT NULL DEFAULT 0
+);
+INSERT INTO pace DEFAULT VALUES;
 
 CREATE TABLE clock (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),

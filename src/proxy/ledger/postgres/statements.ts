@@ -97,6 +97,11 @@ export const sql = statements({
     WHERE recipient.message = asked.message AND recipient.address = asked.address
       AND state = 'begun' AND owner <> $1 AND NOT waited`,
 
+  pace: `
+    SELECT spent, greatest(at, observed_ms)::float8 AS at, changes::float8 AS changes FROM pace, clock`,
+  /** $1: changes; $2: what was spent; $3: time. Returns nothing when another proxy has changed it since it was read. */
+  changePace: `UPDATE pace SET spent = $2, at = $3, changes = changes + 1 WHERE changes = $1 RETURNING one`,
+
   /** $1: owner. Finds out whether the ledger can be written, and whether it knows this owner. */
   check: `UPDATE owner SET checked = checked + 1 WHERE number = $1 RETURNING number`,
   owner: `SELECT number FROM owner WHERE number = $1`,
