@@ -10,7 +10,7 @@ import { needs } from '../support/needs.ts';
 import { PrivateExim } from '../support/private-exim.ts';
 import { processTree } from '../support/process-tree.ts';
 import type { Program } from '../support/program.ts';
-import { random } from '../support/random.ts';
+import { random, type Random } from '../support/random.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 import { Storm } from '../support/storm.ts';
@@ -49,13 +49,7 @@ async function fromExim(t: TestContext, way: 'exim-pipe' | 'LMTP'): Promise<void
   const road = new Road(t);
   const exim = new PrivateExim(road);
   let intake = way === 'LMTP' ? await exim.intake() : undefined;
-  const runs = new Set<Program>();
-  const kill = (isVictim: (name: string) => boolean) => () => {
-    const processes = [...runs].flatMap(({ child }) => processTree(child.pid ?? 0));
-    const victims = processes.filter(({ name }) => isVictim(name));
-    const victim = victims[choices.below(victims.length)];
-    if (victim) process.kill(victim.pid, 'SIGKILL');
-  };
+  const { handOverAll, kill } = queueRuns(exim, choices);
   const storm = await Storm.start(road, {
     random: choices,
     ...STORM,
@@ -71,14 +65,6 @@ async function fromExim(t: TestContext, way: 'exim-pipe' | 'LMTP'): Promise<void
   });
   const arrivals = Arrivals.inFolder(t, road.delivered);
 
-  const handOverAll = async () => {
-    while ((await exim.queued()) > 0) {
-      const some = [exim.startQueueRun(), exim.startQueueRun(), exim.startQueueRun()];
-      for (const run of some) runs.add(run);
-      await Promise.all(some.map(async ({ ended }) => ended));
-      for (const run of some) runs.delete(run);
-    }
-  };
   const all: Mail[] = [];
   for (let part = 1; part <= PARTS; part += 1) {
     const mails = makeMails(all.length, MESSAGES / PARTS);
@@ -104,6 +90,27 @@ async function fromExim(t: TestContext, way: 'exim-pipe' | 'LMTP'): Promise<void
     'handed over again': repeated,
     ...again,
   });
+}
+
+/** Has Exim hand all of its queue over, by several runs at a time, of which one can be killed. */
+function queueRuns(exim: PrivateExim, choices: Random) {
+  const runs = new Set<Program>();
+  return {
+    handOverAll: async () => {
+      while ((await exim.queued()) > 0) {
+        const some = [exim.startQueueRun(), exim.startQueueRun(), exim.startQueueRun()];
+        for (const run of some) runs.add(run);
+        await Promise.all(some.map(async ({ ended }) => ended));
+        for (const run of some) runs.delete(run);
+      }
+    },
+    kill: (isVictim: (name: string) => boolean) => () => {
+      const processes = [...runs].flatMap(({ child }) => processTree(child.pid ?? 0));
+      const victims = processes.filter(({ name }) => isVictim(name));
+      const victim = victims[choices.below(victims.length)];
+      if (victim) process.kill(victim.pid, 'SIGKILL');
+    },
+  };
 }
 
 test(
