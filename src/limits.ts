@@ -43,7 +43,7 @@ export const limits = {
    * Bytes of messages that the LMTP server holds in memory. While there are more, only the connection whose message began
    * first goes on: so the largest message fits always, and the others wait.
    */
-  intakeBytes: 64 * MiB,
+  intakeBytes: 32 * MiB,
   /** How long a connection may be silent, as RFC 5321 4.5.3.2.7 asks a server to wait. */
   intakeIdleMs: 5 * MINUTE,
   /** How long one command may take, and one message, without the time in which we made it wait. */
