@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
+import { secretFaults } from '../host/key-faults.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -20,10 +21,14 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { LedgerLock, openLedger, unusableLedger } from './ledger/open-ledger.ts';
-import { tendLedger, watchLedgerLog } from './ledger/tend-ledger.ts';
+import {
+  LedgerLock,
+  openSqliteLedger,
+  unusableLedger,
+} from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
+import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
 import { parseListen, unwanted, type ListenAt } from '../host/net/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
@@ -89,6 +94,19 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
+  pace: {
+    value: 'NUMBER/s|min|h',
+    parse: parsePace,
+    otherwise: 'no limit',
+    describe:
+      'Recipients that the backend is given in a second, a minute or an hour, such as 14/s; all proxies of a ledger count together',
+  },
+  'pace-day': {
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    otherwise: 'no limit',
+    describe: 'The same in 24 hours, whenever these begin',
+  },
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -110,7 +128,7 @@ export const proxyCommand = command({
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
-    const { keys, rules, rate, listenAt, softBounce, recipientsMax } = settings;
+    const { keys, rules, rate, quotas, listenAt, softBounce, recipientsMax } = settings;
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
@@ -118,8 +136,8 @@ export const proxyCommand = command({
     const open = async () => {
       const backend = await openBackend(chosen, journal);
       lock.take();
-      const ledger = await openLedger(ledgerFile, journal);
-      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      const ledger = await openSqliteLedger(ledgerFile, journal);
+      const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
@@ -133,7 +151,7 @@ export const proxyCommand = command({
 
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
     const fault = await work({ server, ledger, deliverer, journal, settings, about });
-    ledger.close();
+    await ledger.close();
     lock.release();
     journal.stopped(addressOf(server));
     if (!fault) return;
@@ -146,6 +164,7 @@ interface ProxySettings {
   keys: Keyring;
   rules: SenderRules;
   rate: RateLimit | undefined;
+  quotas: readonly Quota[];
   listenAt: ListenAt;
   recipientsMax: number;
   softBounce: boolean;
@@ -156,8 +175,9 @@ function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origi
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, maxRecipients: recipientsMax, softBounce } = argv;
-  return { keys, rules, rate, listenAt, recipientsMax, softBounce };
+  const { rate, pace, paceDay, maxRecipients: recipientsMax, softBounce } = argv;
+  const quotas = [...(pace ? [pace] : []), ...(paceDay === undefined ? [] : [dayQuota(paceDay)])];
+  return { keys, rules, rate, quotas, listenAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */
@@ -178,12 +198,10 @@ async function work(proxy: WorkingProxy): Promise<Error | undefined> {
   const stop = AbortSignal.any([stopSignal(), stopping.signal]);
   watchKeys(settings.keys, journal, stop);
   tellStart(proxy);
-  const unwatchLog = watchLedgerLog(ledger, journal);
   void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
-  const fault = await tendLedger(ledger, journal, stop);
+  const fault = await ledger.tend(journal, stop);
   stopping.abort();
   await server.stop();
-  unwatchLog();
   return fault;
 }
 
@@ -195,10 +213,10 @@ function addressOf({ addresses }: HttpServer): string {
 function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
   const { keys, listenAt, softBounce } = settings;
   journal.started(addressOf(server), about, { ledger, keys: keys.size, softBounce });
-  if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
+  if (ledger.unknown.listed > 0) journal.unknownListed(ledger.name, ledger.unknown);
   const held = unwanted(listenAt, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
-  for (const fault of keys.faults) journal.keyUnsafe(fault);
+  for (const fault of [...keys.faults, ...secretFaults(BACKEND_SECRETS)]) journal.keyUnsafe(fault);
 }
 
 /**
@@ -217,11 +235,16 @@ const READ_ONCE =
   'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
   'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
+/** The secrets of the backends. */
+export const BACKEND_SECRETS: readonly SettingName[] = [
+  'APPENGINE_SMTP_PASSWORD',
+  'APPENGINE_SMTP_OAUTH',
+];
+
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
   'GMAIL_SECRET_KEY',
-  'APPENGINE_SMTP_PASSWORD',
-  'APPENGINE_SMTP_OAUTH',
+  ...BACKEND_SECRETS,
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

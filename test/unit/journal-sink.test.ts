@@ -162,7 +162,7 @@ const posted = (key = '') => ({ key, id: 'ab12' });
 
 const ofProxy: Calls<ProxyJournal> = {
   started: (journal, text) => {
-    const ledger = { file: text, isEmpty: true };
+    const ledger = { name: text, isEmpty: true };
     journal.started(text, text, { ledger, keys: 1, softBounce: true });
   },
   nameless: (journal, text) => journal.nameless(text, text),
@@ -175,6 +175,8 @@ const ofProxy: Calls<ProxyJournal> = {
   keysTrouble: (journal, text) => journal.keysTrouble(text),
   senderFixed: (journal, text) => journal.senderFixed(posted(), text, text, text),
   headersDropped: (journal, text) => journal.headersDropped(posted(), [text, 'date']),
+  paced: (journal, text) => journal.paced(text),
+  throttled: (journal, text) => journal.throttled(text),
   unreadable: (journal, text) => journal.unreadable(posted(), text),
   unknown: (journal, text) => journal.unknown(posted(), [text], text),
   unknownListed: (journal, text) => journal.unknownListed(text, { listed: 3, found: 1 }),
