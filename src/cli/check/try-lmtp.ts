@@ -1,5 +1,5 @@
-import { connect } from 'node:net';
 import { showDuration } from '../../host/duration.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
 import { limits } from '../../limits.ts';
 
 /**
@@ -7,7 +7,7 @@ import { limits } from '../../limits.ts';
  * Returns the reply that refuses, undefined when there is none. Rejects when there is no answer.
  */
 export async function tryLmtp(path: string): Promise<string | undefined> {
-  const socket = connect(path);
+  const socket = await connectSocket({ path }, new AbortController().signal);
   const late = `no answer within ${showDuration(limits.intakeAnswerMs)}`;
   socket.setTimeout(limits.intakeAnswerMs, () => socket.destroy(new Error(late)));
   const commands = DIALOGUE.values();
