@@ -138,7 +138,7 @@ test('a wait that is too long is refused at once, with the time when it ends, an
     assert.match(again.came, /^in \d+ ms$/);
   }
   assert.deepEqual(paced.journal, [
-    '--pace 10/h is used up: it goes on in 1 h: hosts are told to post again then, and their mail waits in their queues',
+    '--pace 10/h is used up: it goes on in 61 min: hosts are told to post again then, and their mail waits in their queues',
   ]);
   await paced.clock.move(HOUR_MS);
   const later = wish(pacer, 10);
