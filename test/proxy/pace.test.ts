@@ -252,7 +252,7 @@ test('a relay that is down uses up no quota, and one that throttles is no troubl
 test('a backlog meets --pace by waiting: in its order, at that pace, without a refusal (law 13)', async (t) => {
   const road = new Road(t);
   const smtp = await ScriptedSmtp.start(t);
-  const proxy = await road.proxy(smtpOptions(smtp, '--pace', '10/s'));
+  const proxy = await road.proxy(smtpOptions(smtp, '--pace', '10/s', '--smtp-connections', '2'));
   const ids = handIn(
     road.spool,
     Array.from({ length: 30 }, (_, each) => ({ recipients: [`r${each}@example.org`] })),
@@ -265,11 +265,9 @@ test('a backlog meets --pace by waiting: in its order, at that pace, without a r
   const order = smtp.messages.map(({ envelope }) =>
     Number(/<r(\d+)@/.exec(envelope[1] ?? '')?.[1]),
   );
-  const tenths = order.map((each) => Math.floor(each / 10));
-  assert.deepEqual(
-    tenths,
-    tenths.toSorted((a, b) => a - b),
-  );
+  // Posts and connections beside each other may overtake one another, but not by many.
+  const overtaken = order.map((number, place) => Math.abs(number - place));
+  assert.ok(Math.max(...overtaken) <= 10, order.join());
   assert.doesNotMatch(proxy.stderr, /attention|refused with/);
 });
 
