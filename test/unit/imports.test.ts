@@ -52,21 +52,29 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   sqlite: { files: ['host', 'mail'], modules: ANY },
   spool: { files: ['sqlite', 'host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
-  intake: {
-    files: ['spool', 'sqlite', 'mail', /^host\/(?:give-up-root|settings)\.ts$/],
-    modules: /^node:/,
+  intake: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
+  watch: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
+  drain: { files: ['watch', 'spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  proxy: {
+    files: [
+      'wire',
+      'sqlite',
+      'host',
+      'mail',
+      /^watch\/(?:build-metric|metric|metrics-|figure-book|page)/,
+    ],
+    modules: ANY,
   },
-  drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
-  proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
   cli: {
     files: [
+      'watch',
       'spool',
       'wire',
       'sqlite',
       'host',
       'mail',
-      /^(?:drain|proxy|client)\/command\.ts$/,
+      /^(?:drain|proxy|client|intake)\/command\.ts$/,
       /^proxy\/ledger\/(?:read-ledger|with-ledger|sqlite\/rebuild-ledger)\.ts$/,
       /^proxy\/check\/check-proxy\.ts$/,
     ],
@@ -153,6 +161,7 @@ test('exim-pipe loads nothing but intake, spool, mail, the settings, and the ope
   const host = files.filter((file) => file.startsWith('host/'));
   assert.deepEqual(host.toSorted(), [
     'host/clock.ts',
+    'host/collected-bytes.ts',
     'host/command-error.ts',
     'host/free-space.ts',
     'host/give-up-root.ts',

@@ -8,7 +8,7 @@ import { v2Type } from '../../wire/frame.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
-import { addressText, listen, type Listener, type ListenAt } from './listen.ts';
+import { addressText, listen, type Listener, type ListenAt } from '../../host/net/listen.ts';
 import { ALLOWED, onClientError } from './on-client-error.ts';
 import type { Service } from './post.ts';
 import { retryLater, type Reply } from './reply.ts';
@@ -149,6 +149,7 @@ export class HttpServer {
     );
     if (!reply) return; // The client is gone.
     this.#logRefusal(request, reply, client);
+    (await this.#service)?.deliverer.figures.count('requests', String(reply.status));
     await this.#send(request, response, reply);
   }
 
