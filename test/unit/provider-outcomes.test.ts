@@ -123,8 +123,8 @@ test('law 5: an answer of Mailgun fails the message only where it is about the m
 test('Mailgun says when it takes more, up to ten minutes', () => {
   const retry = (seconds: string) =>
     brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds })));
-  assert.equal(retry('17'), 'unavailable 17 s');
-  assert.equal(retry('86400'), `unavailable ${limits.retryAfterMaxMs / 1000} s`);
+  assert.equal(retry('17'), 'throttled 17 s');
+  assert.equal(retry('86400'), `throttled ${limits.retryAfterMaxMs / 1000} s`);
 });
 
 const JMAP: Record<string, string> = {
@@ -134,7 +134,7 @@ const JMAP: Record<string, string> = {
   invalidEmail: '5.6.0',
   forbiddenToSend: quota,
   overQuota: quota,
-  rateLimit: soon,
+  rateLimit: slower,
   serverUnavailable: soon,
   serverFail: soon,
   accountNotFound: minute,
