@@ -80,6 +80,8 @@ export const limits = {
   damagedFiles: 3,
   /** Faults that SQLite's own check of a database names. */
   namedFaults: 20,
+  /** How often all figures are written down for plots: 60 of them make an hour (sqlite/samples.ts). */
+  sampleMs: 1 * MINUTE,
 
   // Spool (spool/)
 
@@ -118,6 +120,12 @@ export const limits = {
   claimLookAhead: 8,
   /** How long drain sleeps at most: finds the mail of a writer that died before waking it. */
   lookMs: 30 * SECOND,
+  /**
+   * For how long posts tell the proxy the same length of the queue, and how long after the last post a probe tells it: far
+   * less than the hour after which a host counts as missing (systemd/examples/alerts.yml).
+   */
+  queueReportMs: 5 * SECOND,
+  tellQueueMs: 15 * MINUTE,
   /** How often systemd is told how a service is doing, at most. */
   statusMs: 1 * SECOND,
   /** How long a stopping program lets its work in flight finish. */
@@ -151,6 +159,9 @@ export const limits = {
   slowPostMs: 1 * SECOND,
   /** How long the proxy may ask for fewer posts while none passes, before it counts as down. */
   slowerMaxMs: 1 * HOUR,
+  /** A Retry-After of the proxy that is this long or longer is of a quota, and no outage, for `quotaMaxMs` at most. */
+  quotaWaitMs: 10 * MINUTE,
+  quotaMaxMs: 25 * HOUR,
   /** How often it is told at most that the proxy asks for fewer posts. */
   slowerRepeatMs: 10 * MINUTE,
   /** An operator's fault is told at once and then this often. */
@@ -359,12 +370,59 @@ export const limits = {
   roomMarginMs: 1 * SECOND,
   /** Retry-After of the proxy when no connection to the relay was free in time. */
   busyRetryAfterMs: 1 * SECOND,
+  /** How long a delivery waits at most within --pace before its host is told to post it again. */
+  paceWaitMs: 10 * SECOND,
+  /** Steps in which the window of a quota slides: what was spent counts for a hundredth longer at most. */
+  paceBuckets: 100,
+  /** How often the ledger is asked while a quota is used up: another proxy may have given something back. */
+  paceAskMs: 1 * MINUTE,
+  /** A pause after the provider's own throttling: at first, doubling, and at most, unless the provider asks for more. */
+  throttleFirstMs: 2 * SECOND,
+  throttleMaxMs: 2 * MINUTE,
+  /** The pause where the provider's limit of the day is reached, and it does not say how long to wait. */
+  throttleDayMs: 10 * MINUTE,
+  /** By how much --pace grows again in a minute after a throttling, and the least of it. */
+  throttleShare: 1 / 16,
   /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
   unheardMs: 10 * MINUTE,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
   ledgerGaps: 20,
-  /** Recipients listed as unknown that are counted when a proxy starts. */
+  /** How often the proxy keeps what it counts in the ledger. */
+  keepFiguresMs: 10 * SECOND,
+  /** Recipients listed as unknown that are counted. */
   unknownCounted: 10_000,
+
+  // Views: metrics and what is made of them (watch/)
+
+  /** Connections to the listener of metrics at once. */
+  metricsConnections: 20,
+  /** How often the figures are read for those who ask, at most. */
+  viewEveryMs: 1 * SECOND,
+
+  // Proxy: a ledger in PostgreSQL (proxy/ledger/postgres/)
+
+  /** How long opening a connection to the server may take, and a statement: on the server, and until its answer is here. */
+  databaseConnectMs: 10 * SECOND,
+  databaseStatementMs: 10 * SECOND,
+  databaseAnswerMs: 15 * SECOND,
+  /** How soon a server that was lost is tried again. */
+  databaseRetryMs: 1 * SECOND,
+  /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
+  databaseIdleMs: 10 * SECOND,
+  databaseProbes: 3,
+  /** Recipients, or messages without any, that one statement writes or looks up. */
+  databaseRows: 1000,
+  /** How often a statement is tried that the server ended because of others (a deadlock). */
+  databaseTries: 3,
+  /** A post that waits for another proxy looks this often, besides being told. */
+  elsewhereLookMs: 500,
+  /** How often one of the proxies adds up observed time and looks whether others have died. */
+  ledgerLookMs: 10 * SECOND,
+  /**
+   * How long a proxy may be cut off from the database before what it was sending is listed as unknown; `--take-over`. A
+   * proxy that is alive comes back within `databaseRetryMs`; one that died holds up its messages for this time.
+   */
+  takeOverMs: 1 * MINUTE,
 
   // The smtp backend, and SMTP to the local mail server
 
@@ -384,8 +442,54 @@ export const limits = {
   smtpBlockMs: 3 * MINUTE,
   smtpDotMs: 10 * MINUTE,
   smtpQuitMs: 10 * SECOND,
+  /** An access token is renewed so long before it ends, or after half of its life where that is later. */
+  oauthRenewMs: 5 * MINUTE,
+  /** How soon that is tried again when it failed, while the token still lives. */
+  oauthRetryMs: 30 * SECOND,
+  /** How long a signed request for a token is valid: Google takes an hour at most, Microsoft advises 5 to 10 minutes. */
+  oauthAssertionMs: 5 * MINUTE,
+  /** A server of tokens that refuses, and whose clock differs by more, is asked again at its own time. */
+  oauthClockMs: 30 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
+
+  // The backends that call a provider's API: ses, mailgun, jmap (proxy/backends/provider/)
+
+  /** Calls at once, and connections. */
+  providerCalls: 20,
+  /** How long a provider may take to answer besides the upload: as long as a relay to the final dot (smtpDotMs). */
+  providerAnswerMs: 10 * MINUTE,
+  /**
+   * An idle connection is closed after this time, before any provider closes it: one that closes while a message is
+   * sent leaves its outcome unknown.
+   */
+  providerIdleMs: 3 * SECOND,
+  /** The largest answer that is read. */
+  providerAnswerBytes: 1 * MiB,
+  /** How soon a provider is asked again that takes no more calls now, has a quota used up, or does not take our key. */
+  providerSlowerMs: 5 * SECOND,
+  providerQuotaMs: 10 * MINUTE,
+  providerRefusedMs: 1 * MINUTE,
+  /** How long `proxy check` waits for each answer, and a backend for the keys of its machine's role. */
+  providerCheckMs: 20 * SECOND,
+  /** Amazon SES: recipients of one call, and a message in base64 (its quotas). */
+  sesRecipients: 50,
+  sesBase64Bytes: 40 * MiB,
+  /** Mailgun: recipients of one call, and a message. */
+  mailgunRecipients: 1000,
+  mailgunMessageBytes: 25 * MiB,
+  /** Deliveries at once to a JMAP server: the fewest uploads and requests that it should allow (RFC 8620 2). */
+  jmapDeliveries: 4,
+  /** How long a session is used before it is read again. */
+  jmapSessionMs: 10 * MINUTE,
+  /** How often a message without an answer is looked up, and the wait before each time but the first. */
+  jmapLooks: 3,
+  jmapLookMs: 5 * SECOND,
+  /** How long before they end the keys of a role are renewed; Amazon has new ones 5 minutes before that. */
+  awsKeysRenewMs: 4 * MINUTE,
+  /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */
+  awsKeysRetryMs: 10 * SECOND,
+  awsKeysMs: 5 * SECOND,
 
   // The appengine backend
 

@@ -5,10 +5,13 @@ import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/c
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
-import { queuedMessages, stats } from '../spool/stats.ts';
+import { takeSample } from '../spool/samples.ts';
+import { oldestQueuedAt, queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { diagnose, type Diagnosis } from '../wire/diagnose.ts';
+import type { QueueReport } from '../wire/frame.ts';
+import type { PostOnce } from '../wire/post-once.ts';
 import { Alarm } from './alarm.ts';
 import type { Attempt } from './attempt.ts';
 import { spoolBackoffMs } from './backoff.ts';
@@ -85,6 +88,11 @@ class DrainLoop {
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
+  #sampleAt = 0;
+  /** What posts tell the proxy of the queue, and until when that is told; when a probe tells it at the latest: monotonic. */
+  #queue: QueueReport | undefined;
+  #queueUntil = -Infinity;
+  #tellAt: number;
   /** When what is in flight is given up, once drain is stopped: monotonic. */
   #stopBy = Infinity;
 
@@ -92,9 +100,14 @@ class DrainLoop {
     this.#options = options;
     const { postOnce, stop } = options;
     this.#clock = options.spool.clock;
+    this.#tellAt = this.#clock.now() + limits.tellQueueMs;
     this.alarm = new Alarm(this.#clock);
     const signals = { stop, giveUp: this.#giveUp.signal };
-    this.#courier = new Courier(postOnce, this.#endpoint, this.#clock, signals);
+    const telling: PostOnce = async (post, signal) => {
+      this.#tellAt = this.#clock.now() + limits.tellQueueMs;
+      return postOnce({ ...post, queue: this.#queue }, signal);
+    };
+    this.#courier = new Courier(telling, this.#endpoint, this.#clock, signals);
     const done = () => this.alarm.wake();
     this.#reports = new SenderReports(options, this.#giveUp.signal, done);
   }
@@ -137,10 +150,14 @@ class DrainLoop {
     try {
       spool.files.requireInPlace();
       this.#endpoint.heedCalls(endpointRecord(spool).calls, this.#clock.now());
+      this.#noteQueue();
       this.#recordAndClaim();
       this.#reports.turn(spool.now(), { begin: !stop.aborted });
       if (this.#probeInMs() <= 0) void this.#probe();
+      // What comes of it does not matter: the next post finds out.
+      if (this.#tellInMs() <= 0) void this.#courier.probe();
       this.#keepHouseWhenTime();
+      this.#takeSampleWhenTime();
       progress?.(stats(spool).counters);
       notify.working(() => statusText(stats(spool), spool.now(), this.#clock.wallNow()));
       this.#dueAt = nextDueAt(spool) ?? Infinity;
@@ -280,6 +297,27 @@ class DrainLoop {
     this.alarm.wake();
   }
 
+  /** In how many milliseconds a probe is to tell the proxy what waits here, because no post does. */
+  #tellInMs(): number {
+    const { stop, once } = this.#options;
+    const isPosting = this.#inFlight.size > 0 || this.#courier.probing;
+    const isQuiet = !isPosting && this.#endpoint.downUntil === undefined;
+    return isQuiet && !stop.aborted && !once ? this.#tellAt - this.#clock.now() : Infinity;
+  }
+
+  /** Notes what posts tell the proxy of the queue. */
+  #noteQueue(): void {
+    const { spool } = this.#options;
+    const now = this.#clock.now();
+    if (now < this.#queueUntil) return;
+    this.#queueUntil = now + limits.queueReportMs;
+    const oldestAt = oldestQueuedAt(spool);
+    const oldestMs = oldestAt === null ? undefined : spool.clock.wallNow() - oldestAt;
+    const oldestSeconds =
+      oldestMs === undefined ? undefined : Math.max(0, Math.floor(oldestMs / 1000));
+    this.#queue = { length: queuedMessages(spool), oldestSeconds };
+  }
+
   #endpointTrouble(diagnosis: Diagnosis, met: Pick<Endpoint, 'trouble'>): void {
     const now = this.#clock.now();
     const waitMs = met.trouble(now, this.#clock.random(), diagnosis.retryAfterMs);
@@ -296,6 +334,18 @@ class DrainLoop {
     this.#keepHouseAt = now + limits.housekeepingMs; // Where it fails, as on damage, mail goes on till then.
     const more = keepHouse(this.#options.spool, this.#options.spool.now());
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
+  }
+
+  /** An idle drain writes nothing, and is not woken for it: what happened last is in the sample of its next look. */
+  #takeSampleWhenTime(): void {
+    const now = this.#clock.now();
+    if (now < this.#sampleAt) return;
+    this.#sampleAt = now + limits.sampleMs;
+    const { spool, connection } = this.#options;
+    const { certificateExpiresAt: value } = connection.pool;
+    const label = connection.url.host;
+    const present = value === undefined ? [] : [{ name: 'certificate_expires', label, value }];
+    takeSample(spool, spool.now(), present);
   }
 
   get #places(): number {
@@ -321,6 +371,7 @@ class DrainLoop {
     return Math.min(
       limits.lookMs,
       this.#probeInMs(),
+      this.#tellInMs(),
       housekeeping,
       notify,
       this.#reports.wantedInMs(spool.now()),

@@ -9,6 +9,7 @@ import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import {
   BackendBusyError,
+  BackendThrottledError,
   BackendUnavailableError,
   type Backend,
   type Delivery,
@@ -18,11 +19,14 @@ import {
 } from './backends/backend.ts';
 import { callBackend } from './call-backend.ts';
 import { DeliveryTasks, type DeliveryTask } from './delivery-tasks.ts';
-import { ledgerFault } from './ledger/ledger-fault.ts';
-import { DigestConflictError, type Ledger, type SentRecord } from './ledger/ledger.ts';
+import { DigestConflictError, type Known, type Ledger, type SentRecord } from './ledger/ledger.ts';
 import type { MessageName, PostedMessage } from './ledger/message-name.ts';
 import { OutcomeWriter } from './ledger/outcome-writer.ts';
+import type { Grant } from './pace/pacer.ts';
+import { Pacer } from './pace/pacer.ts';
+import type { Quota } from './pace/quota.ts';
 import type { SenderPolicy } from './policy/sender-policy.ts';
+import { ProxyFigures } from './proxy-figures.ts';
 import { refusedRecipients } from './refused-recipients.ts';
 import { VerdictTeller } from './verdict-teller.ts';
 
@@ -31,6 +35,8 @@ export interface DelivererOptions {
   backend: Backend;
   policy: SenderPolicy;
   journal: ProxyJournal;
+  /** Quotas of recipients towards the provider; none by default. */
+  quotas?: readonly Quota[];
   /** Recipients that are taken in one post. */
   recipientsMax: number;
   /** Nothing is refused for good: every 5.x.x becomes a 4.x.x. */
@@ -54,12 +60,14 @@ export class Deliverer {
   readonly softBounce: boolean;
   /** Counts the verdicts that were given. */
   readonly teller: VerdictTeller;
+  readonly figures: ProxyFigures;
   /** Why the last delivery failed, and since when deliveries fail (monotonic); undefined when one has passed since. */
   trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
-  readonly #outcomes: OutcomeWriter;
+  readonly #writer: OutcomeWriter;
   readonly #backend: Backend;
   readonly #policy: SenderPolicy;
+  readonly #pacer: Pacer;
   readonly #journal: ProxyJournal;
   readonly #tasks: DeliveryTasks;
   readonly #stopping = new AbortController();
@@ -72,11 +80,13 @@ export class Deliverer {
     this.recipientsMax = options.recipientsMax;
     this.softBounce = options.softBounce ?? false;
     this.#ledger = options.ledger;
-    this.#outcomes = new OutcomeWriter(options.ledger, options.journal);
+    this.#writer = new OutcomeWriter(options.ledger, options.journal);
     this.#backend = options.backend;
     this.#policy = options.policy;
     this.#journal = options.journal;
-    this.teller = new VerdictTeller(options.journal);
+    this.#pacer = new Pacer(options.quotas ?? [], options.ledger, options.journal);
+    this.figures = new ProxyFigures(options.ledger);
+    this.teller = new VerdictTeller(options.journal, this.figures);
   }
 
   /**
@@ -96,8 +106,11 @@ export class Deliverer {
 
       const unlogged = recipients.filter((recipient) => isUnlogged(tasks.get(recipient)));
       const logged = new Set([...refused.keys(), ...unlogged]);
+      const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to));
+      const digest = each[0]?.digest;
+      const others = await this.#outcomes({ ...message, digest }, elsewhere, POST_AGAIN, timeUp);
       const verdicts = envelope.recipients
-        .map((to) => refused.get(to) ?? this.#answer(message, to, tasks.get(to) ?? lost(to)))
+        .map((to) => refused.get(to) ?? others.get(to) ?? this.#answer(message, to, tasks.get(to)))
         .map((verdict) => this.#softened(verdict));
       const told = verdicts.filter(({ recipient }) => logged.has(recipient));
       this.teller.tell(message, envelope.sender, told, verdicts);
@@ -118,12 +131,11 @@ export class Deliverer {
     const work = async (timeUp: AbortSignal) => {
       const tasks = this.#tasks.of(message, recipients);
       await this.#wait(message, tasks, timeUp);
-      const sent = this.#read(() => this.#ledger.sent(message, recipients));
-      return recipients.map((recipient) => {
-        const task = tasks.get(recipient);
-        if (task) return this.#softened(this.#answer(message, recipient, task));
-        return { recipient, ...(sent.get(recipient) ?? NOTHING_KNOWN) };
-      });
+      const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to) ?? true);
+      const others = await this.#outcomes(message, elsewhere, NOTHING_KNOWN, timeUp);
+      return recipients
+        .map((to) => others.get(to) ?? this.#answer(message, to, tasks.get(to)))
+        .map((verdict) => this.#softened(verdict));
     };
     return withinTime(
       waitMs,
@@ -140,7 +152,7 @@ export class Deliverer {
 
   /** A last try to record what could not be recorded; if that fails, the next start lists it as unknown. */
   async flush(): Promise<void> {
-    await this.#outcomes.flush();
+    await this.#writer.flush();
   }
 
   /** Resolves when a post could be taken, as far as the ledger is concerned. */
@@ -199,6 +211,7 @@ export class Deliverer {
       done: never,
       failed: false,
       recorded: false,
+      elsewhere: new Set(),
       answeredInProgress: false,
       answered: false,
     };
@@ -230,29 +243,30 @@ export class Deliverer {
 
   async #deliver(task: DeliveryTask, delivery: Delivery, waitMs: number): Promise<Verdict[]> {
     const { recipients } = delivery;
-    const known = new Map<string, SentRecord>([
-      ...(await this.#sentWithoutKeyName(delivery, task.digest, waitMs)),
-      ...this.#read(() => this.#ledger.sent(delivery, recipients, task.digest)),
-    ]);
-    const repeats = [...known].map(([recipient, record]): Verdict => {
-      return { recipient, ...record, sentBefore: true };
-    });
-    const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
+    const sentBefore = await this.#sentWithoutKeyName(delivery, task.digest, waitMs);
+    const known = await this.#ledger
+      .known(delivery, recipients, task.digest)
+      .catch((error: Error) => this.#ledgerFailed(error));
+    const repeats = repeatsOf(task, new Map<string, Known>([...sentBefore, ...known]));
+    const fresh = withoutKnown(delivery, sentBefore, known);
     const admitted = fresh.recipients.length > 0 ? this.#policy(fresh) : [];
     if (Array.isArray(admitted)) {
       task.recorded = true;
       return [...repeats, ...admitted];
     }
-    const place = await this.#reserve(waitMs);
+    const { place, grant } = await this.#admit(admitted.recipients.length, waitMs);
+    const [paced, surplus] = split(admitted, grant.recipients);
     task.begun = true;
-    try {
-      await this.#ledger.begin(delivery, task.digest, admitted.recipients);
-    } catch (error) {
-      place.release();
-      return this.#ledgerFailed(error as Error);
-    }
-    const results = await this.#sendOn(place, admitted);
-    await this.#outcomes.write(delivery, results, () => {
+    const found = await this.#ledger
+      .begin(delivery, task.digest, paced.recipients)
+      .catch((error: Error) => {
+        place.release();
+        return this.#ledgerFailed(error);
+      });
+    repeats.push(...repeatsOf(task, found), ...surplus);
+    const begun = withoutKnown(paced, found);
+    const results = await this.#sendOn(place, begun, grant);
+    await this.#writer.write(delivery, results, () => {
       task.recorded = true;
       this.#release(delivery, task);
     });
@@ -285,46 +299,106 @@ export class Deliverer {
     return sent;
   }
 
-  /** Ends before the post is answered, so that nothing is begun after a 429. */
+  /**
+   * A place at the backend, and leave for these recipients or the first of them. Ends before the post is answered, so that
+   * nothing is begun after a 429.
+   */
+  async #admit(recipients: number, waitMs: number): Promise<{ place: Place; grant: Grant }> {
+    const endsAt = this.clock.now() + reserveMs(waitMs);
+    this.#pacer.requireOpen();
+    const place = await this.#reserve(waitMs);
+    try {
+      const grant = await this.#pacer.take(recipients, endsAt - this.clock.now());
+      return { place, grant };
+    } catch (error) {
+      place.release();
+      if (error instanceof BackendBusyError) throw error;
+      return this.#ledgerFailed(error as Error);
+    }
+  }
+
   async #reserve(waitMs: number): Promise<Place> {
     const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
       return await withinTime(reserveMs(waitMs), 'no room', { startTimer: this.#earlyTimer }, work);
     } catch (error) {
+      if (error instanceof BackendThrottledError) throw this.#pacer.throttled(error);
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();
       throw error;
     }
   }
 
-  /** Calls the backend. Where it is unavailable, the ledger forgets the recipients: nothing was sent. */
-  async #sendOn(place: Place, delivery: Delivery): Promise<Result[]> {
+  /**
+   * Calls the backend. Where it is unavailable, the ledger forgets the recipients, and their part of the quotas is given
+   * back: nothing was sent.
+   */
+  async #sendOn(place: Place, delivery: Delivery, grant: Grant): Promise<Result[]> {
+    const { recipients } = delivery;
+    if (recipients.length === 0) place.release();
     try {
-      const results = await callBackend(place, delivery, this.clock);
-      if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
+      const results = recipients.length > 0 ? await this.#call(place, delivery) : [];
+      if (results.some((result) => !('unknown' in result))) {
+        this.trouble = undefined;
+        this.#pacer.passed();
+      }
+      await this.#giveBack(grant, grant.recipients - recipients.length);
       return results;
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error;
-      const { recipients } = delivery;
-      const nothingSent = recipients.map((address) => ({ address, kind: 'refused' as const }));
+      const nothingSent = recipients.map((address) => ({ address, kind: 'withdrawn' as const }));
       await this.#ledger
         .settle(delivery, nothingSent)
         .catch((fault: Error) => this.#ledgerFailed(fault));
+      await this.#giveBack(grant, grant.recipients);
+      if (error instanceof BackendThrottledError) throw this.#pacer.throttled(error);
       return this.#unavailable(error);
     }
+  }
+
+  /** Calls the backend, and counts how long it took and of how many recipients nobody knows what became. */
+  async #call(place: Place, delivery: Delivery): Promise<Result[]> {
+    const began = this.clock.now();
+    const results = await callBackend(place, delivery, this.clock);
+    this.figures.countTime('backend', this.clock.now() - began);
+    const unknown = results.filter((result) => 'unknown' in result).length;
+    if (unknown > 0) this.figures.count('unknown', '', unknown);
+    return results;
+  }
+
+  /** Where it fails, the recipients count as sent: the provider gets less than it would take. */
+  async #giveBack(grant: Grant, recipients: number): Promise<void> {
+    await grant.giveBack(recipients).catch(() => {});
   }
 
   /** Forgets a task that is done and recorded: the ledger knows what was sent. */
   #release(message: MessageName, task: DeliveryTask): void {
     if (!task.recorded || !task.verdicts) return;
+    for (const recipient of task.elsewhere) this.#tasks.forget(message, recipient, task);
     for (const { recipient, status } of task.verdicts.values()) {
       if (statusClass(status) === 'sent') this.#tasks.forget(message, recipient, task);
       else this.#tasks.forgetUnlessAskedFor(message, recipient, task);
     }
   }
 
+  /** The verdicts on recipients that other proxies send, or of which the ledger alone knows; `absent` where nobody does. */
+  async #outcomes(
+    { digest, ...message }: MessageName & { digest?: Buffer | undefined },
+    recipients: readonly string[],
+    absent: SentRecord,
+    timeUp: AbortSignal,
+  ): Promise<Map<string, Verdict>> {
+    if (recipients.length === 0) return new Map();
+    const known = await this.#ledger
+      .outcomes(message, recipients, timeUp, digest)
+      .catch((error: Error) => this.#ledgerFailed(error));
+    const verdicts = recipients.map((to) => outcomeVerdict(to, known.get(to) ?? absent));
+    return new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
+  }
+
   /** The verdict for a client. A delivery that goes on is in progress; one that waits for a place is to be posted again. */
-  #answer(message: MessageName, recipient: string, task: DeliveryTask): Verdict {
+  #answer(message: MessageName, recipient: string, task: DeliveryTask | undefined): Verdict {
+    if (!task) return lost(recipient);
     if (task.verdicts) {
       task.answered = true;
       if (task.recorded) this.#tasks.forget(message, recipient, task);
@@ -332,7 +406,7 @@ export class Deliverer {
     }
     if (!task.begun) return { recipient, status: statuses.surplus, reason: BUSY };
     task.answeredInProgress = true;
-    return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
+    return inProgress(recipient);
   }
 
   /** With --soft-bounce no refusal is final. Nothing else differs, since the ledger forgets both kinds. */
@@ -343,17 +417,9 @@ export class Deliverer {
     return { ...verdict, status: asDeferred(status), reason: softened };
   }
 
-  #read<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      return this.#ledgerFailed(error as Error);
-    }
-  }
-
   #ledgerFailed(error: Error): never {
     if (error instanceof DigestConflictError) throw error;
-    const text = `the ledger cannot be written: ${ledgerFault(this.#ledger.file, error)}`;
+    const text = `the ledger cannot be written: ${this.#ledger.faultText(error)}`;
     return this.#unavailable(new BackendUnavailableError(text));
   }
 
@@ -377,9 +443,44 @@ export class Deliverer {
   }
 }
 
+/** The delivery to the first recipients, and the verdicts on the others, who are posted again at once. */
+function split(delivery: Delivery, count: number): [Delivery, Verdict[]] {
+  const { recipients } = delivery;
+  const later = recipients.slice(count).map((recipient) => {
+    return { recipient, status: statuses.surplus, reason: PACED };
+  });
+  return [{ ...delivery, recipients: recipients.slice(0, count) }, later];
+}
+
 /** How long a delivery may wait for its place before it begins. */
 function reserveMs(waitMs: number): number {
   return Math.max(0, waitMs - limits.roomMarginMs);
+}
+
+/** The verdicts on those that were sent before. Notes in the task which other proxies are sending. */
+function repeatsOf(task: DeliveryTask, known: Map<string, Known>): Verdict[] {
+  return [...known].flatMap(([recipient, found]) => {
+    if (found !== 'elsewhere') return [{ recipient, ...found, sentBefore: true as const }];
+    task.elsewhere.add(recipient);
+    return [];
+  });
+}
+
+/** The delivery, but for recipients that are known. */
+function withoutKnown(delivery: Delivery, ...known: Map<string, Known>[]): Delivery {
+  const recipients = delivery.recipients.filter((to) => !known.some((each) => each.has(to)));
+  return { ...delivery, recipients };
+}
+
+/** The verdict on a recipient by what the ledger knows of it. */
+function outcomeVerdict(recipient: string, known: Known): Verdict {
+  if (known === 'elsewhere') return inProgress(recipient);
+  const isRepeat = statusClass(known.status) === 'sent';
+  return { recipient, ...known, ...(isRepeat && { sentBefore: true }) };
+}
+
+function inProgress(recipient: string): Verdict {
+  return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
 }
 
 function verdictOf(result: Result): Verdict {
@@ -400,8 +501,14 @@ function lost(recipient: string): never {
 }
 
 const never = new Promise<void>(() => {});
+const PACED = 'the pace of the proxy allows fewer recipients at once, post the rest again';
 const BUSY = 'no connection to the relay was free in time';
 const IN_PROGRESS = 'it is still being sent';
+/** Another proxy was about to send it, and could not: posted again, it is begun anew. */
+const POST_AGAIN = {
+  status: statuses.surplus,
+  reason: 'another proxy was about to send it and could not',
+};
 const NOTHING_KNOWN = {
   status: statuses.unknown,
   reason: 'the proxy does not know whether it was sent',

@@ -1,4 +1,5 @@
 import { spaceFault } from '../host/free-space.ts';
+import { newId } from '../host/new-id.ts';
 import { encodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { writeBody } from './body.ts';
@@ -29,7 +30,7 @@ export class SpoolFullError extends Error {
 export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
   const fault = spaceFault(spool.folder);
   if (fault) throw new SpoolFullError(fault);
-  return store(spool, handOver, now, spool.clock.randomBytes(16).toString('hex'));
+  return store(spool, handOver, now, newId(spool.clock));
 }
 
 /** What came of a hand-over. */

@@ -98,9 +98,9 @@ function firstProbe(connection: Connection): FirstProbe<PostFailure> {
 /** The request of a post, signed now. Throws what reading the message's bytes throws. */
 function signedRequest(
   { key, clockOffsetMs, machine }: Connection,
-  { id, envelope, bytes, size, fixSender, ask }: PostRequest,
+  { id, envelope, bytes, size, ...options }: PostRequest,
 ): Request {
-  const frame = encodeFrame(envelope, { fixSender, ask });
+  const frame = encodeFrame(envelope, options);
   const body = {
     *[Symbol.iterator]() {
       yield frame;

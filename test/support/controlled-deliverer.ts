@@ -10,7 +10,8 @@ import {
   type Result,
 } from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
+import type { Quota } from '../../src/proxy/pace/quota.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';
 import { letPass } from './let-pass.ts';
 import { scratch } from './scratch.ts';
@@ -26,17 +27,20 @@ export class ControlledDeliverer {
     this.calls.push(delivery);
     return this.answer(delivery);
   });
-  #ledger: Ledger;
+  #ledger: SqliteLedger;
   readonly #journal = proxyJournal(({ text }) => this.journal.push(text));
 
-  constructor(t: TestContext) {
+  readonly #quotas: readonly Quota[];
+
+  constructor(t: TestContext, quotas: readonly Quota[] = []) {
+    this.#quotas = quotas;
     this.file = join(scratch(t), 'ledger.db');
-    this.#ledger = new Ledger(this.file);
+    this.#ledger = new SqliteLedger(this.file);
     this.deliverer = this.#start();
     t.after(() => this.#ledger.close());
   }
 
-  get ledger(): Ledger {
+  get ledger(): SqliteLedger {
     return this.#ledger;
   }
 
@@ -44,12 +48,17 @@ export class ControlledDeliverer {
   restart({ after = 0 } = {}): void {
     this.#ledger.close();
     letPass(this.file, after);
-    this.#ledger = new Ledger(this.file);
+    this.#ledger = new SqliteLedger(this.file);
     this.deliverer = this.#start();
   }
 
   /** Posts as a client does. */
-  async post(id: string, recipients: string[], bytes = 'x\n', key = ''): Promise<string[]> {
+  async post(
+    id: string,
+    recipients: string[],
+    bytes: string | Buffer = 'x\n',
+    key = '',
+  ): Promise<string[]> {
     const envelope = { sender: '', recipients };
     return told(await this.deliverer.send({ key, id, envelope, bytes: Buffer.from(bytes) }));
   }
@@ -65,6 +74,7 @@ export class ControlledDeliverer {
       backend: { reserve: async (giveUp) => this.backend.reserve(giveUp) },
       policy: (delivery) => delivery,
       journal: this.#journal,
+      quotas: this.#quotas,
       recipientsMax: 100,
     });
   }

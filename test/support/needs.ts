@@ -28,11 +28,15 @@ const machine = {
     ['/usr/sbin/mkfs.xfs', '/dev/loop-control'].every(exists) ||
     'it needs mkfs.xfs and loop devices (Debian: xfsprogs)',
   openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
+  postgres: () => exists('/usr/lib/postgresql') || 'it needs PostgreSQL (Debian: postgresql)',
   nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
   python3: () => exists('/usr/bin/python3') || 'it needs python3',
   systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',
   journald: () =>
     [JOURNALD, '/usr/bin/systemd-cat', '/etc/machine-id'].every(exists) || 'it needs systemd',
+  prometheus: () =>
+    ['/usr/bin/promtool', '/usr/bin/prometheus'].every(exists) ||
+    'it needs Prometheus (Debian: prometheus)',
   mandoc: () => exists('/usr/bin/mandoc') || 'it needs mandoc',
   debhelper: () => exists('/usr/bin/dh') || 'it needs debhelper and po-debconf',
   debconf: () =>

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { decodeFrame } from '../../src/wire/frame.ts';
+import { decodeFrame, type QueueReport } from '../../src/wire/frame.ts';
 import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
 import { inTime } from './in-time.ts';
@@ -22,6 +22,7 @@ export class Received {
   readonly recipients: string[];
   readonly fixSender: boolean;
   readonly ask: boolean;
+  readonly queue: QueueReport | undefined;
   readonly bytes: Buffer;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -29,7 +30,7 @@ export class Received {
   readonly key: string;
 
   constructor(key: string, request: IncomingMessage, response: ServerResponse, body: Buffer) {
-    const { envelope, fixSender, ask, bytes } = decodeFrame(body);
+    const { envelope, fixSender, ask, queue, bytes } = decodeFrame(body);
     this.key = key;
     this.id = String(request.headers['webhook-id']);
     this.timestamp = String(request.headers['webhook-timestamp']);
@@ -37,6 +38,7 @@ export class Received {
     this.recipients = envelope.recipients;
     this.fixSender = fixSender;
     this.ask = ask;
+    this.queue = queue;
     this.bytes = bytes;
     this.request = request;
     this.response = response;

@@ -148,6 +148,8 @@ const ofDrain: Calls<DrainJournal> = {
   spoolReplaced: (journal, text) => journal.spoolReplaced(text, new Error(text)),
   spoolRescued: (journal, text) => journal.spoolRescued(text, 2),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
+  metricsServed: (journal, text) => journal.metricsServed(text),
+  metricsUnavailable: (journal, text) => journal.metricsUnavailable(text, text),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
   noticeSent: (journal, text) => journal.noticeSent(text, [reportedMail(text)]),
   noticeUnanswered: (journal, text) =>
@@ -162,7 +164,7 @@ const posted = (key = '') => ({ key, id: 'ab12' });
 
 const ofProxy: Calls<ProxyJournal> = {
   started: (journal, text) => {
-    const ledger = { file: text, isEmpty: true };
+    const ledger = { name: text, isEmpty: true };
     journal.started(text, text, { ledger, keys: 1, softBounce: true });
   },
   nameless: (journal, text) => journal.nameless(text, text),
@@ -175,6 +177,8 @@ const ofProxy: Calls<ProxyJournal> = {
   keysTrouble: (journal, text) => journal.keysTrouble(text),
   senderFixed: (journal, text) => journal.senderFixed(posted(), text, text, text),
   headersDropped: (journal, text) => journal.headersDropped(posted(), [text, 'date']),
+  paced: (journal, text) => journal.paced(text),
+  throttled: (journal, text) => journal.throttled(text),
   unreadable: (journal, text) => journal.unreadable(posted(), text),
   unknown: (journal, text) => journal.unknown(posted(), [text], text),
   unknownListed: (journal, text) => journal.unknownListed(text, { listed: 3, found: 1 }),
@@ -186,9 +190,13 @@ const ofProxy: Calls<ProxyJournal> = {
   ledgerLogCut: (journal, text) => journal.ledgerLogCut(text),
   ledgerLogGrown: (journal, text) => journal.ledgerLogGrown(text, 3e8, [text]),
   ledgerLogShrunk: (journal, text) => journal.ledgerLogShrunk(text),
+  databaseLost: (journal, text) => journal.databaseLost(text, text),
+  databaseBack: (journal, text) => journal.databaseBack(text, 1000, false),
   ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
   ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   trouble: (journal, text) => journal.trouble(text),
+  metricsServed: (journal, text) => journal.metricsServed(text),
+  metricsUnavailable: (journal, text) => journal.metricsUnavailable(text, text),
 };
 
 type Call = (sink: Sink, text: string) => void;

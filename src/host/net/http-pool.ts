@@ -1,8 +1,10 @@
 import type { Machine } from '../machine.ts';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
+import { IdleClosedError } from './idle-closed-error.ts';
 import { openChannel, type Route } from './open-channel.ts';
 import { Places } from './places.ts';
 import { unixPathOf } from './unix-path.ts';
@@ -20,11 +22,18 @@ export interface HttpLine {
   probed: boolean;
 }
 
-/** A connection was closed while it was idle: nothing of the request was sent. */
-export class IdleClosedError extends Error {
-  override readonly name = 'IdleClosedError';
-  readonly code = 'ECONNRESET';
+/** How many connections a pool has at once, how long it keeps an idle one, and the largest answer. */
+export interface PoolLimits {
+  connections: number;
+  idleMs: number;
+  answerBytes: number;
 }
+
+const ofPosts: PoolLimits = {
+  connections: limits.inFlight + limits.asked + 1,
+  idleMs: limits.clientIdleMs,
+  answerBytes: limits.answerBytes,
+};
 
 /**
  * Connections to one server of HTTP, so many at once. (undici's own pool takes no signal for
@@ -36,13 +45,18 @@ export class HttpPool {
   readonly machine: Machine;
   /** The server's URL as HTTP has it. */
   readonly url: URL;
-  readonly #places = new Places(limits.inFlight + limits.asked + 1);
+  /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
+  certificateExpiresAt: number | undefined;
+  readonly #limits: PoolLimits;
+  readonly #places: Places;
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
   #idle: HttpLine[] = [];
 
-  constructor(route: Route, machine: Machine) {
+  constructor(route: Route, machine: Machine, poolLimits: PoolLimits = ofPosts) {
     this.machine = machine;
+    this.#limits = poolLimits;
+    this.#places = new Places(poolLimits.connections);
     this.route = route;
     this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
@@ -67,10 +81,11 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line)
-          return this.#lineOn(
-            await openChannel(this.route, [signal, this.openNoMore], this.machine),
-          );
+        if (!line) {
+          const socket = await openChannel(this.route, [signal, this.openNoMore], this.machine);
+          this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
+          return this.#lineOn(socket);
+        }
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {
@@ -114,12 +129,12 @@ export class HttpPool {
         });
       },
       pipelining: 1,
-      keepAliveTimeout: limits.clientIdleMs,
-      keepAliveMaxTimeout: limits.clientIdleMs,
+      keepAliveTimeout: this.#limits.idleMs,
+      keepAliveMaxTimeout: this.#limits.idleMs,
       // One time limit for the whole request, set by its caller.
       headersTimeout: 0,
       bodyTimeout: 0,
-      maxResponseSize: limits.answerBytes,
+      maxResponseSize: this.#limits.answerBytes,
     });
     const line = { client, socket, reused: false, probed: false };
     socket.once('close', () => {
@@ -127,4 +142,10 @@ export class HttpPool {
     });
     return line;
   }
+}
+
+function expiryOf(socket: Socket): number | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const expiresAt = Date.parse(socket.getPeerCertificate().valid_to);
+  return Number.isNaN(expiresAt) ? undefined : expiresAt;
 }

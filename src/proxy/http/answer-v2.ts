@@ -51,7 +51,8 @@ async function answerFrame(
   key: Key,
   { deliverer, rate, note }: Service,
 ): Promise<Reply> {
-  const { envelope, fixSender, ask, bytes } = decodeFrame(body.bytes);
+  const { envelope, fixSender, ask, queue, bytes } = decodeFrame(body.bytes);
+  deliverer.figures.seen(key.name, queue);
   if (bytes.length > limits.messageBytes) {
     return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
   }
@@ -63,6 +64,7 @@ async function answerFrame(
   if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
   const tooMany = rateReply(rate, key, deliverer.clock);
   if (tooMany) return tooMany;
+  deliverer.figures.count('posts', key.name);
   const { allowedSenders } = key;
   const options = { allowedSenders, fixSender, hold: body.hold };
   return verdictsReply(id, await deliverer.send({ ...message, ...options, envelope, bytes }));
@@ -71,7 +73,10 @@ async function answerFrame(
 function replyToError(error: unknown): Reply {
   if (error instanceof FrameError) return { status: 400, text: error.message };
   if (error instanceof DigestConflictError) return { status: 409, text: error.message };
-  if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
+  if (error instanceof BackendBusyError) {
+    const { message, retryAfterMs = limits.busyRetryAfterMs } = error;
+    return { ...slower(message, retryAfterMs), isTold: error.retryAfterMs !== undefined };
+  }
   if (error instanceof BackendUnavailableError) {
     return retryLater(error.message, error.retryAfterMs);
   }

@@ -54,7 +54,18 @@ const STEPS: readonly ((db: Database, repair: Repair) => void)[] = [
 ];
 
 /** Tables whose rows are taken over as they are. */
-const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history', 'transfer', 'moved'];
+const TABLES = [
+  'message',
+  'body',
+  'recipient',
+  'notice',
+  'told',
+  'history',
+  'transfer',
+  'moved',
+  'figure',
+  'sample',
+];
 
 /** Fills an empty new spool with what can be read of a damaged one. */
 function salvage(db: Database, source: SalvageSource, wallNow: number): Saved {
