@@ -12,11 +12,12 @@ function answer(status: number, body: unknown, headers: Record<string, string> =
   return { kind: 'response', status, headers, body: Buffer.from(text) };
 }
 
-/** `sent`, `5.7.1`, `unavailable 10 s`, and so on. */
+/** `sent`, `5.7.1`, `unavailable 10 s`, `throttled 10 s`, and so on. */
 function brief(outcome: CallOutcome): string {
   if (outcome.kind === 'refused') return outcome.status;
   if (outcome.kind !== 'unavailable') return outcome.kind;
-  return `unavailable ${(outcome.retryAfterMs ?? NaN) / 1000} s`;
+  const word = outcome.throttled ? 'throttled' : 'unavailable';
+  return `${word} ${(outcome.retryAfterMs ?? NaN) / 1000} s`;
 }
 
 const [soon, minute, quota] = [
@@ -25,12 +26,16 @@ const [soon, minute, quota] = [
   limits.providerQuotaMs,
 ].map((ms) => `unavailable ${ms / 1000} s`) as [string, string, string];
 
+const [slower, quotaUsed] = [soon, quota].map((text) =>
+  text.replace('unavailable', 'throttled'),
+) as [string, string];
+
 const SES: [status: number, type: string, text: string, outcome: string][] = [
-  [429, 'TooManyRequestsException', 'Rate exceeded', soon],
-  [400, 'ThrottlingException', 'Maximum sending rate exceeded.', soon],
-  [400, 'LimitExceededException', 'too much', soon],
-  [400, 'ThrottlingException', 'Daily message quota exceeded.', quota],
-  [429, 'TooManyRequestsException', 'Daily sending quota exceeded', quota],
+  [429, 'TooManyRequestsException', 'Rate exceeded', slower],
+  [400, 'ThrottlingException', 'Maximum sending rate exceeded.', slower],
+  [400, 'LimitExceededException', 'too much', slower],
+  [400, 'ThrottlingException', 'Daily message quota exceeded.', quotaUsed],
+  [429, 'TooManyRequestsException', 'Daily sending quota exceeded', quotaUsed],
   [400, 'AccountSuspendedException', 'suspended', quota],
   [400, 'SendingPausedException', 'Sending is paused for this account', quota],
   [400, 'MailFromDomainNotVerifiedException', 'not verified', '5.7.1'],
@@ -94,7 +99,7 @@ const MAILGUN: [status: number, text: string, outcome: string][] = [
   [404, 'Domain not found', minute],
   [307, '', minute],
   [413, 'Request Entity Too Large', '5.3.4'],
-  [429, 'Too many requests', soon],
+  [429, 'Too many requests', slower],
   [500, 'Internal Server Error', soon],
   [503, '', soon],
   [502, '<html>', 'unknown'],
@@ -118,8 +123,8 @@ test('law 5: an answer of Mailgun fails the message only where it is about the m
 test('Mailgun says when it takes more, up to ten minutes', () => {
   const retry = (seconds: string) =>
     brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds })));
-  assert.equal(retry('17'), 'unavailable 17 s');
-  assert.equal(retry('86400'), `unavailable ${limits.retryAfterMaxMs / 1000} s`);
+  assert.equal(retry('17'), 'throttled 17 s');
+  assert.equal(retry('86400'), `throttled ${limits.retryAfterMaxMs / 1000} s`);
 });
 
 const JMAP: Record<string, string> = {
@@ -129,7 +134,7 @@ const JMAP: Record<string, string> = {
   invalidEmail: '5.6.0',
   forbiddenToSend: quota,
   overQuota: quota,
-  rateLimit: soon,
+  rateLimit: slower,
   serverUnavailable: soon,
   serverFail: soon,
   accountNotFound: minute,

@@ -24,7 +24,8 @@ export function jmapOutcome({ type, description }: JmapError): CallOutcome {
   const status = REFUSED[type];
   if (status !== undefined) return { kind: 'refused', status, reason };
   const retryAfterMs = UNAVAILABLE[type];
-  if (retryAfterMs !== undefined) return { kind: 'unavailable', reason, retryAfterMs };
+  const throttled = type === 'rateLimit';
+  if (retryAfterMs !== undefined) return { kind: 'unavailable', reason, retryAfterMs, throttled };
   return { kind: 'refused', status: statuses.trouble, reason };
 }
 

@@ -3,7 +3,7 @@ import { webProxyFor } from '../../../host/net/web-proxy.ts';
 import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
 import type { Response } from '../../../wire/exchange.ts';
-import { BackendUnavailableError } from '../backend.ts';
+import { BackendThrottledError, BackendUnavailableError } from '../backend.ts';
 import { jsonOf } from '../provider/json-of.ts';
 import { ProviderClient } from '../provider/provider-client.ts';
 import { providerRetryMs } from '../provider/provider-retry-ms.ts';
@@ -92,7 +92,8 @@ export class JmapServer {
     const sentences = [text + (said && ` (${said.slice(0, limits.quotedChars)})`), remedy];
     const soon = status === 429 || status >= 500;
     const usualMs = soon ? limits.providerSlowerMs : limits.providerRefusedMs;
-    return new BackendUnavailableError(
+    const Unavailable = status === 429 ? BackendThrottledError : BackendUnavailableError;
+    return new Unavailable(
       sentences.filter((each) => each !== '').join('; '),
       providerRetryMs(response, usualMs),
     );

@@ -23,7 +23,8 @@ export function mailgunOutcome(response: Response): CallOutcome {
   // Mailgun asks for another try after these; a gateway may have passed the message on.
   const isDenied = (status >= 300 && status < 500) || status === 500 || status === 503;
   if (!isDenied) return { kind: 'unknown', reason };
-  return { kind: 'unavailable', reason, retryAfterMs: retryMs(response) };
+  const throttled = status === 429;
+  return { kind: 'unavailable', reason, retryAfterMs: retryMs(response), throttled };
 }
 
 /** A 400 is about the message, one of its recipients, or, where Mailgun says so, about the account. */

@@ -1,6 +1,6 @@
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
-import { BackendUnavailableError, type Result } from '../backend.ts';
+import { BackendThrottledError, BackendUnavailableError, type Result } from '../backend.ts';
 import { inBatches } from './in-batches.ts';
 
 /** What a provider's answer to a call comes to for the recipients of the call. */
@@ -11,9 +11,17 @@ export type CallOutcome =
   /** Not sent to any recipient, because the address of one is not valid, and it is not known which. */
   | { kind: 'badAddress'; reason: string }
   /** Not sent: the provider takes no mail from us at present, whatever the message. */
-  | { kind: 'unavailable'; reason: string; retryAfterMs?: number | undefined }
+  | Unavailable
   /** It may have been sent. */
   | { kind: 'unknown'; reason: string };
+
+/** `throttled`: because it has got too much in a short time. */
+export interface Unavailable {
+  kind: 'unavailable';
+  reason: string;
+  retryAfterMs?: number | undefined;
+  throttled?: boolean;
+}
 
 /**
  * The results of a call, and of further ones where an address is not valid: for half of the recipients each, until it is
@@ -34,7 +42,10 @@ export async function callResults(
 function resultsOf(outcome: CallOutcome, recipients: readonly string[]): Result[] {
   const { kind } = outcome;
   const reason = outcome.reason.replace(/\s+/g, ' ').slice(0, limits.reasonChars);
-  if (kind === 'unavailable') throw new BackendUnavailableError(reason, outcome.retryAfterMs);
+  if (kind === 'unavailable') {
+    const Unavailable = outcome.throttled ? BackendThrottledError : BackendUnavailableError;
+    throw new Unavailable(reason, outcome.retryAfterMs);
+  }
   return recipients.map((recipient) => {
     if (kind === 'unknown') return { recipient, unknown: reason };
     if (kind === 'sent') return { recipient, status: statuses.sent, reason };

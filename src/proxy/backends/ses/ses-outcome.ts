@@ -1,7 +1,7 @@
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { Response } from '../../../wire/exchange.ts';
-import type { CallOutcome } from '../provider/call-outcome.ts';
+import type { CallOutcome, Unavailable } from '../provider/call-outcome.ts';
 import { jsonOf } from '../provider/json-of.ts';
 
 /** The error that an answer names, such as `MessageRejected`, and its text. */
@@ -64,12 +64,16 @@ const otherwise: Outcome = ({ status, said }) =>
     : { kind: 'unknown', reason: said };
 
 function unavailable(retryAfterMs: number, remedy = '') {
-  return ({ said }: Pick<Answered, 'said'>): CallOutcome => ({
+  return ({ said }: Pick<Answered, 'said'>): Unavailable => ({
     kind: 'unavailable',
     reason:
       remedy === '' ? said : `${said.slice(0, limits.reasonChars - remedy.length - 2)}; ${remedy}`,
     retryAfterMs,
   });
+}
+
+function throttled(retryAfterMs: number): Outcome {
+  return (answered) => ({ ...unavailable(retryAfterMs)(answered), throttled: true });
 }
 
 function refused(status: string): Outcome {
@@ -98,12 +102,12 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
   // A quota of the day is full; it frees itself minute by minute.
   {
     when: /^4\d\d \w*.*daily (?:message|sending) quota/i,
-    outcome: unavailable(limits.providerQuotaMs),
+    outcome: throttled(limits.providerQuotaMs),
   },
   // The rate of a second.
   {
     when: /^(?:429 |4\d\d (?:TooManyRequests|Throttling|LimitExceeded))/,
-    outcome: unavailable(limits.providerSlowerMs),
+    outcome: throttled(limits.providerSlowerMs),
   },
   {
     when: /^\d+ (?:AccountSuspended|SendingPaused)/,
