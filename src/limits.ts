@@ -56,7 +56,7 @@ export const limits = {
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
-  intakeSpoolMs: 1 * SECOND,
+  intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
 
