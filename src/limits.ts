@@ -43,7 +43,7 @@ export const limits = {
    * Bytes of messages that the LMTP server holds in memory. While there are more, only the connection whose message began
    * first goes on: so the largest message fits always, and the others wait.
    */
-  intakeBytes: 64 * MiB,
+  intakeBytes: 32 * MiB,
   /** How long a connection may be silent, as RFC 5321 4.5.3.2.7 asks a server to wait. */
   intakeIdleMs: 5 * MINUTE,
   /** How long one command may take, and one message, without the time in which we made it wait. */
@@ -398,6 +398,31 @@ export const limits = {
   metricsConnections: 20,
   /** How often the figures are read for those who ask, at most. */
   viewEveryMs: 1 * SECOND,
+
+  // Proxy: a ledger in PostgreSQL (proxy/ledger/postgres/)
+
+  /** How long opening a connection to the server may take, and a statement: on the server, and until its answer is here. */
+  databaseConnectMs: 10 * SECOND,
+  databaseStatementMs: 10 * SECOND,
+  databaseAnswerMs: 15 * SECOND,
+  /** How soon a server that was lost is tried again. */
+  databaseRetryMs: 1 * SECOND,
+  /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
+  databaseIdleMs: 10 * SECOND,
+  databaseProbes: 3,
+  /** Recipients, or messages without any, that one statement writes or looks up. */
+  databaseRows: 1000,
+  /** How often a statement is tried that the server ended because of others (a deadlock). */
+  databaseTries: 3,
+  /** A post that waits for another proxy looks this often, besides being told. */
+  elsewhereLookMs: 500,
+  /** How often one of the proxies adds up observed time and looks whether others have died. */
+  ledgerLookMs: 10 * SECOND,
+  /**
+   * How long a proxy may be cut off from the database before what it was sending is listed as unknown; `--take-over`. A
+   * proxy that is alive comes back within `databaseRetryMs`; one that died holds up its messages for this time.
+   */
+  takeOverMs: 1 * MINUTE,
 
   // The smtp backend, and SMTP to the local mail server
 

@@ -17,7 +17,8 @@ export type SettingName =
   | 'AWS_SESSION_TOKEN'
   | 'MAILGUN_API_KEY'
   | 'JMAP_TOKEN'
-  | 'JMAP_PASSWORD';
+  | 'JMAP_PASSWORD'
+  | 'PGPASSWORD';
 
 /** The folder of the spool where no setting names another. */
 export const defaultSpool = '/var/spool/appengine-mailer';
@@ -171,4 +172,5 @@ const SECRETS: ReadonlySet<string> = new Set<SettingName>([
   'MAILGUN_API_KEY',
   'JMAP_TOKEN',
   'JMAP_PASSWORD',
+  'PGPASSWORD',
 ]);

@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import { durationText, parseDuration } from '../host/duration.ts';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
@@ -22,11 +23,10 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import {
-  LedgerLock,
-  openSqliteLedger,
-  unusableLedger,
-} from './ledger/sqlite/open-sqlite-ledger.ts';
+import { ledgerPlace, type LedgerPlace } from './ledger/ledger-place.ts';
+import { lockOf, openLedger } from './ledger/open-ledger.ts';
+import { ledgerText } from './ledger/postgres/postgres-url.ts';
+import { unusableLedger } from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
@@ -49,10 +49,18 @@ export const proxyOptions = {
   },
   ...backendOptions,
   ledger: {
-    value: 'FILE',
-    parse: anyText,
+    value: 'FILE|postgres:[//HOST/DATABASE]',
+    parse: ledgerText,
     default: './ledger.db',
-    describe: 'File that remembers what was sent',
+    describe:
+      'File that remembers what was sent, or the PostgreSQL database that several proxies share',
+  },
+  'take-over': {
+    value: 'DURATION',
+    parse: parseDuration,
+    default: durationText(limits.takeOverMs),
+    describe:
+      'How long a proxy may be cut off from a shared ledger before others count as unknown what it was sending',
   },
   dir: {
     value: 'DIR',
@@ -124,10 +132,9 @@ export const proxyCommand = command({
   describe: 'Take signed messages over HTTP and send them on',
   isService: true,
   settings: proxyOptions,
-  run: async ({ ledger: ledgerPath, dir, ...argv }, origins) => {
-    // Absolute for the journal, which may be read where the working directory is not known.
-    const ledgerFile = resolve(ledgerPath);
-    await becomeOwnerWithSecrets(ledgerFile, () => {
+  run: async ({ ledger: ledgerName, dir, takeOver: takeOverMs, ...argv }, origins) => {
+    const place = ledgerPlace(ledgerName);
+    await becomeOwnerWithSecrets(place, () => {
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
@@ -135,11 +142,11 @@ export const proxyCommand = command({
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
-    const lock = new LedgerLock(ledgerFile);
+    const lock = lockOf(place);
     const open = async () => {
       const backend = await openBackend(chosen, journal, rules.defaultSender);
       lock.take();
-      const ledger = await openSqliteLedger(ledgerFile, journal);
+      const ledger = await openLedger(place, { journal, takeOverMs });
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
@@ -183,7 +190,10 @@ interface ProxySettings {
 }
 
 /** Throws CommandError 78. */
-function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origins): ProxySettings {
+function readSettings(
+  argv: Omit<ProxyOptions, 'ledger' | 'dir' | 'takeOver'>,
+  origins: Origins,
+): ProxySettings {
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
@@ -258,10 +268,14 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
 }
 
 /**
- * Gives up root for the owner of the file's folder, with the secrets, which only root may read. `before` is called while
- * it is still root. Throws unusableLedger, and CommandError 78 for a setting.
+ * Gives up root for the owner of the folder of a ledger's file, with the secrets, which only root may read. `before` is
+ * called while it is still root. Throws unusableLedger, and CommandError 78 for a setting.
  */
-export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
+export async function becomeOwnerWithSecrets(
+  { kind, name: file }: LedgerPlace,
+  before = () => {},
+): Promise<void> {
+  if (kind !== 'file') return;
   const unusable = (error: Error) => unusableLedger(file, error);
   await becomeOwner(dirname(file), unusable, () => {
     before();
@@ -289,6 +303,7 @@ const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
   'GMAIL_SECRET_KEY',
   ...BACKEND_SECRETS,
+  'PGPASSWORD',
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

@@ -107,7 +107,8 @@ export class Deliverer {
       const unlogged = recipients.filter((recipient) => isUnlogged(tasks.get(recipient)));
       const logged = new Set([...refused.keys(), ...unlogged]);
       const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to));
-      const others = await this.#outcomes(message, elsewhere, POST_AGAIN, timeUp);
+      const digest = each[0]?.digest;
+      const others = await this.#outcomes({ ...message, digest }, elsewhere, POST_AGAIN, timeUp);
       const verdicts = envelope.recipients
         .map((to) => refused.get(to) ?? others.get(to) ?? this.#answer(message, to, tasks.get(to)))
         .map((verdict) => this.#softened(verdict));
@@ -382,14 +383,14 @@ export class Deliverer {
 
   /** The verdicts on recipients that other proxies send, or of which the ledger alone knows; `absent` where nobody does. */
   async #outcomes(
-    message: MessageName,
+    { digest, ...message }: MessageName & { digest?: Buffer | undefined },
     recipients: readonly string[],
     absent: SentRecord,
     timeUp: AbortSignal,
   ): Promise<Map<string, Verdict>> {
     if (recipients.length === 0) return new Map();
     const known = await this.#ledger
-      .outcomes(message, recipients, timeUp)
+      .outcomes(message, recipients, timeUp, digest)
       .catch((error: Error) => this.#ledgerFailed(error));
     const verdicts = recipients.map((to) => outcomeVerdict(to, known.get(to) ?? absent));
     return new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));

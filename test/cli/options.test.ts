@@ -20,6 +20,7 @@ const WRONG: Record<string, string> = {
   'jmap-url': 'http://jmap.example.org/session',
   'mailgun-domain': 'not a domain',
   'mailgun-url': 'api.mailgun.net',
+  ledger: 'postgres://proxy:secret@db.example.org/ledger',
   'max-recipients': '0',
   metrics: 'localhost',
   'max-size': '200MB',
@@ -39,14 +40,13 @@ const WRONG: Record<string, string> = {
   'smtp-security': 'ssl',
   socket: 'intake.sock',
   'soft-bounce': 'maybe',
+  'take-over': '5 minutes',
   timeout: '2d',
   'v1-success': '404',
   wire: 'v3',
 };
 const ANY_TEXT = new Set(
-  'ca-file dir exim jmap-user keys-file ledger smtp-ca-file smtp-name smtp-user spool subject'.split(
-    ' ',
-  ),
+  'ca-file dir exim jmap-user keys-file smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
 );
 
 for (const { name, option, commands } of allSettings()) {
