@@ -8,20 +8,33 @@ export const v2Type = 'application/vnd.appengine-mailer.v2';
 /** A webhook-id of ours: no dot, which separates what is signed, and fit for a file's name. */
 export const messageId = /^[0-9A-Za-z_-]{1,64}$/;
 
+/** The id of a ledger, which is the same as long as the ledger exists. */
+export function isLedgerId(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9A-Za-z_-]{1,64}$/.test(value);
+}
+
 /** What a v2 request wants besides that its message is sent. */
 export interface FrameOptions {
   /** A sender who may not send is to be replaced by the proxy's default sender. */
   fixSender?: boolean | undefined;
   /** Nothing is to be sent: it asks what became of an earlier post, and has no message. */
   ask?: boolean | undefined;
+  /** The id of the ledger that the post is for: a proxy with another one refuses it with 412. */
+  ledger?: string | undefined;
 }
 
 /** The body of a v2 request before the message: one line of JSON and its LF. */
 export function encodeFrame(
   { sender, recipients }: Envelope,
-  { fixSender, ask }: FrameOptions = {},
+  { fixSender, ask, ledger }: FrameOptions = {},
 ): Buffer {
-  const line = { sender, recipients, ...(fixSender && { fix_sender: true }), ...(ask && { ask }) };
+  const line = {
+    sender,
+    recipients,
+    ...(fixSender && { fix_sender: true }),
+    ...(ask && { ask }),
+    ledger,
+  };
   return Buffer.from(`${JSON.stringify(line)}\n`);
 }
 
@@ -30,6 +43,7 @@ export interface Frame {
   envelope: Envelope;
   fixSender: boolean;
   ask: boolean;
+  ledger: string | undefined;
   bytes: Buffer;
 }
 
@@ -70,7 +84,13 @@ const [QUOTE, BACKSLASH, BRACE, BRACKET] = Buffer.from('"\\{[');
 
 function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   requireFrame(isFlat(line), 'the first line of the body is not an envelope');
-  const { sender, recipients, fix_sender: fixSender = false, ask = false } = membersOfLine(line);
+  const {
+    sender,
+    recipients,
+    fix_sender: fixSender = false,
+    ask = false,
+    ledger,
+  } = membersOfLine(line);
   requireFrame(typeof sender === 'string', '"sender" is not a string');
   requireFrame(isStrings(recipients), '"recipients" is not a list of strings');
   requireFrame(
@@ -80,7 +100,8 @@ function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   requireFrame(new Set(recipients).size === recipients.length, 'a recipient is listed twice');
   requireFrame(typeof fixSender === 'boolean', '"fix_sender" is not true or false');
   requireFrame(typeof ask === 'boolean', '"ask" is not true or false');
-  return { envelope: { sender, recipients }, fixSender, ask };
+  requireFrame(ledger === undefined || isLedgerId(ledger), '"ledger" is not the id of a ledger');
+  return { envelope: { sender, recipients }, fixSender, ask, ledger };
 }
 
 function membersOfLine(line: Buffer): Record<string, unknown> {

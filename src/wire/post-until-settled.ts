@@ -16,15 +16,17 @@ export async function postUntilSettled(
   patience: AbortSignal,
 ): Promise<{ verdicts: Verdict[]; failure?: PostFailure }> {
   const verdicts = new Map<string, Verdict>();
+  let { ledger } = post;
   let round: Round | undefined = { recipients: post.envelope.recipients, ask: false };
   while (round && round.recipients.length > 0) {
     const { ask } = round;
-    const result = await once(requestOf(post, round));
+    const result = await once(requestOf({ ...post, ledger }, round));
     if (result.kind !== 'verdicts') {
       if (ask && patience.aborted) break;
       for (const recipient of round.recipients) verdicts.delete(recipient);
       return { verdicts: [...verdicts.values()].filter(isSettled), failure: result };
     }
+    ledger ??= result.ledger; // What it began, no other one knows.
     for (const verdict of result.verdicts) verdicts.set(verdict.recipient, verdict);
     round = nextRound([...verdicts.values()], round);
     if (!round?.ask) continue;
