@@ -20,8 +20,11 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { LedgerLock, openLedger, unusableLedger } from './ledger/open-ledger.ts';
-import { tendLedger, watchLedgerLog } from './ledger/tend-ledger.ts';
+import {
+  LedgerLock,
+  openSqliteLedger,
+  unusableLedger,
+} from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
@@ -118,7 +121,7 @@ export const proxyCommand = command({
     const open = async () => {
       const backend = await openBackend(chosen, journal);
       lock.take();
-      const ledger = await openLedger(ledgerFile, journal);
+      const ledger = await openSqliteLedger(ledgerFile, journal);
       const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
@@ -133,7 +136,7 @@ export const proxyCommand = command({
 
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
     const fault = await work({ server, ledger, deliverer, journal, settings, about });
-    ledger.close();
+    await ledger.close();
     lock.release();
     journal.stopped(addressOf(server));
     if (!fault) return;
@@ -178,12 +181,10 @@ async function work(proxy: WorkingProxy): Promise<Error | undefined> {
   const stop = AbortSignal.any([stopSignal(), stopping.signal]);
   watchKeys(settings.keys, journal, stop);
   tellStart(proxy);
-  const unwatchLog = watchLedgerLog(ledger, journal);
   void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
-  const fault = await tendLedger(ledger, journal, stop);
+  const fault = await ledger.tend(journal, stop);
   stopping.abort();
   await server.stop();
-  unwatchLog();
   return fault;
 }
 
@@ -195,7 +196,7 @@ function addressOf({ addresses }: HttpServer): string {
 function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): void {
   const { keys, listenAt, softBounce } = settings;
   journal.started(addressOf(server), about, { ledger, keys: keys.size, softBounce });
-  if (ledger.unknown.listed > 0) journal.unknownListed(ledger.file, ledger.unknown);
+  if (ledger.unknown.listed > 0) journal.unknownListed(ledger.name, ledger.unknown);
   const held = unwanted(listenAt, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
   for (const fault of keys.faults) journal.keyUnsafe(fault);

@@ -18,8 +18,7 @@ import {
 } from './backends/backend.ts';
 import { callBackend } from './call-backend.ts';
 import { DeliveryTasks, type DeliveryTask } from './delivery-tasks.ts';
-import { ledgerFault } from './ledger/ledger-fault.ts';
-import { DigestConflictError, type Ledger, type SentRecord } from './ledger/ledger.ts';
+import { DigestConflictError, type Known, type Ledger, type SentRecord } from './ledger/ledger.ts';
 import type { MessageName, PostedMessage } from './ledger/message-name.ts';
 import { OutcomeWriter } from './ledger/outcome-writer.ts';
 import type { SenderPolicy } from './policy/sender-policy.ts';
@@ -57,7 +56,7 @@ export class Deliverer {
   /** Why the last delivery failed, and since when deliveries fail (monotonic); undefined when one has passed since. */
   trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
-  readonly #outcomes: OutcomeWriter;
+  readonly #writer: OutcomeWriter;
   readonly #backend: Backend;
   readonly #policy: SenderPolicy;
   readonly #journal: ProxyJournal;
@@ -72,7 +71,7 @@ export class Deliverer {
     this.recipientsMax = options.recipientsMax;
     this.softBounce = options.softBounce ?? false;
     this.#ledger = options.ledger;
-    this.#outcomes = new OutcomeWriter(options.ledger, options.journal);
+    this.#writer = new OutcomeWriter(options.ledger, options.journal);
     this.#backend = options.backend;
     this.#policy = options.policy;
     this.#journal = options.journal;
@@ -96,8 +95,10 @@ export class Deliverer {
 
       const unlogged = recipients.filter((recipient) => isUnlogged(tasks.get(recipient)));
       const logged = new Set([...refused.keys(), ...unlogged]);
+      const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to));
+      const others = await this.#outcomes(message, elsewhere, POST_AGAIN, timeUp);
       const verdicts = envelope.recipients
-        .map((to) => refused.get(to) ?? this.#answer(message, to, tasks.get(to) ?? lost(to)))
+        .map((to) => refused.get(to) ?? others.get(to) ?? this.#answer(message, to, tasks.get(to)))
         .map((verdict) => this.#softened(verdict));
       const told = verdicts.filter(({ recipient }) => logged.has(recipient));
       this.teller.tell(message, envelope.sender, told, verdicts);
@@ -118,12 +119,11 @@ export class Deliverer {
     const work = async (timeUp: AbortSignal) => {
       const tasks = this.#tasks.of(message, recipients);
       await this.#wait(message, tasks, timeUp);
-      const sent = this.#read(() => this.#ledger.sent(message, recipients));
-      return recipients.map((recipient) => {
-        const task = tasks.get(recipient);
-        if (task) return this.#softened(this.#answer(message, recipient, task));
-        return { recipient, ...(sent.get(recipient) ?? NOTHING_KNOWN) };
-      });
+      const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to) ?? true);
+      const others = await this.#outcomes(message, elsewhere, NOTHING_KNOWN, timeUp);
+      return recipients
+        .map((to) => others.get(to) ?? this.#answer(message, to, tasks.get(to)))
+        .map((verdict) => this.#softened(verdict));
     };
     return withinTime(
       waitMs,
@@ -140,7 +140,7 @@ export class Deliverer {
 
   /** A last try to record what could not be recorded; if that fails, the next start lists it as unknown. */
   async flush(): Promise<void> {
-    await this.#outcomes.flush();
+    await this.#writer.flush();
   }
 
   /** Resolves when a post could be taken, as far as the ledger is concerned. */
@@ -199,6 +199,7 @@ export class Deliverer {
       done: never,
       failed: false,
       recorded: false,
+      elsewhere: new Set(),
       answeredInProgress: false,
       answered: false,
     };
@@ -230,14 +231,12 @@ export class Deliverer {
 
   async #deliver(task: DeliveryTask, delivery: Delivery, waitMs: number): Promise<Verdict[]> {
     const { recipients } = delivery;
-    const known = new Map<string, SentRecord>([
-      ...(await this.#sentWithoutKeyName(delivery, task.digest, waitMs)),
-      ...this.#read(() => this.#ledger.sent(delivery, recipients, task.digest)),
-    ]);
-    const repeats = [...known].map(([recipient, record]): Verdict => {
-      return { recipient, ...record, sentBefore: true };
-    });
-    const fresh = { ...delivery, recipients: recipients.filter((each) => !known.has(each)) };
+    const sentBefore = await this.#sentWithoutKeyName(delivery, task.digest, waitMs);
+    const known = await this.#ledger
+      .known(delivery, recipients, task.digest)
+      .catch((error: Error) => this.#ledgerFailed(error));
+    const repeats = repeatsOf(task, new Map<string, Known>([...sentBefore, ...known]));
+    const fresh = withoutKnown(delivery, sentBefore, known);
     const admitted = fresh.recipients.length > 0 ? this.#policy(fresh) : [];
     if (Array.isArray(admitted)) {
       task.recorded = true;
@@ -245,14 +244,16 @@ export class Deliverer {
     }
     const place = await this.#reserve(waitMs);
     task.begun = true;
-    try {
-      await this.#ledger.begin(delivery, task.digest, admitted.recipients);
-    } catch (error) {
-      place.release();
-      return this.#ledgerFailed(error as Error);
-    }
-    const results = await this.#sendOn(place, admitted);
-    await this.#outcomes.write(delivery, results, () => {
+    const found = await this.#ledger
+      .begin(delivery, task.digest, admitted.recipients)
+      .catch((error: Error) => {
+        place.release();
+        return this.#ledgerFailed(error);
+      });
+    repeats.push(...repeatsOf(task, found));
+    const begun = withoutKnown(admitted, found);
+    const results = await this.#sendOn(place, begun);
+    await this.#writer.write(delivery, results, () => {
       task.recorded = true;
       this.#release(delivery, task);
     });
@@ -299,6 +300,10 @@ export class Deliverer {
 
   /** Calls the backend. Where it is unavailable, the ledger forgets the recipients: nothing was sent. */
   async #sendOn(place: Place, delivery: Delivery): Promise<Result[]> {
+    if (delivery.recipients.length === 0) {
+      place.release();
+      return [];
+    }
     try {
       const results = await callBackend(place, delivery, this.clock);
       if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
@@ -306,7 +311,7 @@ export class Deliverer {
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error;
       const { recipients } = delivery;
-      const nothingSent = recipients.map((address) => ({ address, kind: 'refused' as const }));
+      const nothingSent = recipients.map((address) => ({ address, kind: 'withdrawn' as const }));
       await this.#ledger
         .settle(delivery, nothingSent)
         .catch((fault: Error) => this.#ledgerFailed(fault));
@@ -317,14 +322,31 @@ export class Deliverer {
   /** Forgets a task that is done and recorded: the ledger knows what was sent. */
   #release(message: MessageName, task: DeliveryTask): void {
     if (!task.recorded || !task.verdicts) return;
+    for (const recipient of task.elsewhere) this.#tasks.forget(message, recipient, task);
     for (const { recipient, status } of task.verdicts.values()) {
       if (statusClass(status) === 'sent') this.#tasks.forget(message, recipient, task);
       else this.#tasks.forgetUnlessAskedFor(message, recipient, task);
     }
   }
 
+  /** The verdicts on recipients that other proxies send, or of which the ledger alone knows; `absent` where nobody does. */
+  async #outcomes(
+    message: MessageName,
+    recipients: readonly string[],
+    absent: SentRecord,
+    timeUp: AbortSignal,
+  ): Promise<Map<string, Verdict>> {
+    if (recipients.length === 0) return new Map();
+    const known = await this.#ledger
+      .outcomes(message, recipients, timeUp)
+      .catch((error: Error) => this.#ledgerFailed(error));
+    const verdicts = recipients.map((to) => outcomeVerdict(to, known.get(to) ?? absent));
+    return new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));
+  }
+
   /** The verdict for a client. A delivery that goes on is in progress; one that waits for a place is to be posted again. */
-  #answer(message: MessageName, recipient: string, task: DeliveryTask): Verdict {
+  #answer(message: MessageName, recipient: string, task: DeliveryTask | undefined): Verdict {
+    if (!task) return lost(recipient);
     if (task.verdicts) {
       task.answered = true;
       if (task.recorded) this.#tasks.forget(message, recipient, task);
@@ -332,7 +354,7 @@ export class Deliverer {
     }
     if (!task.begun) return { recipient, status: statuses.surplus, reason: BUSY };
     task.answeredInProgress = true;
-    return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
+    return inProgress(recipient);
   }
 
   /** With --soft-bounce no refusal is final. Nothing else differs, since the ledger forgets both kinds. */
@@ -343,17 +365,9 @@ export class Deliverer {
     return { ...verdict, status: asDeferred(status), reason: softened };
   }
 
-  #read<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      return this.#ledgerFailed(error as Error);
-    }
-  }
-
   #ledgerFailed(error: Error): never {
     if (error instanceof DigestConflictError) throw error;
-    const text = `the ledger cannot be written: ${ledgerFault(this.#ledger.file, error)}`;
+    const text = `the ledger cannot be written: ${this.#ledger.faultText(error)}`;
     return this.#unavailable(new BackendUnavailableError(text));
   }
 
@@ -382,6 +396,32 @@ function reserveMs(waitMs: number): number {
   return Math.max(0, waitMs - limits.roomMarginMs);
 }
 
+/** The verdicts on those that were sent before. Notes in the task which other proxies are sending. */
+function repeatsOf(task: DeliveryTask, known: Map<string, Known>): Verdict[] {
+  return [...known].flatMap(([recipient, found]) => {
+    if (found !== 'elsewhere') return [{ recipient, ...found, sentBefore: true as const }];
+    task.elsewhere.add(recipient);
+    return [];
+  });
+}
+
+/** The delivery, but for recipients that are known. */
+function withoutKnown(delivery: Delivery, ...known: Map<string, Known>[]): Delivery {
+  const recipients = delivery.recipients.filter((to) => !known.some((each) => each.has(to)));
+  return { ...delivery, recipients };
+}
+
+/** The verdict on a recipient by what the ledger knows of it. */
+function outcomeVerdict(recipient: string, known: Known): Verdict {
+  if (known === 'elsewhere') return inProgress(recipient);
+  const isRepeat = statusClass(known.status) === 'sent';
+  return { recipient, ...known, ...(isRepeat && { sentBefore: true }) };
+}
+
+function inProgress(recipient: string): Verdict {
+  return { recipient, status: statuses.inProgress, reason: IN_PROGRESS, inProgress: true };
+}
+
 function verdictOf(result: Result): Verdict {
   if (!('unknown' in result)) return result;
   return { recipient: result.recipient, status: statuses.unknown, reason: result.unknown };
@@ -402,6 +442,11 @@ function lost(recipient: string): never {
 const never = new Promise<void>(() => {});
 const BUSY = 'no connection to the relay was free in time';
 const IN_PROGRESS = 'it is still being sent';
+/** Another proxy was about to send it, and could not: posted again, it is begun anew. */
+const POST_AGAIN = {
+  status: statuses.surplus,
+  reason: 'another proxy was about to send it and could not',
+};
 const NOTHING_KNOWN = {
   status: statuses.unknown,
   reason: 'the proxy does not know whether it was sent',

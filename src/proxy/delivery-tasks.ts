@@ -12,6 +12,8 @@ export interface DeliveryTask {
   /** Resolves when there are verdicts; rejects when nothing was sent. */
   done: Promise<void>;
   verdicts?: Map<string, Verdict>;
+  /** Those of its recipients that another proxy is sending: there are no verdicts on them. */
+  elsewhere: Set<string>;
   /** Whether `done` has rejected. */
   failed: boolean;
   /** Whether the ledger has the verdicts. */

@@ -35,10 +35,10 @@ export const proxyEvents = {
         ledger,
         keys,
         softBounce,
-      }: { ledger: { file: string; isEmpty: boolean }; keys: number; softBounce: boolean },
+      }: { ledger: { name: string; isEmpty: boolean }; keys: number; softBounce: boolean },
     ) => {
       // An empty one may be a wrong path: what was sent before would be sent again.
-      const ledgerText = `${ledger.file}${ledger.isEmpty ? ' (empty)' : ''}`;
+      const ledgerText = `${ledger.name}${ledger.isEmpty ? ' (empty)' : ''}`;
       return {
         text:
           `proxy listens on ${address}, ${about}, ledger ${ledgerText}, ${countOf(keys, 'key')}` +

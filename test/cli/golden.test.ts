@@ -3,7 +3,7 @@ import test, { type TestContext } from 'node:test';
 import { allPrograms, type Program } from '../../src/cli/command-line.ts';
 import type { Command } from '../../src/host/command.ts';
 import { statuses } from '../../src/mail/enhanced-status.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { claim } from '../../src/spool/claim.ts';
 import { drainLock } from '../../src/spool/locks.ts';
 import { recordDown, recordPassed } from '../../src/spool/endpoint.ts';
@@ -196,7 +196,7 @@ test('the commands on messages say what they did as reviewed', async (t) => {
 test('ledger list, show and stats print what was reviewed', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: NOW - HOUR });
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   const digest = Buffer.alloc(32, 7);
   const one = { key: 'web1', id: idOf(1) };
   const sent = { kind: 'sent', status: '2.0.0', reason: '250 2.0.0 queued as 4cYz' } as const;

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { systemClock } from '../../src/host/clock.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { account } from '../support/account.ts';
 import { appengineMailerAs } from '../support/as-account.ts';
 import { needs } from '../support/needs.ts';
@@ -33,7 +33,7 @@ async function ask(t: TestContext, file: string, ...args: string[]) {
 async function madeLedger(t: TestContext): Promise<string> {
   const file = join(scratch(t), 'ledger.db');
   let wallNow: number | undefined;
-  const ledger = new Ledger(file, { ...systemClock, wallNow: () => wallNow ?? Date.now() });
+  const ledger = new SqliteLedger(file, { ...systemClock, wallNow: () => wallNow ?? Date.now() });
   const one = { key: 'web1', id: 'one' };
   await ledger.begin(one, digest, ['s@a.example', 'u@a.example']);
   const unknown = { kind: 'unknown', reason: 'the line broke' } as const;
@@ -132,7 +132,7 @@ test('ledger show tells of a message of every key, and stats count', async (t) =
 
 test('ledger list reads page after page, each recipient once', async (t) => {
   const file = join(scratch(t), 'ledger.db');
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   const addresses = Array.from({ length: 450 }, (_, number) => `r${number}@a.example`);
   for (const id of ['one', 'two']) {
     await ledger.begin({ key: '', id }, digest, addresses);
@@ -199,7 +199,7 @@ test('a proxy whose ledger lists none says nothing of unknown recipients', async
 
 test('ledger commands change nothing: a ledger whose log was not copied yet is as it was', async (t) => {
   const file = await madeLedger(t);
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   t.after(() => ledger.close());
   await ledger.begin({ key: '', id: 'new' }, digest, ['new@a.example']);
   const sizes = () => [statSync(file).size, statSync(`${file}-wal`).size];

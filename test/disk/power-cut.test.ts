@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from '../../src/sqlite/better-sqlite3.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { CutDisk } from '../support/cut-disk.ts';
@@ -248,12 +248,12 @@ function stored(folder: string) {
 /** What a proxy finds in its ledger after a cut: who was sent to, also of these ids, and who is unknown. */
 async function remembered(copy: string, ids: readonly string[]) {
   const file = join(copy, 'proxy', 'ledger.db');
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   const sent = new Set<string>();
   for (const id of ids) {
     const digest = createHash('sha256').update(bytesOf(id)).digest();
-    const known = ledger.sent({ key: '', id }, [RECIPIENT], digest).get(RECIPIENT);
-    if (known?.status === '2.0.0') sent.add(id);
+    const known = await ledger.known({ key: '', id }, [RECIPIENT], digest);
+    if (known.get(RECIPIENT)?.status === '2.0.0') sent.add(id);
     else await ledger.begin({ key: '', id }, digest, [RECIPIENT]);
   }
   ledger.close();

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
-import { rebuildLedger } from '../../src/proxy/ledger/rebuild-ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
+import { rebuildLedger } from '../../src/proxy/ledger/sqlite/rebuild-ledger.ts';
 import { rebuildSpool } from '../../src/spool/recover/rebuild-spool.ts';
 import { pagesOf, spoilPage } from '../support/damage.ts';
 import { handIn } from '../support/hand-in.ts';
@@ -71,7 +71,7 @@ test('what a repair was to tell is not told of another file: it was killed befor
 test('a proxy tells what a repair of its ledger was to tell and did not', async (t) => {
   const road = new Road(t);
   const file = join(road.folder, 'ledger.db');
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   await ledger.begin({ key: '', id: 'a'.repeat(32) }, Buffer.alloc(32, 7), ['r@example.org']);
   ledger.close();
   spoilPage(file, pagesOf(file, 'checked')[0] ?? 0, 'zeros', random(t));

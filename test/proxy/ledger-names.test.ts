@@ -6,7 +6,9 @@ import * as fc from 'fast-check';
 import { openDatabase } from '../../src/sqlite/open-database.ts';
 import { limits } from '../../src/limits.ts';
 import { BackendBusyError } from '../../src/proxy/backends/backend.ts';
-import { DigestConflictError, Ledger, migrations } from '../../src/proxy/ledger/ledger.ts';
+import { DigestConflictError } from '../../src/proxy/ledger/ledger.ts';
+import { migrations } from '../../src/proxy/ledger/sqlite/ledger-schema.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { ControlledDeliverer, everyone, rowsOf } from '../support/controlled-deliverer.ts';
 import { holds } from '../support/holds.ts';
 import { scratch } from '../support/scratch.ts';
@@ -124,23 +126,23 @@ test('law 6: a ledger from before keys had names still knows what it sent, for n
     INSERT INTO recipient VALUES ('id', '${a}', 'sent', '2.0.0', 'ok')`);
   old.close();
   const digest = Buffer.alloc(32, 7);
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   const known = { status: '2.0.0', reason: 'ok' };
   for (const key of ['', 'web1']) {
-    assert.deepEqual(ledger.sent({ key, id: 'id' }, [a, b], digest), new Map([[a, known]]));
+    assert.deepEqual(await ledger.known({ key, id: 'id' }, [a, b], digest), new Map([[a, known]]));
   }
   const other = Buffer.alloc(32, 8);
-  assert.deepEqual(ledger.sent({ key: 'web1', id: 'id' }, [a], other), new Map());
+  assert.deepEqual(await ledger.known({ key: 'web1', id: 'id' }, [a], other), new Map());
   assert.deepEqual(
-    ledger.sent({ key: 'web1', id: 'id' }, [a]),
+    await ledger.known({ key: 'web1', id: 'id' }, [a]),
     new Map(),
     'without bytes: nothing',
   );
-  assert.throws(() => ledger.sent({ key: '', id: 'id' }, [a], other), DigestConflictError);
+  await assert.rejects(ledger.known({ key: '', id: 'id' }, [a], other), DigestConflictError);
   ledger.prune(ledger.now() + 29 * day);
-  assert.equal(ledger.sent({ key: 'web1', id: 'id' }, [a], digest).size, 1);
+  assert.equal((await ledger.known({ key: 'web1', id: 'id' }, [a], digest)).size, 1);
   ledger.prune(ledger.now() + 31 * day);
-  assert.equal(ledger.sent({ key: 'web1', id: 'id' }, [a], digest).size, 0);
+  assert.equal((await ledger.known({ key: 'web1', id: 'id' }, [a], digest)).size, 0);
   ledger.close();
   const open = () =>
     openDatabase(file, {
@@ -154,7 +156,7 @@ test('law 6: a ledger from before keys had names still knows what it sent, for n
 
 test('law 6: after damage, messages that were posted without a name are suspect for a named key as well', async (t) => {
   const file = join(scratch(t), 'ledger.db');
-  new Ledger(file).close();
+  new SqliteLedger(file).close();
   const repaired = openDatabase(file, {
     name: 'ledger',
     migrations,
@@ -166,12 +168,12 @@ test('law 6: after damage, messages that were posted without a name are suspect 
     INSERT INTO recipient VALUES ('lost', '${a}', 'sent', '2.0.0', 'ok');
     INSERT INTO gap VALUES ('m', 'n', 2592000000)`);
   repaired.close();
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   const digest = Buffer.alloc(32, 7);
   for (const id of ['lost', 'm1', 'sound']) {
     const message = { key: 'web1', id };
     assert.equal(
-      ledger.sent(message, [a], digest).size,
+      (await ledger.known(message, [a], digest)).size,
       0,
       'it may be the message of another host',
     );

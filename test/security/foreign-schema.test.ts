@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import test from 'node:test';
 import Database from '../../src/sqlite/better-sqlite3.ts';
 import { foreignSchema } from '../../src/sqlite/schema-faults.ts';
-import { Ledger, ledgerSchema } from '../../src/proxy/ledger/ledger.ts';
+import { ledgerSchema } from '../../src/proxy/ledger/sqlite/ledger-schema.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { handIn } from '../support/hand-in.ts';
 import { appengineMailer } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';
@@ -103,7 +104,7 @@ test('a view that is added is found by queue fsck, and hinders nobody', async (t
 test('law 6: looking for changes of others in a schema changes nothing in the file, nor in its log', async (t) => {
   const folder = scratch(t);
   const [file, copy] = [join(folder, 'ledger.db'), join(folder, 'copy.db')];
-  const ledger = new Ledger(file);
+  const ledger = new SqliteLedger(file);
   t.after(() => ledger.close());
   await ledger.begin({ key: '', id: 'one' }, Buffer.alloc(32), ['r@example.org']);
   // As a crash leaves it: the log has what the file has not.

@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from '../../src/sqlite/better-sqlite3.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { account } from '../support/account.ts';
@@ -47,7 +47,7 @@ class Machine {
       chmodSync(folder, 0o2770);
     }
     this.ledger = join(this.state, 'ledger.db');
-    asOwner(this.state, () => new Ledger(this.ledger).close());
+    asOwner(this.state, () => new SqliteLedger(this.ledger).close());
     const [id = ''] = handIn(this.road.spool, [{}]);
     this.id = id;
     this.victim = join(this.road.folder, 'victim');

@@ -1,5 +1,5 @@
 import { limits } from '../../src/limits.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { World } from './world.ts';
 
 /** Ways to break the product on purpose, and the laws that a few worlds must find broken by each. */
@@ -34,14 +34,19 @@ export const mutations: Record<string, { breaks: RegExp; mutate: () => void }> =
   'not begun': {
     breaks: /^law 6: /,
     mutate: () => {
-      Ledger.prototype.begin = async () => {};
+      SqliteLedger.prototype.begin = async () => new Map();
     },
   },
   /** Nobody asks the ledger what was sent (law 6). */
   'not looked up': {
     breaks: /^law 6: /,
     mutate: () => {
-      Ledger.prototype.sent = () => new Map();
+      const begin = Reflect.get<SqliteLedger, 'begin'>(SqliteLedger.prototype, 'begin');
+      SqliteLedger.prototype.known = async () => new Map();
+      SqliteLedger.prototype.begin = async function blindly(this: SqliteLedger, ...post) {
+        await begin.apply(this, post);
+        return new Map();
+      };
     },
   },
 };

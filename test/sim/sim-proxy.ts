@@ -4,7 +4,7 @@ import { smtpBackend } from '../../src/proxy/backends/smtp/smtp-backend.ts';
 import { FILES } from '../../src/sqlite/open-files.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { pruneLedgerLoop } from '../../src/proxy/ledger/prune-ledger-loop.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import { Keyring } from '../../src/proxy/policy/keyring.ts';
 import { senderPolicy } from '../../src/proxy/policy/sender-policy.ts';
 import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
@@ -46,9 +46,9 @@ export class SimProxy {
     this.#program = program;
     const { machine } = program;
     const journal = proxyJournal((entry) => program.isAlive && world.told(this, entry));
-    let ledger: Ledger;
+    let ledger: SqliteLedger;
     try {
-      ledger = new Ledger(this.ledgerFile, machine);
+      ledger = new SqliteLedger(this.ledgerFile, machine);
     } catch (error) {
       world.log(this.name, `the proxy cannot start: ${String(error)}`);
       this.kill(5000);

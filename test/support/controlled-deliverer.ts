@@ -10,7 +10,7 @@ import {
   type Result,
 } from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
-import { Ledger } from '../../src/proxy/ledger/ledger.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';
 import { letPass } from './let-pass.ts';
 import { scratch } from './scratch.ts';
@@ -26,17 +26,17 @@ export class ControlledDeliverer {
     this.calls.push(delivery);
     return this.answer(delivery);
   });
-  #ledger: Ledger;
+  #ledger: SqliteLedger;
   readonly #journal = proxyJournal(({ text }) => this.journal.push(text));
 
   constructor(t: TestContext) {
     this.file = join(scratch(t), 'ledger.db');
-    this.#ledger = new Ledger(this.file);
+    this.#ledger = new SqliteLedger(this.file);
     this.deliverer = this.#start();
     t.after(() => this.#ledger.close());
   }
 
-  get ledger(): Ledger {
+  get ledger(): SqliteLedger {
     return this.#ledger;
   }
 
@@ -44,7 +44,7 @@ export class ControlledDeliverer {
   restart({ after = 0 } = {}): void {
     this.#ledger.close();
     letPass(this.file, after);
-    this.#ledger = new Ledger(this.file);
+    this.#ledger = new SqliteLedger(this.file);
     this.deliverer = this.#start();
   }
 

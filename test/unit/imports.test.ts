@@ -67,7 +67,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'host',
       'mail',
       /^(?:drain|proxy|client)\/command\.ts$/,
-      /^proxy\/ledger\/(?:read|rebuild|with)-ledger\.ts$/,
+      /^proxy\/ledger\/(?:read-ledger|with-ledger|sqlite\/rebuild-ledger)\.ts$/,
       /^proxy\/check\/check-proxy\.ts$/,
     ],
     modules: ANY,

@@ -165,7 +165,7 @@ const posted = (key = '') => ({ key, id: 'ab12' });
 
 const ofProxy: Calls<ProxyJournal> = {
   started: (journal, text) => {
-    const ledger = { file: text, isEmpty: true };
+    const ledger = { name: text, isEmpty: true };
     journal.started(text, text, { ledger, keys: 1, softBounce: true });
   },
   nameless: (journal, text) => journal.nameless(text, text),

@@ -37,7 +37,7 @@ export const ledgerListCommand = command({
     const before = olderThan === undefined ? undefined : now - olderThan;
     await withLedger(ledger, async (reader) => {
       let recipients = 0;
-      for (const known of reader.list({ states: [state], recipient, before }, now)) {
+      for await (const known of reader.list({ states: [state], recipient, before }, now)) {
         recipients += 1;
         if (json) await printJson(knownFields(known));
         else await print(knownText(known, now));

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { rebuildLedger } from '../../proxy/ledger/rebuild-ledger.ts';
+import { rebuildLedger } from '../../proxy/ledger/sqlite/rebuild-ledger.ts';
 import { becomeOwnerOfLedger, ledgerFailure } from '../../proxy/ledger/with-ledger.ts';
 import { tellRebuilt } from '../tell-rebuilt.ts';
 

@@ -15,7 +15,7 @@ export const ledgerShowCommand = command({
   run: async ({ id, ledger, json }) => {
     const now = Date.now();
     await withLedger(ledger, async (reader, file) => {
-      const found = reader.find(id, now);
+      const found = await reader.find(id, now);
       if (found.length === 0) {
         throw new CommandError(exitCodes.no, `${file} knows no recipient of a message ${id}`);
       }

@@ -15,7 +15,7 @@ export const ledgerStatsCommand = command({
   options: { json: jsonObjectOption },
   run: async ({ ledger, json }) => {
     const now = Date.now();
-    const stats = await withLedger(ledger, async (reader) => Promise.resolve(reader.stats(now)));
+    const stats = await withLedger(ledger, async (reader) => reader.stats(now));
     if (json) await printJson(statsFields(stats));
     else await print(statsLines(stats, now));
   },

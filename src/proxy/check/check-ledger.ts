@@ -6,8 +6,8 @@ import { isCorruption } from '../../sqlite/is-corruption.ts';
 import { logIsCut } from '../../sqlite/log-is-cut.ts';
 import { openDatabase } from '../../sqlite/open-database.ts';
 import { OpenFiles } from '../../sqlite/open-files.ts';
-import { ledgerRemedy } from '../ledger/ledger-fault.ts';
-import { migrations } from '../ledger/ledger.ts';
+import { ledgerRemedy } from '../ledger/sqlite/ledger-fault.ts';
+import { ledgerSchema } from '../ledger/sqlite/ledger-schema.ts';
 
 /** Checks whether the ledger can be written, with or without a proxy that is at work on it. */
 export function checkLedger(file: string): Finding {
@@ -44,7 +44,7 @@ export function checkService(ledgerFile: string): Finding {
 }
 
 function write(file: string): void {
-  const format = { name: 'ledger', migrations, migrate: false, create: false };
+  const format = { ...ledgerSchema, migrate: false, create: false };
   const db = openDatabase(file, format);
   const files = new OpenFiles(db);
   try {

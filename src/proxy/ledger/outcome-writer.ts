@@ -32,7 +32,8 @@ export class OutcomeWriter {
     const settled = results.map(settledOf);
     let writing: Promise<void> | undefined;
     const settle = async () => {
-      await this.#ledger.settle(message, settled);
+      const lost = await this.#ledger.settle(message, settled);
+      if (lost.length > 0) this.#journal.unknown(message, lost, TAKEN_OVER);
       this.#unwritten.delete(write);
       written();
     };
@@ -62,10 +63,12 @@ export class OutcomeWriter {
   }
 }
 
+const TAKEN_OVER = 'another proxy listed it as unknown while this one was cut off from the ledger';
+
 function settledOf(result: Result): Settlement {
   const address = result.recipient;
   if ('unknown' in result) return { address, kind: 'unknown', reason: result.unknown };
   const { status, reason } = result;
   const sent = statusClass(status) === 'sent';
-  return sent ? { address, kind: 'sent', status, reason } : { address, kind: 'refused' };
+  return { address, kind: sent ? 'sent' : 'refused', status, reason };
 }

@@ -1,7 +1,6 @@
 import { sleep } from '../../host/clock.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
-import { ledgerFault } from './ledger-fault.ts';
 import type { Ledger } from './ledger.ts';
 
 /** Prunes the ledger regularly until stopped, in small steps, so that mail passes between them. */
@@ -11,16 +10,18 @@ export async function pruneLedgerLoop(
   stop: AbortSignal,
 ): Promise<void> {
   while (!stop.aborted) {
-    const waitMs = prune(ledger, journal) ? limits.housekeepingStepMs : limits.housekeepingMs;
+    const waitMs = (await prune(ledger, journal))
+      ? limits.housekeepingStepMs
+      : limits.housekeepingMs;
     await sleep(ledger.clock, waitMs, { signal: stop });
   }
 }
 
-function prune(ledger: Ledger, journal: ProxyJournal): boolean {
+async function prune(ledger: Ledger, journal: ProxyJournal): Promise<boolean> {
   try {
-    return ledger.prune();
+    return await ledger.prune();
   } catch (error) {
-    journal.notPruned(ledgerFault(ledger.file, error as Error));
+    journal.notPruned(ledger.faultText(error as Error));
     return false;
   }
 }

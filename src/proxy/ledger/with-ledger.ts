@@ -5,8 +5,9 @@ import { anyText } from '../../host/option-values.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble, troubleExitCode } from '../../sqlite/database-trouble.ts';
-import { ledgerFault } from './ledger-fault.ts';
-import { LedgerReader } from './read-ledger.ts';
+import type { LedgerReader } from './read-ledger.ts';
+import { ledgerFault } from './sqlite/ledger-fault.ts';
+import { SqliteLedgerReader } from './sqlite/sqlite-ledger-reader.ts';
 
 /** The setting that all commands on a ledger share. */
 export const ledgerOption = {
@@ -27,7 +28,7 @@ export async function withLedger<T>(
   const file = ledgerFile(path);
   await becomeOwnerOfLedger(file);
   try {
-    const ledger = new LedgerReader(file);
+    const ledger = new SqliteLedgerReader(file);
     try {
       return await command(ledger, file);
     } finally {

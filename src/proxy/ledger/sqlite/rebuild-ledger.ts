@@ -1,15 +1,15 @@
-import { copyRows, type Gap } from '../../sqlite/recover/copy-rows.ts';
-import type { Database } from '../../sqlite/open-database.ts';
-import { clockFaults, restoreTime } from '../../sqlite/observed-time.ts';
+import { copyRows, type Gap } from '../../../sqlite/recover/copy-rows.ts';
+import type { Database } from '../../../sqlite/open-database.ts';
+import { clockFaults, restoreTime } from '../../../sqlite/observed-time.ts';
 import {
   rebuildDatabase,
   type Rebuilt,
   type SalvageSource,
-} from '../../sqlite/recover/rebuild-database.ts';
-import { faultsOf } from '../../sqlite/is-corruption.ts';
-import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
-import { limits } from '../../limits.ts';
-import { ledgerSchema } from './ledger.ts';
+} from '../../../sqlite/recover/rebuild-database.ts';
+import { faultsOf } from '../../../sqlite/is-corruption.ts';
+import { sqliteFaults } from '../../../sqlite/sqlite-faults.ts';
+import { limits } from '../../../limits.ts';
+import { ledgerSchema } from './ledger-schema.ts';
 
 /**
  * Inspects a ledger and, where something is wrong, saves what can be read of it into a new file. A recipient may be lost
@@ -41,15 +41,16 @@ function inspect(db: Database): string[] {
 function save(db: Database, remains: SalvageSource, wallNow: number): void {
   db.pragma('foreign_keys = OFF');
   db.exec(`CREATE TEMP TABLE by_at (at INTEGER NOT NULL, id TEXT NOT NULL) STRICT;
-    DELETE FROM checked; DELETE FROM clock`);
+    DELETE FROM checked; DELETE FROM clock; DELETE FROM identity`);
   const copy = (table: string, from = table) => copyRows(db, table, remains.rows(from));
   const messages = copy('message');
   const index = copy('by_at', 'message_at');
-  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock']) copy(table);
+  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock', 'identity']) copy(table);
   const now = restoreTime(db, wallNow);
   const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {
     db.exec(`INSERT INTO checked SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM checked);
+      INSERT OR IGNORE INTO identity VALUES (1, lower(hex(randomblob(16))));
       INSERT OR IGNORE INTO message (id, digest, at)
         SELECT id, zeroblob(32), 0 FROM by_at UNION SELECT message, zeroblob(32), 0 FROM recipient`);
     // These may be damaged as well: with a wrong digest the message would be refused, with a wrong time forgotten.

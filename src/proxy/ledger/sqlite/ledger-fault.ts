@@ -1,7 +1,7 @@
-import { isCorruption } from '../../sqlite/is-corruption.ts';
-import { foreignSchema } from '../../sqlite/schema-faults.ts';
-import { ledgerCommandLine } from './ledger-command-line.ts';
-import { ledgerSchema } from './ledger.ts';
+import { isCorruption } from '../../../sqlite/is-corruption.ts';
+import { foreignSchema } from '../../../sqlite/schema-faults.ts';
+import { ledgerCommandLine } from '../ledger-command-line.ts';
+import { ledgerSchema } from './ledger-schema.ts';
 
 /** What is wrong with a ledger, and what to do where it is damaged or its schema was changed by others. */
 export function ledgerFault(file: string, error: Error): string {

@@ -1,15 +1,18 @@
 import { watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
-import { every } from '../../host/clock.ts';
-import { FILES } from '../../sqlite/open-files.ts';
-import { limits } from '../../limits.ts';
-import type { Ledger } from './ledger.ts';
+import { every } from '../../../host/clock.ts';
+import { FILES } from '../../../sqlite/open-files.ts';
+import { limits } from '../../../limits.ts';
+import type { SqliteLedger } from './sqlite-ledger.ts';
 
 /**
  * Checks until stopped whether the ledger's files are in place: when one of these names appears or disappears, and
  * every limits.lookMs. Resolves with what is wrong as soon as they are not in place, or with undefined when stopped.
  */
-export async function watchLedger(ledger: Ledger, stop: AbortSignal): Promise<Error | undefined> {
+export async function watchLedger(
+  ledger: SqliteLedger,
+  stop: AbortSignal,
+): Promise<Error | undefined> {
   return new Promise((resolve) => {
     const look = () => {
       try {

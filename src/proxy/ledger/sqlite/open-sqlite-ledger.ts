@@ -1,19 +1,20 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { databaseTrouble, READ_WRITE, troubleExitCode } from '../../sqlite/database-trouble.ts';
-import { exclusiveLock } from '../../sqlite/exclusive-lock.ts';
-import { logIsCut } from '../../sqlite/log-is-cut.ts';
-import { tellRepair } from '../../sqlite/recover/repair-report.ts';
-import type { ProxyJournal } from '../proxy-journal.ts';
+import { exitCodes, CommandError } from '../../../host/command-error.ts';
+import { databaseTrouble, READ_WRITE, troubleExitCode } from '../../../sqlite/database-trouble.ts';
+import { exclusiveLock } from '../../../sqlite/exclusive-lock.ts';
+import { logIsCut } from '../../../sqlite/log-is-cut.ts';
+import { tellRepair } from '../../../sqlite/recover/repair-report.ts';
+import type { ProxyJournal } from '../../proxy-journal.ts';
+import type { Ledger } from '../ledger.ts';
 import { ledgerFault } from './ledger-fault.ts';
-import { Ledger } from './ledger.ts';
+import { SqliteLedger } from './sqlite-ledger.ts';
 
 /** Opens the ledger of a proxy that has its lock, and tells what is known of damage. Throws unusableLedger. */
-export async function openLedger(file: string, journal: ProxyJournal): Promise<Ledger> {
+export async function openSqliteLedger(file: string, journal: ProxyJournal): Promise<Ledger> {
   // It has to be asked before the file is opened, which hides the damaged end of a log.
   if (logIsCut(file)) journal.ledgerLogCut(file);
-  const ledger = orCommandError(file, () => new Ledger(file));
+  const ledger = orCommandError(file, () => new SqliteLedger(file));
   await tellRepair(file, (sentences) => {
     for (const sentence of sentences) journal.ledgerRepaired(sentence);
   });
