@@ -124,6 +124,7 @@ class DrainLoop {
   }
 
   async run(): Promise<Ending> {
+    this.#giveUpProxies();
     for (;;) {
       this.#turn();
       const ending = this.#options.stop.aborted ? this.#endingOfStop() : this.#endingOfOnce();
@@ -287,6 +288,8 @@ class DrainLoop {
       this.#passed(upstream, 'post-passed');
       this.#retryLast.clear();
     }
+    // It has told its ledger, as to a probe.
+    if (trouble?.scope === 'ledger') this.#passed(upstream, 'probe-passed');
     if (trouble?.scope === 'pace') this.#slowDown(upstream, trouble.diagnosis, post);
     if (trouble?.scope === 'endpoint') {
       this.#retryLast.add(message.seq);

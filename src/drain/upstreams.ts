@@ -15,8 +15,8 @@ export interface Upstream {
 }
 
 /**
- * The proxies in the order of GMAIL_PROXY_URL, of which the first that answers is used. When that one fails, all others
- * are asked at once, and the earlier ones are asked again with their backoff until they answer. Only when none answers
+ * The proxies in the order of GMAIL_PROXY_URL, of which the first that answers is used. When that one fails, the others
+ * are asked one after the other, and the earlier ones again with their backoff until they answer. Only when none answers
  * the endpoint is down. With one proxy that is so at once.
  */
 export class Upstreams {
@@ -25,6 +25,10 @@ export class Upstreams {
   constructor(all: readonly Upstream[], now: number) {
     this.all = all;
     this.#askLaterOnesFirst(now);
+    // A message that is posted for no ledger waits for this very URL if its answer is lost.
+    const [first] = all;
+    if (first && all.length > 1 && first.connection.ledger === undefined)
+      first.endpoint.askFirst(now);
   }
 
   /** The one that messages are posted to; undefined while none is known to answer. */
@@ -62,13 +66,18 @@ export class Upstreams {
     return this.current?.endpoint.capacityInMs(now) ?? Infinity;
   }
 
-  /** Those that are to be asked, and in how many milliseconds each; with `once` only to find one at all. */
+  /**
+   * Those that are to be asked, and in how many milliseconds each: while none is known to answer, those that were not
+   * asked yet, one after the other; `once`: these alone.
+   */
   toProbe(now: number, once: boolean): { upstream: Upstream; inMs: number }[] {
-    const { current } = this;
-    if (once && !this.#isSeeking) return [];
-    const asked = current ? this.all.slice(0, this.all.indexOf(current)) : this.all;
+    const asked = this.#isSeeking
+      ? this.all.filter(({ endpoint }) => endpoint.isUntried).slice(0, 1)
+      : once
+        ? []
+        : this.#failed;
     return asked
-      .filter(({ endpoint, courier }) => !courier.probing && (!once || endpoint.isUntried))
+      .filter(({ courier }) => !courier.probing)
       .map((upstream) => ({ upstream, inMs: (upstream.endpoint.downUntil ?? now) - now }));
   }
 
@@ -102,6 +111,12 @@ export class Upstreams {
     );
     const { current } = this;
     return current && holders.includes(current) ? current : holders[0];
+  }
+
+  /** Those before the one in use; all while none is. */
+  get #failed(): readonly Upstream[] {
+    const { current } = this;
+    return current ? this.all.slice(0, this.all.indexOf(current)) : this.all;
   }
 
   /** Some may answer that have not been asked since the last one failed. */
