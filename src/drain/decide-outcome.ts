@@ -76,7 +76,7 @@ export function decideOutcome(
     verdicts,
     undecided,
     charged: given.size > 0 || !blameless,
-    unanswered: attempt.unanswered ?? false,
+    ...(attempt.unanswered && { unanswered: true }),
     warnings: isDeferred ? delayWarningsMs.filter((ms) => ownTroubleMs >= ms).length : 0,
     dueAt: blameless && !isDeferred ? now : now + backoffMs,
     ...summaryOf(verdicts, trouble),

@@ -175,10 +175,10 @@ export const drainEvents = {
     subject: 'The proxy cannot take mail',
     manual: HOST,
     help: `
-      The proxy of GMAIL_PROXY_URL was tried @MAIL_ATTEMPT@ times in a row without success, and so was each
-      other one, where it names several. The line says why. All mail waits in the queue. The proxy is asked again after 1 second, 2 seconds, 4 seconds and
-      so on, then once a minute, and the queue is sent when it answers. An outage does not count
-      against any message.
+      The proxy of GMAIL_PROXY_URL was tried @MAIL_ATTEMPT@ times in a row without success, and if several
+      are named, none of them answers. The line says why. All mail waits in the queue. The proxy is asked
+      again after 1 second, 2 seconds, 4 seconds and so on, then once a minute, and the queue is sent when
+      it answers. An outage does not count against any message.
 
       Is the proxy running, and can this host reach it? To find out: appengine-mailer check`,
   },

@@ -49,7 +49,9 @@ export function claim(
   // Nothing expires for want of a drain: the lifetime begins when a message is first tried.
   const outage = totalOutageMs(spool, now);
   const due = spool
-    .sql<Omit<Claimed, 'sender' | 'recipients'> & { sender: Buffer; posted: number }>(
+    .sql<
+      Omit<Claimed, 'sender' | 'recipients' | 'unansweredBy'> & { sender: Buffer; posted: number }
+    >(
       `SELECT seq, id, exim_id AS eximId, sender, size, attempts, deferrals,
          iif(posted_at IS NULL, :now, renewed_at) AS renewedAt,
          iif(posted_at IS NULL, :outage, outage_ms) AS outageMs, coalesce(posted_to, 0) AS posted

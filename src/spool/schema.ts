@@ -250,6 +250,7 @@ CREATE TABLE proxy (
   since INTEGER NOT NULL,
   UNIQUE (url, ledger)
 ) STRICT;
+CREATE INDEX proxy_since ON proxy (url, since);
 ALTER TABLE message ADD COLUMN posted_to INTEGER;
 CREATE INDEX message_posted_to ON message (posted_to) WHERE posted_to IS NOT NULL;
 
