@@ -57,7 +57,7 @@ export type PostResult =
       status: number;
       text: string;
       retryAfterMs: number | undefined;
-      signed?: boolean;
+      signed?: true;
       wrongKey?: boolean;
     }
   /** The answer leaves open whether a recipient was sent; `remedy` is what the operator has to do. */
@@ -150,8 +150,8 @@ function resultOf(
     if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
     const { note, ledger } = decodeExtras(body);
     connection.ledger = ledger ?? null;
-    if (envelope.recipients.length > 0) return { kind: 'verdicts', verdicts, ledger };
-    return { kind: 'verdicts', verdicts, note, ledger };
+    const told = { kind: 'verdicts' as const, verdicts, ...(ledger !== undefined && { ledger }) };
+    return envelope.recipients.length > 0 ? told : { ...told, note };
   }
   if (status === 412 && serverTime !== undefined) return otherLedger(connection, body);
   if (status === 401 && serverTime !== undefined) {
@@ -163,7 +163,7 @@ function resultOf(
     retryAfterMs: retryAfterMs(headers, connection.machine),
   };
   if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
-  return { kind: 'http', status, ...said, signed: serverTime !== undefined };
+  return { kind: 'http', status, ...said, ...(serverTime !== undefined && { signed: true }) };
 }
 
 function otherLedger(connection: Connection, body: Buffer): PostResult {

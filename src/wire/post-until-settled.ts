@@ -20,7 +20,7 @@ export async function postUntilSettled(
   let round: Round | undefined = { recipients: post.envelope.recipients, ask: false };
   while (round && round.recipients.length > 0) {
     const { ask } = round;
-    const result = await once(requestOf({ ...post, ledger }, round));
+    const result = await once(requestOf(ledger === undefined ? post : { ...post, ledger }, round));
     if (result.kind !== 'verdicts') {
       if (ask && patience.aborted) break;
       for (const recipient of round.recipients) verdicts.delete(recipient);
