@@ -252,6 +252,8 @@ export const limits = {
   connectMs: 20 * SECOND,
   /** The next address of a name is tried after this time, beside those before it (RFC 8305 5). */
   attemptDelayMs: 250,
+  /** How long an address that took a connection and then failed is tried after the other addresses of its name. */
+  passedOverMs: 10 * MINUTE,
   /** The path of a Unix socket (sun_path of unix(7), without its NUL). */
   unixPathBytes: 107,
   /** How long a connection is silent before TCP asks whether the other side is still there. */

@@ -140,9 +140,10 @@ function resultOf(
   connection: Connection,
   { id, envelope }: PostRequest,
   request: Request,
-  { status, headers, body }: Response,
+  { status, headers, body, turn }: Response,
 ): PostResult {
   const serverTime = signedTime(connection, id, request, { headers, body });
+  if (serverTime === undefined) connection.pool.passOver(turn);
   if (status === 200) {
     if (serverTime === undefined)
       return { kind: 'invalid-response', signed: false, fault: UNSIGNED };

@@ -4,6 +4,7 @@ import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
 import { openChannel, type Route } from './open-channel.ts';
+import { PassedOver } from './passed-over.ts';
 import { Places } from './places.ts';
 import { unixPathOf } from './unix-path.ts';
 
@@ -16,6 +17,8 @@ export interface HttpLine {
   socket: Socket;
   /** It was taken before, and has had requests. */
   reused: boolean;
+  /** See PassedOver. */
+  turn: number;
   /** The server has answered a probe over it (FirstProbe in wire/exchange.ts). */
   probed: boolean;
 }
@@ -36,6 +39,7 @@ export class HttpPool {
   readonly machine: Machine;
   /** The server's URL as HTTP has it. */
   readonly url: URL;
+  readonly #passedOver = new PassedOver();
   readonly #places = new Places(limits.inFlight + limits.asked + 1);
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
@@ -43,7 +47,7 @@ export class HttpPool {
 
   constructor(route: Route, machine: Machine) {
     this.machine = machine;
-    this.route = route;
+    this.route = { ...route, passedOver: () => this.#passedOver.count(machine.now()) };
     this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
 
@@ -67,16 +71,18 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line)
-          return this.#lineOn(
-            await openChannel(this.route, [signal, this.openNoMore], this.machine),
-          );
+        if (!line) return await this.#open(signal);
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {
       this.#places.leave();
       throw error;
     }
+  }
+
+  /** What answered over a connection of that turn is not the server, or it did not answer: another address goes first. */
+  passOver(turn: number): void {
+    this.#passedOver.add(turn, this.machine.now());
   }
 
   /** Takes a connection back, to use it again or, when its request was not answered, to close it. */
@@ -102,7 +108,13 @@ export class HttpPool {
     await Promise.all(this.#idle.splice(0).map(async ({ client }) => client.destroy()));
   }
 
-  #lineOn(socket: Socket): HttpLine {
+  async #open(signal: AbortSignal): Promise<HttpLine> {
+    const { turn } = this.#passedOver;
+    const signals = [signal, this.openNoMore];
+    return this.#lineOn(await openChannel(this.route, signals, this.machine), turn);
+  }
+
+  #lineOn(socket: Socket, turn: number): HttpLine {
     let connects = 0;
     const client = new Client(this.url.origin, {
       // undici connects again by itself when a connection has died.
@@ -121,7 +133,7 @@ export class HttpPool {
       bodyTimeout: 0,
       maxResponseSize: limits.answerBytes,
     });
-    const line = { client, socket, reused: false, probed: false };
+    const line = { client, socket, turn, reused: false, probed: false };
     socket.once('close', () => {
       this.#idle = this.#idle.filter((each) => each !== line);
     });
