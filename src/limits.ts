@@ -30,13 +30,35 @@ export const limits = {
   failureChars: 400,
   quotedChars: 80,
 
-  // Hand-over: exim-pipe (intake/)
+  // Hand-over: exim-pipe and the LMTP server (intake/)
 
-  /** One line of a BSMTP envelope; far above RFC 5321's 512, so that Exim never meets it. */
+  /** One line of an envelope, in BSMTP or LMTP; far above RFC 5321's 512, so that Exim never meets it. */
   envelopeLineBytes: 64 * KiB,
   /** exim-pipe reads its input in pieces of this size, and looks again after this time while there is none. */
   inputBytes: 64 * KiB,
   inputPollMs: 5,
+  /** Connections that the LMTP server has at once. */
+  intakeConnections: 1000,
+  /**
+   * Bytes of messages that the LMTP server holds in memory. While there are more, only the connection whose message began
+   * first goes on: so the largest message fits always, and the others wait.
+   */
+  intakeBytes: 64 * MiB,
+  /** How long a connection may be silent, as RFC 5321 4.5.3.2.7 asks a server to wait. */
+  intakeIdleMs: 5 * MINUTE,
+  /** How long one command may take, and one message, without the time in which we made it wait. */
+  intakeCommandMs: 5 * MINUTE,
+  intakeMessageMs: 30 * MINUTE,
+  /** How often the server looks for connections that take too long, while there are any. */
+  intakeLookMs: 1 * SECOND,
+  /** Commands of one connection that are refused; one more ends it. */
+  intakeRefusals: 20,
+  /** After how long without a connection a server ends that systemd starts again with the next one. */
+  intakeEndMs: 10 * MINUTE,
+  /** For how long the server opens the spool: a repair wants to be alone with it. */
+  intakeSpoolMs: 1 * SECOND,
+  /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
+  repeatMs: 1 * HOUR,
 
   // SQLite files: spool and ledger (sqlite/)
 
@@ -134,6 +156,9 @@ export const limits = {
   slowPostMs: 1 * SECOND,
   /** How long the proxy may ask for fewer posts while none passes, before it counts as down. */
   slowerMaxMs: 1 * HOUR,
+  /** A Retry-After of the proxy that is this long or longer is of a quota, and no outage, for `quotaMaxMs` at most. */
+  quotaWaitMs: 10 * MINUTE,
+  quotaMaxMs: 25 * HOUR,
   /** How often it is told at most that the proxy asks for fewer posts. */
   slowerRepeatMs: 10 * MINUTE,
   /** An operator's fault is told at once and then this often. */
@@ -215,6 +240,8 @@ export const limits = {
   checkCertificateShare: 0.2,
   /** How long `proxy check` waits for the relay in all: an administrator looks on. */
   checkRelayMs: 60 * SECOND,
+  /** How long `check` waits for an answer of the LMTP server, which may have to start. */
+  intakeAnswerMs: 20 * SECOND,
   /** How long `check --send` follows a message, and how often it looks. */
   checkSendMs: 60 * SECOND,
   checkLookMs: 50,
@@ -345,12 +372,50 @@ export const limits = {
   roomMarginMs: 1 * SECOND,
   /** Retry-After of the proxy when no connection to the relay was free in time. */
   busyRetryAfterMs: 1 * SECOND,
+  /** How long a delivery waits at most within --pace before its host is told to post it again. */
+  paceWaitMs: 10 * SECOND,
+  /** Steps in which the window of a quota slides: what was spent counts for a hundredth longer at most. */
+  paceBuckets: 100,
+  /** How often the ledger is asked while a quota is used up: another proxy may have given something back. */
+  paceAskMs: 1 * MINUTE,
+  /** A pause after the provider's own throttling: at first, doubling, and at most, unless the provider asks for more. */
+  throttleFirstMs: 2 * SECOND,
+  throttleMaxMs: 2 * MINUTE,
+  /** The pause where the provider's limit of the day is reached, and it does not say how long to wait. */
+  throttleDayMs: 10 * MINUTE,
+  /** By how much --pace grows again in a minute after a throttling, and the least of it. */
+  throttleShare: 1 / 16,
   /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
   unheardMs: 10 * MINUTE,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
   ledgerGaps: 20,
   /** Recipients listed as unknown that are counted when a proxy starts. */
   unknownCounted: 10_000,
+
+  // Proxy: a ledger in PostgreSQL (proxy/ledger/postgres/)
+
+  /** How long opening a connection to the server may take, and a statement: on the server, and until its answer is here. */
+  databaseConnectMs: 10 * SECOND,
+  databaseStatementMs: 10 * SECOND,
+  databaseAnswerMs: 15 * SECOND,
+  /** How soon a server that was lost is tried again. */
+  databaseRetryMs: 1 * SECOND,
+  /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
+  databaseIdleMs: 10 * SECOND,
+  databaseProbes: 3,
+  /** Recipients, or messages without any, that one statement writes or looks up. */
+  databaseRows: 1000,
+  /** How often a statement is tried that the server ended because of others (a deadlock). */
+  databaseTries: 3,
+  /** A post that waits for another proxy looks this often, besides being told. */
+  elsewhereLookMs: 500,
+  /** How often one of the proxies adds up observed time and looks whether others have died. */
+  ledgerLookMs: 10 * SECOND,
+  /**
+   * How long a proxy may be cut off from the database before what it was sending is listed as unknown; `--take-over`. A
+   * proxy that is alive comes back within `databaseRetryMs`; one that died holds up its messages for this time.
+   */
+  takeOverMs: 1 * MINUTE,
 
   // The smtp backend, and SMTP to the local mail server
 
@@ -370,6 +435,14 @@ export const limits = {
   smtpBlockMs: 3 * MINUTE,
   smtpDotMs: 10 * MINUTE,
   smtpQuitMs: 10 * SECOND,
+  /** An access token is renewed so long before it ends, or after half of its life where that is later. */
+  oauthRenewMs: 5 * MINUTE,
+  /** How soon that is tried again when it failed, while the token still lives. */
+  oauthRetryMs: 30 * SECOND,
+  /** How long a signed request for a token is valid: Google takes an hour at most, Microsoft advises 5 to 10 minutes. */
+  oauthAssertionMs: 5 * MINUTE,
+  /** A server of tokens that refuses, and whose clock differs by more, is asked again at its own time. */
+  oauthClockMs: 30 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { buildSync } from 'esbuild';
 import { version } from '../../src/host/version.ts';
+import { bundle } from './bundle.mjs';
 import { addonOf } from './compile-addon.ts';
 import { sbom } from './sbom.ts';
 
@@ -45,7 +45,7 @@ export function prepare(
 ): Record<keyof typeof contents, Set<string>> {
   rmSync(folder, { recursive: true, force: true });
   const lib = join(folder, 'lib');
-  const bundled = bundle(lib);
+  const bundled = bundlePrograms(lib);
   cpSync('dist/exim-pipe.cjs', join(lib, 'exim-pipe.cjs'));
   const native = nativeModules(arch).map((file) => join('node_modules', file));
   const source = arch === process.arch ? '.' : fetchModules(join(folder, 'fetched'), arch);
@@ -82,26 +82,10 @@ export function prepare(
 }
 
 /** Bundles the programs; returns the files that are in each. */
-function bundle(outdir: string): Map<string, string[]> {
-  const { metafile, outputFiles } = buildSync({
-    entryPoints,
-    outdir,
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
-    alias: { yargs: './debian/make/yargs.mjs' },
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    // Bundled packages that are CommonJS call require, which ES modules have not.
-    banner: {
-      js: "import { createRequire as requireOf } from 'node:module';\nconst require = requireOf(import.meta.url);",
-    },
-    logLevel: 'warning',
-    metafile: true,
-    write: false,
-  });
+function bundlePrograms(outdir: string): Map<string, string[]> {
+  const { metafile, files } = bundle({ entryPoints, outdir });
   mkdirSync(outdir, { recursive: true });
-  for (const { path, text } of outputFiles) {
+  for (const { path, text } of files) {
     // The Node.js that the package depends on, not the first of somebody's PATH.
     const program = text.replace(/^#!.*/, '#!/usr/bin/node');
     writeFileSync(path, program, { mode: program.startsWith('#!') ? 0o755 : 0o644 });

@@ -14,13 +14,16 @@ export interface DemoPlace {
 
 /**
  * A private Exim for the demonstration: configuration and spool directory of its own, no daemon, no
- * privileges, and the router and transport as they are shipped.
+ * privileges, and the router and transports as they are shipped.
  */
 export class DemoExim {
+  /** Where the LMTP server is to listen. */
+  readonly socket: string;
   readonly #folder: string;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, socket: string) {
     this.#folder = folder;
+    this.socket = socket;
   }
 
   /** Makes it, or says why it cannot be run here. */
@@ -47,6 +50,7 @@ export class DemoExim {
     if (asRoot) for (const each of [own, spool]) chownSync(each, uid, gid);
     chmodSync(spool, 0o2770);
     const pipe = join(folder, 'exim-pipe');
+    const socket = join(own, 'intake.sock');
     const lib = join(folder, 'lib');
     installPipe(checkout, lib);
     // Exim's pipe transport runs with a clean environment: the spool's place goes in as an option.
@@ -64,6 +68,7 @@ domainlist local_domains = demo.example.com
 keep_environment =
 DCconfig_smarthost = 1
 APPENGINE_MAILER_PIPE = ${pipe}
+APPENGINE_MAILER_SOCKET = ${socket}
 APPENGINE_MAILER_USER = ${user}
 begin routers
 .include ${lib}/router
@@ -73,7 +78,7 @@ begin retry
 * * F,4d,1m
 `,
     );
-    return new DemoExim(folder);
+    return new DemoExim(folder, socket);
   }
 
   /** Hands a message in as sendmail does, and returns what Exim says of it. */
@@ -87,7 +92,7 @@ begin retry
     exim.stdin.end(message);
     await once(exim, 'close');
     // Without its privileges Exim logs to standard error.
-    return log.split('\n').find((line) => line.includes('transport output')) ?? log;
+    return log.split('\n').find((line) => line.includes('queued')) ?? log;
   }
 }
 

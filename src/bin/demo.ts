@@ -9,17 +9,13 @@ import { DemoExim } from './demo-exim.ts';
 
 /**
  * npm start: shows the main job on this machine, in a temporary folder. A proxy with the file backend
- * and a drain run; messages are handed in through the real exim-pipe, by a private Exim where one can
- * be run; the proxy is away for some seconds while mail arrives; it comes back, and everything arrives.
+ * and a drain run; messages are handed in by a private Exim through the LMTP server, or through exim-pipe where no
+ * Exim can be run; the proxy is away for some seconds while mail arrives; it comes back, and everything arrives.
  * Ends by itself: 0, or 1 when something did not happen in time.
  */
 async function demonstrate(): Promise<void> {
   say(`everything is in ${folder}`);
-  say(
-    typeof exim === 'string'
-      ? `messages go in through exim-pipe directly, since ${exim}`
-      : 'messages go in through a private Exim, with the router and transport as shipped',
-  );
+  const intake = await startIntake();
 
   let proxy = await startProxy('127.0.0.1:0');
   const address = /listens on (\S+),/.exec(proxy.output)?.[1] ?? '';
@@ -41,13 +37,18 @@ async function demonstrate(): Promise<void> {
   await drain.says(/attempt 1: .*> sent \(/, 5);
   await drain.stop();
   await proxy.stop();
+  await intake?.stop();
+  await showResult(intake ? 'by LMTP' : 'through exim-pipe');
+}
 
+/** Shows the queue, and throws unless all messages were delivered. `way`: how they came in. */
+async function showResult(way: string): Promise<void> {
   say('the queue now:');
   await start('queue', ['queue', 'stats', '--spool', spool]).ended;
   const files = readdirSync(delivered).filter((name) => name.endsWith('.eml'));
   if (files.length !== 5)
     throw new Error(`5 messages were handed in and ${files.length} delivered`);
-  say(`all 5 messages arrived, each once; they are in ${delivered}`);
+  say(`all 5 messages came in ${way} and arrived, each once; they are in ${delivered}`);
 }
 
 /** A child program; its output is shown as it comes. */
@@ -94,6 +95,20 @@ async function startProxy(listen: string): Promise<Child> {
   const proxy = start('proxy', ['proxy', '--listen', listen, '--dir', delivered]);
   await proxy.says(/listens on/);
   return proxy;
+}
+
+/** The LMTP server, where an Exim can hand messages to it. */
+async function startIntake(): Promise<Child | undefined> {
+  if (typeof exim === 'string') {
+    say(`messages go in through exim-pipe directly, since ${exim}`);
+    return undefined;
+  }
+  say(
+    'messages go in by LMTP: a private Exim, with the router and transports as shipped, hands them to intake',
+  );
+  const intake = start('intake', ['intake', '--socket', exim.socket, '--spool', spool]);
+  await intake.says(/takes mail on/);
+  return intake;
 }
 
 function start(name: string, args: readonly string[]): Child {

@@ -14,6 +14,7 @@ const loaders: Record<string, () => Promise<Command>> = {
     const { proxyCheckCommand } = await import('./check/proxy-check.ts');
     return { ...proxyCommand, commands: [proxyCheckCommand] };
   },
+  intake: async () => (await import('../intake/command.ts')).intakeCommand,
   queue: async () => (await import('./queue/command.ts')).queueCommand,
   ledger: async () => (await import('./ledger/command.ts')).ledgerCommand,
   completion: async () => (await import('./completion.ts')).completionCommand,
@@ -101,7 +102,7 @@ const OF_PROXY = new Set(['proxy', 'ledger']);
 
 /** The names of all options that may be variables: all programs of a machine have the same environment. */
 async function allSettings(): Promise<string[]> {
-  return ['max-size', ...Object.values(await allPrograms()).flatMap(settingsOf)];
+  return Object.values(await allPrograms()).flatMap(settingsOf);
 }
 
 function settingsOf(command: Command): string[] {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../host/clock.ts';
+import { newId } from '../host/new-id.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
@@ -10,7 +11,7 @@ import { openConnections } from '../wire/open-connections.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { postOnceOver, postOnceToFirst, type PostOnce } from '../wire/post-once.ts';
-import { newId, probe } from '../wire/probe.ts';
+import { probe } from '../wire/probe.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { MessageSendingFailure, type NotSent } from './message-sending-failure.ts';
 import { prepare } from './prepare.ts';

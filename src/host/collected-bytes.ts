@@ -36,6 +36,12 @@ export class CollectedBytes {
     }
   }
 
+  /** All bytes, as they are held. */
+  pieces(): readonly Buffer[] {
+    const last = this.#blocks.length - 1;
+    return this.#blocks.map((block, at) => (at < last ? block : block.subarray(0, this.#used)));
+  }
+
   /** All bytes, one after the other. */
   whole(): Buffer {
     const all = Buffer.concat(this.#blocks, this.#size);

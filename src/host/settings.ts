@@ -11,7 +11,8 @@ export type SettingName =
   | 'GMAIL_SECRET_KEYS'
   | 'GMAIL_DEFAULT_SENDER'
   | 'APPENGINE_SMTP_PASSWORD'
-  | 'APPENGINE_SMTP_OAUTH';
+  | 'APPENGINE_SMTP_OAUTH'
+  | 'PGPASSWORD';
 
 /** The folder of the spool where no setting names another. */
 export const defaultSpool = '/var/spool/appengine-mailer';
@@ -65,6 +66,14 @@ export function findSetting(
     if (bytes && !isNone) return { bytes, file };
   }
   return undefined;
+}
+
+/** The files in which a setting may be, whether they are there or not; the working directory's too. */
+export function settingFiles(name: SettingName): string[] {
+  const folders = [process.env['CREDENTIALS_DIRECTORY'], '/etc/envdir', '.'];
+  const files = folders.flatMap((folder) => (folder ? [join(folder, name)] : []));
+  const variables = loaded.get(name);
+  return variables === undefined ? files : [variables, ...files];
 }
 
 /** The first line of a setting, trimmed, as bytes. */
@@ -151,4 +160,5 @@ const SECRETS: ReadonlySet<string> = new Set<SettingName>([
   'GMAIL_SECRET_KEYS',
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'PGPASSWORD',
 ]);

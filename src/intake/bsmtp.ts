@@ -1,7 +1,8 @@
 import { decodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
-import { DottedMessage, MessageTooLargeError } from './dotted-message.ts';
+import { DottedMessage } from './dotted-message.ts';
+import { MessageBytes, MessageTooLargeError } from './message-bytes.ts';
 
 /** The stream is not one complete message; nothing of it may be stored. */
 export class BsmtpError extends Error {
@@ -18,7 +19,7 @@ export class BsmtpError extends Error {
  * kept: its buffer may be used again.
  */
 export class BsmtpReader {
-  readonly #bytesMax: number;
+  readonly #bytes: MessageBytes;
   #line: Buffer = Buffer.alloc(0);
   /** Whether lines end in CRLF. */
   #crlf = false;
@@ -28,7 +29,7 @@ export class BsmtpReader {
   #message: DottedMessage | undefined;
 
   constructor(bytesMax: number = limits.messageBytes) {
-    this.#bytesMax = bytesMax;
+    this.#bytes = new MessageBytes(bytesMax);
   }
 
   push(chunk: Buffer): void {
@@ -37,19 +38,32 @@ export class BsmtpReader {
       if (this.#message?.isWhole) {
         throw new BsmtpError('there is something after the closing dot: only one message is taken');
       }
-      rest = this.#message ? pushMessage(this.#message, rest) : this.#pushEnvelope(rest);
+      rest = this.#message ? this.#pushMessage(this.#message, rest) : this.#pushEnvelope(rest);
     }
   }
 
   /** The complete message; `digest` is SHA-256 of its bytes. */
-  end(): { envelope: Envelope; bytes: Buffer; digest: Buffer } {
+  end(): { envelope: Envelope; pieces: readonly Buffer[]; digest: Buffer } {
     if (!this.#message?.isWhole) {
       throw new BsmtpError('the input ends before the closing dot: the message was cut short');
     }
     return {
       envelope: { sender: this.#sender ?? '', recipients: [...this.#recipients] },
-      ...this.#message.end(),
+      ...this.#bytes.end(),
     };
+  }
+
+  #pushMessage(message: DottedMessage, chunk: Buffer): Buffer {
+    const rest = message.push(chunk);
+    try {
+      this.#bytes.requireFitting();
+      return rest;
+    } catch (error) {
+      if (!(error instanceof MessageTooLargeError)) throw error;
+      throw new BsmtpError(
+        `${error.message}. ${RETURN}, and message_size_limit has Exim refuse the next one`,
+      );
+    }
   }
 
   #pushEnvelope(chunk: Buffer): Buffer {
@@ -87,19 +101,8 @@ export class BsmtpReader {
     } else if (this.#recipients.size === 0) {
       throw new BsmtpError('there is no recipient');
     } else {
-      this.#message = new DottedMessage({ crlf, bytesMax: this.#bytesMax });
+      this.#message = new DottedMessage({ crlf, keep: (piece) => this.#bytes.add(piece) });
     }
-  }
-}
-
-function pushMessage(message: DottedMessage, chunk: Buffer): Buffer {
-  try {
-    return message.push(chunk);
-  } catch (error) {
-    if (!(error instanceof MessageTooLargeError)) throw error;
-    throw new BsmtpError(
-      `${error.message}. ${RETURN}, and message_size_limit has Exim refuse the next one`,
-    );
   }
 }
 

@@ -1,28 +1,18 @@
-import { createHash } from 'node:crypto';
-import { limits } from '../limits.ts';
-
-/** A message has more bytes than it may have. */
-export class MessageTooLargeError extends Error {
-  override readonly name = 'MessageTooLargeError';
-}
-
 /**
- * A message as SMTP transmits it (RFC 5321, section 4.5.2): a line that begins with a dot has one dot more, and a dot on a
- * line of its own ends the message. That closing line ends in LF or, with `crlf`, in CRLF. All other bytes are kept as
- * they are, whatever their line ends.
+ * Takes a message as SMTP transmits it (RFC 5321, section 4.5.2): a line that begins with a dot has one dot more, and a dot on a
+ * line of its own ends the message. That closing line ends in LF or, with `crlf`, in CRLF; the line before it ends in LF, with
+ * CR or without, as Exim may send it. All other bytes are handed on as they are, whatever their line ends.
  */
 export class DottedMessage {
   readonly #closing: Buffer;
-  readonly #bytesMax: number;
+  readonly #keep: (piece: Buffer) => void;
   /** How many octets of the closing line the line has so far, and nothing else; they are held back. */
   #matched = 0;
-  #size = 0;
-  readonly #pieces: Buffer[] = [];
-  readonly #hash = createHash('sha256');
 
-  constructor({ crlf, bytesMax = limits.messageBytes }: { crlf: boolean; bytesMax?: number }) {
+  /** `keep` gets the bytes of the message, in pieces that are its own. */
+  constructor({ crlf, keep }: { crlf: boolean; keep: (piece: Buffer) => void }) {
     this.#closing = crlf ? DOT_CRLF : DOT_LF;
-    this.#bytesMax = bytesMax;
+    this.#keep = keep;
   }
 
   /** Whether the closing line was read. */
@@ -32,7 +22,6 @@ export class DottedMessage {
 
   /**
    * Takes what arrives, and returns what is behind the closing line. A chunk is not kept: its buffer may be used again.
-   * Throws MessageTooLargeError.
    */
   push(chunk: Buffer): Buffer {
     const closing = this.#closing;
@@ -64,22 +53,6 @@ export class DottedMessage {
     this.#matched = matched;
     this.#keep(piece.subarray(0, kept));
     return chunk.subarray(at);
-  }
-
-  /** The message, and SHA-256 of its bytes; to be called once. */
-  end(): { bytes: Buffer; digest: Buffer } {
-    return { bytes: Buffer.concat(this.#pieces, this.#size), digest: this.#hash.digest() };
-  }
-
-  #keep(piece: Buffer): void {
-    this.#size += piece.length;
-    if (this.#size > this.#bytesMax) {
-      throw new MessageTooLargeError(
-        `the message is larger than the limit of ${this.#bytesMax} bytes`,
-      );
-    }
-    this.#hash.update(piece);
-    this.#pieces.push(piece);
   }
 }
 

@@ -2,12 +2,11 @@ import { parseArgs } from 'node:util';
 import { giveUpRoot } from '../host/give-up-root.ts';
 import { loadDefaults, spoolFolder } from '../host/settings.ts';
 import { limits } from '../limits.ts';
-import { printable } from '../mail/printable.ts';
 import { enqueue } from '../spool/enqueue.ts';
 import { EXIM_ID } from '../spool/message-fields.ts';
 import { Spool } from '../spool/spool.ts';
-import { isRefusedBySchema } from '../sqlite/is-corruption.ts';
 import { BsmtpReader } from './bsmtp.ts';
+import { failureText } from './failure-text.ts';
 import { readInput } from './read-input.ts';
 
 /**
@@ -37,7 +36,7 @@ export async function eximPipe(
     spool.close();
     return { exitCode: 0, line: `${already ? 'already queued' : 'queued'} ${id}` };
   } catch (error) {
-    return { exitCode: 75, line: `not queued, try again later: ${sentence(error)}` };
+    return { exitCode: 75, line: failureText(error) };
   }
 }
 
@@ -58,11 +57,4 @@ function interpret(args: readonly string[], environment: NodeJS.ProcessEnv) {
     throw new Error(`--max-size takes 1 to ${limits.messageBytes} bytes and got ${size}`);
   }
   return { eximId, folder, bytesMax };
-}
-
-function sentence(error: unknown): string {
-  const { message = String(error) } = error as Partial<Error>;
-  // Somebody may have changed the schema of the spool, by a trigger.
-  const todo = isRefusedBySchema(error) ? '. To do: appengine-mailer queue fsck --check' : '';
-  return printable(`${message.replace(/\s+/g, ' ')}${todo}`, limits.failureChars);
 }

@@ -1,7 +1,9 @@
 import { dirname, resolve } from 'node:path';
+import { durationText, parseDuration } from '../host/duration.ts';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
+import { secretFaults } from '../host/key-faults.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -20,14 +22,14 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import {
-  LedgerLock,
-  openSqliteLedger,
-  unusableLedger,
-} from './ledger/sqlite/open-sqlite-ledger.ts';
+import { ledgerPlace, type LedgerPlace } from './ledger/ledger-place.ts';
+import { lockOf, openLedger } from './ledger/open-ledger.ts';
+import { ledgerText } from './ledger/postgres/postgres-url.ts';
+import { unusableLedger } from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
-import { parseListen, unwanted, type ListenAt } from './http/listen.ts';
+import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
+import { parseListen, unwanted, type ListenAt } from '../host/net/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
 import { reportWork } from './report-work.ts';
@@ -45,10 +47,18 @@ export const proxyOptions = {
   },
   ...backendOptions,
   ledger: {
-    value: 'FILE',
-    parse: anyText,
+    value: 'FILE|postgres:[//HOST/DATABASE]',
+    parse: ledgerText,
     default: './ledger.db',
-    describe: 'File that remembers what was sent',
+    describe:
+      'File that remembers what was sent, or the PostgreSQL database that several proxies share',
+  },
+  'take-over': {
+    value: 'DURATION',
+    parse: parseDuration,
+    default: durationText(limits.takeOverMs),
+    describe:
+      'How long a proxy may be cut off from a shared ledger before others count as unknown what it was sending',
   },
   dir: {
     value: 'DIR',
@@ -92,6 +102,19 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
+  pace: {
+    value: 'NUMBER/s|min|h',
+    parse: parsePace,
+    otherwise: 'no limit',
+    describe:
+      'Recipients that the backend is given in a second, a minute or an hour, such as 14/s; all proxies of a ledger count together',
+  },
+  'pace-day': {
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    otherwise: 'no limit',
+    describe: 'The same in 24 hours, whenever these begin',
+  },
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -106,23 +129,22 @@ export const proxyCommand = command({
   describe: 'Take signed messages over HTTP and send them on',
   isService: true,
   settings: proxyOptions,
-  run: async ({ ledger: ledgerPath, dir, ...argv }, origins) => {
-    // Absolute for the journal, which may be read where the working directory is not known.
-    const ledgerFile = resolve(ledgerPath);
-    await becomeOwnerWithSecrets(ledgerFile, () => {
+  run: async ({ ledger: ledgerName, dir, takeOver: takeOverMs, ...argv }, origins) => {
+    const place = ledgerPlace(ledgerName);
+    await becomeOwnerWithSecrets(place, () => {
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
-    const { keys, rules, rate, listenAt, softBounce, recipientsMax } = settings;
+    const { keys, rules, rate, quotas, listenAt, softBounce, recipientsMax } = settings;
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
-    const lock = new LedgerLock(ledgerFile);
+    const lock = lockOf(place);
     const open = async () => {
       const backend = await openBackend(chosen, journal);
       lock.take();
-      const ledger = await openSqliteLedger(ledgerFile, journal);
-      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      const ledger = await openLedger(place, { journal, takeOverMs });
+      const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
@@ -150,18 +172,23 @@ interface ProxySettings {
   keys: Keyring;
   rules: SenderRules;
   rate: RateLimit | undefined;
+  quotas: readonly Quota[];
   listenAt: ListenAt;
   recipientsMax: number;
   softBounce: boolean;
 }
 
 /** Throws CommandError 78. */
-function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origins): ProxySettings {
+function readSettings(
+  argv: Omit<ProxyOptions, 'ledger' | 'dir' | 'takeOver'>,
+  origins: Origins,
+): ProxySettings {
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, maxRecipients: recipientsMax, softBounce } = argv;
-  return { keys, rules, rate, listenAt, recipientsMax, softBounce };
+  const { rate, pace, paceDay, maxRecipients: recipientsMax, softBounce } = argv;
+  const quotas = [...(pace ? [pace] : []), ...(paceDay === undefined ? [] : [dayQuota(paceDay)])];
+  return { keys, rules, rate, quotas, listenAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */
@@ -200,14 +227,18 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.name, ledger.unknown);
   const held = unwanted(listenAt, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
-  for (const fault of keys.faults) journal.keyUnsafe(fault);
+  for (const fault of [...keys.faults, ...secretFaults(BACKEND_SECRETS)]) journal.keyUnsafe(fault);
 }
 
 /**
- * Gives up root for the owner of the file's folder, with the secrets, which only root may read. `before` is called while
- * it is still root. Throws unusableLedger, and CommandError 78 for a setting.
+ * Gives up root for the owner of the folder of a ledger's file, with the secrets, which only root may read. `before` is
+ * called while it is still root. Throws unusableLedger, and CommandError 78 for a setting.
  */
-export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
+export async function becomeOwnerWithSecrets(
+  { kind, name: file }: LedgerPlace,
+  before = () => {},
+): Promise<void> {
+  if (kind !== 'file') return;
   const unusable = (error: Error) => unusableLedger(file, error);
   await becomeOwner(dirname(file), unusable, () => {
     before();
@@ -219,11 +250,17 @@ const READ_ONCE =
   'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
   'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
+/** The secrets of the backends. */
+export const BACKEND_SECRETS: readonly SettingName[] = [
+  'APPENGINE_SMTP_PASSWORD',
+  'APPENGINE_SMTP_OAUTH',
+];
+
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
   'GMAIL_SECRET_KEY',
-  'APPENGINE_SMTP_PASSWORD',
-  'APPENGINE_SMTP_OAUTH',
+  ...BACKEND_SECRETS,
+  'PGPASSWORD',
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

@@ -1,4 +1,5 @@
 import { countOf } from '../host/count-of.ts';
+import { showDuration } from '../host/duration.ts';
 import { openJournal, type Journal, type JournalEvents } from '../host/journal.ts';
 import { keyFaultText, type KeyFault } from '../host/key-faults.ts';
 import { recipientsText } from '../host/recipients-text.ts';
@@ -232,6 +233,37 @@ export const proxyEvents = {
       Their mail waits in their queues and is sent as the relay takes it. If the relay allows more
       connections, raise --smtp-connections. This entry is written every 10 minutes at most.`,
   },
+  paced: {
+    id: 'a3909872927e457cad0ad608a9b46824',
+    priority: priorities.notice,
+    /** A quota of --pace or --pace-day is used up; `text` says until when. */
+    entry: (text: string) => ({
+      text: `${text}: hosts are told to post again then, and their mail waits in their queues`,
+    }),
+    subject: 'A quota of the provider is used up, and mail waits for it',
+    manual: PROXY,
+    help: `
+      --pace or --pace-day limits how many recipients the backend is given, and more mail comes than that.
+      The line says when the next is sent. Nothing is lost, and nothing has to be done, unless the provider
+      allows more: then raise the quota in /etc/default/appengine-mailer-proxy. This entry is written once
+      until then, and every 10 minutes at most.`,
+  },
+  throttled: {
+    id: 'b42c39b4d87e4a3d8a7d18d9a82aabe1',
+    priority: priorities.warning,
+    /** The provider takes less than it was given. */
+    entry: (text: string) => ({
+      text: `the provider gets more than it takes, and is given less for now: ${text}`,
+    }),
+    subject: 'The relay or provider throttles this proxy',
+    manual: PROXY,
+    help: `
+      The relay or provider has refused mail because it got too much in a short time, or in a day. The line
+      has its answer. The proxy pauses, longer each time, then sends less, and hosts are told to post again
+      later. Nothing is lost. To stay below the limits of your account, set APPENGINE_MAILER_PACE and
+      APPENGINE_MAILER_PACE_DAY in /etc/default/appengine-mailer-proxy. This entry is written every hour at
+      most.`,
+  },
   notPruned: {
     id: '3e9173edfcf7413e921ae986c45b4db3',
     priority: priorities.error,
@@ -273,7 +305,7 @@ export const proxyEvents = {
   keyUnsafe: {
     id: 'c3634802977a412abb74fdd849ea1e2f',
     priority: priorities.warning,
-    /** A key works, but can be guessed or be read by every user; written at each start. */
+    /** A key works, but can be guessed or be read by every user, as can a password of the backend; written at each start. */
     entry: (fault: KeyFault) => ({ text: keyFaultText(fault) }),
     subject: 'A key of the mail proxy is not safe',
     manual: PROXY,
@@ -285,7 +317,9 @@ export const proxyEvents = {
       Make a key with: openssl rand -base64 32. Add it to /etc/envdir/GMAIL_SECRET_KEYS (root, mode 0600)
       below a line "# name HOST" like that of the old key, and systemctl reload appengine-mailer-proxy.
       Put it into /etc/envdir/GMAIL_SECRET_KEY on the host, and systemctl restart appengine-mailer there.
-      Then remove the old key and reload again.`,
+      Then remove the old key and reload again.
+
+      A "secret" in the line is a password or token of the relay or provider: exchange it there.`,
   },
   keysTrouble: {
     id: '54431e8ec8a21b2c3f68719eb65255bc',
@@ -369,6 +403,36 @@ export const proxyEvents = {
       it again on what is there now. A ledger that was removed or is older has forgotten what was sent
       since then: if such a message is posted again, it is sent again. Stop the proxy before you touch
       its ledger: systemctl stop appengine-mailer-proxy.socket appengine-mailer-proxy`,
+  },
+  databaseLost: {
+    id: '1d4f0c8f6b2e4d0c9a57e3b1c86f2d94',
+    priority: priorities.warning,
+    /** Nothing is begun until it is back. */
+    entry: (ledger: string, text: string) => ({
+      text: `attention: the connection to the database of the ledger ${ledger} is lost (${text}): posts are answered with 503 until it is back`,
+    }),
+    subject: 'The proxy has lost the database of its ledger',
+    manual: PROXY,
+    help: `
+      Nothing is taken while the proxy cannot write down what it sends: posts are answered with 503, and the
+      hosts keep the mail. Messages that the backend has are sent, and the results are written down when the
+      connection is back. If that takes longer than --take-over while other proxies have the database, they
+      list these messages as unknown.
+
+      To do: see whether PostgreSQL runs, and whether this machine can reach it.`,
+  },
+  databaseBack: {
+    id: '7f0a94d25b9c4d5ea0f4c1d6e8b73a52',
+    priority: priorities.info,
+    /** `isSame`: no other proxy has taken this one for dead meanwhile. */
+    entry: (ledger: string, afterMs: number, isSame: boolean) => ({
+      text:
+        `the database of the ledger ${ledger} is back after ${showDuration(afterMs)}` +
+        (isSame ? '' : '; meanwhile the other proxies have listed as unknown what was being sent'),
+    }),
+    subject: 'The proxy has the database of its ledger again',
+    manual: PROXY,
+    help: 'Posts are taken again, and what was sent meanwhile is written down. Nothing has to be done.',
   },
   ledgerRepaired: {
     id: '435aacf979b5aeea4c7c643209be9547',

@@ -13,10 +13,12 @@ export function readBody(spool: Spool, seq: number, size: number): Iterable<Buff
 }
 
 /** Stores the bytes of a message in parts; also an empty message has one. */
-export function writeBody(spool: Spool, seq: number, bytes: Buffer): void {
+export function writeBody(spool: Spool, seq: number, pieces: readonly Buffer[]): void {
   const insert = spool.sql('INSERT INTO body (message, part, bytes) VALUES (?, ?, ?)');
-  for (let part = 0; part === 0 || part * PART_BYTES < bytes.length; part += 1) {
-    insert.run(seq, part, bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES));
+  let part = 0;
+  for (const bytes of partsOf(pieces)) {
+    insert.run(seq, part, bytes);
+    part += 1;
   }
 }
 
@@ -37,6 +39,29 @@ export function hasBody(spool: Spool, seq: number): boolean {
 /** Forgets the bytes of a message. */
 export function deleteBody(spool: Spool, seq: number): void {
   spool.sql('DELETE FROM body WHERE message = ?').run(seq);
+}
+
+/** The same bytes in parts of PART_BYTES, the last of which may be shorter, and empty where it is the only one. */
+function* partsOf(pieces: readonly Buffer[]): Generator<Buffer> {
+  let part: Buffer[] = [];
+  let left = PART_BYTES;
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length;) {
+      if (left === 0) {
+        yield joined(part);
+        [part, left] = [[], PART_BYTES];
+      }
+      const bytes = piece.subarray(at, at + left);
+      part.push(bytes);
+      left -= bytes.length;
+      at += bytes.length;
+    }
+  }
+  yield joined(part);
+}
+
+function joined([first, ...more]: readonly Buffer[]): Buffer {
+  return first && more.length === 0 ? first : Buffer.concat(first ? [first, ...more] : []);
 }
 
 function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> {

@@ -1,4 +1,5 @@
 import { spaceFault } from '../host/free-space.ts';
+import { newId } from '../host/new-id.ts';
 import { encodeAddress } from '../mail/address.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { writeBody } from './body.ts';
@@ -9,7 +10,8 @@ import type { Spool } from './spool.ts';
 export interface HandOver {
   eximId: string;
   envelope: Envelope;
-  bytes: Buffer;
+  /** The bytes of the message, in pieces of any size: nobody has to put a large one together. */
+  pieces: readonly Buffer[];
   /** SHA-256 of the bytes. */
   digest: Buffer;
 }
@@ -28,18 +30,21 @@ export class SpoolFullError extends Error {
 export function enqueue(spool: Spool, handOver: HandOver, now: number): Stored {
   const fault = spaceFault(spool.folder);
   if (fault) throw new SpoolFullError(fault);
-  return store(spool, handOver, now, spool.clock.randomBytes(16).toString('hex'));
+  return store(spool, handOver, now, newId(spool.clock));
 }
 
-interface Stored {
+/** What came of a hand-over. */
+export interface Stored {
   id: string;
   already: boolean;
+  /** The recipients that were stored before, with the ids of their messages; their octets in latin1. */
+  known: ReadonlyMap<string, string>;
 }
 
 /** The same under this id, however little room there is. */
 export function store(
   spool: Spool,
-  { eximId, envelope, bytes, digest }: HandOver,
+  { eximId, envelope, pieces, digest }: HandOver,
   now: number,
   id: string,
 ): Stored {
@@ -63,7 +68,7 @@ export function store(
     const [first] = octets;
     if (!first) throw new RangeError('a message without recipients cannot be queued');
     const knownId = known.get(first.toString('latin1'));
-    if (fresh.size === 0 && knownId) return { id: knownId, already: true };
+    if (fresh.size === 0 && knownId) return { id: knownId, already: true, known };
 
     const { lastInsertRowid: seq } = spool
       .sql(
@@ -76,14 +81,14 @@ export function store(
         eximId,
         digest,
         sender: encodeAddress(envelope.sender),
-        size: bytes.length,
+        size: pieces.reduce((size, { length }) => size + length, 0),
         wall: spool.clock.wallNow(),
         now,
         outageMs: outageMs(spool, now),
       });
-    writeBody(spool, Number(seq), bytes);
+    writeBody(spool, Number(seq), pieces);
     const add = spool.sql('INSERT INTO recipient (message, position, address) VALUES (?, ?, ?)');
     [...fresh.values()].forEach((address, position) => add.run(seq, position, address));
-    return { id, already: false };
+    return { id, already: false, known };
   });
 }

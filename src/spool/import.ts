@@ -57,7 +57,7 @@ function importOne(
   if (place === 'sending') return 'imported'; // It stays so: the proxy's answer is to be recorded.
   if (place !== 'waiting') {
     deleteBody(spool, seq);
-    writeBody(spool, seq, message.bytes);
+    writeBody(spool, seq, [message.bytes]);
     queue(spool, seq, times.now);
     recordTransfer(spool, seq, transfer, held);
   }

@@ -4,7 +4,7 @@
  *
  * message
  *   seq          order of arrival; AUTOINCREMENT never gives a number again
- *   id           128 random bits in hex: the id everybody sees and the proxy remembers
+ *   id           a UUID version 7 in hex, or 128 random bits where it is older: what everybody sees and the proxy remembers
  *   exim_id      Exim's id, opaque; with digest and address the key of law 2
  *   digest       SHA-256 of the message's bytes
  *   sender       octets of the envelope sender, empty for the null sender

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { CollectedBytes } from '../host/collected-bytes.ts';
-import { IdleClosedError, type HttpLine, type HttpPool } from '../host/net/http-pool.ts';
+import type { HttpLine, HttpPool } from '../host/net/http-pool.ts';
+import { IdleClosedError } from '../host/net/idle-closed-error.ts';
 import { WebProxyError } from '../host/net/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
 import { postTimeMs } from './post-time.ts';

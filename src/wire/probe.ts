@@ -1,4 +1,5 @@
 import type { Clock } from '../host/clock.ts';
+import { newId } from '../host/new-id.ts';
 import type { PostRequest } from './attempt.ts';
 
 /**
@@ -13,9 +14,4 @@ export function probe(clock: Clock): PostRequest {
     size: 0,
     fresh: true,
   };
-}
-
-/** An id for a post that has none from the spool: 128 random bits. */
-export function newId(clock: Clock): string {
-  return clock.randomBytes(16).toString('hex');
 }

@@ -17,10 +17,14 @@ const WRONG: Record<string, string> = {
   lifetime: 'long',
   listen: '8025',
   'longest-wait': '1 h',
+  ledger: 'postgres://proxy:secret@db.example.org/ledger',
   'max-recipients': '0',
+  'max-size': '200MB',
   'notice-smtp': 'localhost',
   'notices-per-hour': 'many',
   once: 'maybe',
+  pace: '14/d',
+  'pace-day': '0',
   'proxy-url': 'proxy.example.org',
   queue: 'maybe',
   rate: 'often',
@@ -28,13 +32,15 @@ const WRONG: Record<string, string> = {
   'smtp-host': 'smtp://relay.example.org',
   'smtp-port': '65536',
   'smtp-security': 'ssl',
+  socket: 'intake.sock',
   'soft-bounce': 'maybe',
+  'take-over': '5 minutes',
   timeout: '2d',
   'v1-success': '404',
   wire: 'v3',
 };
 const ANY_TEXT = new Set(
-  'ca-file dir exim keys-file ledger smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
+  'ca-file dir exim keys-file smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
 );
 
 for (const { name, option, commands } of allSettings()) {

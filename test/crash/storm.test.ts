@@ -47,7 +47,12 @@ test(
       const processes = [...runs].flatMap(({ child }) => processTree(child.pid ?? 0));
       const victims = processes.filter(({ name }) => isVictim(name));
       const victim = victims[choices.below(victims.length)];
-      if (victim) process.kill(victim.pid, 'SIGKILL');
+      try {
+        if (victim) process.kill(victim.pid, 'SIGKILL');
+      } catch (error) {
+        // It has ended by itself since.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
     };
     const storm = await Storm.start(road, {
       random: choices,

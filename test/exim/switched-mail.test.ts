@@ -51,30 +51,36 @@ test(
   },
 );
 
-test(
-  'law 5: days of a broken spool bounce nothing; what is not handed to the queue bounces as before',
-  needs('root', 'exim4', 'faketime'),
-  async (t) => {
-    const exim = await DebianExim.make(t, { split: true });
-    await exim.switch('enable');
-    chmodSync(exim.spool, 0); // exim-pipe answers 75.
-    exim.write('/var/mail/bin', ''); // Not the recipient's, so that Exim puts off its mail itself.
-    await exim.send('me@remote.example', ['you@remote.example', 'bin@host.example']);
-    assert.match(exim.mainlog().join('\n'), /== you@remote\.example .*returned 75/);
+for (const [way, putOff] of [
+  ['exim-pipe', /== you@remote\.example .*returned 75/],
+  ['LMTP', /== you@remote\.example .*T=appengine_mailer_lmtp .*451 4\.3\.0 .*EACCES/],
+] as const) {
+  test(
+    `law 5, by ${way}: days of a broken spool bounce nothing; what is not handed to the queue bounces as before`,
+    needs('root', 'exim4', 'faketime'),
+    async (t) => {
+      const exim = await DebianExim.make(t, { split: true });
+      await exim.switch('enable');
+      if (way === 'LMTP') await exim.intake();
+      chmodSync(exim.spool, 0); // exim-pipe answers 75, and the LMTP server 451.
+      exim.write('/var/mail/bin', ''); // Not the recipient's, so that Exim puts off its mail itself.
+      await exim.send('me@remote.example', ['you@remote.example', 'bin@host.example']);
+      assert.match(exim.mainlog().join('\n'), putOff);
 
-    for (const days of [1, 3, 5, 8, 14, 29]) {
-      await exim.start('env', ['exim4', '-q'], { env: clock(`+${days}d`), input: '' }).ended;
-    }
-    const failed = exim.mainlog().filter((line) => line.includes(' ** '));
-    assert.equal(failed.length, 1, failed.join('\n'));
-    assert.match(failed[0] ?? '', / \*\* bin@host\.example: retry timeout exceeded/);
+      for (const days of [1, 3, 5, 8, 14, 29]) {
+        await exim.start('env', ['exim4', '-q'], { env: clock(`+${days}d`), input: '' }).ended;
+      }
+      const failed = exim.mainlog().filter((line) => line.includes(' ** '));
+      assert.equal(failed.length, 1, failed.join('\n'));
+      assert.match(failed[0] ?? '', / \*\* bin@host\.example: retry timeout exceeded/);
 
-    chmodSync(exim.spool, 0o2770);
-    await exim.succeeds('exim4', '-qf');
-    const handed = exim.spooled().find(({ sender }) => sender !== '');
-    assert.deepEqual(handed?.recipients, [{ address: 'you@remote.example', state: 'pending' }]);
-  },
-);
+      chmodSync(exim.spool, 0o2770);
+      await exim.succeeds('exim4', '-qf');
+      const handed = exim.spooled().find(({ sender }) => sender !== '');
+      assert.deepEqual(handed?.recipients, [{ address: 'you@remote.example', state: 'pending' }]);
+    },
+  );
+}
 
 test(
   'the retry rules of hosts, of local mail, and of mail for hubbed hosts are those of before',

@@ -53,7 +53,7 @@ export class SimHost {
   /** Exim hands a message over. */
   accept(eximId: string, sender: string, recipients: string[], bytes: Buffer): void {
     const digest = createHash('sha256').update(bytes).digest();
-    const handOver = { eximId, envelope: { sender, recipients }, bytes, digest };
+    const handOver = { eximId, envelope: { sender, recipients }, pieces: [bytes], digest };
     const id = this.#world.newId();
     store(this.#spool, handOver, this.#spool.now(), id);
     this.#world.laws.accepted({ host: this, eximId, id, sender, recipients });

@@ -140,6 +140,16 @@ export class DebianExim {
     return said;
   }
 
+  /** Starts the LMTP server where Exim looks for it, as its account, and with the rights that systemd gives the socket. */
+  async intake(): Promise<Program> {
+    const folder = ['-d', '-o', ACCOUNT, '-g', 'Debian-exim', '-m', '2755', dirname(SOCKET)];
+    await this.succeeds('install', ...folder);
+    const ids = [`--reuid=${ID}`, `--regid=${ID}`, '--clear-groups', '--'];
+    const intake = this.start('setpriv', [...ids, process.execPath, bundledProgram, 'intake']);
+    await intake.says(/takes mail on/);
+    return intake;
+  }
+
   /** Gives Exim a message as sendmail(8) does, and waits until it has been tried. */
   async send(sender: string, recipients: readonly string[], message = MESSAGE): Promise<void> {
     const args = ['-odi', '-oi', '-f', sender, '--', ...recipients];
@@ -180,6 +190,8 @@ export class DebianExim {
   }
 }
 
+/** Where Exim looks for the LMTP server. */
+export const SOCKET = '/run/appengine-mailer/intake.sock';
 const MESSAGE = 'Subject: test\n\ntest\n';
 const ACCOUNT = 'appengine-mailer';
 const ID = 64_990;

@@ -70,6 +70,39 @@ export function nodePackage(version: string, into: string): string {
   return pack(tree, join(into, `nodejs-${version}.deb`));
 }
 
+/**
+ * A package `postfix` that has the account of Postfix, and nothing behind its commands; like the real one it takes the place
+ * of Exim. What /etc/postfix/default_transport says is its default_transport.
+ */
+export function standInPostfix(into: string): string {
+  const tree = join(into, 'postfix');
+  for (const folder of ['DEBIAN', 'usr/sbin', 'etc/postfix']) {
+    mkdirSync(join(tree, folder), { recursive: true });
+  }
+  const fields = [
+    'Package: postfix',
+    'Version: 3.10',
+    'Architecture: all',
+    'Provides: mail-transport-agent',
+    'Conflicts: mail-transport-agent',
+    'Replaces: mail-transport-agent',
+    'Maintainer: a test <root@localhost>',
+    'Description: stands in for Postfix',
+  ];
+  const scripts = {
+    'DEBIAN/preinst': 'getent group postfix >/dev/null || useradd --system --user-group postfix',
+    'usr/sbin/postfix': '',
+    'usr/sbin/sendmail': '',
+    'usr/sbin/postconf': 'cat /etc/postfix/default_transport; echo relay; echo',
+  };
+  writeFileSync(join(tree, 'DEBIAN/control'), `${fields.join('\n')}\n`);
+  writeFileSync(join(tree, 'etc/postfix/default_transport'), 'smtp\n');
+  for (const [file, script] of Object.entries(scripts)) {
+    writeFileSync(join(tree, file), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  return pack(tree, join(into, 'postfix.deb'));
+}
+
 function pack(tree: string, deb: string): string {
   command('dpkg-deb', '-Zgzip', '-z1', '--root-owner-group', '-b', tree, deb);
   rmSync(tree, { recursive: true });

@@ -15,5 +15,5 @@ export function handOver({
 } = {}): HandOver {
   const bytes = Buffer.from(message);
   const digest = createHash('sha256').update(bytes).digest();
-  return { eximId, envelope: { sender, recipients: [...recipients] }, bytes, digest };
+  return { eximId, envelope: { sender, recipients: [...recipients] }, pieces: [bytes], digest };
 }

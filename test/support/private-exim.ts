@@ -11,6 +11,7 @@ import {
 import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { account, type Account } from './account.ts';
+import { Intake } from './lmtp.ts';
 import { run, start, type Ended, type Program } from './program.ts';
 import type { Road } from './road.ts';
 
@@ -28,6 +29,8 @@ export class PrivateExim {
   readonly folder: string;
   /** What the transport runs. */
   readonly pipe: string;
+  /** Where the LMTP server is looked for: where a socket is, the pipe is not used. */
+  readonly socket: string;
   readonly #config: string;
   readonly #mailbox: string;
   readonly #streams: string;
@@ -37,13 +40,14 @@ export class PrivateExim {
     this.account = account();
     this.folder = join(road.folder, 'exim');
     this.pipe = join(this.folder, 'exim-pipe');
+    this.socket = join(this.folder, 'lmtp', 'intake.sock');
     this.#config = join(this.folder, 'config');
     this.#mailbox = join(this.folder, 'mail', 'box');
     this.#streams = join(this.folder, 'streams');
 
     chmodSync(road.folder, 0o711); // The account passes through it.
     mkdirSync(this.folder, { mode: 0o755 });
-    for (const folder of [dirname(this.#mailbox), this.#streams]) {
+    for (const folder of [dirname(this.#mailbox), dirname(this.socket), this.#streams]) {
       mkdirSync(folder);
       this.give(folder);
     }
@@ -85,6 +89,12 @@ export class PrivateExim {
     writeFileSync(`${this.pipe}.new`, text);
     chmodSync(`${this.pipe}.new`, mode);
     renameSync(`${this.pipe}.new`, this.pipe);
+  }
+
+  /** Starts the LMTP server where Exim looks for it. */
+  async intake(env: NodeJS.ProcessEnv = {}): Promise<Intake> {
+    const { t, spool } = this.road;
+    return Intake.start(t, { folder: dirname(this.socket), spool, env });
   }
 
   /** From now on, what Exim writes to the pipe is kept too, for `streams`. */
@@ -208,6 +218,7 @@ export class PrivateExim {
   configure({ main = '', user = this.account.name, smarthost = true } = {}): void {
     const lines = `
 APPENGINE_MAILER_PIPE = ${this.pipe}
+APPENGINE_MAILER_SOCKET = ${this.socket}
 APPENGINE_MAILER_USER = ${user}
 ${smarthost ? 'DCconfig_smarthost = 1' : ''}
 primary_hostname = host.example

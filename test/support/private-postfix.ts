@@ -6,8 +6,10 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { account } from './account.ts';
 import { certificate } from './certificate.ts';
+import { run, type Program } from './program.ts';
+import { POSTFIX } from './needs.ts';
 import { scratch } from './scratch.ts';
-import { startPostfix } from './start-postfix.ts';
+import { POSTFIX_ENV, startPostfix } from './start-postfix.ts';
 
 /** What a Postfix is to offer. */
 interface Offers {
@@ -27,10 +29,14 @@ export class PrivatePostfix {
   readonly port: number;
   /** The authority of its certificate, which is for localhost and 127.0.0.1. */
   readonly ca: string[];
+  readonly #t: TestContext;
   readonly #folder: string;
+  readonly #master: Program;
 
-  private constructor(folder: string, port: number, cert: Buffer) {
+  private constructor(t: TestContext, folder: string, master: Program, port: number, cert: Buffer) {
+    this.#t = t;
     this.#folder = folder;
+    this.#master = master;
     this.port = port;
     this.ca = [cert.toString()];
   }
@@ -44,12 +50,40 @@ export class PrivatePostfix {
     const { cert } = await certificate(t, folder);
     const auth = passwords && (await answerLogins(t, folder, passwords));
     const main = [mainOf(folder), ...(tls ? [] : ['smtpd_tls_security_level = none']), auth];
-    await startPostfix(t, folder, { main: `${main.join('\n')}\n`, services: SERVICES });
-    return new PrivatePostfix(
-      folder,
-      await listen(t, join(folder, 'queue', 'public', 'smtpd')),
-      cert,
-    );
+    const config = { main: `${main.join('\n')}\n`, services: SERVICES };
+    const master = await startPostfix(t, folder, config);
+    const port = await listen(t, join(folder, 'queue', 'public', 'smtpd'));
+    return new PrivatePostfix(t, folder, master, port, cert);
+  }
+
+  /** Runs commands of an administrator: lines of sh with `postconf`, after which Postfix reads its configuration again. */
+  async configure(commands: string): Promise<void> {
+    const script = `postconf() { ${this.#command('postconf')} "$@"; }\n${commands}`;
+    const { code, stderr } = await run(this.#t, '/bin/sh', ['-ec', script], { env: POSTFIX_ENV });
+    if (code !== 0) throw new Error(`postconf: ${stderr}`);
+    const reloads = this.#reloads();
+    this.#master.child.kill('SIGHUP');
+    while (this.#reloads() === reloads) await sleep(10);
+  }
+
+  /** Tries all of the queue at once, as `postqueue -f` does: all transports, all times, the deferred queue. */
+  async flush(): Promise<void> {
+    const words = ['-c', `${this.#command('postkick')} public qmgr FAD`];
+    const { code, stderr } = await run(this.#t, '/bin/sh', words, { env: POSTFIX_ENV });
+    if (code !== 0) throw new Error(`postkick: ${stderr}`);
+  }
+
+  /** What it has logged. */
+  log(): string {
+    return readFileSync(join(this.#folder, 'log'), 'utf8');
+  }
+
+  #command(name: string): string {
+    return `${POSTFIX}/usr/sbin/${name} -c ${this.#folder}/etc`;
+  }
+
+  #reloads(): number {
+    return this.log().split('reload -- version').length;
   }
 
   /** The messages in a mailbox, as Postfix wrote them, once there are so many. */

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { forgetClock } from './clock.ts';
 import { inTime } from './in-time.ts';
@@ -95,6 +96,9 @@ export class Program {
 /** For `setpriv`: what it becomes is killed when the test ends, however that ends. */
 export const DIES_WITH_TEST = ['--pdeathsig', 'KILL', '--'];
 
+/** What a program finds by its name; the launcher of exim-pipe finds the Node.js of the tests. */
+const PATH = `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin:/usr/sbin`;
+
 /** Starts a program; its environment is bare but for what is given. */
 export function start(
   t: TestContext,
@@ -104,7 +108,7 @@ export function start(
 ): Program {
   const child = spawn('/usr/bin/setpriv', [...DIES_WITH_TEST, file, ...args], {
     cwd,
-    env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin', ...env },
+    env: { PATH, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => {}); // A program that does not read all of its input is no fault.

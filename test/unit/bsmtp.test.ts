@@ -78,7 +78,8 @@ function read(stream: Buffer, sizes: readonly number[] = [stream.length], bytesM
     chunk.fill(0);
     at += size;
   }
-  return reader.end();
+  const { envelope, pieces, digest } = reader.end();
+  return { envelope, bytes: Buffer.concat(pieces), digest };
 }
 
 /** Sizes of chunks. */

@@ -2,35 +2,45 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { drainEvents } from '../../src/drain/drain-journal.ts';
 import { journalEventName, type JournalEvents } from '../../src/host/journal.ts';
+import { INTAKE_PREFIX, intakeEvents } from '../../src/intake/intake-journal.ts';
 import { priorities } from '../../src/host/systemd/journal-sink.ts';
 import { PREFIX, proxyEvents } from '../../src/proxy/proxy-journal.ts';
 import { assertGolden } from '../support/golden.ts';
 
-const programs: { name: string; table: string; prefix: string; events: JournalEvents }[] = [
+interface Table {
+  file: string;
+  prefix: string;
+  events: JournalEvents;
+}
+
+/** The tables of events that the catalog and the manual page of a package are made from. */
+const packages: { name: string; tables: Table[] }[] = [
   {
     name: 'appengine-mailer',
-    table: 'src/drain/drain-journal.ts',
-    prefix: '',
-    events: drainEvents,
+    tables: [
+      { file: 'src/drain/drain-journal.ts', prefix: '', events: drainEvents },
+      { file: 'src/intake/intake-journal.ts', prefix: INTAKE_PREFIX, events: intakeEvents },
+    ],
   },
   {
     name: 'appengine-mailer-proxy',
-    table: 'src/proxy/proxy-journal.ts',
-    prefix: PREFIX,
-    events: proxyEvents,
+    tables: [{ file: 'src/proxy/proxy-journal.ts', prefix: PREFIX, events: proxyEvents }],
   },
 ];
 
-for (const { name, table, prefix, events } of programs) {
-  const named = Object.entries(events).map(([method, event]) => ({
-    ...event,
-    event: journalEventName(method, prefix),
-    help: event.help
-      .trim()
-      .split('\n')
-      .map((line) => line.trim())
-      .join('\n'),
-  }));
+for (const { name, tables } of packages) {
+  const table = tables.map(({ file }) => file).join(' and ');
+  const named = tables.flatMap(({ prefix, events }) =>
+    Object.entries(events).map(([method, event]) => ({
+      ...event,
+      event: journalEventName(method, prefix),
+      help: event.help
+        .trim()
+        .split('\n')
+        .map((line) => line.trim())
+        .join('\n'),
+    })),
+  );
 
   test(`the message catalog of ${name} is made from the table of its events`, () => {
     const entries = named.map(
@@ -51,7 +61,7 @@ for (const { name, table, prefix, events } of programs) {
     });
     const begin = `.\\" Made from ${table} by test/unit/journal-events.test.ts.\n`;
     const list = `${begin}.Bl -tag -width Ds -compact\n${items.join('')}.El\n`;
-    const part = /^\.\\" Made from \S+ by test\/unit\/journal-events\.test\.ts\.\n[^]*?^\.El\n/m;
+    const part = /^\.\\" Made from .+ by test\/unit\/journal-events\.test\.ts\.\n[^]*?^\.El\n/m;
     assertGolden(`debian/man/${name}.8`, list, part);
   });
 
@@ -73,7 +83,8 @@ const PRIORITY_NAMES = {
 };
 
 test('every event has a catalog id of its own', () => {
-  const ids = programs.flatMap(({ events }) => Object.values(events).map(({ id }) => id));
+  const tables = packages.flatMap((each) => each.tables);
+  const ids = tables.flatMap(({ events }) => Object.values(events).map(({ id }) => id));
   assert.equal(new Set(ids).size, ids.length);
   for (const id of ids) assert.match(id, /^[0-9a-f]{32}$/);
 });

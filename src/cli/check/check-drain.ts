@@ -1,12 +1,13 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { runCommand } from '../../host/run-command.ts';
+import { hasSystemd } from '../../host/systemd/has-systemd.ts';
 import { drainRuns } from '../../spool/locks.ts';
 import { spoolTroubleStatus } from '../../spool/with-spool.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether a drain works on the spool, with the settings of now: that of systemd's unit, or another that has the lock. */
 export function checkDrain(folder: string): Finding {
-  const unit = existsSync('/run/systemd/system') ? showUnit() : undefined;
+  const unit = hasSystemd() ? showUnit() : undefined;
   const isActive = unit?.['ActiveState'] === 'active';
   const trouble = isActive ? troubleOf(unit) : undefined;
   if (trouble) return trouble;

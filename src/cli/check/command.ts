@@ -15,7 +15,8 @@ import { jsonLinesOption } from '../json-options.ts';
 import { printJson } from '../print.ts';
 import { accountName } from './account-name.ts';
 import { checkDrain } from './check-drain.ts';
-import { checkExim } from './check-exim.ts';
+import { checkIntake } from './check-intake.ts';
+import { checkMailServer } from './check-mail-server.ts';
 import { checkNames } from './check-names.ts';
 import { checkPipe } from './check-pipe.ts';
 import { checkProgress } from './check-progress.ts';
@@ -83,7 +84,8 @@ async function follow(folder: string, eximId: string): Promise<void> {
 
 /** In the order of a message's road; each is told when it is known. */
 async function* findings(argv: Arguments): AsyncGenerator<Finding> {
-  yield checkExim();
+  yield checkMailServer();
+  yield await checkIntake();
   yield checkPipe();
   yield await checkNames();
   const { spool, drain, progress } = await spoolFindingsAsOwner(argv.spool);

@@ -11,8 +11,8 @@ import { exim } from '../exim/debian-config.ts';
  * this. The address is valid. Returns what Exim said, and the id where it took the message.
  */
 export async function handIn(address: string): Promise<{ finding: Finding; eximId?: string }> {
-  const { ours, text: route } = eximRoute(undefined, address);
-  if (!ours) {
+  const { way, text: route } = eximRoute(undefined, address);
+  if (!way) {
     const text = `no message was sent, since Exim would not hand one for <${address}> to the queue: ${route}`;
     return { finding: fault('handed', text, 'name an address of another host') };
   }

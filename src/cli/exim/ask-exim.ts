@@ -9,27 +9,38 @@ export function eximFault(config: string): string | undefined {
   return (stderr || stdout).trim().replaceAll(/\s+/g, ' ');
 }
 
-/** The value of a macro in a configuration. */
-export function eximMacro(config: string, name: string): string | undefined {
-  const { code, stdout } = runCommand(exim, '-C', config, '-bP', 'macro', name);
+/** The value of a macro in a configuration, else in the one in force. */
+export function eximMacro(config: string | undefined, name: string): string | undefined {
+  const { code, stdout } = runCommand(exim, ...chosen(config), '-bP', 'macro', name);
   return code === 0 ? stdout.trim().slice(name.length + 1) : undefined;
 }
 
+export type Way = 'lmtp' | 'pipe';
+
 /** What becomes of mail. */
 export interface Route {
-  /** Whether it goes to exim-pipe. */
-  ours: boolean;
+  /** How it gets into the queue: by the LMTP server or by exim-pipe; undefined: it does not. */
+  way: Way | undefined;
   /** What Exim says, in one line. */
   text: string;
 }
 
 /** Asks Exim where mail for an address, or for other hosts, goes: by a configuration, else by the one in force. */
 export function eximRoute(config?: string, address: string = ELSEWHERE): Route {
-  if (!existsSync(exim)) return { ours: false, text: 'Exim is not installed' };
-  const chosen = config === undefined ? [] : ['-C', config];
-  const { stdout, stderr } = runCommand(exim, ...chosen, '-bt', '--', address);
+  if (!existsSync(exim)) return { way: undefined, text: 'Exim is not installed' };
+  const { stdout, stderr } = runCommand(exim, ...chosen(config), '-bt', '--', address);
   const text = (stdout.trim() || stderr.trim()).replaceAll(/\s+/g, ' ');
-  return { ours: text.includes('transport = appengine_mailer_pipe'), text };
+  const [, way] = /transport = appengine_mailer_(lmtp|pipe)\b/.exec(text) ?? [];
+  return { way: way as Way | undefined, text };
+}
+
+/** Where Exim looks for the LMTP server; without our snippets, where it would look. */
+export function eximSocket(): string {
+  return eximMacro(undefined, 'APPENGINE_MAILER_SOCKET') ?? '/run/appengine-mailer/intake.sock';
+}
+
+function chosen(config: string | undefined): string[] {
+  return config === undefined ? [] : ['-C', config];
 }
 
 /** RFC 2606: a name that is nobody's, so that no router has a reason to treat it specially. */

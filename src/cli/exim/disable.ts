@@ -29,8 +29,8 @@ export const disableCommand = command({
       }
     }
     forgetUnsplit();
-    const { ours, text } = eximRoute();
-    if (ours) {
+    const { way, text } = eximRoute();
+    if (way) {
       throw new CommandError(
         exitCodes.configuration,
         `Exim still hands mail to the queue, by a configuration that is not of this command: ${text}`,

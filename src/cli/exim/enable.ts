@@ -113,8 +113,8 @@ function requireAnswer(config: string, withoutDkim: boolean): void {
       `there is no ${what} ${account}, as which Exim is to run the program: install appengine-mailer`,
     );
   }
-  const { ours, text } = eximRoute(config);
-  if (!ours) throw refusal(`mail for other hosts would not reach the queue: Exim says "${text}"`);
+  const { way, text } = eximRoute(config);
+  if (!way) throw refusal(`mail for other hosts would not reach the queue: Exim says "${text}"`);
 }
 
 /** Changes the real configuration, all of it or nothing. */
@@ -129,8 +129,8 @@ function putInForce(unsplit: boolean): void {
     putHook(etcExim, unsplit);
     if (unsplit) setSplitLine(etcExim, SPLIT);
     updateConfig();
-    const { ours, text } = eximRoute();
-    if (!ours) throw new Error(`Exim says "${text}"`);
+    const { way, text } = eximRoute();
+    if (!way) throw new Error(`Exim says "${text}"`);
   } catch (error) {
     throw new CommandError(exitCodes.busy, `${(error as Error).message}; ${undo(putBack)}`);
   }

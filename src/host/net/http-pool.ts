@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
+import { IdleClosedError } from './idle-closed-error.ts';
 import { openChannel, type Route } from './open-channel.ts';
 import { PassedOver } from './passed-over.ts';
 import { Places } from './places.ts';
@@ -21,12 +22,6 @@ export interface HttpLine {
   turn: number;
   /** The server has answered a probe over it (FirstProbe in wire/exchange.ts). */
   probed: boolean;
-}
-
-/** A connection was closed while it was idle: nothing of the request was sent. */
-export class IdleClosedError extends Error {
-  override readonly name = 'IdleClosedError';
-  readonly code = 'ECONNRESET';
 }
 
 /**

@@ -2,14 +2,21 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Origins } from '../../host/options.ts';
-import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { fault, faultOfAll, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { secretFaults } from '../../host/key-faults.ts';
 import { chooseBackend } from '../backends/chosen-backend.ts';
-import { becomeOwnerWithSecrets, senderRules, type ProxyOptions } from '../command.ts';
+import {
+  BACKEND_SECRETS,
+  becomeOwnerWithSecrets,
+  senderRules,
+  type ProxyOptions,
+} from '../command.ts';
 import { readKeys } from '../policy/keyring.ts';
 import { sendersText } from '../policy/senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
-import { checkLedger, checkService } from './check-ledger.ts';
+import { ledgerPlace } from '../ledger/ledger-place.ts';
+import { checkLedger } from './check-ledger.ts';
 
 /**
  * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root becomes the owner
@@ -17,14 +24,15 @@ import { checkLedger, checkService } from './check-ledger.ts';
  */
 export async function* checkProxy(argv: ProxyOptions, origins: Origins): AsyncGenerator<Finding> {
   if (!origins.has('ledger')) enterServiceFolder(argv.ledger);
-  const ledgerFile = resolve(argv.ledger);
-  await becomeOwnerWithSecrets(ledgerFile);
+  const place = ledgerPlace(argv.ledger);
+  await becomeOwnerWithSecrets(place);
   yield await found('keys', () => checkKeys(argv.keysFile));
+  const unsafe = faultOfAll('secrets', secretFaults(BACKEND_SECRETS));
+  if (unsafe) yield unsafe;
   yield await found('senders', () =>
     ok('senders', sendersText(senderRules(argv, origins), readKeys(argv.keysFile).keys)),
   );
-  yield checkLedger(ledgerFile);
-  yield checkService(ledgerFile);
+  yield* checkLedger(place);
   const chosen = await found('backend', async () =>
     chooseBackend(argv, origins, resolve(argv.dir)),
   );

@@ -1,3 +1,4 @@
+import { newId } from '../../host/new-id.ts';
 import { addressList } from '../../mail/address-list.ts';
 import { statuses, statusClass } from '../../mail/enhanced-status.ts';
 import { limits } from '../../limits.ts';
@@ -73,7 +74,7 @@ async function answerForm(
   if (tooMany) return tooMany;
   const mail = readMail(message, deliverer.recipientsMax, fixSender || always);
   // The client gives no id: every post is a message of its own.
-  const name = { key: key.name, id: deliverer.clock.randomBytes(16).toString('hex'), client };
+  const name = { key: key.name, id: newId(deliverer.clock), client };
   const { allowedSenders } = key;
   const options = { allowedSenders, fixSender, hold: body.hold };
   return replyOf(await sendToAll(deliverer, { ...name, ...options, ...mail }));
@@ -85,8 +86,7 @@ function replyToError(error: unknown, { softBounce }: Deliverer): Reply {
     return { status: softBounce ? 500 : 400, text: error.message };
   }
   if (!isTemporary(error)) throw error;
-  const waitMs = error instanceof BackendUnavailableError ? error.retryAfterMs : undefined;
-  return { ...retryLater(error.message, waitMs), status: 500 };
+  return { ...retryLater(error.message, error.retryAfterMs), status: 500 };
 }
 
 function isTemporary(error: unknown): error is BackendBusyError | BackendUnavailableError {

@@ -8,7 +8,7 @@ import { v2Type } from '../../wire/frame.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
-import { addressText, listen, type Listener, type ListenAt } from './listen.ts';
+import { addressText, listen, type Listener, type ListenAt } from '../../host/net/listen.ts';
 import { ALLOWED, onClientError } from './on-client-error.ts';
 import type { Service } from './post.ts';
 import { retryLater, type Reply } from './reply.ts';
@@ -193,8 +193,12 @@ export class HttpServer {
     }
   }
 
-  #logRefusal({ headers }: IncomingMessage, { status, text, key }: Reply, client: string): void {
-    if (status < 400 || status === 404) return;
+  #logRefusal(
+    { headers }: IncomingMessage,
+    { status, text, key, isTold }: Reply,
+    client: string,
+  ): void {
+    if (status < 400 || status === 404 || isTold) return;
     if (key === undefined && !this.#unauthenticated.take()) return;
     const id = headers['webhook-id'] as string | undefined;
     this.#journal.refused({ from: client, id, status, reason: text, key });

@@ -86,7 +86,14 @@ export interface Ledger {
     message: MessageName,
     addresses: readonly string[],
     timeUp: AbortSignal,
+    digest?: Buffer,
   ): Promise<Map<string, Known>>;
+
+  /**
+   * Changes the one text in which all proxies of this ledger keep what they spent of their quotas, in one commit. `change` is
+   * given it, '' at first, and the ledger's time in milliseconds, which no step of a clock moves; it may be called again.
+   */
+  changePace<T>(change: (text: string, now: number) => { text: string; result: T }): Promise<T>;
 
   /** Resolves when something could be written. */
   check(): Promise<void>;

@@ -122,7 +122,7 @@ function readSaved(file: string): Adoptable | undefined {
     const digest = createHash('sha256').update(bytes).digest();
     const hex = digest.toString('hex');
     if ((fields.digest ?? hex) !== hex) return undefined;
-    return { id, eximId, envelope: { sender, recipients }, bytes, digest, isHeld };
+    return { id, eximId, envelope: { sender, recipients }, pieces: [bytes], digest, isHeld };
   } catch {
     return undefined; // It cannot be read, or is not JSON.
   }

@@ -45,7 +45,8 @@ function save(db: Database, remains: SalvageSource, wallNow: number): void {
   const copy = (table: string, from = table) => copyRows(db, table, remains.rows(from));
   const messages = copy('message');
   const index = copy('by_at', 'message_at');
-  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock', 'identity']) copy(table);
+  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock', 'identity', 'pace'])
+    copy(table);
   const now = restoreTime(db, wallNow);
   const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {

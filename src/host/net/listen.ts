@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { lstatSync, rmSync } from 'node:fs';
 import { isIPv6, SocketAddress, type ListenOptions, type Server } from 'node:net';
-import { connectSocket, type HostPort, type UnixPath } from '../../host/net/connect-socket.ts';
-import { hostPortText, parseHostPort } from '../../host/net/host-port.ts';
-import { ValueError } from '../../host/option-values.ts';
-import { unixPathOfSocket } from '../../host/systemd/systemd-sockets.ts';
-import { unixPathFault } from '../../host/net/unix-path.ts';
+import { connectSocket, type HostPort, type UnixPath } from './connect-socket.ts';
+import { hostPortText, parseHostPort } from './host-port.ts';
+import { ValueError } from '../option-values.ts';
+import { unixPathOfSocket } from '../systemd/systemd-sockets.ts';
+import { unixPathFault } from './unix-path.ts';
 
 /** Where to listen. */
 export interface ListenAt {
@@ -65,7 +65,7 @@ export function unwanted(
   return isAmong ? [] : held.filter((address) => !address.startsWith('unix:'));
 }
 
-/** The owner and the group may connect. A socket that a proxy left when it died is replaced. */
+/** The owner and the group may connect. A socket that a program left when it died is replaced. */
 async function listenAtPath(server: Server, path: string): Promise<string> {
   try {
     return await bind(server, { path });
