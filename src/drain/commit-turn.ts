@@ -1,12 +1,14 @@
 import { requireSoundTree } from '../spool/body.ts';
 import { claim, type Claimed } from '../spool/claim.ts';
 import { recordDown, recordPassed } from '../spool/endpoint.ts';
+import { addFigures } from '../spool/figures.ts';
 import { makeWaitingDue, proxyNumber } from '../spool/posted-to.ts';
 import { record } from '../spool/record.ts';
 import { holdForOperator } from '../spool/hold-for-operator.ts';
 import type { Spool } from '../spool/spool.ts';
 import { queuedMessages } from '../spool/stats.ts';
 import type { TurnPlan } from './plan-turn.ts';
+import { turnFigures } from './turn-figures.ts';
 
 /** What a turn came to. */
 interface Turn {
@@ -28,6 +30,7 @@ export function commitTurn(spool: Spool, plan: TurnPlan): Turn {
       if (outcome.attempt.damage !== undefined) requireSoundTree(spool, outcome.seq);
       if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
     }
+    addFigures(spool, turnFigures(plan, spool.clock.wallNow()));
     for (const proxy of answering) {
       proxyNumber(spool, proxy, now);
       makeWaitingDue(spool, proxy, now);

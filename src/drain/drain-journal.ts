@@ -10,6 +10,7 @@ import { statuses } from '../mail/enhanced-status.ts';
 import { fallbackText, type Fallback } from '../spool/endpoint.ts';
 import { fsckRemedy } from '../spool/with-spool.ts';
 import { logGrownHelp, logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
+import { metricsEvents } from '../watch/metrics-events.ts';
 import {
   kindsOf,
   mailFields,
@@ -424,6 +425,10 @@ export const drainEvents = {
       30 seconds later. Raise fs.inotify.max_user_watches or fs.inotify.max_user_instances
       (sysctl.d(5)), and then: systemctl restart appengine-mailer`,
   },
+  ...metricsEvents({
+    metricsServed: '9ba02f100753434bb6bacdb9858d7cf1',
+    metricsUnavailable: '5bb1b846c07448a084b6fe05c565d9a7',
+  }),
   spoolUsable: {
     id: '15a2adca8fe5f7ac8d06609ac9ee5883',
     priority: priorities.notice,

@@ -6,10 +6,13 @@ import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { giveUpProxies, ledgerOf, type PostedTo } from '../spool/posted-to.ts';
-import { queuedMessages, stats } from '../spool/stats.ts';
+import { takeSample } from '../spool/samples.ts';
+import { oldestQueuedAt, queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { diagnose, type Diagnosis } from '../wire/diagnose.ts';
+import type { QueueReport } from '../wire/frame.ts';
+import type { PostOnce } from '../wire/post-once.ts';
 import { Alarm } from './alarm.ts';
 import type { Attempt } from './attempt.ts';
 import { spoolBackoffMs } from './backoff.ts';
@@ -86,12 +89,18 @@ class DrainLoop {
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
+  #sampleAt = 0;
+  /** What posts tell the proxy of the queue, and until when that is told; when a probe tells it at the latest: monotonic. */
+  #queue: QueueReport | undefined;
+  #queueUntil = -Infinity;
+  #tellAt: number;
   /** When what is in flight is given up, once drain is stopped: monotonic. */
   #stopBy = Infinity;
 
   constructor(options: DrainOptions) {
     this.#options = options;
     this.#clock = options.spool.clock;
+    this.#tellAt = this.#clock.now() + limits.tellQueueMs;
     this.alarm = new Alarm(this.#clock);
     const upstreams = options.proxies.map((proxy) => this.#upstreamOf(proxy));
     this.#upstreams = new Upstreams(upstreams, this.#clock.now());
@@ -106,7 +115,11 @@ class DrainLoop {
     connection.ledger ??= ledgerOf(spool, url) ?? undefined;
     const endpoint = new Endpoint();
     const signals = { stop, giveUp: this.#giveUp.signal };
-    const courier = new Courier(postOnce, endpoint, this.#clock, signals);
+    const telling: PostOnce = async (post, signal) => {
+      this.#tellAt = this.#clock.now() + limits.tellQueueMs;
+      return postOnce({ ...post, queue: this.#queue }, signal);
+    };
+    const courier = new Courier(telling, endpoint, this.#clock, signals);
     return { url, connection, endpoint, courier };
   }
 
@@ -162,10 +175,14 @@ class DrainLoop {
     try {
       spool.files.requireInPlace();
       this.#upstreams.heedCalls(endpointRecord(spool).calls, this.#clock.now());
+      this.#noteQueue();
       this.#recordAndClaim();
       this.#reports.turn(spool.now(), { begin: !stop.aborted });
       for (const { upstream, inMs } of this.#toProbe()) if (inMs <= 0) void this.#probe(upstream);
+      // What comes of it does not matter: the next post finds out.
+      if (this.#tellInMs() <= 0) void this.#upstreams.current?.courier.probe();
       this.#keepHouseWhenTime();
+      this.#takeSampleWhenTime();
       progress?.(stats(spool).counters);
       notify.working(() => statusText(stats(spool), spool.now(), this.#clock.wallNow()));
       this.#dueAt = nextDueAt(spool) ?? Infinity;
@@ -330,6 +347,28 @@ class DrainLoop {
     this.alarm.wake();
   }
 
+  /** In how many milliseconds a probe is to tell the proxy what waits here, because no post does. */
+  #tellInMs(): number {
+    const { stop, once } = this.#options;
+    const { current } = this.#upstreams;
+    const isPosting = this.#inFlight.size > 0 || current?.courier.probing;
+    const isQuiet = !isPosting && current !== undefined;
+    return isQuiet && !stop.aborted && !once ? this.#tellAt - this.#clock.now() : Infinity;
+  }
+
+  /** Notes what posts tell the proxy of the queue. */
+  #noteQueue(): void {
+    const { spool } = this.#options;
+    const now = this.#clock.now();
+    if (now < this.#queueUntil) return;
+    this.#queueUntil = now + limits.queueReportMs;
+    const oldestAt = oldestQueuedAt(spool);
+    const oldestMs = oldestAt === null ? undefined : spool.clock.wallNow() - oldestAt;
+    const oldestSeconds =
+      oldestMs === undefined ? undefined : Math.max(0, Math.floor(oldestMs / 1000));
+    this.#queue = { length: queuedMessages(spool), oldestSeconds };
+  }
+
   #passed(upstream: Upstream, kind: 'post-passed' | 'probe-passed'): void {
     const { current, fallback } = this.#upstreams;
     const uses = upstream === current ? { url: upstream.url, fallback } : undefined;
@@ -364,6 +403,20 @@ class DrainLoop {
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
   }
 
+  /** An idle drain writes nothing, and is not woken for it: what happened last is in the sample of its next look. */
+  #takeSampleWhenTime(): void {
+    const now = this.#clock.now();
+    if (now < this.#sampleAt) return;
+    this.#sampleAt = now + limits.sampleMs;
+    const { spool } = this.#options;
+    const present = this.#upstreams.all.flatMap(({ connection: { pool, url } }) => {
+      const { certificateExpiresAt: value } = pool;
+      const name = 'certificate_expires';
+      return value === undefined ? [] : [{ name, label: url.host, value }];
+    });
+    takeSample(spool, spool.now(), present);
+  }
+
   get #places(): number {
     return limits.inFlight - (this.#inFlight.size - this.#asked.size);
   }
@@ -387,6 +440,7 @@ class DrainLoop {
     return Math.min(
       limits.lookMs,
       this.#probeInMs(),
+      this.#tellInMs(),
       housekeeping,
       notify,
       this.#reports.wantedInMs(spool.now()),

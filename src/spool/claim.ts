@@ -13,6 +13,8 @@ export interface Claimed extends LifetimeStart {
   eximId: string;
   sender: string;
   size: number;
+  /** For people and figures: milliseconds since 1970. */
+  queuedAt: number;
   attempts: number;
   deferrals: number;
   recipients: { position: number; address: string }[];
@@ -52,7 +54,7 @@ export function claim(
     .sql<
       Omit<Claimed, 'sender' | 'recipients' | 'unansweredBy'> & { sender: Buffer; posted: number }
     >(
-      `SELECT seq, id, exim_id AS eximId, sender, size, attempts, deferrals,
+      `SELECT seq, id, exim_id AS eximId, sender, size, queued_at AS queuedAt, attempts, deferrals,
          iif(posted_at IS NULL, :now, renewed_at) AS renewedAt,
          iif(posted_at IS NULL, :outage, outage_ms) AS outageMs, coalesce(posted_to, 0) AS posted
        FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,

@@ -1,3 +1,5 @@
+import { FIGURE_TABLES } from '../sqlite/figures.ts';
+
 /**
  * The spool's schema, as append-only migrations: number N brings PRAGMA user_version from N - 1 to N.
  * src/README.md has the table of states that the CHECK constraints repeat.
@@ -26,7 +28,10 @@
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
  *                that fails a recipient, or a delay warning. collected: it is batched, a summary is to tell it
  * told           when senders got a report, as far as it counts for limits.reportsPerHour
- * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts
+ * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts.
+ *                entered: how many messages ever came into the state, which never decreases
+ * figure         what drain counts of its work; see sqlite/figures.ts and drain/turn-figures.ts
+ * sample         all figures as they were at the end of a time of step_ms, for plots; see spool/samples.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message
  *                fallback_…: since when posts go to another proxy than the first, to which, and why
@@ -241,6 +246,22 @@ CREATE TABLE moved (
 ) STRICT;
 CREATE INDEX moved_transfer ON moved (transfer);
 `,
+  `
+ALTER TABLE counter ADD COLUMN entered INTEGER NOT NULL DEFAULT 0 CHECK (entered >= 0);
+UPDATE counter SET entered = messages;
+DROP TRIGGER message_accepted;
+DROP TRIGGER message_moved;
+CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name IN ('accepted', NEW.state);
+END;
+CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
+  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
+    WHERE name = OLD.state;
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name = NEW.state;
+END;
+${FIGURE_TABLES}`,
   // A message that an earlier program was posting may go to any proxy: nobody knows where it was posted.
   `
 CREATE TABLE proxy (

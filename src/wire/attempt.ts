@@ -110,9 +110,9 @@ function firstProbe(connection: Connection): FirstProbe<PostFailure> {
 /** The request of a post, signed now. Throws what reading the message's bytes throws. */
 function signedRequest(
   { key, clockOffsetMs, machine }: Connection,
-  { id, envelope, bytes, size, fixSender, ask, ledger }: PostRequest,
+  { id, envelope, bytes, size, ...options }: PostRequest,
 ): Request {
-  const frame = encodeFrame(envelope, { fixSender, ask, ledger });
+  const frame = encodeFrame(envelope, options);
   const body = {
     *[Symbol.iterator]() {
       yield frame;
@@ -145,14 +145,10 @@ function resultOf(
   const serverTime = signedTime(connection, id, request, { headers, body });
   if (serverTime === undefined) connection.pool.passOver(turn);
   if (status === 200) {
-    if (serverTime === undefined)
+    if (serverTime === undefined) {
       return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
-    const verdicts = decodeVerdicts(body, id, envelope.recipients);
-    if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
-    const { note, ledger } = decodeExtras(body);
-    connection.ledger = ledger ?? null;
-    const told = { kind: 'verdicts' as const, verdicts, ...(ledger !== undefined && { ledger }) };
-    return envelope.recipients.length > 0 ? told : { ...told, note };
+    }
+    return verdictsOf(connection, id, envelope.recipients, body);
   }
   if (status === 412 && serverTime !== undefined) return otherLedger(connection, body);
   if (status === 401 && serverTime !== undefined) {
@@ -165,6 +161,20 @@ function resultOf(
   };
   if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
   return { kind: 'http', status, ...said, ...(serverTime !== undefined && { signed: true }) };
+}
+
+function verdictsOf(
+  connection: Connection,
+  id: string,
+  recipients: readonly string[],
+  body: Buffer,
+): PostResult {
+  const verdicts = decodeVerdicts(body, id, recipients);
+  if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
+  const { note, ledger } = decodeExtras(body);
+  connection.ledger = ledger ?? null;
+  const told = { kind: 'verdicts' as const, verdicts, ...(ledger !== undefined && { ledger }) };
+  return recipients.length > 0 ? told : { ...told, note };
 }
 
 function otherLedger(connection: Connection, body: Buffer): PostResult {

@@ -6,9 +6,11 @@ import { WebProxyError } from '../host/net/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
 import { postTimeMs } from './post-time.ts';
 
-/** An HTTP request to the URL of a pool. */
+/** An HTTP request to the server of a pool. */
 export interface Request {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PUT';
+  /** Path and query; undefined: those of the pool's URL. */
+  path?: string;
   headers?: Record<string, string>;
   body?: Iterable<Buffer>;
   /** Of the body, in bytes. */
@@ -17,6 +19,8 @@ export interface Request {
   fresh?: boolean | undefined;
   /** The server may do it twice if it is sent twice. */
   onlyOnce?: boolean;
+  /** How long it may take in all its stages; undefined: postTimeMs of what it sends. */
+  withinMs?: number;
 }
 
 /**
@@ -66,7 +70,7 @@ export type NoResponse =
 
 /**
  * One HTTP request and its answer, of either version of the interface. Never throws, never follows a
- * redirect. Takes at most postTimeMs of what it sends, in all its stages. A used connection that breaks
+ * redirect. Takes at most `withinMs`, in all its stages. A used connection that breaks
  * before the answer was most likely dead before: then the request is made once more, over a new one,
  * unless it may be made only once. With a `probe` the request is sent only over a connection over which
  * the server has answered that; where it answered wrongly, the fault is returned.
@@ -81,7 +85,7 @@ export async function exchange<Fault = never>(
   const running = new Exchange(pool, request, probe);
   try {
     return await withinTime(
-      postTimeMs(request.length),
+      request.withinMs ?? postTimeMs(request.length),
       'no answer',
       { signals: stops, clock: pool.machine },
       async (signal) => running.run(signal),
@@ -158,12 +162,12 @@ class Exchange<Fault> {
 
   async #send(
     { client, turn }: HttpLine,
-    { method, headers: given, body }: Pick<Request, 'method' | 'headers' | 'body'>,
+    { method, path, headers: given, body }: Pick<Request, 'method' | 'path' | 'headers' | 'body'>,
     signal: AbortSignal,
   ): Promise<Response> {
     const { pathname, search } = this.#pool.url;
     const response = await client.request({
-      path: pathname + search,
+      path: path ?? pathname + search,
       method,
       signal,
       headers: { 'user-agent': 'appengine-mailer', ...given },

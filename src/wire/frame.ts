@@ -13,8 +13,17 @@ export function isLedgerId(value: unknown): value is string {
   return typeof value === 'string' && /^[0-9A-Za-z_-]{1,64}$/.test(value);
 }
 
+/** How much waits at the client, as it tells the proxy. */
+export interface QueueReport {
+  /** Messages that are neither finished nor held. */
+  length: number;
+  /** For how many seconds the oldest of them has waited; undefined when there is none. */
+  oldestSeconds?: number | undefined;
+}
+
 /** What a v2 request wants besides that its message is sent. */
 export interface FrameOptions {
+  queue?: QueueReport | undefined;
   /** A sender who may not send is to be replaced by the proxy's default sender. */
   fixSender?: boolean | undefined;
   /** Nothing is to be sent: it asks what became of an earlier post, and has no message. */
@@ -26,7 +35,7 @@ export interface FrameOptions {
 /** The body of a v2 request before the message: one line of JSON and its LF. */
 export function encodeFrame(
   { sender, recipients }: Envelope,
-  { fixSender, ask, ledger }: FrameOptions = {},
+  { fixSender, ask, ledger, queue }: FrameOptions = {},
 ): Buffer {
   const line = {
     sender,
@@ -34,6 +43,7 @@ export function encodeFrame(
     ...(fixSender && { fix_sender: true }),
     ...(ask && { ask }),
     ledger,
+    ...(queue && { queue: { length: queue.length, oldest_s: queue.oldestSeconds } }),
   };
   return Buffer.from(`${JSON.stringify(line)}\n`);
 }
@@ -44,6 +54,7 @@ export interface Frame {
   fixSender: boolean;
   ask: boolean;
   ledger: string | undefined;
+  queue: QueueReport | undefined;
   bytes: Buffer;
 }
 
@@ -84,13 +95,8 @@ const [QUOTE, BACKSLASH, BRACE, BRACKET] = Buffer.from('"\\{[');
 
 function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   requireFrame(isFlat(line), 'the first line of the body is not an envelope');
-  const {
-    sender,
-    recipients,
-    fix_sender: fixSender = false,
-    ask = false,
-    ledger,
-  } = membersOfLine(line);
+  const members = membersOfLine(line);
+  const { sender, recipients, fix_sender: fixSender = false, ask = false, ledger } = members;
   requireFrame(typeof sender === 'string', '"sender" is not a string');
   requireFrame(isStrings(recipients), '"recipients" is not a list of strings');
   requireFrame(
@@ -101,7 +107,23 @@ function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   requireFrame(typeof fixSender === 'boolean', '"fix_sender" is not true or false');
   requireFrame(typeof ask === 'boolean', '"ask" is not true or false');
   requireFrame(ledger === undefined || isLedgerId(ledger), '"ledger" is not the id of a ledger');
-  return { envelope: { sender, recipients }, fixSender, ask, ledger };
+  const queue = queueOf(members['queue']);
+  return { envelope: { sender, recipients }, fixSender, ask, ledger, queue };
+}
+
+function queueOf(value: unknown): QueueReport | undefined {
+  if (value === undefined) return undefined;
+  const { length, oldest_s: oldestSeconds } = (value ?? {}) as Record<string, unknown>;
+  requireFrame(isCount(length), '"length" of "queue" is not a whole number');
+  requireFrame(
+    oldestSeconds === undefined || isCount(oldestSeconds),
+    '"oldest_s" of "queue" is not a whole number',
+  );
+  return { length, oldestSeconds };
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function membersOfLine(line: Buffer): Record<string, unknown> {

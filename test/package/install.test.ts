@@ -17,6 +17,8 @@ import { inCheckout } from '../support/program.ts';
 /** The minor version of its C library. */
 const DEBIAN_12 = 36;
 
+const UNITS = ['appengine-mailer', 'appengine-mailer-intake', 'appengine-mailer-proxy'];
+
 const PASSWORD = 'the-password-at-the-relay';
 
 const cases: (Installation & { title: string })[] = [
@@ -47,10 +49,14 @@ for (const { title, ...installation } of cases) {
       assert.deepEqual(eml?.subarray(at + 2), body);
       assert.match(eml?.subarray(0, at).toString('latin1') ?? '', /^Received: /);
 
+      assert.match(
+        await machine.sh('cat /var/log/exim4/mainlog'),
+        / => .* T=appengine_mailer_lmtp C="250 2\.0\.0 queued [0-9a-f]{32}"/,
+      );
       const { code, output } = await machine.try('appengine-mailer check');
       assert.equal(code, 0, output);
       assert.equal(await machine.sh('exim4 -bP auto_thaw'), 'auto_thaw = 0s\n');
-      for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
+      for (const unit of UNITS) {
         assert.match(await machine.sh(`systemctl show -P StatusText ${unit}`), /\w/);
         const security = await machine.sh(
           `systemd-analyze security --no-pager ${unit} | tail -n 2`,

@@ -58,7 +58,7 @@ CREATE TABLE recipient (
 CREATE TABLE counter (
   name TEXT PRIMARY KEY,
   messages INTEGER NOT NULL DEFAULT 0 CHECK (messages >= 0)
-, bytes INTEGER NOT NULL DEFAULT 0 CHECK (bytes >= 0)) STRICT, WITHOUT ROWID;
+, bytes INTEGER NOT NULL DEFAULT 0 CHECK (bytes >= 0), entered INTEGER NOT NULL DEFAULT 0 CHECK (entered >= 0)) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER message_unfinished BEFORE DELETE ON message WHEN OLD.finished_at IS NULL BEGIN
   SELECT raise(ABORT, 'an unfinished message must not be forgotten');
@@ -124,18 +124,6 @@ CREATE TABLE clock (
   written_at INTEGER NOT NULL
 ) STRICT;
 
-CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
-  UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
-    WHERE name IN ('accepted', NEW.state);
-END;
-
-CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
-  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
-    WHERE name = OLD.state;
-  UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
-    WHERE name = NEW.state;
-END;
-
 CREATE TABLE transfer (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE CHECK (length(name) = 32 AND name NOT GLOB '*[^0-9a-f]*'),
@@ -155,6 +143,33 @@ CREATE TABLE moved (
 ) STRICT;
 
 CREATE INDEX moved_transfer ON moved (transfer);
+
+CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name IN ('accepted', NEW.state);
+END;
+
+CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
+  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
+    WHERE name = OLD.state;
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name = NEW.state;
+END;
+
+CREATE TABLE figure (
+  name TEXT NOT NULL,
+  label TEXT NOT NULL,
+  value INTEGER NOT NULL CHECK (value >= 0),
+  PRIMARY KEY (name, label)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sample (
+  step_ms INTEGER NOT NULL CHECK (step_ms > 0),
+  slot INTEGER NOT NULL CHECK (slot >= 0),
+  at INTEGER NOT NULL,
+  figures TEXT NOT NULL,
+  PRIMARY KEY (step_ms, slot)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE proxy (
   number INTEGER PRIMARY KEY,

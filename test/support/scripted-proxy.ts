@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { decodeFrame } from '../../src/wire/frame.ts';
+import { decodeFrame, type QueueReport } from '../../src/wire/frame.ts';
 import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
 import { inTime } from './in-time.ts';
@@ -24,6 +24,7 @@ export class Received {
   readonly ask: boolean;
   /** The ledger that the post is for. */
   readonly ledger: string | undefined;
+  readonly queue: QueueReport | undefined;
   readonly bytes: Buffer;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -38,7 +39,7 @@ export class Received {
     response: ServerResponse,
     body: Buffer,
   ) {
-    const { envelope, fixSender, ask, ledger, bytes } = decodeFrame(body);
+    const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body);
     this.key = key;
     this.#shown = shown;
     this.ledger = ledger;
@@ -48,6 +49,7 @@ export class Received {
     this.recipients = envelope.recipients;
     this.fixSender = fixSender;
     this.ask = ask;
+    this.queue = queue;
     this.bytes = bytes;
     this.request = request;
     this.response = response;

@@ -5,6 +5,7 @@ import { readBody } from '../../src/spool/body.ts';
 import { latestIds } from '../../src/spool/latest-ids.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { addFigures, readFigures } from '../../src/spool/figures.ts';
 import { historyOf, addToHistory } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
@@ -32,6 +33,7 @@ import {
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
+import { readSamples, takeSample } from '../../src/spool/samples.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { handOver } from './hand-over.ts';
 
@@ -62,6 +64,12 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
     recordPassed(spool, NOW);
     recordPassed(spool, NOW, { url: 'https://two.example/', reason: 'gone' });
     endpointRecord(spool);
+  },
+  figures: (spool) => {
+    addFigures(spool, [{ name: 'attempts', label: 'passed', value: 1 }]);
+    readFigures(spool);
+    takeSample(spool, NOW, []);
+    readSamples(spool, 'hour');
   },
   reports: (spool, id) => {
     operate(spool, id, { verb: 'bounce', now: NOW });

@@ -151,6 +151,8 @@ const ofDrain: Calls<DrainJournal> = {
   spoolReplaced: (journal, text) => journal.spoolReplaced(text, new Error(text)),
   spoolRescued: (journal, text) => journal.spoolRescued(text, 2),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
+  metricsServed: (journal, text) => journal.metricsServed(text),
+  metricsUnavailable: (journal, text) => journal.metricsUnavailable(text, text),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
   noticeSent: (journal, text) => journal.noticeSent(text, [reportedMail(text)]),
   noticeUnanswered: (journal, text) =>
@@ -196,6 +198,8 @@ const ofProxy: Calls<ProxyJournal> = {
   ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
   ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   trouble: (journal, text) => journal.trouble(text),
+  metricsServed: (journal, text) => journal.metricsServed(text),
+  metricsUnavailable: (journal, text) => journal.metricsUnavailable(text, text),
 };
 
 type Call = (sink: Sink, text: string) => void;

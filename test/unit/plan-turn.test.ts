@@ -15,6 +15,7 @@ const message = (seq: number): Claimed => ({
   eximId: `exim-${seq}`,
   sender: 's@example.com',
   size: 5,
+  queuedAt: 0,
   attempts: 0,
   deferrals: 0,
   renewedAt: NOW - SECOND,

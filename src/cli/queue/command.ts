@@ -5,6 +5,7 @@ import { fsckCommand } from './fsck.ts';
 import { idsCommand } from './ids.ts';
 import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
+import { metricsCommand } from './metrics.ts';
 import { operateCommands } from './operate.ts';
 import { showCommand } from './show.ts';
 import { statsCommand } from './stats.ts';
@@ -19,6 +20,7 @@ export const queueCommand = commandGroup({
     showCommand,
     explainCommand,
     statsCommand,
+    metricsCommand,
     exportCommand,
     importCommand,
     fsckCommand,

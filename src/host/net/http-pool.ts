@@ -1,5 +1,6 @@
 import type { Machine } from '../machine.ts';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
@@ -24,6 +25,19 @@ export interface HttpLine {
   probed: boolean;
 }
 
+/** How many connections a pool has at once, how long it keeps an idle one, and the largest answer. */
+export interface PoolLimits {
+  connections: number;
+  idleMs: number;
+  answerBytes: number;
+}
+
+const ofPosts: PoolLimits = {
+  connections: limits.inFlight + limits.asked + 1,
+  idleMs: limits.clientIdleMs,
+  answerBytes: limits.answerBytes,
+};
+
 /**
  * Connections to one server of HTTP, so many at once. (undici's own pool takes no signal for
  * opening one: a request that waits for its connection cannot be ended, nor told apart from one whose
@@ -35,13 +49,18 @@ export class HttpPool {
   /** The server's URL as HTTP has it. */
   readonly url: URL;
   readonly #passedOver = new PassedOver();
-  readonly #places = new Places(limits.inFlight + limits.asked + 1);
+  /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
+  certificateExpiresAt: number | undefined;
+  readonly #limits: PoolLimits;
+  readonly #places: Places;
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
   #idle: HttpLine[] = [];
 
-  constructor(route: Route, machine: Machine) {
+  constructor(route: Route, machine: Machine, poolLimits: PoolLimits = ofPosts) {
     this.machine = machine;
+    this.#limits = poolLimits;
+    this.#places = new Places(poolLimits.connections);
     this.route = { ...route, passedOver: () => this.#passedOver.count(machine.now()) };
     this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
@@ -106,7 +125,9 @@ export class HttpPool {
   async #open(signal: AbortSignal): Promise<HttpLine> {
     const { turn } = this.#passedOver;
     const signals = [signal, this.openNoMore];
-    return this.#lineOn(await openChannel(this.route, signals, this.machine), turn);
+    const socket = await openChannel(this.route, signals, this.machine);
+    this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
+    return this.#lineOn(socket, turn);
   }
 
   #lineOn(socket: Socket, turn: number): HttpLine {
@@ -121,12 +142,12 @@ export class HttpPool {
         });
       },
       pipelining: 1,
-      keepAliveTimeout: limits.clientIdleMs,
-      keepAliveMaxTimeout: limits.clientIdleMs,
+      keepAliveTimeout: this.#limits.idleMs,
+      keepAliveMaxTimeout: this.#limits.idleMs,
       // One time limit for the whole request, set by its caller.
       headersTimeout: 0,
       bodyTimeout: 0,
-      maxResponseSize: limits.answerBytes,
+      maxResponseSize: this.#limits.answerBytes,
     });
     const line = { client, socket, turn, reused: false, probed: false };
     socket.once('close', () => {
@@ -134,4 +155,10 @@ export class HttpPool {
     });
     return line;
   }
+}
+
+function expiryOf(socket: Socket): number | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const expiresAt = Date.parse(socket.getPeerCertificate().valid_to);
+  return Number.isNaN(expiresAt) ? undefined : expiresAt;
 }

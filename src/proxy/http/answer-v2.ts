@@ -51,7 +51,8 @@ async function answerFrame(
   key: Key,
   { deliverer, rate, note, ledgerId }: Service,
 ): Promise<Reply> {
-  const { envelope, fixSender, ask, ledger, bytes } = decodeFrame(body.bytes);
+  const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body.bytes);
+  deliverer.figures.seen(key.name, queue);
   if (bytes.length > limits.messageBytes) {
     return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
   }
@@ -68,6 +69,7 @@ async function answerFrame(
   if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients), own);
   const tooMany = rateReply(rate, key, deliverer.clock);
   if (tooMany) return tooMany;
+  deliverer.figures.count('posts', key.name);
   const { allowedSenders } = key;
   const options = { allowedSenders, fixSender, hold: body.hold };
   const verdicts = await deliverer.send({ ...message, ...options, envelope, bytes });

@@ -63,6 +63,8 @@ const TABLES = [
   'history',
   'transfer',
   'moved',
+  'figure',
+  'sample',
   'proxy',
 ];
 

@@ -5,9 +5,11 @@ import { OpenFiles } from '../../../sqlite/open-files.ts';
 import { limits } from '../../../limits.ts';
 import { DigestConflictError, type Ledger, type SentRecord, type Settlement } from '../ledger.ts';
 import type { ProxyJournal } from '../../proxy-journal.ts';
+import type { FigureStore } from '../figure-store.ts';
 import { storedName, type MessageName } from '../message-name.ts';
 import { ledgerFault } from './ledger-fault.ts';
 import { ledgerSchema } from './ledger-schema.ts';
+import { SqliteFigures } from './sqlite-figures.ts';
 import { tendLedger } from './tend-ledger.ts';
 
 /**
@@ -19,6 +21,7 @@ export class SqliteLedger implements Ledger {
   readonly file: string;
   readonly clock: Clock;
   readonly files: OpenFiles;
+  readonly figures: FigureStore;
   readonly #db: Database;
   readonly isEmpty: boolean;
   readonly unknown: { listed: number; found: number };
@@ -41,6 +44,8 @@ export class SqliteLedger implements Ledger {
       throw error;
     }
     this.#statements = prepare(this.#db);
+    const commit = async (action: () => void) => this.#commit(action);
+    this.figures = new SqliteFigures(this.#db, () => this.now(), commit);
     this.id = identityOf(this.#db);
     this.isEmpty = this.#statements.anyMessage.get() === undefined;
     this.#alone = this.#db.transaction((action) => action());
