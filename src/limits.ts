@@ -159,6 +159,9 @@ export const limits = {
   slowPostMs: 1 * SECOND,
   /** How long the proxy may ask for fewer posts while none passes, before it counts as down. */
   slowerMaxMs: 1 * HOUR,
+  /** A Retry-After of the proxy that is this long or longer is of a quota, and no outage, for `quotaMaxMs` at most. */
+  quotaWaitMs: 10 * MINUTE,
+  quotaMaxMs: 25 * HOUR,
   /** How often it is told at most that the proxy asks for fewer posts. */
   slowerRepeatMs: 10 * MINUTE,
   /** An operator's fault is told at once and then this often. */
@@ -367,6 +370,19 @@ export const limits = {
   roomMarginMs: 1 * SECOND,
   /** Retry-After of the proxy when no connection to the relay was free in time. */
   busyRetryAfterMs: 1 * SECOND,
+  /** How long a delivery waits at most within --pace before its host is told to post it again. */
+  paceWaitMs: 10 * SECOND,
+  /** Steps in which the window of a quota slides: what was spent counts for a hundredth longer at most. */
+  paceBuckets: 100,
+  /** How often the ledger is asked while a quota is used up: another proxy may have given something back. */
+  paceAskMs: 1 * MINUTE,
+  /** A pause after the provider's own throttling: at first, doubling, and at most, unless the provider asks for more. */
+  throttleFirstMs: 2 * SECOND,
+  throttleMaxMs: 2 * MINUTE,
+  /** The pause where the provider's limit of the day is reached, and it does not say how long to wait. */
+  throttleDayMs: 10 * MINUTE,
+  /** By how much --pace grows again in a minute after a throttling, and the least of it. */
+  throttleShare: 1 / 16,
   /** How long verdicts are kept that came when no client was waiting; what was sent is in the ledger. */
   unheardMs: 10 * MINUTE,
   /** Ranges of ids that a repaired ledger doubts; with more it doubts all. */
@@ -401,6 +417,14 @@ export const limits = {
   smtpBlockMs: 3 * MINUTE,
   smtpDotMs: 10 * MINUTE,
   smtpQuitMs: 10 * SECOND,
+  /** An access token is renewed so long before it ends, or after half of its life where that is later. */
+  oauthRenewMs: 5 * MINUTE,
+  /** How soon that is tried again when it failed, while the token still lives. */
+  oauthRetryMs: 30 * SECOND,
+  /** How long a signed request for a token is valid: Google takes an hour at most, Microsoft advises 5 to 10 minutes. */
+  oauthAssertionMs: 5 * MINUTE,
+  /** A server of tokens that refuses, and whose clock differs by more, is asked again at its own time. */
+  oauthClockMs: 30 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
 

@@ -43,13 +43,16 @@ async function demonstrate(): Promise<void> {
   await drain.stop();
   await proxy.stop();
   await intake?.stop();
+  await showResult(intake ? 'by LMTP' : 'through exim-pipe');
+}
 
+/** Shows the queue, and throws unless all messages were delivered. `way`: how they came in. */
+async function showResult(way: string): Promise<void> {
   say('the queue now:');
   await start('queue', ['queue', 'stats', '--spool', spool]).ended;
   const files = readdirSync(delivered).filter((name) => name.endsWith('.eml'));
   if (files.length !== 5)
     throw new Error(`5 messages were handed in and ${files.length} delivered`);
-  const way = intake ? 'by LMTP' : 'through exim-pipe';
   say(`all 5 messages came in ${way} and arrived, each once; they are in ${delivered}`);
 }
 

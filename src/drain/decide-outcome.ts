@@ -40,7 +40,7 @@ export interface DecisionTime {
 /**
  * Decides what an attempt means for the message: which recipients are sent, failed or still pending, and when
  * these are due again. Trouble of the message defers it alone; trouble of the endpoint leaves it as it was, due
- * again when the endpoint is back, after the messages that were not tried. A message that may have been sent is
+ * again when the endpoint is back, after the messages that were not tried; but before them where the proxy only asked for fewer posts. A message that may have been sent is
  * left as it was too, however old it is, and is to be held.
  */
 export function decideOutcome(
@@ -77,7 +77,7 @@ export function decideOutcome(
     undecided,
     charged: given.size > 0 || !blameless,
     warnings: isDeferred ? delayWarningsMs.filter((ms) => ownTroubleMs >= ms).length : 0,
-    dueAt: blameless && !isDeferred ? now : now + backoffMs,
+    dueAt: blameless && !isDeferred ? postponedTo(blameless, message, now) : now + backoffMs,
     ...summaryOf(verdicts, trouble),
     ...storyOf(verdicts, blameless?.diagnosis.text),
     ...holdOf(attempt),
@@ -141,6 +141,11 @@ function isBlameless(
   trouble: Trouble | undefined,
 ): trouble is Trouble & { scope: keyof typeof UNDECIDED } {
   return trouble !== undefined && trouble.scope !== 'message' && !trouble.diagnosis.maybeSent;
+}
+
+/** A proxy that asks for fewer posts has begun nothing: the message keeps its place, so that the oldest goes first. */
+function postponedTo({ scope }: Trouble, { renewedAt }: Attempt['message'], now: number): number {
+  return scope === 'pace' ? Math.min(renewedAt, now) : now;
 }
 
 /** The attempt in one status and sentence. */

@@ -27,9 +27,10 @@ export class Endpoint {
   #paced = false;
   #pausedUntil = -Infinity;
   #slowedAt = -Infinity;
-  /** When the proxy first asked for fewer posts since one passed. */
+  /** When the proxy first asked for fewer posts since one passed, and until when it has named a wait (limits.quotaWaitMs). */
   #slowSince: number | undefined;
-  #slowReportedAt = -Infinity;
+  #quotaUntil = -Infinity;
+  #slowReportAt = -Infinity;
   /** Incremented at each outage; posts that began earlier do not count against the new limit. */
   #generation = 0;
   readonly #inFlight = new Set<{ startedAt: number }>();
@@ -94,6 +95,7 @@ export class Endpoint {
     this.#downUntil = undefined;
     this.#limit = Math.min(this.#limit + 1, limits.inFlight);
     this.#slowSince = undefined;
+    this.#quotaUntil = -Infinity;
     this.#reported = undefined;
   }
 
@@ -145,7 +147,10 @@ export class Endpoint {
   /** Of the posts that began before the limit was halved, none halves it again. */
   #slowDown(startedAt: number, now: number, retryAfterMs = 0): number | undefined {
     this.#slowSince ??= now;
-    if (now - this.#slowSince > limits.slowerMaxMs) return undefined;
+    if (retryAfterMs >= limits.quotaWaitMs) this.#quotaUntil = now + retryAfterMs;
+    // Quotas are of a day at most.
+    const patientUntil = Math.min(this.#quotaUntil, this.#slowSince + limits.quotaMaxMs);
+    if (now - Math.max(this.#slowSince, patientUntil) > limits.slowerMaxMs) return undefined;
     const waitMs = Math.min(retryAfterMs, limits.retryAfterMaxMs);
     this.#pausedUntil = Math.max(this.#pausedUntil, now + waitMs);
     if (startedAt >= this.#slowedAt) {
@@ -178,10 +183,13 @@ export class Endpoint {
     return true;
   }
 
-  /** Whether the journal has to say that the proxy asks for fewer posts: at once, and then not all the time. */
+  /**
+   * Whether the journal has to say that the proxy asks for fewer posts: at once, and then not all the time, nor again
+   * before the wait is over that the proxy has named.
+   */
   shouldReportSlower(now: number): boolean {
-    if (now - this.#slowReportedAt < limits.slowerRepeatMs) return false;
-    this.#slowReportedAt = now;
+    if (now < this.#slowReportAt) return false;
+    this.#slowReportAt = Math.max(now + limits.slowerRepeatMs, this.#quotaUntil);
     return true;
   }
 }

@@ -1,6 +1,12 @@
 import { statSync } from 'node:fs';
 import { limits } from '../limits.ts';
-import { findSetting, firstLine, type Setting } from './settings.ts';
+import {
+  findSetting,
+  firstLine,
+  settingFiles,
+  type Setting,
+  type SettingName,
+} from './settings.ts';
 
 /** What is wrong with a key that works all the same; neither has the key in it. */
 export interface KeyFault {
@@ -36,6 +42,11 @@ export function secretKeyFaults(): KeyFault[] {
   return keyFaults([{ secret: firstLine(found.bytes), called: 'GMAIL_SECRET_KEY' }], found);
 }
 
+/** Files with one of these secrets that everybody on this machine can read. */
+export function secretFaults(names: readonly SettingName[]): KeyFault[] {
+  return names.flatMap(settingFiles).flatMap((file) => readableByAll(file, 'secret'));
+}
+
 function tooShort(weak: readonly NamedSecret[]): KeyFault {
   const named = weak.slice(0, limits.namedKeys).map(({ called }) => called);
   const more = weak.length - named.length;
@@ -50,13 +61,13 @@ function tooShort(weak: readonly NamedSecret[]): KeyFault {
   };
 }
 
-function readableByAll(file: string): KeyFault[] {
+function readableByAll(file: string, what = 'key'): KeyFault[] {
   const { mode = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {};
   if ((mode & 0o004) === 0) return [];
   return [
     {
-      text: `${file} has mode ${modeText(mode)}, so that everybody on this machine can read the key`,
-      todo: `${privately(file)}, and exchange the key`,
+      text: `${file} has mode ${modeText(mode)}, so that everybody on this machine can read the ${what}`,
+      todo: `${privately(file, what)}, and exchange the ${what}`,
     },
   ];
 }
@@ -67,8 +78,8 @@ export function modeText(mode: number): string {
 }
 
 /** A file of variables is for everybody to read, as all programs need it. */
-export function privately(file: string): string {
+export function privately(file: string, what = 'key'): string {
   return file.startsWith('/etc/default/')
-    ? `take the key out of ${file}, put it into a file of its own in /etc/envdir, root 0600`
+    ? `take the ${what} out of ${file}, put it into a file of its own in /etc/envdir, root 0600`
     : `chmod 600 ${file}`;
 }

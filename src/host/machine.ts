@@ -4,7 +4,7 @@ import { connectSocket, type HostPort, type UnixPath } from './net/connect-socke
 
 /**
  * Time, chance and connections of the machine that a program runs on. Drain and the proxy are handed one; the appengine
- * backend, OAuth 2.0 and checks use this machine's.
+ * backend and checks use this machine's.
  */
 export interface Machine extends Clock {
   /** Opens a connection, as connectSocket does. */

@@ -67,6 +67,14 @@ export function findSetting(
   return undefined;
 }
 
+/** The files in which a setting may be, whether they are there or not; the working directory's too. */
+export function settingFiles(name: SettingName): string[] {
+  const folders = [process.env['CREDENTIALS_DIRECTORY'], '/etc/envdir', '.'];
+  const files = folders.flatMap((folder) => (folder ? [join(folder, name)] : []));
+  const variables = loaded.get(name);
+  return variables === undefined ? files : [variables, ...files];
+}
+
 /** The first line of a setting, trimmed, as bytes. */
 export function firstLine(bytes: Buffer): Buffer {
   return lines(bytes)[0] ?? Buffer.alloc(0);

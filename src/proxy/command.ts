@@ -3,6 +3,7 @@ import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import type { HostPort } from '../host/net/connect-socket.ts';
+import { secretFaults } from '../host/key-faults.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -28,6 +29,7 @@ import {
 } from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
+import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
 import { parseListen, unwanted, type ListenAt } from '../host/net/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
@@ -95,6 +97,19 @@ export const proxyOptions = {
     describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
   metrics: metricsOption,
+  pace: {
+    value: 'NUMBER/s|min|h',
+    parse: parsePace,
+    otherwise: 'no limit',
+    describe:
+      'Recipients that the backend is given in a second, a minute or an hour, such as 14/s; all proxies of a ledger count together',
+  },
+  'pace-day': {
+    value: 'NUMBER',
+    parse: wholeNumber(1),
+    otherwise: 'no limit',
+    describe: 'The same in 24 hours, whenever these begin',
+  },
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -116,7 +131,7 @@ export const proxyCommand = command({
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
-    const { keys, rules, rate, listenAt, softBounce, recipientsMax } = settings;
+    const { keys, rules, rate, quotas, listenAt, softBounce, recipientsMax } = settings;
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
@@ -125,7 +140,7 @@ export const proxyCommand = command({
       const backend = await openBackend(chosen, journal);
       lock.take();
       const ledger = await openSqliteLedger(ledgerFile, journal);
-      const options = { ledger, backend, policy, journal, recipientsMax, softBounce };
+      const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
@@ -160,6 +175,7 @@ interface ProxySettings {
   keys: Keyring;
   rules: SenderRules;
   rate: RateLimit | undefined;
+  quotas: readonly Quota[];
   listenAt: ListenAt;
   metricsAt: HostPort | undefined;
   recipientsMax: number;
@@ -171,8 +187,10 @@ function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origi
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, maxRecipients: recipientsMax, softBounce, metrics: metricsAt } = argv;
-  return { keys, rules, rate, listenAt, metricsAt, recipientsMax, softBounce };
+  const { rate, pace, paceDay, metrics: metricsAt } = argv;
+  const { maxRecipients: recipientsMax, softBounce } = argv;
+  const quotas = [...(pace ? [pace] : []), ...(paceDay === undefined ? [] : [dayQuota(paceDay)])];
+  return { keys, rules, rate, quotas, listenAt, metricsAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */
@@ -230,7 +248,7 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
   if (ledger.unknown.listed > 0) journal.unknownListed(ledger.name, ledger.unknown);
   const held = unwanted(listenAt, server.addresses);
   if (held.length > 0) journal.listensElsewhere(held);
-  for (const fault of keys.faults) journal.keyUnsafe(fault);
+  for (const fault of [...keys.faults, ...secretFaults(BACKEND_SECRETS)]) journal.keyUnsafe(fault);
 }
 
 /**
@@ -249,11 +267,16 @@ const READ_ONCE =
   'root, which may read them, is given up, so that they are not read again, neither on SIGHUP nor when their file changes. ' +
   'To do: restart the proxy to change them, or use --keys-file, a file that the owner of the folder of the ledger may read';
 
+/** The secrets of the backends. */
+export const BACKEND_SECRETS: readonly SettingName[] = [
+  'APPENGINE_SMTP_PASSWORD',
+  'APPENGINE_SMTP_OAUTH',
+];
+
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
   'GMAIL_SECRET_KEY',
-  'APPENGINE_SMTP_PASSWORD',
-  'APPENGINE_SMTP_OAUTH',
+  ...BACKEND_SECRETS,
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

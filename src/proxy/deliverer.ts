@@ -9,6 +9,7 @@ import { limits } from '../limits.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import {
   BackendBusyError,
+  BackendThrottledError,
   BackendUnavailableError,
   type Backend,
   type Delivery,
@@ -21,6 +22,9 @@ import { DeliveryTasks, type DeliveryTask } from './delivery-tasks.ts';
 import { DigestConflictError, type Known, type Ledger, type SentRecord } from './ledger/ledger.ts';
 import type { MessageName, PostedMessage } from './ledger/message-name.ts';
 import { OutcomeWriter } from './ledger/outcome-writer.ts';
+import type { Grant } from './pace/pacer.ts';
+import { Pacer } from './pace/pacer.ts';
+import type { Quota } from './pace/quota.ts';
 import type { SenderPolicy } from './policy/sender-policy.ts';
 import { ProxyFigures } from './proxy-figures.ts';
 import { refusedRecipients } from './refused-recipients.ts';
@@ -31,6 +35,8 @@ export interface DelivererOptions {
   backend: Backend;
   policy: SenderPolicy;
   journal: ProxyJournal;
+  /** Quotas of recipients towards the provider; none by default. */
+  quotas?: readonly Quota[];
   /** Recipients that are taken in one post. */
   recipientsMax: number;
   /** Nothing is refused for good: every 5.x.x becomes a 4.x.x. */
@@ -61,6 +67,7 @@ export class Deliverer {
   readonly #writer: OutcomeWriter;
   readonly #backend: Backend;
   readonly #policy: SenderPolicy;
+  readonly #pacer: Pacer;
   readonly #journal: ProxyJournal;
   readonly #tasks: DeliveryTasks;
   readonly #stopping = new AbortController();
@@ -77,6 +84,7 @@ export class Deliverer {
     this.#backend = options.backend;
     this.#policy = options.policy;
     this.#journal = options.journal;
+    this.#pacer = new Pacer(options.quotas ?? [], options.ledger, options.journal);
     this.figures = new ProxyFigures(options.ledger);
     this.teller = new VerdictTeller(options.journal, this.figures);
   }
@@ -245,17 +253,18 @@ export class Deliverer {
       task.recorded = true;
       return [...repeats, ...admitted];
     }
-    const place = await this.#reserve(waitMs);
+    const { place, grant } = await this.#admit(admitted.recipients.length, waitMs);
+    const [paced, surplus] = split(admitted, grant.recipients);
     task.begun = true;
     const found = await this.#ledger
-      .begin(delivery, task.digest, admitted.recipients)
+      .begin(delivery, task.digest, paced.recipients)
       .catch((error: Error) => {
         place.release();
         return this.#ledgerFailed(error);
       });
-    repeats.push(...repeatsOf(task, found));
-    const begun = withoutKnown(admitted, found);
-    const results = await this.#sendOn(place, begun);
+    repeats.push(...repeatsOf(task, found), ...surplus);
+    const begun = withoutKnown(paced, found);
+    const results = await this.#sendOn(place, begun, grant);
     await this.#writer.write(delivery, results, () => {
       task.recorded = true;
       this.#release(delivery, task);
@@ -289,41 +298,75 @@ export class Deliverer {
     return sent;
   }
 
-  /** Ends before the post is answered, so that nothing is begun after a 429. */
+  /**
+   * A place at the backend, and leave for these recipients or the first of them. Ends before the post is answered, so that
+   * nothing is begun after a 429.
+   */
+  async #admit(recipients: number, waitMs: number): Promise<{ place: Place; grant: Grant }> {
+    const endsAt = this.clock.now() + reserveMs(waitMs);
+    this.#pacer.requireOpen();
+    const place = await this.#reserve(waitMs);
+    try {
+      const grant = await this.#pacer.take(recipients, endsAt - this.clock.now());
+      return { place, grant };
+    } catch (error) {
+      place.release();
+      if (error instanceof BackendBusyError) throw error;
+      return this.#ledgerFailed(error as Error);
+    }
+  }
+
   async #reserve(waitMs: number): Promise<Place> {
     const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
     try {
       return await withinTime(reserveMs(waitMs), 'no room', { startTimer: this.#earlyTimer }, work);
     } catch (error) {
+      if (error instanceof BackendThrottledError) throw this.#pacer.throttled(error);
       if (error instanceof BackendUnavailableError) return this.#unavailable(error);
       if (error instanceof BackendBusyError) return this.#busy();
       throw error;
     }
   }
 
-  /** Calls the backend. Where it is unavailable, the ledger forgets the recipients: nothing was sent. */
-  async #sendOn(place: Place, delivery: Delivery): Promise<Result[]> {
-    if (delivery.recipients.length === 0) {
-      place.release();
-      return [];
-    }
+  /**
+   * Calls the backend. Where it is unavailable, the ledger forgets the recipients, and their part of the quotas is given
+   * back: nothing was sent.
+   */
+  async #sendOn(place: Place, delivery: Delivery, grant: Grant): Promise<Result[]> {
+    const { recipients } = delivery;
+    if (recipients.length === 0) place.release();
     try {
       const began = this.clock.now();
-      const results = await callBackend(place, delivery, this.clock);
-      this.figures.countTime('backend', this.clock.now() - began);
-      const unknown = results.filter((result) => 'unknown' in result).length;
-      if (unknown > 0) this.figures.count('unknown', '', unknown);
-      if (results.some((result) => !('unknown' in result))) this.trouble = undefined;
+      const results = recipients.length > 0 ? await callBackend(place, delivery, this.clock) : [];
+      if (recipients.length > 0) this.#countCall(results, began);
+      if (results.some((result) => !('unknown' in result))) {
+        this.trouble = undefined;
+        this.#pacer.passed();
+      }
+      await this.#giveBack(grant, grant.recipients - recipients.length);
       return results;
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error;
-      const { recipients } = delivery;
       const nothingSent = recipients.map((address) => ({ address, kind: 'withdrawn' as const }));
       await this.#ledger
         .settle(delivery, nothingSent)
         .catch((fault: Error) => this.#ledgerFailed(fault));
+      await this.#giveBack(grant, grant.recipients);
+      if (error instanceof BackendThrottledError) throw this.#pacer.throttled(error);
       return this.#unavailable(error);
     }
+  }
+
+  /** Where it fails, the recipients count as sent: the provider gets less than it would take. */
+  async #giveBack(grant: Grant, recipients: number): Promise<void> {
+    await grant.giveBack(recipients).catch(() => {});
+  }
+
+  /** Counts a call of the backend that has begun then (monotonic). */
+  #countCall(results: readonly Result[], began: number): void {
+    this.figures.countTime('backend', this.clock.now() - began);
+    const unknown = results.filter((result) => 'unknown' in result).length;
+    if (unknown > 0) this.figures.count('unknown', '', unknown);
   }
 
   /** Forgets a task that is done and recorded: the ledger knows what was sent. */
@@ -398,6 +441,15 @@ export class Deliverer {
   }
 }
 
+/** The delivery to the first recipients, and the verdicts on the others, who are posted again at once. */
+function split(delivery: Delivery, count: number): [Delivery, Verdict[]] {
+  const { recipients } = delivery;
+  const later = recipients.slice(count).map((recipient) => {
+    return { recipient, status: statuses.surplus, reason: PACED };
+  });
+  return [{ ...delivery, recipients: recipients.slice(0, count) }, later];
+}
+
 /** How long a delivery may wait for its place before it begins. */
 function reserveMs(waitMs: number): number {
   return Math.max(0, waitMs - limits.roomMarginMs);
@@ -447,6 +499,7 @@ function lost(recipient: string): never {
 }
 
 const never = new Promise<void>(() => {});
+const PACED = 'the pace of the proxy allows fewer recipients at once, post the rest again';
 const BUSY = 'no connection to the relay was free in time';
 const IN_PROGRESS = 'it is still being sent';
 /** Another proxy was about to send it, and could not: posted again, it is begun anew. */

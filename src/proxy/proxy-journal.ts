@@ -233,6 +233,37 @@ export const proxyEvents = {
       Their mail waits in their queues and is sent as the relay takes it. If the relay allows more
       connections, raise --smtp-connections. This entry is written every 10 minutes at most.`,
   },
+  paced: {
+    id: 'a3909872927e457cad0ad608a9b46824',
+    priority: priorities.notice,
+    /** A quota of --pace or --pace-day is used up; `text` says until when. */
+    entry: (text: string) => ({
+      text: `${text}: hosts are told to post again then, and their mail waits in their queues`,
+    }),
+    subject: 'A quota of the provider is used up, and mail waits for it',
+    manual: PROXY,
+    help: `
+      --pace or --pace-day limits how many recipients the backend is given, and more mail comes than that.
+      The line says when the next is sent. Nothing is lost, and nothing has to be done, unless the provider
+      allows more: then raise the quota in /etc/default/appengine-mailer-proxy. This entry is written once
+      until then, and every 10 minutes at most.`,
+  },
+  throttled: {
+    id: 'b42c39b4d87e4a3d8a7d18d9a82aabe1',
+    priority: priorities.warning,
+    /** The provider takes less than it was given. */
+    entry: (text: string) => ({
+      text: `the provider gets more than it takes, and is given less for now: ${text}`,
+    }),
+    subject: 'The relay or provider throttles this proxy',
+    manual: PROXY,
+    help: `
+      The relay or provider has refused mail because it got too much in a short time, or in a day. The line
+      has its answer. The proxy pauses, longer each time, then sends less, and hosts are told to post again
+      later. Nothing is lost. To stay below the limits of your account, set APPENGINE_MAILER_PACE and
+      APPENGINE_MAILER_PACE_DAY in /etc/default/appengine-mailer-proxy. This entry is written every hour at
+      most.`,
+  },
   notPruned: {
     id: '3e9173edfcf7413e921ae986c45b4db3',
     priority: priorities.error,
@@ -274,7 +305,7 @@ export const proxyEvents = {
   keyUnsafe: {
     id: 'c3634802977a412abb74fdd849ea1e2f',
     priority: priorities.warning,
-    /** A key works, but can be guessed or be read by every user; written at each start. */
+    /** A key works, but can be guessed or be read by every user, as can a password of the backend; written at each start. */
     entry: (fault: KeyFault) => ({ text: keyFaultText(fault) }),
     subject: 'A key of the mail proxy is not safe',
     manual: PROXY,
@@ -286,7 +317,9 @@ export const proxyEvents = {
       Make a key with: openssl rand -base64 32. Add it to /etc/envdir/GMAIL_SECRET_KEYS (root, mode 0600)
       below a line "# name HOST" like that of the old key, and systemctl reload appengine-mailer-proxy.
       Put it into /etc/envdir/GMAIL_SECRET_KEY on the host, and systemctl restart appengine-mailer there.
-      Then remove the old key and reload again.`,
+      Then remove the old key and reload again.
+
+      A "secret" in the line is a password or token of the relay or provider: exchange it there.`,
   },
   keysTrouble: {
     id: '54431e8ec8a21b2c3f68719eb65255bc',

@@ -23,6 +23,8 @@ const WRONG: Record<string, string> = {
   'notice-smtp': 'localhost',
   'notices-per-hour': 'many',
   once: 'maybe',
+  pace: '14/d',
+  'pace-day': '0',
   'proxy-url': 'proxy.example.org',
   queue: 'maybe',
   rate: 'often',

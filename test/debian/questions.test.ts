@@ -13,7 +13,8 @@ class Questions {
   readonly #name: string;
   readonly #env: NodeJS.ProcessEnv;
 
-  constructor(t: TestContext, name: string) {
+  /** `others`: packages whose questions debconf knows, as it does when apt installs several together. */
+  constructor(t: TestContext, name: string, others: readonly string[] = []) {
     const folder = scratch(t);
     const file = (each: string) => join(folder, each);
     const database = (each: string) => `Name: ${each}\nDriver: File\nFilename: ${file(each)}\n\n`;
@@ -25,15 +26,27 @@ class Questions {
     chmodSync(file('config'), 0o755);
     const templates = readFileSync(inCheckout(`debian/${name}.templates`), 'utf8');
     writeFileSync(file('templates'), templates.replace(/^_/gm, ''));
+    const known = others.map((each) =>
+      readFileSync(inCheckout(`debian/${each}.templates`), 'utf8'),
+    );
+    writeFileSync(file('others'), known.join('\n').replace(/^_/gm, ''));
     this.#t = t;
     this.#folder = folder;
     this.#name = name;
     this.#env = { DEBCONF_SYSTEMRC: file('debconf.conf'), PATH: '/usr/sbin:/usr/bin:/bin' };
   }
 
-  /** Answers a password beforehand, as an unattended installation does. */
-  async preseed(question: string, answer: string): Promise<void> {
-    const input = `${this.#name} ${this.#name}/${question} password ${answer}\n`;
+  /** Has debconf load the questions of the other packages. */
+  async loadOthers(): Promise<void> {
+    const words = ['-e', LOAD, join(this.#folder, 'others')];
+    const { code, stderr } = await run(this.#t, 'perl', words, { env: this.#env });
+    assert.equal(code, 0, stderr);
+  }
+
+  /** Answers a question beforehand, as an unattended installation does. */
+  async preseed(question: string, answer: string, type = 'password'): Promise<void> {
+    const owner = question.includes('/') ? question : `${this.#name}/${question}`;
+    const input = `${this.#name} ${owner} ${type} ${answer}\n`;
     const { code } = await run(this.#t, 'debconf-set-selections', [], { input, env: this.#env });
     assert.equal(code, 0);
   }
@@ -48,20 +61,34 @@ class Questions {
 
   /** Asks somebody who types these answers to the question, one after the other; returns how often it was asked. */
   async ask(question: string, answers: readonly string[]): Promise<number> {
-    const [types, left] = [join(this.#folder, 'types'), join(this.#folder, 'left')];
+    const left = join(this.#folder, 'left');
     writeFileSync(left, answers.map((each) => `${each}\n`).join(''));
-    const script = `#!/bin/sh
+    await this.#type(`
       grep -q '/${question}=' "$1" || exit 0
       sed -i "s|/${question}=.*|/${question}=\\"$(head -n 1 ${left})\\"|" "$1"
-      sed -i 1d ${left}\n`;
-    writeFileSync(types, script);
+      sed -i 1d ${left}`);
+    return answers.length - readFileSync(left, 'utf8').split('\n').length + 1;
+  }
+
+  /** Those of these questions that are asked of somebody who changes no answer. */
+  async asked(questions: readonly string[]): Promise<string[]> {
+    const shown = join(this.#folder, 'shown');
+    writeFileSync(shown, '');
+    await this.#type(`cat "$1" >>${shown}`);
+    const text = readFileSync(shown, 'utf8');
+    return questions.filter((question) => text.includes(`${this.#name}/${question}=`));
+  }
+
+  /** Has this script of the shell edit the questions. */
+  async #type(script: string): Promise<void> {
+    const types = join(this.#folder, 'types');
+    writeFileSync(types, `#!/bin/sh\n${script}\n`);
     chmodSync(types, 0o755);
     const env = { ...this.#env, DEBIAN_FRONTEND: 'editor', VISUAL: types, EDITOR: types };
     // script(1) makes the terminal that debconf wants.
     const command = `/usr/share/debconf/frontend ${this.#folder}/config configure ''`;
     const { code, stdout } = await run(this.#t, 'script', ['-qec', command, '/dev/null'], { env });
     assert.equal(code, 0, stdout.toString());
-    return answers.length - readFileSync(left, 'utf8').split('\n').length + 1;
   }
 
   /** Everything is asked again, with the answers that there are. */
@@ -77,6 +104,11 @@ class Questions {
     return stdout.toString().replace(/^0 ?/, '').trim();
   }
 }
+
+/** As dpkg-preconfigure(8) does. */
+const LOAD =
+  'use Debconf::Db; use Debconf::Template; ' +
+  'Debconf::Db->load; Debconf::Template->load($ARGV[0], "others"); Debconf::Db->save';
 
 const LONG = 'sixteen-octets..';
 const SHORT = 'fifteen-octets.';
@@ -133,19 +165,87 @@ test(
   },
 );
 
+const providers: Record<string, Record<string, string>> = {
+  smtp: { 'smtp-host': 'smtp.example.org', 'smtp-user': 'me', 'smtp-password': 'secret' },
+  ses: {
+    'ses-region': 'eu-central-1',
+    'ses-access-key-id': 'AKIDEXAMPLE',
+    'ses-secret-access-key': 'secret',
+  },
+  mailgun: {
+    'mailgun-domain': 'mg.example.org',
+    'mailgun-url': 'https://api.eu.mailgun.net',
+    'mailgun-api-key': 'secret',
+  },
+  jmap: { 'jmap-url': 'https://jmap.example.org/', 'jmap-user': '', 'jmap-token': 'secret' },
+};
+
+for (const [backend, answers] of Object.entries(providers)) {
+  test(
+    `who chooses ${backend} is asked for what it needs, and for nothing else`,
+    needs('debconf'),
+    async (t) => {
+      const questions = new Questions(t, 'appengine-mailer-proxy');
+      await questions.preseed('backend', backend, 'select');
+      for (const [question, answer] of Object.entries(answers)) {
+        await questions.forget();
+        assert.equal(await questions.ask(question, [answer]), 1, question);
+        assert.equal(await questions.answer(question), answer);
+      }
+      const others = Object.entries(providers).flatMap(([other, those]) =>
+        other === backend ? [] : Object.keys(those),
+      );
+      await questions.forget();
+      assert.deepEqual(await questions.asked(others), []);
+    },
+  );
+}
+
+test('a password is asked for only where there is a user', needs('debconf'), async (t) => {
+  const questions = new Questions(t, 'appengine-mailer-proxy');
+  for (const [backend, user, secrets] of [
+    ['smtp', 'smtp-user', ['smtp-password']],
+    ['ses', 'ses-access-key-id', ['ses-secret-access-key']],
+    ['jmap', 'jmap-user', ['jmap-password']],
+  ] as const) {
+    await questions.preseed('backend', backend, 'select');
+    await questions.forget();
+    assert.deepEqual(await questions.asked(secrets), []);
+    await questions.preseed(user, 'me', 'string');
+    await questions.forget();
+    assert.deepEqual(await questions.asked(secrets), secrets);
+  }
+});
+
 test(
-  'who chooses a relay is asked for its name, user and password',
+  'queue and proxy that are installed together need neither URL nor key (law 10)',
   needs('debconf'),
   async (t) => {
-    const questions = new Questions(t, 'appengine-mailer-proxy');
-    assert.equal(await questions.ask('smtp-host', ['not asked']), 0);
-    const answers = { backend: 'smtp', 'smtp-host': 'smtp.example.org', 'smtp-user': 'me' };
-    for (const [question, answer] of Object.entries(answers)) {
-      await questions.forget();
-      assert.equal(await questions.ask(question, [answer]), 1, question);
-      assert.equal(await questions.answer(question), answer);
-    }
-    await questions.forget();
-    assert.equal(await questions.ask('smtp-password', ['secret']), 1);
+    const [host, proxy] = ['appengine-mailer', 'appengine-mailer-proxy'];
+    const alone = new Questions(t, host);
+    assert.deepEqual(await alone.asked(['proxy-url', 'secret-key']), ['proxy-url', 'secret-key']);
+    const together = new Questions(t, host, [proxy]);
+    await together.loadOthers();
+    assert.deepEqual(await together.asked(['proxy-url', 'secret-key']), []);
+    assert.equal(await together.answer('proxy-url'), 'http+unix:/run/appengine-mailer-proxy.sock');
+
+    const elsewhere = new Questions(t, host, [proxy]);
+    await elsewhere.loadOthers();
+    await elsewhere.preseed('proxy-url', 'https://proxy.example.org/', 'string');
+    await elsewhere.forget();
+    assert.deepEqual(await elsewhere.asked(['proxy-url', 'secret-key']), [
+      'proxy-url',
+      'secret-key',
+    ]);
+
+    const proxyAlone = new Questions(t, proxy);
+    assert.deepEqual(await proxyAlone.asked(['secret-keys']), ['secret-keys']);
+    const proxyBeside = new Questions(t, proxy, [host]);
+    await proxyBeside.loadOthers();
+    assert.deepEqual(await proxyBeside.asked(['secret-keys']), []);
+    const ofOthers = new Questions(t, proxy, [host]);
+    await ofOthers.loadOthers();
+    await ofOthers.preseed(`${host}/proxy-url`, 'https://proxy.example.org/', 'string');
+    assert.deepEqual(await ofOthers.asked(['secret-keys']), ['secret-keys']);
   },
 );

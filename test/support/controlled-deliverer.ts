@@ -11,6 +11,7 @@ import {
 } from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
 import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
+import type { Quota } from '../../src/proxy/pace/quota.ts';
 import type { Verdict } from '../../src/wire/verdicts.ts';
 import { letPass } from './let-pass.ts';
 import { scratch } from './scratch.ts';
@@ -29,7 +30,10 @@ export class ControlledDeliverer {
   #ledger: SqliteLedger;
   readonly #journal = proxyJournal(({ text }) => this.journal.push(text));
 
-  constructor(t: TestContext) {
+  readonly #quotas: readonly Quota[];
+
+  constructor(t: TestContext, quotas: readonly Quota[] = []) {
+    this.#quotas = quotas;
     this.file = join(scratch(t), 'ledger.db');
     this.#ledger = new SqliteLedger(this.file);
     this.deliverer = this.#start();
@@ -65,6 +69,7 @@ export class ControlledDeliverer {
       backend: { reserve: async (giveUp) => this.backend.reserve(giveUp) },
       policy: (delivery) => delivery,
       journal: this.#journal,
+      quotas: this.#quotas,
       recipientsMax: 100,
     });
   }

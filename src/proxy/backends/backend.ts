@@ -78,11 +78,6 @@ export function limited(count: number, deliver: Deliver): Backend {
 /** The backend works, and has no room for this delivery yet; nothing was begun. */
 export class BackendBusyError extends Error {
   override readonly name = 'BackendBusyError';
-}
-
-/** Nothing can be sent on at present, whatever the message; nothing of this one was sent. */
-export class BackendUnavailableError extends Error {
-  override readonly name = 'BackendUnavailableError';
   /** When it is worth trying again; undefined: soon. */
   readonly retryAfterMs: number | undefined;
 
@@ -90,4 +85,21 @@ export class BackendUnavailableError extends Error {
     super(message);
     this.retryAfterMs = retryAfterMs;
   }
+}
+
+/** Nothing can be sent on at present, whatever the message; nothing of this one was sent. */
+export class BackendUnavailableError extends Error {
+  override readonly name: string = 'BackendUnavailableError';
+  /** When it is worth trying again; undefined: soon. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, retryAfterMs?: number) {
+    super(message);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The provider works, and takes no more for now, since it got too much in a short time; nothing of this message was sent. */
+export class BackendThrottledError extends BackendUnavailableError {
+  override readonly name = 'BackendThrottledError';
 }

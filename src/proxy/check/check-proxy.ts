@@ -2,9 +2,15 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { Origins } from '../../host/options.ts';
-import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { fault, faultOfAll, notChecked, ok, type Finding } from '../../host/finding.ts';
+import { secretFaults } from '../../host/key-faults.ts';
 import { chooseBackend } from '../backends/chosen-backend.ts';
-import { becomeOwnerWithSecrets, senderRules, type ProxyOptions } from '../command.ts';
+import {
+  BACKEND_SECRETS,
+  becomeOwnerWithSecrets,
+  senderRules,
+  type ProxyOptions,
+} from '../command.ts';
 import { readKeys } from '../policy/keyring.ts';
 import { sendersText } from '../policy/senders-text.ts';
 import { checkBackend } from './check-backend.ts';
@@ -20,6 +26,8 @@ export async function* checkProxy(argv: ProxyOptions, origins: Origins): AsyncGe
   const ledgerFile = resolve(argv.ledger);
   await becomeOwnerWithSecrets(ledgerFile);
   yield await found('keys', () => checkKeys(argv.keysFile));
+  const unsafe = faultOfAll('secrets', secretFaults(BACKEND_SECRETS));
+  if (unsafe) yield unsafe;
   yield await found('senders', () =>
     ok('senders', sendersText(senderRules(argv, origins), readKeys(argv.keysFile).keys)),
   );

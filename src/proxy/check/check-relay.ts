@@ -1,17 +1,21 @@
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
-import { systemClock } from '../../host/clock.ts';
-import { connectSocket } from '../../host/net/connect-socket.ts';
+import { thisMachine } from '../../host/machine.ts';
 import { fault, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { SmtpClient } from '../../host/net/smtp-client.ts';
 import { withinTime } from '../../host/within-time.ts';
 import { limits } from '../../limits.ts';
+import { accountRemedy } from '../backends/smtp/oauth-remedies.ts';
+import { OAuthError, type OAuthTokens } from '../backends/smtp/oauth-tokens.ts';
 import { smtpErrorText } from '../backends/smtp/smtp-error-text.ts';
+import { SmtpLogin } from '../backends/smtp/smtp-login.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { hostPortText } from '../../host/net/host-port.ts';
 
-/** Checks the relay by a session without a message: connection, TLS, login and QUIT. Never rejects. */
+/** Checks the relay by a session without a message: connection, TLS, access token, login and QUIT. Never rejects. */
 export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const { auth, ...server } = relay;
+  const login = auth && new SmtpLogin(auth, thisMachine);
+  const steps = STEPS.filter((step) => step !== 'token' || login?.tokens !== undefined);
   const where = `the relay ${hostPortText(relay)}`;
   const found: Finding[] = [];
   const answers = () => found.push(ok('connection', `${where} answers`));
@@ -19,19 +23,19 @@ export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
     await withinTime(limits.checkRelayMs, 'no answer', {}, async (timeUp) => {
       const client = new SmtpClient({
         ...server,
-        socket: await connectSocket(relay, timeUp),
-        clock: systemClock,
+        socket: await thisMachine.connect(server, timeUp),
+        clock: thisMachine,
       });
       timeUp.addEventListener('abort', () => client.cut(timeUp.reason as Error));
       try {
         await client.connect();
         answers();
         found.push(ok('tls', TLS[relay.security]));
-        if (auth) await client.login(auth);
-        const user = auth?.user;
-        found.push(
-          ok('login', user ? `it takes the password of ${user}` : 'there is no --smtp-user'),
-        );
+        if (login?.tokens) found.push(await checkToken(login.tokens));
+        await login?.over(client);
+        const what = login?.tokens ? 'access token' : 'password';
+        const text = auth ? `it takes the ${what} of ${auth.user}` : 'there is no --smtp-user';
+        found.push(ok('login', text));
         await client.leave();
         found.push(ok('quit', 'the session ended in order'));
       } finally {
@@ -41,21 +45,27 @@ export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
     return found;
   } catch (error) {
     if (found.length === 0 && isOfTls(error as SMTPError)) answers();
-    const step = STEPS[found.length] ?? 'quit';
+    const step = steps[found.length] ?? 'quit';
     const text = `${where}: ${smtpErrorText(error)}`;
-    found.push(fault(step, text, remedy(step, error as SMTPError, relay)));
-    const others = STEPS.slice(found.length);
+    const known = error instanceof OAuthError ? error.remedy : accountRemedy(text, auth);
+    found.push(fault(step, text, known ?? remedy(step, error as SMTPError, relay)));
+    const others = steps.slice(found.length);
     return [...found, ...others.map((each) => notChecked(each, `the session ended at ${step}`))];
   }
 }
 
-const STEPS = ['connection', 'tls', 'login', 'quit'] as const;
+const STEPS = ['connection', 'tls', 'token', 'login', 'quit'] as const;
 
 const TLS = {
   starttls: 'the session is encrypted (STARTTLS), and the certificate is trusted',
   tls: 'the connection is encrypted, and the certificate is trusted',
   none: 'the session is not encrypted, as --smtp-security none wants it',
 };
+
+async function checkToken(tokens: OAuthTokens): Promise<Finding> {
+  await tokens.token();
+  return ok('token', `${tokens.credentials.tokenUrl.origin} gives access tokens`);
+}
 
 function isOfTls(error: SMTPError): boolean {
   const { code = '', command, message } = error;

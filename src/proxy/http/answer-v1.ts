@@ -88,8 +88,7 @@ function replyToError(error: unknown, { softBounce }: Deliverer): Reply {
     return { status: softBounce ? 500 : 400, text: error.message };
   }
   if (!isTemporary(error)) throw error;
-  const waitMs = error instanceof BackendUnavailableError ? error.retryAfterMs : undefined;
-  return { ...retryLater(error.message, waitMs), status: 500 };
+  return { ...retryLater(error.message, error.retryAfterMs), status: 500 };
 }
 
 function isTemporary(error: unknown): error is BackendBusyError | BackendUnavailableError {

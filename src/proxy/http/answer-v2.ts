@@ -73,7 +73,10 @@ async function answerFrame(
 function replyToError(error: unknown): Reply {
   if (error instanceof FrameError) return { status: 400, text: error.message };
   if (error instanceof DigestConflictError) return { status: 409, text: error.message };
-  if (error instanceof BackendBusyError) return slower(error.message, limits.busyRetryAfterMs);
+  if (error instanceof BackendBusyError) {
+    const { message, retryAfterMs = limits.busyRetryAfterMs } = error;
+    return { ...slower(message, retryAfterMs), isTold: error.retryAfterMs !== undefined };
+  }
   if (error instanceof BackendUnavailableError) {
     return retryLater(error.message, error.retryAfterMs);
   }

@@ -194,8 +194,12 @@ export class HttpServer {
     }
   }
 
-  #logRefusal({ headers }: IncomingMessage, { status, text, key }: Reply, client: string): void {
-    if (status < 400 || status === 404) return;
+  #logRefusal(
+    { headers }: IncomingMessage,
+    { status, text, key, isTold }: Reply,
+    client: string,
+  ): void {
+    if (status < 400 || status === 404 || isTold) return;
     if (key === undefined && !this.#unauthenticated.take()) return;
     const id = headers['webhook-id'] as string | undefined;
     this.#journal.refused({ from: client, id, status, reason: text, key });

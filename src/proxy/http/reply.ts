@@ -10,6 +10,8 @@ export interface Reply {
   headers?: Record<string, string>;
   /** The name of the key that signed the request; undefined when no key did, or when nobody looked. */
   key?: string | undefined;
+  /** The journal has told it in words of its own, and not for each request. */
+  isTold?: boolean;
 }
 
 /** 429: nothing was begun, and the client has to make fewer posts. */

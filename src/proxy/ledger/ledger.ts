@@ -91,6 +91,12 @@ export interface Ledger {
     timeUp: AbortSignal,
   ): Promise<Map<string, Known>>;
 
+  /**
+   * Changes the one text in which all proxies of this ledger keep what they spent of their quotas, in one commit. `change` is
+   * given it, '' at first, and the ledger's time in milliseconds, which no step of a clock moves; it may be called again.
+   */
+  changePace<T>(change: (text: string, now: number) => { text: string; result: T }): Promise<T>;
+
   /** Resolves when something could be written. */
   check(): Promise<void>;
 

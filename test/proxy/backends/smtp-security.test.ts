@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import dns from 'node:dns';
 import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import type { SMTPServerOptions } from 'smtp-server';
-import { OAuthTokens } from '../../../src/proxy/backends/smtp/oauth-tokens.ts';
 import { smtpBackend } from '../../../src/proxy/backends/smtp/smtp-backend.ts';
 import { certificate } from '../../support/certificate.ts';
 import { needs } from '../../support/needs.ts';
@@ -126,46 +124,3 @@ test('a relay without AUTH, or whose AUTH is out of order, gets no mail if there
     assert.deepEqual(smtp.said('MAIL'), []);
   }
 });
-
-test('XOAUTH2: one token for all connections, a new one when it is refused', async (t) => {
-  let [issued, valid] = [0, ''];
-  const endpoint = await tokenEndpoint(t, () => {
-    issued += 1;
-    valid = `token-${issued}`;
-    return { access_token: valid, expires_in: 3600 };
-  });
-  const { relay } = await npmSmtp(t, {
-    authOptional: false,
-    authMethods: ['XOAUTH2'],
-    hideSTARTTLS: true,
-    allowInsecureAuth: true,
-    onAuth({ username, accessToken }, _, done) {
-      if (username === 'u@example.org' && accessToken === valid) done(null, { user: username });
-      else done(null, { data: { status: '401', schemes: 'bearer' } });
-    },
-  });
-  const credentials = { clientId: 'i', clientSecret: 's', refreshToken: 'r', accessUrl: endpoint };
-  const oauth2 = new OAuthTokens({ user: 'u@example.org', ...credentials });
-  const auth = { user: 'u@example.org', method: 'XOAUTH2', oauth2 };
-  const both = relay({ security: 'none', auth });
-  const backend = smtpBackend(both);
-  const several = Array.from({ length: 5 }, async () => sendWith(backend));
-  for (const told of (await Promise.all(several)).flat()) assert.match(told, SENT);
-  assert.equal(issued, 1);
-  valid = 'revoked';
-  assert.match((await sendWith(smtpBackend(both))).join(), SENT);
-  assert.equal(issued, 2);
-});
-
-/** A token endpoint of OAuth 2 (RFC 6749 6) on loopback. */
-async function tokenEndpoint(t: TestContext, issue: () => object): Promise<string> {
-  const server = createHttpServer((request, response) => {
-    request.resume().on('end', () => response.end(JSON.stringify(issue())));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
-}

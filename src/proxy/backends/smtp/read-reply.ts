@@ -11,6 +11,11 @@ export interface SmtpReply {
    * operator has to act.
    */
   ofRelay: boolean;
+  /**
+   * Of such a reply: that it has got too much from us in a short time, and how long to wait, in milliseconds, where that
+   * is known: 0 is soon.
+   */
+  throttledMs?: number | undefined;
   /** Whether nodemailer gave it instead of the relay. */
   isOurs?: boolean;
 }
@@ -29,10 +34,13 @@ export function readReply(reply: string, step: SmtpStep): SmtpReply {
   const more = rest.map((line) => REPLY.exec(line)?.groups?.['text'] ?? line);
   const reason = [code, enhanced, text, ...more].join(' ').replace(/\s+/g, ' ').trim();
   const status = enhanced.startsWith(code.charAt(0)) && enhanced !== '' ? enhanced : derived();
+  const ofRelay =
+    code === '' || RELAY.some((row) => row.test(`${step} ${code} ${status} ${reason}`));
   return {
     status,
     reason: reason.slice(0, limits.reasonChars),
-    ofRelay: code === '' || RELAY.some((row) => row.test(`${step} ${code} ${status} ${reason}`)),
+    ofRelay,
+    ...(ofRelay && THROTTLING.test(reason) && { throttledMs: waitOf(reason) }),
   };
 
   function derived(): string {
@@ -43,6 +51,19 @@ export function readReply(reply: string, step: SmtpStep): SmtpReply {
 
 const REPLY =
   /^(?<code>[245]\d\d)(?:[ -]|$)(?:(?<enhanced>[245]\.\d{1,3}\.\d{1,3})(?:\s+|$))?(?<text>.*)$/;
+
+/** How long to wait, by the text of a throttling: limits of a day end with the day, whose beginning nobody knows. */
+function waitOf(reason: string): number {
+  return /\bdaily\b|\b(?:per|a) day\b|\b24 hours\b/i.test(reason) ? limits.throttleDayMs : 0;
+}
+
+/**
+ * What relays say, among those replies, when they get too much: Amazon SES ("Throttling failure: Maximum sending rate
+ * exceeded"), Google ("Daily user sending limit exceeded", "rate limit"), Microsoft ("Concurrent connections limit exceeded",
+ * "SubmissionQuotaExceeded").
+ */
+const THROTTLING =
+  /throttl|\brate\b|too (?:many|much|fast|quickly)|quota ?exceeded|limit ?exceeded|exceeded (?:the |your )?\w*(?:limit|threshold|quota)|daily limit/i;
 
 /**
  * The replies that are about the relay and not about the message, one row a case, matched with `STEP CODE STATUS REPLY`.

@@ -1,14 +1,14 @@
 import { isLoopback } from '../../../host/net/is-loopback.ts';
 import { isIPv6 } from 'node:net';
 import { rootCertificates } from 'node:tls';
-import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
 import { exitCodes, CommandError } from '../../../host/command-error.ts';
 import { anyText, parseBoolean, takes, wholeNumber } from '../../../host/option-values.ts';
 import type { OptionTable, Values } from '../../../host/options.ts';
 import { readCertificates } from '../../../host/net/read-certificates.ts';
 import { firstLine, readSetting, type Sources } from '../../../host/settings.ts';
 import { limits } from '../../../limits.ts';
-import { OAuthTokens } from './oauth-tokens.ts';
+import { parseOAuthCredentials } from './oauth-credentials.ts';
+import type { SmtpAccount } from './smtp-login.ts';
 import type { SmtpRelay } from './smtp-sessions.ts';
 
 /** Options of the smtp backend. Where one is not given, Google's variable for it counts (APPENGINE_SMTP_…). */
@@ -39,7 +39,8 @@ export const smtpOptions = {
     value: 'USER',
     parse: anyText,
     also: { variable: 'APPENGINE_SMTP_USER' },
-    describe: 'User name at the relay; the password is APPENGINE_SMTP_PASSWORD',
+    describe:
+      'User name at the relay; the password is APPENGINE_SMTP_PASSWORD, or APPENGINE_SMTP_OAUTH has credentials of OAuth 2.0',
   },
   'smtp-connections': {
     value: 'NUMBER',
@@ -66,7 +67,7 @@ export function smtpRelay(options: Values<typeof smtpOptions>, sources: Sources)
   if (!host) {
     throw misconfigured('the smtp backend needs a relay: --smtp-host, or APPENGINE_SMTP_HOST');
   }
-  const auth = smtpAuth(options.smtpUser, sources);
+  const auth = smtpAccount(options.smtpUser, sources);
   if (auth && security === 'none' && !isLoopback(host)) {
     throw misconfigured(`--smtp-security none would carry the password to ${host} unencrypted`);
   }
@@ -89,8 +90,8 @@ function relayHost(text: string): string {
 
 const HOST = /^[\p{L}\p{N}._-]+$/u;
 
-/** How to log in: by APPENGINE_SMTP_PASSWORD, or by the OAuth 2 credentials of APPENGINE_SMTP_OAUTH. */
-function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAuth | undefined {
+/** With APPENGINE_SMTP_PASSWORD, or with the OAuth 2.0 credentials of APPENGINE_SMTP_OAUTH. */
+function smtpAccount(user: string | undefined, sources: Sources): SmtpAccount | undefined {
   const password = readSetting('APPENGINE_SMTP_PASSWORD', sources);
   const oauth = readSetting('APPENGINE_SMTP_OAUTH', sources);
   if (!user) {
@@ -100,47 +101,12 @@ function smtpAuth(user: string | undefined, sources: Sources): SMTPConnectionAut
   if (password && oauth) {
     throw misconfigured('there are APPENGINE_SMTP_PASSWORD and APPENGINE_SMTP_OAUTH: remove one');
   }
-  if (oauth) return { user, method: 'XOAUTH2', oauth2: oauthTokens(user, oauth) };
+  if (oauth) return { user, oauth: parseOAuthCredentials(oauth) };
   const pass = password && firstLine(password).toString();
   if (pass) return { user, pass };
   throw misconfigured(
     `there is no password for --smtp-user ${user}: put it into APPENGINE_SMTP_PASSWORD`,
   );
-}
-
-/**
- * A source of access tokens, shared by all connections. The credentials are the JSON that Google's tools
- * write: client_id, client_secret, refresh_token, and token_uri where it is not Google's.
- */
-function oauthTokens(user: string, credentials: Buffer): OAuthTokens {
-  const json = parseObject(credentials.toString());
-  const field = (name: string) => {
-    const value = json?.[name];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  };
-  const [clientId, clientSecret] = [field('client_id'), field('client_secret')];
-  const refreshToken = field('refresh_token');
-  if (!clientId || !clientSecret || !refreshToken) {
-    throw misconfigured(
-      'APPENGINE_SMTP_OAUTH is not JSON with client_id, client_secret and refresh_token',
-    );
-  }
-  const accessUrl = field('token_uri');
-  return new OAuthTokens({
-    user,
-    clientId,
-    clientSecret,
-    refreshToken,
-    ...(accessUrl && { accessUrl }),
-  });
-}
-
-function parseObject(json: string): Record<string, unknown> | undefined {
-  try {
-    return Object(JSON.parse(json)) as Record<string, unknown>;
-  } catch {
-    return undefined; // The message of the parser would quote the secret.
-  }
 }
 
 function misconfigured(sentence: string): CommandError {

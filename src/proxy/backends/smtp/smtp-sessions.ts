@@ -1,8 +1,8 @@
-import type { SMTPConnectionAuth } from 'nodemailer/lib/smtp-connection';
 import type { Machine } from '../../../host/machine.ts';
 import { SmtpClient } from '../../../host/net/smtp-client.ts';
 import { limits } from '../../../limits.ts';
 import { BackendBusyError } from '../backend.ts';
+import { SmtpLogin, type SmtpAccount } from './smtp-login.ts';
 
 /** The relay, how to connect to it, and our account there. */
 export interface SmtpRelay {
@@ -14,8 +14,8 @@ export interface SmtpRelay {
   ca: string[] | undefined;
   /** The name of this machine for EHLO; undefined: the address of our end of the connection. */
   name: string | undefined;
-  /** How to log in. */
-  auth: SMTPConnectionAuth | undefined;
+  /** Undefined: we do not log in. */
+  auth: SmtpAccount | undefined;
   /** The largest number of connections at once. */
   connectionsMax: number;
 }
@@ -46,6 +46,7 @@ interface Waiting {
 export class SmtpSessions {
   readonly #relay: SmtpRelay;
   readonly #machine: Machine;
+  readonly #login: SmtpLogin | undefined;
   readonly #waiting: Waiting[] = [];
   #idle: SmtpSession[] = [];
   /** Connections that are in use, idle or being opened, and those of them that are being opened. */
@@ -57,6 +58,7 @@ export class SmtpSessions {
   constructor(relay: SmtpRelay, machine: Machine) {
     this.#machine = machine;
     this.#relay = relay;
+    this.#login = relay.auth && new SmtpLogin(relay.auth, machine);
   }
 
   /**
@@ -93,7 +95,7 @@ export class SmtpSessions {
   async renew({ client }: SmtpSession): Promise<SmtpSession> {
     client.close();
     try {
-      return await openSession(this.#relay, this.#machine);
+      return await this.#openSession();
     } catch (error) {
       this.#leave();
       throw error;
@@ -148,7 +150,7 @@ export class SmtpSessions {
 
   async #open(): Promise<void> {
     try {
-      const session = await openSession(this.#relay, this.#machine);
+      const session = await this.#openSession();
       this.#opening -= 1;
       this.#offer(session);
     } catch (error) {
@@ -161,19 +163,20 @@ export class SmtpSessions {
       } else for (const waiting of this.#waiting.splice(0)) waiting.fail(error as Error);
     }
   }
-}
 
-/** It is never cancelled: a connection that is ready too late for one delivery serves the next. */
-async function openSession(relay: SmtpRelay, machine: Machine): Promise<SmtpSession> {
-  const { auth, ...server } = relay;
-  const socket = await machine.connect(relay, new AbortController().signal);
-  const client = new SmtpClient({ ...server, socket, clock: machine });
-  try {
-    await client.connect();
-    if (auth) await client.login(auth);
-    return { client, used: 0, wasIdle: false };
-  } catch (error) {
-    client.close();
-    throw error;
+  /** It is never cancelled: a connection that is ready too late for one delivery serves the next. */
+  async #openSession(): Promise<SmtpSession> {
+    const { auth: _, ...server } = this.#relay;
+    const machine = this.#machine;
+    const socket = await machine.connect(server, new AbortController().signal);
+    const client = new SmtpClient({ ...server, socket, clock: machine });
+    try {
+      await client.connect();
+      await this.#login?.over(client);
+      return { client, used: 0, wasIdle: false };
+    } catch (error) {
+      client.close();
+      throw error;
+    }
   }
 }

@@ -14,7 +14,7 @@ import { transactionOutcome } from './transaction-outcome.ts';
 /** What came of a transaction; see TransactionOutcome. `reset`: the session still has the envelope. */
 export type Transaction = { reset: boolean } & (
   | { kind: 'answered'; results: Result[] }
-  | { kind: 'unavailable' | 'stale' | 'unknown'; text: string }
+  | { kind: 'unavailable' | 'stale' | 'unknown'; text: string; throttledMs?: number | undefined }
 );
 
 /** Sends a message to the relay, which the verdicts call `mta`. Never rejects. */
@@ -40,7 +40,8 @@ export async function transact(
   const outcome = transactionOutcome({ stage, final, isOfRelay: !!ofRelay, isReused });
   if (outcome.kind === 'unknown') return { reset, kind: 'unknown', text };
   if (outcome.kind !== 'answered') {
-    return { reset, kind: outcome.kind, text: ofRelay?.reason ?? text };
+    const { reason = text, throttledMs } = ofRelay ?? {};
+    return { reset, kind: outcome.kind, text: reason, throttledMs };
   }
   const results = to.map((recipient) => ({
     recipient,

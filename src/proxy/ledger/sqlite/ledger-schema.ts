@@ -16,6 +16,7 @@ import { FIGURE_TABLES } from '../../../sqlite/figures.ts';
  *            is suspect
  * checked    one row, written to find out whether the ledger can be written
  * identity   one row: the id of this ledger, by which hosts know that two proxies share it
+ * pace       one row: what was spent of the quotas of --pace and --pace-day (pace/spending.ts)
  * figure     what proxies count of their work (proxy/proxy-figures.ts); sample: all figures as they were, for plots
  * clock      one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time; listed_at and written_at are by the wall clock, in milliseconds since 1970 UTC.
@@ -77,6 +78,12 @@ CREATE TABLE identity (
   id TEXT NOT NULL CHECK (length(id) = 32)
 ) STRICT;
 INSERT INTO identity VALUES (1, lower(hex(randomblob(16))));
+`,
+  `
+CREATE TABLE pace (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  spent TEXT NOT NULL
+) STRICT;
 `,
   FIGURE_TABLES,
 ];

@@ -42,6 +42,7 @@ const COPIED = [
   'checked',
   'clock',
   'identity',
+  'pace',
   'figure',
   'sample',
 ] as const;

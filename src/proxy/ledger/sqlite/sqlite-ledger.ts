@@ -151,6 +151,17 @@ export class SqliteLedger implements Ledger {
     return this.known(message, addresses);
   }
 
+  async changePace<T>(
+    change: (text: string, now: number) => { text: string; result: T },
+  ): Promise<T> {
+    const { pace, setPace } = this.#statements;
+    return this.#commit(() => {
+      const { text, result } = change(pace.get() ?? '', this.now());
+      setPace.run(text);
+      return result;
+    });
+  }
+
   async check(): Promise<void> {
     await this.#commit(() => this.#statements.probeWrite.run());
   }
@@ -275,6 +286,10 @@ function prepare(db: Database) {
       )
       .pluck(),
     anyMessage: db.prepare(`SELECT 1 FROM message LIMIT 1`),
+    pace: db.prepare<[], string>('SELECT spent FROM pace WHERE only = 1').pluck(),
+    setPace: db.prepare(
+      'INSERT INTO pace VALUES (1, ?) ON CONFLICT DO UPDATE SET spent = excluded.spent',
+    ),
     /** Finds out whether the ledger can be written. */
     probeWrite: db.prepare(`UPDATE checked SET times = times + 1`),
     forgetOldMessages: db.prepare(
