@@ -396,6 +396,15 @@ export const limits = {
 
   /** Connections to the listener of metrics at once. */
   metricsConnections: 20,
+  /** Messages that `queue shape` reads at once; names that it counts apart, and lines that it shows. */
+  shapePage: 2000,
+  shapeNames: 10_000,
+  shapeRows: 20,
+  /** `queue top`: how often it looks, over which times rates are shown and the end is estimated, and events. */
+  topMs: 1 * SECOND,
+  nowRateMs: 10 * SECOND,
+  etaRateMs: 5 * MINUTE,
+  topEvents: 8,
   /** How often the figures are read for those who ask, at most. */
   viewEveryMs: 1 * SECOND,
 
