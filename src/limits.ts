@@ -122,7 +122,7 @@ export const limits = {
   lookMs: 30 * SECOND,
   /**
    * For how long posts tell the proxy the same length of the queue, and how long after the last post a probe tells it: far
-   * less than the hour after which a host counts as missing (systemd/examples/alerts.yml).
+   * less than the hour after which a host counts as missing (debian/examples/alerts.yml).
    */
   queueReportMs: 5 * SECOND,
   tellQueueMs: 15 * MINUTE,
