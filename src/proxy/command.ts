@@ -151,7 +151,8 @@ export const proxyCommand = command({
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
-      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, withinRequest };
+      const ledgerId = ledger.id;
+      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, ledgerId, withinRequest };
     };
     const server = new HttpServer(journal);
     const { ledger, deliverer } = await server.start(listenAt, open).catch((error: Error) => {

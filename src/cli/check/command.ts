@@ -163,20 +163,23 @@ function unusable(check: string): Finding {
 }
 
 async function proxyFindings(argv: Arguments, key: Buffer | undefined): Promise<Finding[]> {
-  const { openConnection } = await import('../../wire/open-connection.ts');
+  const { openConnections } = await import('../../wire/open-connections.ts');
   const { checkProxy, unreached } = await import('./check-proxy.ts');
-  let connection;
+  const { severalProxies } = await import('./several-proxies.ts');
+  let connections;
   try {
-    connection = openConnection({ ...argv, secretKey: key ?? NO_KEY });
+    connections = openConnections({ ...argv, secretKey: key ?? NO_KEY });
   } catch (error) {
     const todo =
       'fix it in /etc/envdir or /etc/default/appengine-mailer, then systemctl restart appengine-mailer';
     return unreached(fault('proxy', (error as Error).message, todo));
   }
   try {
-    return await checkProxy(connection, argv.wire, key !== undefined);
+    const hasKey = key !== undefined;
+    const found = connections.map(async (each) => checkProxy(each, argv.wire, hasKey));
+    return severalProxies(connections, await Promise.all(found));
   } finally {
-    await connection.close();
+    await Promise.all(connections.map(async (each) => each.close()));
   }
 }
 
