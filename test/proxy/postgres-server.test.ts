@@ -16,6 +16,7 @@ import { until } from '../support/until.ts';
 
 const digest = Buffer.alloc(32, 7);
 const a = 'a@example.org';
+const message = (id: string) => ({ key: '', id });
 const sent = { address: a, kind: 'sent', status: '2.0.0', reason: 'ok' } as const;
 
 async function open(url: string, lines: string[] = []) {
@@ -110,7 +111,6 @@ test(
     const lines: string[] = [];
     const ledger = await open(`postgres://ledger@${hosts}/ledger`, lines);
     t.after(async () => ledger.close());
-    const message = (id: string) => ({ key: '', id });
     await ledger.begin(message('one'), digest, [a]);
     await ledger.settle(message('one'), [sent]);
     await ledger.begin(message('two'), digest, [a]);
@@ -155,7 +155,6 @@ test(
     });
     const ledger = await open(server.url);
     t.after(async () => ledger.close());
-    const message = (number: number) => ({ key: '', id: `id${number}` });
     execFileSync(...inside('sh', '-c', `cat /dev/zero > ${disk}/filler || true`), {
       stdio: 'pipe',
     });
@@ -165,13 +164,13 @@ test(
       (_, each) => `r${each}@${'x'.repeat(200)}.example.org`,
     );
     const full = async () => {
-      for (; ; begun += 1) await ledger.begin(message(begun), digest, addresses);
+      for (; ; begun += 1) await ledger.begin(message(`id${begun}`), digest, addresses);
     };
     await assert.rejects(
       full(),
       /No space left on device|no connection|closed the connection|terminat/i,
     );
-    await assert.rejects(ledger.begin(message(begun), digest, addresses));
+    await assert.rejects(ledger.begin(message(`id${begun}`), digest, addresses));
     execFileSync(...inside('rm', `${disk}/filler`));
     if (!server.isRunning) await server.start();
     await until(
@@ -182,7 +181,7 @@ test(
         ),
       () => server.log,
     );
-    assert.deepEqual(await ledger.begin(message(begun), digest, addresses), new Map());
+    assert.deepEqual(await ledger.begin(message(`id${begun}`), digest, addresses), new Map());
     const { rows } = {
       rows: await server.query<{ count: number }>(
         `SELECT count(*)::integer AS count FROM recipient WHERE state = 'begun'`,

@@ -27,13 +27,13 @@ export async function startPooler(
     };
     sockets.add(backend.socket);
     backend.socket.on('error', () => {}).write(startup);
-    let ready = () => {};
+    let ready: (() => void) | undefined;
     const isReady = new Promise<void>((resolve) => {
       ready = resolve;
     });
     eachMessage(backend.socket, (message) => {
       if (backend.client) backend.client.write(message);
-      else if (message[0] === READY) ready();
+      else if (message[0] === READY) ready?.();
       // Its transaction is over: "I" for idle.
       const isOver = message[0] === READY && message[5] === IDLE;
       if (isOver && mode === 'transaction' && backend.client) {
