@@ -15,7 +15,12 @@ import { DemoExim } from './demo-exim.ts';
  */
 async function demonstrate(): Promise<void> {
   say(`everything is in ${folder}`);
-  const intake = await startIntake();
+  say(
+    typeof exim === 'string'
+      ? `messages go in through exim-pipe directly, since ${exim}`
+      : 'messages go in by LMTP: a private Exim, with the router and transports as shipped, hands them to intake',
+  );
+  const intake = typeof exim === 'string' ? undefined : await startIntake(exim.socket);
 
   let proxy = await startProxy('127.0.0.1:0');
   const address = /listens on (\S+),/.exec(proxy.output)?.[1] ?? '';
@@ -97,16 +102,8 @@ async function startProxy(listen: string): Promise<Child> {
   return proxy;
 }
 
-/** The LMTP server, where an Exim can hand messages to it. */
-async function startIntake(): Promise<Child | undefined> {
-  if (typeof exim === 'string') {
-    say(`messages go in through exim-pipe directly, since ${exim}`);
-    return undefined;
-  }
-  say(
-    'messages go in by LMTP: a private Exim, with the router and transports as shipped, hands them to intake',
-  );
-  const intake = start('intake', ['intake', '--socket', exim.socket, '--spool', spool]);
+async function startIntake(socket: string): Promise<Child> {
+  const intake = start('intake', ['intake', '--socket', socket, '--spool', spool]);
   await intake.says(/takes mail on/);
   return intake;
 }

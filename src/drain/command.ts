@@ -5,9 +5,10 @@ import { secretKeyFaults } from '../host/key-faults.ts';
 import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
-import { drainJournal } from './drain-journal.ts';
+import { drainJournal, type DrainJournal } from './drain-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
+import type { HostPort } from '../host/net/connect-socket.ts';
 import { parseHostPort } from '../host/net/host-port.ts';
 import { severalValues, takes, wholeNumber } from '../host/option-values.ts';
 import type { OptionTable } from '../host/options.ts';
@@ -17,9 +18,10 @@ import { limits } from '../limits.ts';
 import { printable } from '../mail/printable.ts';
 import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/recover/rescue.ts';
-import { spoolFile } from '../spool/spool.ts';
+import { spoolFile, type Spool } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
 import { connectionOptions, v1SuccessOption, wireOption } from '../wire/connection-options.ts';
+import { metricsOption } from '../watch/metrics-option.ts';
 import { retryOptions, retryTimes } from './retry-times.ts';
 import { tellReplaced } from './tell-replaced.ts';
 import { tellRepaired, withRepairs } from './with-repairs.ts';
@@ -49,6 +51,7 @@ const drainOptions = {
     default: String(limits.reportsPerHour),
     describe: 'Reports per sender and hour; further ones are combined into a summary',
   },
+  metrics: metricsOption,
   ...retryOptions,
   ...connectionOptions,
 } as const satisfies OptionTable;
@@ -61,9 +64,9 @@ export const drainCommand = command({
   settings: drainOptions,
   run: async (argv, origins) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
-    const { openConnection } = await import('../wire/open-connection.ts');
+    const { openConnections } = await import('../wire/open-connections.ts');
     // Faults of the settings are told before those of the spool.
-    await openConnection(argv).close();
+    await Promise.all(openConnections(argv).map(async (each) => each.close()));
     await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
     const reports = {
       server: argv.noticeSmtp,
@@ -89,26 +92,31 @@ export const drainCommand = command({
           shrunk: () => journal.spoolLogShrunk(argv.spool),
         };
         const unwatch = watchLog(spool.files, logJournal, spool.clock);
-        const connection = openConnection(argv);
-        const draining = drain({
-          spool,
+        const proxies = openConnections(argv).map((connection) => ({
           connection,
           postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
-          journal,
-          notify,
-          reports,
-          delayWarningsMs: argv.delayWarnings,
-          retryTimes: times,
-          once: argv.once,
-          stop,
-          progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-        });
-        return draining
-          .catch((error: Error) => {
-            if (error instanceof DatabaseReplacedError) tellReplaced(spool, journal, error.message);
-            throw error;
-          })
-          .finally(unwatch);
+        }));
+        const unserve = await serve(argv.metrics, spool, journal);
+        try {
+          return await drain({
+            spool,
+            proxies,
+            journal,
+            notify,
+            reports,
+            delayWarningsMs: argv.delayWarnings,
+            retryTimes: times,
+            once: argv.once,
+            stop,
+            progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
+          });
+        } catch (error) {
+          if (error instanceof DatabaseReplacedError) tellReplaced(spool, journal, error.message);
+          throw error;
+        } finally {
+          unwatch();
+          await unserve();
+        }
       });
     };
     const ending = argv.once
@@ -122,6 +130,22 @@ export const drainCommand = command({
     }
   },
 });
+
+/** Serves metrics where that is asked for. Returns what ends it. */
+async function serve(
+  at: HostPort | undefined,
+  spool: Spool,
+  journal: DrainJournal,
+): Promise<() => Promise<void>> {
+  if (!at) return async () => {};
+  const { serveSpool } = await import('../watch/serve-spool.ts');
+  const end = new AbortController();
+  const serving = serveSpool(at, spool, journal, end.signal);
+  return async () => {
+    end.abort();
+    await serving;
+  };
+}
 
 function showProgress({ queued, sending, sent }: Counters): void {
   const text = printable(`${queued} queued, ${sending} being sent, ${sent} sent so far`);

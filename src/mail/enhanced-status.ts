@@ -12,6 +12,19 @@ export function asDeferred(status: string): string {
   return `4${status.slice(1)}`;
 }
 
+/**
+ * The status under which a recipient is counted. A server can make up a million statuses: those that are in no registry of
+ * RFC 5248 count as X.0.0, so that the figures stay few.
+ */
+export function countedStatus(status: string): string {
+  const [, first, subject, detail] = /^([245])\.(\d{1,3})\.(\d{1,3})$/.exec(status) ?? [];
+  const isUsual = Number(subject) <= SUBJECT_MAX && Number(detail) <= DETAIL_MAX;
+  return isUsual ? status : `${first ?? '4'}.0.0`;
+}
+
+/** No registered status has a higher subject or detail. */
+const [SUBJECT_MAX, DETAIL_MAX] = [7, 40];
+
 const ENHANCED_STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;
 
 /** The statuses that this project gives itself (RFC 3463, RFC 5248). */

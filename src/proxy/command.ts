@@ -4,6 +4,7 @@ import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
 import { secretFaults } from '../host/key-faults.ts';
+import type { HostPort } from '../host/net/connect-socket.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -32,6 +33,7 @@ import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
 import { parseListen, unwanted, type ListenAt } from '../host/net/listen.ts';
 import { HttpServer } from './http/http-server.ts';
 import { parseRate, type RateLimit } from './policy/rate-limit.ts';
+import { metricsOption } from '../watch/metrics-option.ts';
 import { reportWork } from './report-work.ts';
 import { senderPolicy, type SenderRules } from './policy/sender-policy.ts';
 import { sendersText } from './policy/senders-text.ts';
@@ -115,6 +117,7 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'The same in 24 hours, whenever these begin',
   },
+  metrics: metricsOption,
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -141,14 +144,15 @@ export const proxyCommand = command({
     const policy = senderPolicy(rules, journal);
     const lock = lockOf(place);
     const open = async () => {
-      const backend = await openBackend(chosen, journal);
+      const backend = await openBackend(chosen, journal, rules.defaultSender);
       lock.take();
       const ledger = await openLedger(place, { journal, takeOverMs });
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
-      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, withinRequest };
+      const ledgerId = ledger.id;
+      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, ledgerId, withinRequest };
     };
     const server = new HttpServer(journal);
     const { ledger, deliverer } = await server.start(listenAt, open).catch((error: Error) => {
@@ -157,7 +161,15 @@ export const proxyCommand = command({
     });
 
     const about = `${backendText(chosen)}, ${sendersText(rules, keys.keys)}`;
-    const fault = await work({ server, ledger, deliverer, journal, settings, about });
+    const fault = await work({
+      server,
+      ledger,
+      deliverer,
+      journal,
+      settings,
+      backend: argv.backend,
+      about,
+    });
     await ledger.close();
     lock.release();
     journal.stopped(addressOf(server));
@@ -173,6 +185,7 @@ interface ProxySettings {
   rate: RateLimit | undefined;
   quotas: readonly Quota[];
   listenAt: ListenAt;
+  metricsAt: HostPort | undefined;
   recipientsMax: number;
   softBounce: boolean;
 }
@@ -185,9 +198,16 @@ function readSettings(
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, pace, paceDay, maxRecipients: recipientsMax, softBounce } = argv;
+  const {
+    rate,
+    pace,
+    paceDay,
+    maxRecipients: recipientsMax,
+    softBounce,
+    metrics: metricsAt,
+  } = argv;
   const quotas = [...(pace ? [pace] : []), ...(paceDay === undefined ? [] : [dayQuota(paceDay)])];
-  return { keys, rules, rate, quotas, listenAt, recipientsMax, softBounce };
+  return { keys, rules, rate, quotas, listenAt, metricsAt, recipientsMax, softBounce };
 }
 
 /** A proxy that takes posts. */
@@ -197,6 +217,8 @@ interface WorkingProxy {
   deliverer: Deliverer;
   journal: ProxyJournal;
   settings: ProxySettings;
+  /** The kind of the backend. */
+  backend: string;
   /** The backend and the allowed senders, for people. */
   about: string;
 }
@@ -209,10 +231,27 @@ async function work(proxy: WorkingProxy): Promise<Error | undefined> {
   watchKeys(settings.keys, journal, stop);
   tellStart(proxy);
   void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
+  void deliverer.figures.tend(stop);
+  const ends = new AbortController();
+  const serving = serve(proxy, ends.signal);
   const fault = await ledger.tend(journal, stop);
   stopping.abort();
   await server.stop();
+  ends.abort();
+  await serving;
+  await deliverer.figures.keep();
   return fault;
+}
+
+/** Serves metrics where that is asked for, until `stop` aborts. */
+async function serve(proxy: WorkingProxy, stop: AbortSignal): Promise<void> {
+  const { metricsAt, keys } = proxy.settings;
+  if (!metricsAt) return;
+  const { serveMetrics } = await import('../watch/metrics-server.ts');
+  const { proxyMetrics, proxyView } = await import('./proxy-metrics.ts');
+  const { deliverer, journal, backend } = proxy;
+  const metrics = async () => proxyMetrics(await proxyView({ deliverer, keys, backend }));
+  await serveMetrics(metricsAt, { metrics }, { journal, clock: deliverer.clock }, stop);
 }
 
 function addressOf({ addresses }: HttpServer): string {
@@ -253,6 +292,12 @@ const READ_ONCE =
 export const BACKEND_SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'MAILGUN_API_KEY',
+  'JMAP_TOKEN',
+  'JMAP_PASSWORD',
 ];
 
 const SECRETS: readonly SettingName[] = [

@@ -26,6 +26,7 @@ import type { Grant } from './pace/pacer.ts';
 import { Pacer } from './pace/pacer.ts';
 import type { Quota } from './pace/quota.ts';
 import type { SenderPolicy } from './policy/sender-policy.ts';
+import { ProxyFigures } from './proxy-figures.ts';
 import { refusedRecipients } from './refused-recipients.ts';
 import { VerdictTeller } from './verdict-teller.ts';
 
@@ -59,6 +60,7 @@ export class Deliverer {
   readonly softBounce: boolean;
   /** Counts the verdicts that were given. */
   readonly teller: VerdictTeller;
+  readonly figures: ProxyFigures;
   /** Why the last delivery failed, and since when deliveries fail (monotonic); undefined when one has passed since. */
   trouble: { text: string; since: number } | undefined;
   readonly #ledger: Ledger;
@@ -83,7 +85,8 @@ export class Deliverer {
     this.#policy = options.policy;
     this.#journal = options.journal;
     this.#pacer = new Pacer(options.quotas ?? [], options.ledger, options.journal);
-    this.teller = new VerdictTeller(options.journal);
+    this.figures = new ProxyFigures(options.ledger);
+    this.teller = new VerdictTeller(options.journal, this.figures);
   }
 
   /**
@@ -334,7 +337,7 @@ export class Deliverer {
     const { recipients } = delivery;
     if (recipients.length === 0) place.release();
     try {
-      const results = recipients.length > 0 ? await callBackend(place, delivery, this.clock) : [];
+      const results = recipients.length > 0 ? await this.#call(place, delivery) : [];
       if (results.some((result) => !('unknown' in result))) {
         this.trouble = undefined;
         this.#pacer.passed();
@@ -351,6 +354,16 @@ export class Deliverer {
       if (error instanceof BackendThrottledError) throw this.#pacer.throttled(error);
       return this.#unavailable(error);
     }
+  }
+
+  /** Calls the backend, and counts how long it took and of how many recipients nobody knows what became. */
+  async #call(place: Place, delivery: Delivery): Promise<Result[]> {
+    const began = this.clock.now();
+    const results = await callBackend(place, delivery, this.clock);
+    this.figures.countTime('backend', this.clock.now() - began);
+    const unknown = results.filter((result) => 'unknown' in result).length;
+    if (unknown > 0) this.figures.count('unknown', '', unknown);
+    return results;
   }
 
   /** Where it fails, the recipients count as sent: the provider gets less than it would take. */

@@ -9,6 +9,7 @@ import { addressList, addressText } from '../mail/address-list.ts';
 import { cut } from '../mail/cut.ts';
 import { statusClass } from '../mail/enhanced-status.ts';
 import { logGrownHelp, logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
+import { metricsEvents } from '../watch/metrics-events.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { ledgerCommandLine } from './ledger/ledger-command-line.ts';
 import type { PostedMessage } from './ledger/message-name.ts';
@@ -335,6 +336,10 @@ export const proxyEvents = {
       Correct /etc/envdir/GMAIL_SECRET_KEYS (one key a line), and then:
       systemctl reload appengine-mailer-proxy`,
   },
+  ...metricsEvents({
+    metricsServed: '86980422220a4b419e4946b0553e9271',
+    metricsUnavailable: '90c9729bf3384da6a427dae929ee0118',
+  }),
   senderFixed: {
     id: '79548086096b68a4c665272d1d76fad6',
     priority: priorities.notice,

@@ -1,6 +1,7 @@
 import { statusClass } from '../mail/enhanced-status.ts';
 import { isSurplus, type Verdict } from '../wire/verdicts.ts';
 import type { PostedMessage } from './ledger/message-name.ts';
+import type { ProxyFigures } from './proxy-figures.ts';
 import type { ProxyJournal } from './proxy-journal.ts';
 
 /** Counts verdicts and writes them into the journal; its caller makes sure that each is told once. */
@@ -10,9 +11,11 @@ export class VerdictTeller {
   /** How many recipients were posted again after they had been sent. */
   repeated = 0;
   readonly #journal: ProxyJournal;
+  readonly #figures: ProxyFigures;
 
-  constructor(journal: ProxyJournal) {
+  constructor(journal: ProxyJournal, figures: ProxyFigures) {
     this.#journal = journal;
+    this.#figures = figures;
   }
 
   /**
@@ -30,8 +33,11 @@ export class VerdictTeller {
     if (told.length === 0) return;
     for (const { status, inProgress, sentBefore } of told) {
       if (inProgress) continue;
+      const verdict = statusClass(status) ?? 'deferred';
       if (sentBefore) this.repeated += 1;
-      else this.given[statusClass(status) ?? 'deferred'] += 1;
+      else this.given[verdict] += 1;
+      if (sentBefore) this.#figures.count('repeats', message.key);
+      else this.#figures.count('verdicts', `${verdict} ${message.key}`);
     }
     this.#journal.verdicts(message, sender, told);
   }

@@ -2,6 +2,7 @@ import { requireWhole } from '../sqlite/open-database.ts';
 import { decodeAddress, encodeAddress } from '../mail/address.ts';
 import type { Reported, ReportedMessage } from '../mail/delivery-report.ts';
 import { limits } from '../limits.ts';
+import { addFigures } from './figures.ts';
 import { addToHistory } from './history.ts';
 import { finish } from './record.ts';
 import type { Spool } from './spool.ts';
@@ -129,6 +130,8 @@ export function markReported(
     addToHistory(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
   }
   countReport(spool, report.sender, now);
+  const label = report.batched ? 'summary' : report.kind;
+  addFigures(spool, [{ name: 'reports', label, value: 1 }]);
 }
 
 /** The sender has got a report, or may have: it counts for limits.reportsPerHour. */

@@ -1,3 +1,5 @@
+import { FIGURE_TABLES } from '../sqlite/figures.ts';
+
 /**
  * The spool's schema, as append-only migrations: number N brings PRAGMA user_version from N - 1 to N.
  * src/README.md has the table of states that the CHECK constraints repeat.
@@ -17,6 +19,8 @@
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
  *   warned       how many delay warnings were sent, or are pending, since its lifetime began
+ *   posted_to    the proxy to which it was posted last, from its claim until that has answered for all recipients: only
+ *                the ledger of this proxy knows what became of them
  *   last_status, last_reason   what the last attempt came to, also by a fault of the endpoint
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
@@ -24,9 +28,15 @@
  * notice         what is owed to the sender of a message: a failure report, owed by a trigger in the transaction
  *                that fails a recipient, or a delay warning. collected: it is batched, a summary is to tell it
  * told           when senders got a report, as far as it counts for limits.reportsPerHour
- * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts
+ * counter        law 8, in messages and in bytes, kept by triggers, so that it outlives the rows; damaged by rebuild-spool.ts.
+ *                entered: how many messages ever came into the state, which never decreases
+ * figure         what drain counts of its work; see sqlite/figures.ts and drain/turn-figures.ts
+ * sample         all figures as they were at the end of a time of step_ms, for plots; see spool/samples.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message
+ *                fallback_…: since when posts go to another proxy than the first, to which, and why
+ * proxy          a proxy to which messages were posted, and the ledger that it showed, empty where it showed none; since:
+ *                when it began to show this one. See posted-to.ts
  * history        what happened to a message, numbered; see history.ts
  * transfer       each file that `queue export` made of this spool, or `queue import` read into it, in their order; kept for
  *                good, so that no file is ever read twice, nor into the spool that it was made of
@@ -235,5 +245,40 @@ CREATE TABLE moved (
   was_held INTEGER NOT NULL CHECK (was_held IN (0, 1))
 ) STRICT;
 CREATE INDEX moved_transfer ON moved (transfer);
+`,
+  `
+ALTER TABLE counter ADD COLUMN entered INTEGER NOT NULL DEFAULT 0 CHECK (entered >= 0);
+UPDATE counter SET entered = messages;
+DROP TRIGGER message_accepted;
+DROP TRIGGER message_moved;
+CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name IN ('accepted', NEW.state);
+END;
+CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
+  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
+    WHERE name = OLD.state;
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name = NEW.state;
+END;
+${FIGURE_TABLES}`,
+  // A message that an earlier program was posting may go to any proxy: nobody knows where it was posted.
+  `
+CREATE TABLE proxy (
+  number INTEGER PRIMARY KEY,
+  url TEXT NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
+  ledger TEXT NOT NULL CHECK (length(ledger) <= 64),
+  since INTEGER NOT NULL,
+  UNIQUE (url, ledger)
+) STRICT;
+CREATE INDEX proxy_since ON proxy (url, since);
+ALTER TABLE message ADD COLUMN posted_to INTEGER;
+CREATE INDEX message_posted_to ON message (posted_to) WHERE posted_to IS NOT NULL;
+
+ALTER TABLE endpoint ADD COLUMN fallback_url TEXT CHECK (length(fallback_url) <= 2048);
+ALTER TABLE endpoint ADD COLUMN fallback_reason TEXT
+  CHECK ((fallback_reason IS NULL) = (fallback_url IS NULL));
+ALTER TABLE endpoint ADD COLUMN fallback_since INTEGER
+  CHECK ((fallback_since IS NULL) = (fallback_url IS NULL));
 `,
 ];

@@ -39,7 +39,8 @@ function counters(spool: Spool): Pick<Stats, 'counters' | 'bytes'> {
   return { counters: by('messages'), bytes: by('bytes') };
 }
 
-function oldestQueuedAt(spool: Spool): number | null {
+/** When the oldest message that waits or is being sent was queued; null when none is. */
+export function oldestQueuedAt(spool: Spool): number | null {
   const oldest = spool
     .sql<{ at: number }>(
       `SELECT queued_at AS at FROM message INDEXED BY message_listed

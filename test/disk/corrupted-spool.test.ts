@@ -20,7 +20,7 @@ import { scratch } from '../support/scratch.ts';
 import { stored } from '../support/stored.ts';
 
 const MESSAGES = 500;
-const ROOTS = 28;
+const ROOTS = 30;
 /** Of no message more is lost than was on the page. */
 const PAGE_MESSAGES = 25;
 

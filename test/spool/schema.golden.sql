@@ -19,7 +19,7 @@ CREATE TABLE message (
     CHECK ((finished_at IS NOT NULL) = (state IN ('failed', 'sent', 'bounced', 'deleted'))),
   last_status TEXT CHECK (last_status GLOB '[245].[0-9]*.[0-9]*'),
   last_reason TEXT CHECK ((last_reason IS NULL) = (last_status IS NULL))
-, warned INTEGER NOT NULL DEFAULT 0 CHECK (warned >= 0)) STRICT;
+, warned INTEGER NOT NULL DEFAULT 0 CHECK (warned >= 0), posted_to INTEGER) STRICT;
 
 CREATE TABLE sqlite_sequence(name,seq);
 
@@ -58,7 +58,7 @@ CREATE TABLE recipient (
 CREATE TABLE counter (
   name TEXT PRIMARY KEY,
   messages INTEGER NOT NULL DEFAULT 0 CHECK (messages >= 0)
-, bytes INTEGER NOT NULL DEFAULT 0 CHECK (bytes >= 0)) STRICT, WITHOUT ROWID;
+, bytes INTEGER NOT NULL DEFAULT 0 CHECK (bytes >= 0), entered INTEGER NOT NULL DEFAULT 0 CHECK (entered >= 0)) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER message_unfinished BEFORE DELETE ON message WHEN OLD.finished_at IS NULL BEGIN
   SELECT raise(ABORT, 'an unfinished message must not be forgotten');
@@ -69,7 +69,9 @@ CREATE TABLE endpoint (
   down_since INTEGER,
   outage_ms INTEGER NOT NULL DEFAULT 0 CHECK (outage_ms >= 0),
   reason TEXT,
-  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0), lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0),
+  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0), lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0), fallback_url TEXT CHECK (length(fallback_url) <= 2048), fallback_reason TEXT
+  CHECK ((fallback_reason IS NULL) = (fallback_url IS NULL)), fallback_since INTEGER
+  CHECK ((fallback_since IS NULL) = (fallback_url IS NULL)),
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
 
@@ -122,18 +124,6 @@ CREATE TABLE clock (
   written_at INTEGER NOT NULL
 ) STRICT;
 
-CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
-  UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
-    WHERE name IN ('accepted', NEW.state);
-END;
-
-CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
-  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
-    WHERE name = OLD.state;
-  UPDATE counter SET messages = messages + 1, bytes = min(bytes + NEW.size, 9000000000000000)
-    WHERE name = NEW.state;
-END;
-
 CREATE TABLE transfer (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE CHECK (length(name) = 32 AND name NOT GLOB '*[^0-9a-f]*'),
@@ -153,3 +143,42 @@ CREATE TABLE moved (
 ) STRICT;
 
 CREATE INDEX moved_transfer ON moved (transfer);
+
+CREATE TRIGGER message_accepted AFTER INSERT ON message BEGIN
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name IN ('accepted', NEW.state);
+END;
+
+CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> OLD.state BEGIN
+  UPDATE counter SET messages = messages - 1, bytes = max(bytes - OLD.size, 0)
+    WHERE name = OLD.state;
+  UPDATE counter SET messages = messages + 1, entered = entered + 1,
+    bytes = min(bytes + NEW.size, 9000000000000000) WHERE name = NEW.state;
+END;
+
+CREATE TABLE figure (
+  name TEXT NOT NULL,
+  label TEXT NOT NULL,
+  value INTEGER NOT NULL CHECK (value >= 0),
+  PRIMARY KEY (name, label)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sample (
+  step_ms INTEGER NOT NULL CHECK (step_ms > 0),
+  slot INTEGER NOT NULL CHECK (slot >= 0),
+  at INTEGER NOT NULL,
+  figures TEXT NOT NULL,
+  PRIMARY KEY (step_ms, slot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE proxy (
+  number INTEGER PRIMARY KEY,
+  url TEXT NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
+  ledger TEXT NOT NULL CHECK (length(ledger) <= 64),
+  since INTEGER NOT NULL,
+  UNIQUE (url, ledger)
+) STRICT;
+
+CREATE INDEX proxy_since ON proxy (url, since);
+
+CREATE INDEX message_posted_to ON message (posted_to) WHERE posted_to IS NOT NULL;

@@ -34,6 +34,9 @@ const machine = {
   systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',
   journald: () =>
     [JOURNALD, '/usr/bin/systemd-cat', '/etc/machine-id'].every(exists) || 'it needs systemd',
+  prometheus: () =>
+    ['/usr/bin/promtool', '/usr/bin/prometheus'].every(exists) ||
+    'it needs Prometheus (Debian: prometheus)',
   mandoc: () => exists('/usr/bin/mandoc') || 'it needs mandoc',
   debhelper: () => exists('/usr/bin/dh') || 'it needs debhelper and po-debconf',
   debconf: () =>

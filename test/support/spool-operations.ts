@@ -5,6 +5,7 @@ import { readBody } from '../../src/spool/body.ts';
 import { latestIds } from '../../src/spool/latest-ids.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
+import { addFigures, readFigures } from '../../src/spool/figures.ts';
 import { historyOf, addToHistory } from '../../src/spool/history.ts';
 import { keepHouse } from '../../src/spool/keep-house.ts';
 import { findMessages, listMessages } from '../../src/spool/list.ts';
@@ -21,9 +22,18 @@ import {
   postponeReport,
   recentReportTimes,
 } from '../../src/spool/report.ts';
+import {
+  giveUpProxies,
+  ledgerOf,
+  makeWaitingDue,
+  proxyNumber,
+  proxyOf,
+  unansweredBy,
+} from '../../src/spool/posted-to.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
+import { readSamples, takeSample } from '../../src/spool/samples.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { handOver } from './hand-over.ts';
 
@@ -52,7 +62,14 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
   endpoint: (spool) => {
     recordDown(spool, 'gone', NOW, NOW);
     recordPassed(spool, NOW);
+    recordPassed(spool, NOW, { url: 'https://two.example/', reason: 'gone' });
     endpointRecord(spool);
+  },
+  figures: (spool) => {
+    addFigures(spool, [{ name: 'attempts', label: 'passed', value: 1 }]);
+    readFigures(spool);
+    takeSample(spool, NOW, []);
+    readSamples(spool, 'hour');
   },
   reports: (spool, id) => {
     operate(spool, id, { verb: 'bounce', now: NOW });
@@ -72,6 +89,19 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
     nextReportAt(spool, -1);
     recentReportTimes(spool, 's@example.com', NOW);
     hasPendingReport(spool, 1);
+  },
+  postedTo: (spool) => {
+    const [url, other] = ['https://one.example/', 'https://two.example/'];
+    const number = proxyNumber(spool, { url, ledger: 'one' }, NOW);
+    const options = { postedTo: number };
+    const capacity = { messages: 1, bytes: 1e6, bypassBytes: 0 };
+    spool.transaction(() => claim(spool, capacity, NOW, options));
+    recoverClaimed(spool, NOW);
+    proxyOf(spool, number);
+    unansweredBy(spool, 1);
+    ledgerOf(spool, url);
+    makeWaitingDue(spool, { url, ledger: 'one' }, NOW);
+    giveUpProxies(spool, [other], NOW);
   },
   hold: (spool, id) => operate(spool, id, { verb: 'hold', now: NOW }),
   release: (spool, id) => {

@@ -20,6 +20,7 @@ const message: Claimed = {
   eximId: '1abc-0',
   sender: 's@example.com',
   size: 5,
+  queuedAt: 0,
   attempts: 3,
   deferrals: 2,
   renewedAt: QUEUED_AT,

@@ -53,11 +53,22 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
   spool: { files: ['sqlite', 'host', 'mail'], modules: ANY },
   wire: { files: ['host', 'mail'], modules: ANY },
   intake: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
-  drain: { files: ['spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
-  proxy: { files: ['wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  watch: { files: ['spool', 'sqlite', 'host', 'mail'], modules: /^node:/ },
+  drain: { files: ['watch', 'spool', 'wire', 'sqlite', 'host', 'mail'], modules: ANY },
+  proxy: {
+    files: [
+      'wire',
+      'sqlite',
+      'host',
+      'mail',
+      /^watch\/(?:build-metric|metric|metrics-|figure-book|page)/,
+    ],
+    modules: ANY,
+  },
   client: { files: ['wire', 'host', 'mail'], modules: ANY },
   cli: {
     files: [
+      'watch',
       'spool',
       'wire',
       'sqlite',

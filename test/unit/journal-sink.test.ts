@@ -130,10 +130,13 @@ const ofDrain: Calls<DrainJournal> = {
   inProgress: (journal, text) => journal.inProgress(mail(text), 2, [text, 'a@b']),
   endpointSlower: (journal, text) => journal.endpointSlower(text, text, 2),
   endpointDown: (journal, text) =>
-    journal.endpointDown(text, { text, failures: 2, waitMs: 1000, queued: 7 }),
+    journal.endpointDown([text, text], { text, failures: 2, waitMs: 1000, queued: 7 }),
   endpointUp: (journal, text) => journal.endpointUp(text, 1000, 7),
-  operatorFault: (journal, text) => journal.operatorFault(text, text),
-  drainStarted: (journal, text) => journal.drainStarted(text, text, { queued: 1, recovered: 1 }),
+  fallback: (journal, text) => journal.fallback({ url: text, reason: text }),
+  fallbackOver: (journal, text) => journal.fallbackOver(text),
+  proxyGivenUp: (journal, text) => journal.proxyGivenUp(text, 2),
+  operatorFault: (journal, text) => journal.operatorFault(text, text, true),
+  drainStarted: (journal, text) => journal.drainStarted(text, [text], { queued: 1, recovered: 1 }),
   keyUnsafe: (journal, text) => journal.keyUnsafe({ text, todo: text }),
   drainStopped: (journal, text) => journal.drainStopped(text, 0),
   spoolTrouble: (journal, text) => journal.spoolTrouble(text, text, 5000),
@@ -148,6 +151,8 @@ const ofDrain: Calls<DrainJournal> = {
   spoolReplaced: (journal, text) => journal.spoolReplaced(text, new Error(text)),
   spoolRescued: (journal, text) => journal.spoolRescued(text, 2),
   spoolUnwatched: (journal, text) => journal.spoolUnwatched(text, text, 5000),
+  metricsServed: (journal, text) => journal.metricsServed(text),
+  metricsUnavailable: (journal, text) => journal.metricsUnavailable(text, text),
   nobodyTold: (journal, text) => journal.nobodyTold(mail(text), [text]),
   noticeSent: (journal, text) => journal.noticeSent(text, [reportedMail(text)]),
   noticeUnanswered: (journal, text) =>
@@ -193,6 +198,8 @@ const ofProxy: Calls<ProxyJournal> = {
   ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
   ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   trouble: (journal, text) => journal.trouble(text),
+  metricsServed: (journal, text) => journal.metricsServed(text),
+  metricsUnavailable: (journal, text) => journal.metricsUnavailable(text, text),
 };
 
 type Call = (sink: Sink, text: string) => void;

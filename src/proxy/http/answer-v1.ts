@@ -31,6 +31,8 @@ export async function answerV1(post: Post, service: Service): Promise<Reply> {
   try {
     const form = await readForm(post);
     key = await keyOf(form, service.keys);
+    service.deliverer.figures.seen(key.name, undefined);
+    service.deliverer.figures.count('posts', key.name);
     return { ...(await answerForm(form, key, post, service)), key: key.name };
   } catch (error) {
     return { ...replyToError(error, service.deliverer), key: key?.name };

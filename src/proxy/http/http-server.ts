@@ -149,6 +149,7 @@ export class HttpServer {
     );
     if (!reply) return; // The client is gone.
     this.#logRefusal(request, reply, client);
+    (await this.#service)?.deliverer.figures.count('requests', String(reply.status));
     await this.#send(request, response, reply);
   }
 

@@ -1,5 +1,6 @@
 import type { Clock } from '../../host/clock.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
+import type { FigureStore } from './figure-store.ts';
 import type { MessageName } from './message-name.ts';
 
 /** The verdict on a recipient, as the ledger remembers it. */
@@ -50,6 +51,8 @@ export interface Ledger {
    * ledger was opened, since they were left as begun.
    */
   readonly unknown: { listed: number; found: number };
+  /** Where the proxy's figures are kept; a ledger without one keeps none, and they begin anew with each start. */
+  readonly figures?: FigureStore;
 
   /**
    * What is known of these recipients. Recipients that were sent under the same id before the key had a name count too where

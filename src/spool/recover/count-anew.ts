@@ -18,8 +18,11 @@ export function countAnew(db: Database, repair: Repair): void {
   const lost = repair.damaged.length - repair.finishedPerhaps;
   const messages = tally('messages', { old, there, lost });
   const bytes = tally('bytes', { old, there, lost: 0 });
-  const add = db.prepare('INSERT INTO counter (name, messages, bytes) VALUES (?, ?, ?)');
-  for (const [name, count] of messages) add.run(name, count, bytes.get(name));
+  const add = db.prepare(
+    `INSERT INTO counter (name, messages, bytes, entered) VALUES (:name, :count, :bytes,
+       max(:count, coalesce((SELECT max(entered) FROM old_counter WHERE name = :name), 0)))`,
+  );
+  for (const [name, count] of messages) add.run({ name, count, bytes: bytes.get(name) });
   repair.lost = (messages.get('damaged') ?? 0) - amountOf(old, 'damaged', 'messages');
 }
 

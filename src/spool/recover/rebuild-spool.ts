@@ -54,7 +54,19 @@ const STEPS: readonly ((db: Database, repair: Repair) => void)[] = [
 ];
 
 /** Tables whose rows are taken over as they are. */
-const TABLES = ['message', 'body', 'recipient', 'notice', 'told', 'history', 'transfer', 'moved'];
+const TABLES = [
+  'message',
+  'body',
+  'recipient',
+  'notice',
+  'told',
+  'history',
+  'transfer',
+  'moved',
+  'figure',
+  'sample',
+  'proxy',
+];
 
 /** Fills an empty new spool with what can be read of a damaged one. */
 function salvage(db: Database, source: SalvageSource, wallNow: number): Saved {
@@ -143,6 +155,7 @@ function dropOrphans(db: Database): void {
     `DELETE FROM body WHERE message IN (SELECT seq FROM message WHERE state IN ('sent', 'deleted'))`,
   );
   db.exec('DELETE FROM moved WHERE transfer NOT IN (SELECT number FROM transfer)');
+  db.exec('UPDATE message SET posted_to = NULL WHERE posted_to NOT IN (SELECT number FROM proxy)');
   for (const table of ['body', 'recipient', 'notice', 'history', 'moved']) {
     db.exec(`DELETE FROM ${table} WHERE message NOT IN (SELECT seq FROM message)`);
   }

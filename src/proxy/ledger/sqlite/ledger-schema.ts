@@ -1,3 +1,5 @@
+import { FIGURE_TABLES } from '../../../sqlite/figures.ts';
+
 /**
  * A message is named as storedName does it: KEY/ID, or ID for keys without a name, as it was for all keys up to schema 3.
  * One word and not two columns: so no row of an older ledger has to be written anew, and a damaged one of any schema
@@ -15,6 +17,7 @@
  * checked    one row, written to find out whether the ledger can be written
  * identity   one row: the id of this ledger, by which hosts know that two proxies share it
  * pace       one row: what was spent of the quotas of --pace and --pace-day (pace/spending.ts)
+ * figure     what proxies count of their work (proxy/proxy-figures.ts); sample: all figures as they were, for plots
  * clock      one row: observed time (sqlite/observed-time.ts), in milliseconds, and when it was written down
  * Times are in observed time; listed_at and written_at are by the wall clock, in milliseconds since 1970 UTC.
  */
@@ -82,6 +85,7 @@ CREATE TABLE pace (
   spent TEXT NOT NULL
 ) STRICT;
 `,
+  FIGURE_TABLES,
 ];
 
 /** The file for openDatabase: what messages call it, and its schema. */

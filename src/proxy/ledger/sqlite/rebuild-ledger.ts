@@ -34,6 +34,19 @@ export function rebuildLedger(file: string, wallNow: number): Rebuilt {
   );
 }
 
+/** Tables whose rows are taken over as they are. */
+const COPIED = [
+  'recipient',
+  'unknown',
+  'gap',
+  'checked',
+  'clock',
+  'identity',
+  'pace',
+  'figure',
+  'sample',
+] as const;
+
 function inspect(db: Database): string[] {
   return [...faultsOf(() => sqliteFaults(db)), ...faultsOf(() => clockFaults(db))];
 }
@@ -45,8 +58,7 @@ function save(db: Database, remains: SalvageSource, wallNow: number): void {
   const copy = (table: string, from = table) => copyRows(db, table, remains.rows(from));
   const messages = copy('message');
   const index = copy('by_at', 'message_at');
-  for (const table of ['recipient', 'unknown', 'gap', 'checked', 'clock', 'identity', 'pace'])
-    copy(table);
+  for (const table of COPIED) copy(table);
   const now = restoreTime(db, wallNow);
   const gaps = lostMessages(db, messages, index, remains.logIsCut);
   db.transaction(() => {
