@@ -56,7 +56,7 @@ export const limits = {
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
-  intakeSpoolMs: 1 * SECOND,
+  intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
 
@@ -122,7 +122,7 @@ export const limits = {
   lookMs: 30 * SECOND,
   /**
    * For how long posts tell the proxy the same length of the queue, and how long after the last post a probe tells it: far
-   * less than the hour after which a host counts as missing (systemd/examples/alerts.yml).
+   * less than the hour after which a host counts as missing (debian/examples/alerts.yml).
    */
   queueReportMs: 5 * SECOND,
   tellQueueMs: 15 * MINUTE,
@@ -406,6 +406,15 @@ export const limits = {
 
   /** Connections to the listener of metrics at once. */
   metricsConnections: 20,
+  /** Messages that `queue shape` reads at once; names that it counts apart, and lines that it shows. */
+  shapePage: 2000,
+  shapeNames: 10_000,
+  shapeRows: 20,
+  /** `queue top`: how often it looks, over which times rates are shown and the end is estimated, and events. */
+  topMs: 1 * SECOND,
+  nowRateMs: 10 * SECOND,
+  etaRateMs: 5 * MINUTE,
+  topEvents: 8,
   /** How often the figures are read for those who ask, at most. */
   viewEveryMs: 1 * SECOND,
 

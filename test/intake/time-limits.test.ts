@@ -21,9 +21,9 @@ function moveObserved(spool: string, ms: number): void {
 
 /** A clock that the test moves on. */
 class HandClock implements Clock {
-  wallNow = systemClock.wallNow;
-  random = systemClock.random;
-  randomBytes = systemClock.randomBytes;
+  readonly wallNow = (): number => systemClock.wallNow();
+  readonly random = (): number => systemClock.random();
+  readonly randomBytes = (size: number): Buffer => systemClock.randomBytes(size);
   #now = 0;
   readonly #timers = new Map<() => void, number>();
 

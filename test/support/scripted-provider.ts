@@ -32,10 +32,17 @@ export class ScriptedProvider {
   readonly ca: string[];
   /** How many connections were open at once at most, and how many there were. */
   connections = { most: 0, all: 0 };
+  /** Closes connections that wait for a request. */
+  readonly closeIdle: () => void;
   readonly #close: () => void;
 
-  private constructor(port: number, ca: { file: string; cert: Buffer }, close: () => void) {
+  private constructor(
+    port: number,
+    ca: { file: string; cert: Buffer },
+    { close, closeIdle }: { close: () => void; closeIdle: () => void },
+  ) {
     this.port = port;
+    this.closeIdle = closeIdle;
     this.caFile = ca.file;
     this.ca = [ca.cert.toString()];
     this.#close = close;
@@ -56,9 +63,12 @@ export class ScriptedProvider {
     });
     server.on('tlsClientError', () => {});
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const scripted = new ScriptedProvider((server.address() as AddressInfo).port, made, () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
+    const scripted = new ScriptedProvider((server.address() as AddressInfo).port, made, {
+      close: () => {
+        for (const socket of sockets) socket.destroy();
+        server.close();
+      },
+      closeIdle: () => server.closeIdleConnections(),
     });
     t.after(() => scripted.close());
     return scripted;

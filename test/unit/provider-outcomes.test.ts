@@ -12,30 +12,27 @@ function answer(status: number, body: unknown, headers: Record<string, string> =
   return { kind: 'response', status, headers, body: Buffer.from(text), turn: 0 };
 }
 
-/** `sent`, `5.7.1`, `unavailable 10 s`, `throttled 10 s`, and so on. */
+/** `sent`, `5.7.1`, `unavailable 10 s`, and so on. */
 function brief(outcome: CallOutcome): string {
   if (outcome.kind === 'refused') return outcome.status;
-  if (outcome.kind !== 'unavailable') return outcome.kind;
-  const word = outcome.throttled ? 'throttled' : 'unavailable';
-  return `${word} ${(outcome.retryAfterMs ?? NaN) / 1000} s`;
+  if (!('retryAfterMs' in outcome)) return outcome.kind;
+  return `${outcome.kind} ${(outcome.retryAfterMs ?? NaN) / 1000} s`;
 }
 
+const slower = `throttled ${limits.providerSlowerMs / 1000} s`;
+const full = `throttled ${limits.providerQuotaMs / 1000} s`;
 const [soon, minute, quota] = [
   limits.providerSlowerMs,
   limits.providerRefusedMs,
   limits.providerQuotaMs,
 ].map((ms) => `unavailable ${ms / 1000} s`) as [string, string, string];
 
-const [slower, quotaUsed] = [soon, quota].map((text) =>
-  text.replace('unavailable', 'throttled'),
-) as [string, string];
-
 const SES: [status: number, type: string, text: string, outcome: string][] = [
   [429, 'TooManyRequestsException', 'Rate exceeded', slower],
   [400, 'ThrottlingException', 'Maximum sending rate exceeded.', slower],
   [400, 'LimitExceededException', 'too much', slower],
-  [400, 'ThrottlingException', 'Daily message quota exceeded.', quotaUsed],
-  [429, 'TooManyRequestsException', 'Daily sending quota exceeded', quotaUsed],
+  [400, 'ThrottlingException', 'Daily message quota exceeded.', full],
+  [429, 'TooManyRequestsException', 'Daily sending quota exceeded', full],
   [400, 'AccountSuspendedException', 'suspended', quota],
   [400, 'SendingPausedException', 'Sending is paused for this account', quota],
   [400, 'MailFromDomainNotVerifiedException', 'not verified', '5.7.1'],
@@ -121,10 +118,13 @@ test('law 5: an answer of Mailgun fails the message only where it is about the m
 });
 
 test('Mailgun says when it takes more, up to ten minutes', () => {
-  const retry = (seconds: string) =>
-    brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds })));
-  assert.equal(retry('17'), 'throttled 17 s');
-  assert.equal(retry('86400'), `throttled ${limits.retryAfterMaxMs / 1000} s`);
+  const longest = `throttled ${limits.retryAfterMaxMs / 1000} s`;
+  for (const [seconds, expected] of [
+    ['17', 'throttled 17 s'],
+    ['86400', longest],
+  ] as const) {
+    assert.equal(brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds }))), expected);
+  }
 });
 
 const JMAP: Record<string, string> = {

@@ -58,11 +58,12 @@ export const checkCommand = command({
 
 /** Sends a message where Exim would hand it to the queue. Throws CommandError 1 unless it was sent, whatever else was found. */
 async function send(address: string, found: readonly Finding[], argv: Arguments): Promise<void> {
-  if (!found.some(({ check, ok }) => check === 'exim' && ok === true)) {
-    throw new CommandError(
-      exitCodes.no,
-      'no message was sent, since Exim would not hand it to the queue: see exim above',
-    );
+  const exim = found.find(({ check }) => check === 'exim');
+  if (exim?.ok !== true) {
+    const why = exim
+      ? 'since Exim would not hand it to the queue: see exim above'
+      : 'since --send needs Exim. Send one yourself, and look for it with: appengine-mailer queue list --state all';
+    throw new CommandError(exitCodes.no, `no message was sent, ${why}`);
   }
   const told = await tellFindings(sendFindings(address, argv.spool), argv.json);
   const { check, ok } = told.at(-1) ?? {};

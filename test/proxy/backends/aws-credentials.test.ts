@@ -150,15 +150,17 @@ test('keys are renewed before they end, one renewal at a time, and used to their
   assert.equal((await credentials.keys()).keyId, 'ASIA2');
 });
 
+async function roleKeys(environment: NodeJS.ProcessEnv) {
+  return new AwsCredentials(undefined, thisMachine, environment).keys();
+}
+
 test('a machine without a role, or one where that is forbidden: the mail waits, and the reason is told', async (t) => {
   const metadata = await ScriptedMetadata.start(t);
   metadata.role = '';
-  const keys = async (environment: NodeJS.ProcessEnv) =>
-    new AwsCredentials(undefined, thisMachine, environment).keys();
   const endpoint = { AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url };
-  await assert.rejects(keys(endpoint), /no keys for Amazon SES: .* answered 404/);
+  await assert.rejects(roleKeys(endpoint), /no keys for Amazon SES: .* answered 404/);
   await assert.rejects(
-    keys({ ...endpoint, AWS_EC2_METADATA_DISABLED: 'true' }),
+    roleKeys({ ...endpoint, AWS_EC2_METADATA_DISABLED: 'true' }),
     /no keys are set, and AWS_EC2_METADATA_DISABLED forbids/,
   );
 });

@@ -1,19 +1,25 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
-import { thisMachine } from '../../../src/host/machine.ts';
+import { thisMachine, type Machine } from '../../../src/host/machine.ts';
 import { limits } from '../../../src/limits.ts';
 import {
   BackendUnavailableError,
   type Backend,
   type Result,
 } from '../../../src/proxy/backends/backend.ts';
+import { jmapBackend } from '../../../src/proxy/backends/jmap/jmap-backend.ts';
 import { mailgunBackend } from '../../../src/proxy/backends/mailgun/mailgun-backend.ts';
 import { ProviderClient } from '../../../src/proxy/backends/provider/provider-client.ts';
+import { sesBackend } from '../../../src/proxy/backends/ses/ses-backend.ts';
 import { closedPort } from '../../support/closed-port.ts';
 import { deliverBy } from '../../support/deliver-by.ts';
 import { lateAnswer } from '../../support/late-answer.ts';
+import { ScriptedJmap } from '../../support/scripted-jmap.ts';
 import { QUEUED, ScriptedMailgun } from '../../support/scripted-mailgun.ts';
 import { ScriptedProvider } from '../../support/scripted-provider.ts';
+import { ScriptedSes } from '../../support/scripted-ses.ts';
 
 async function start(t: TestContext): Promise<{ mailgun: ScriptedMailgun; backend: Backend }> {
   const mailgun = await ScriptedMailgun.start(t);
@@ -59,6 +65,38 @@ test('a kept connection that breaks under a request is not tried again (law 6)',
   assert.equal(provider.requests.length, 2);
   assert.equal(provider.connections.all, 1);
 });
+
+test('a kept connection that was closed meanwhile is not used, and the whole message goes over a new one', async (t) => {
+  for (const world of [ScriptedSes, ScriptedMailgun, ScriptedJmap]) {
+    const provider = await world.start(t);
+    const sockets: Socket[] = [];
+    const connect: Machine['connect'] = async (...given) => {
+      const socket = await thisMachine.connect(...given);
+      sockets.push(socket);
+      return socket;
+    };
+    const backend = backendOf(provider, { ...thisMachine, connect });
+    for (const recipient of ['a@example.org', 'b@example.org']) {
+      const [result] = await deliverBy(backend, { recipients: [recipient] });
+      assert.ok(result && 'status' in result, world.name);
+      assert.equal(result.status, '2.0.0', result.reason);
+      const closed = sockets.map(async (socket) => socket.closed || once(socket, 'close'));
+      provider.server.closeIdle();
+      await Promise.all(closed);
+    }
+    assert.equal(sockets.length, 2);
+  }
+});
+
+function backendOf(
+  provider: ScriptedSes | ScriptedMailgun | ScriptedJmap,
+  machine: Machine,
+): Backend {
+  const around = { machine, ca: provider.server.ca };
+  if (provider instanceof ScriptedSes) return sesBackend(provider.account, around);
+  if (provider instanceof ScriptedJmap) return jmapBackend(provider.account, around);
+  return mailgunBackend(provider.account, around);
+}
 
 test('no redirect is followed (law 5)', async (t) => {
   const { mailgun, backend } = await start(t);
@@ -151,9 +189,10 @@ test('the address that Mailgun finds invalid is found by halves, and nobody gets
   const recipients = Array.from({ length: 33 }, (_, number) => `r${number}@example.org`);
   mailgun.invalid = ['r5@example.org', 'r32@example.org'];
   const results = await deliverBy(backend, { recipients });
-  assert.deepEqual(statusesOf(results, recipients), [
-    ...recipients.map((to) => (mailgun.invalid.includes(to) ? '5.1.3' : '2.0.0')),
-  ]);
+  assert.deepEqual(
+    statusesOf(results, recipients),
+    recipients.map((to) => (mailgun.invalid.includes(to) ? '5.1.3' : '2.0.0')),
+  );
   const sent = mailgun.messages.flatMap((message) => message.recipients);
   assert.deepEqual(
     sent.toSorted(),

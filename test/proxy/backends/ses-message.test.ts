@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { thisMachine } from '../../../src/host/machine.ts';
-import { BackendUnavailableError, type Backend } from '../../../src/proxy/backends/backend.ts';
+import { BackendThrottledError, type Backend } from '../../../src/proxy/backends/backend.ts';
 import { sesBackend } from '../../../src/proxy/backends/ses/ses-backend.ts';
 import { deliverBy } from '../../support/deliver-by.ts';
 import { ScriptedSes, sesError, TAKEN } from '../../support/scripted-ses.ts';
@@ -69,7 +69,7 @@ test('a quota that is full between two calls: those of the first are sent, the o
   assert.match(results[0] ?? '', /^2\.0\.0 taken by Amazon SES as 0102/);
   assert.match(results[50] ?? '', /^4\.5\.3 Amazon SES answered 429 TooManyRequestsException/);
   assert.match(results[119] ?? '', /^4\.5\.3 /);
-  await assert.rejects(told(backend, { recipients: many.slice(50) }), BackendUnavailableError);
+  await assert.rejects(told(backend, { recipients: many.slice(50) }), BackendThrottledError);
 });
 
 test('without an answer to a call, it alone is unknown (law 6)', async (t) => {

@@ -23,9 +23,11 @@ export function jmapOutcome({ type, description }: JmapError): CallOutcome {
   const reason = `the JMAP server answered ${type}${text}`;
   const status = REFUSED[type];
   if (status !== undefined) return { kind: 'refused', status, reason };
+  if (type === 'rateLimit') {
+    return { kind: 'throttled', reason, retryAfterMs: limits.providerSlowerMs };
+  }
   const retryAfterMs = UNAVAILABLE[type];
-  const throttled = type === 'rateLimit';
-  if (retryAfterMs !== undefined) return { kind: 'unavailable', reason, retryAfterMs, throttled };
+  if (retryAfterMs !== undefined) return { kind: 'unavailable', reason, retryAfterMs };
   return { kind: 'refused', status: statuses.trouble, reason };
 }
 
@@ -41,7 +43,6 @@ const UNAVAILABLE: Partial<Record<string, number>> = {
   forbiddenToSend: limits.providerQuotaMs,
   forbidden: limits.providerRefusedMs,
   overQuota: limits.providerQuotaMs,
-  rateLimit: limits.providerSlowerMs,
   serverUnavailable: limits.providerSlowerMs,
   serverFail: limits.providerSlowerMs,
   accountNotFound: limits.providerRefusedMs,

@@ -52,7 +52,7 @@ export class JmapServer {
         method: 'POST',
         path: url.pathname + url.search,
         headers: this.#headers('message/rfc822'),
-        body: pieces(bytes),
+        body: { [Symbol.iterator]: () => pieces(bytes) },
         length: bytes.length,
       }),
     );
@@ -90,13 +90,12 @@ export class JmapServer {
     const remedy = status === 401 || status === 403 ? CREDENTIALS : to && REDIRECTED;
     const text = `${this.#called(this.#account.url)} answered ${status}${to} to ${what}`;
     const sentences = [text + (said && ` (${said.slice(0, limits.quotedChars)})`), remedy];
-    const soon = status === 429 || status >= 500;
-    const usualMs = soon ? limits.providerSlowerMs : limits.providerRefusedMs;
-    const Unavailable = status === 429 ? BackendThrottledError : BackendUnavailableError;
-    return new Unavailable(
-      sentences.filter((each) => each !== '').join('; '),
-      providerRetryMs(response, usualMs),
-    );
+    const reason = sentences.filter((each) => each !== '').join('; ');
+    const usualMs = status < 500 ? limits.providerRefusedMs : limits.providerSlowerMs;
+    if (status !== 429) {
+      return new BackendUnavailableError(reason, providerRetryMs(response, usualMs));
+    }
+    return new BackendThrottledError(reason, providerRetryMs(response, limits.providerSlowerMs));
   }
 
   #headers(type: string): Record<string, string> {

@@ -2,12 +2,7 @@ import { sleep } from '../../../host/clock.ts';
 import { limits } from '../../../limits.ts';
 import { canonicalAddress } from '../../../mail/canonical-address.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
-import {
-  BackendThrottledError,
-  BackendUnavailableError,
-  type Delivery,
-  type Result,
-} from '../backend.ts';
+import { BackendUnavailableError, type Delivery, type Result } from '../backend.ts';
 import { callResults, type CallOutcome } from '../provider/call-outcome.ts';
 import { inBatches } from '../provider/in-batches.ts';
 import { jmapOutcome, type JmapError } from './jmap-outcome.ts';
@@ -120,9 +115,7 @@ export class JmapSubmission {
     } catch (error) {
       if (error instanceof BackendUnavailableError) {
         await this.#cleanUp(email);
-        const { message: reason, retryAfterMs } = error;
-        const throttled = error instanceof BackendThrottledError;
-        return { outcome: { kind: 'unavailable', reason, retryAfterMs, throttled } };
+        throw error;
       }
       return { outcome: await this.#lookUp(email, (error as Error).message) };
     }

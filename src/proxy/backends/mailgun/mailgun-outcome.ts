@@ -12,19 +12,28 @@ import { providerRetryMs } from '../provider/provider-retry-ms.ts';
 export function mailgunOutcome(response: Response): CallOutcome {
   const { status, body } = response;
   const { id, message } = jsonOf(body);
-  if (status === 200) {
-    if (typeof id === 'string') return { kind: 'sent', reason: `taken by Mailgun as ${id}` };
-    return { kind: 'unknown', reason: 'Mailgun answered 200 without an id' };
-  }
+  if (status === 200) return taken(id);
   const text = typeof message === 'string' ? message : '';
   const reason = `Mailgun answered ${status}${text && `: ${text}`}`;
-  if (status === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
   if (status === 400) return badRequest(text, reason);
+  if (status === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
+  if (status === 429) {
+    const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+    return { kind: 'throttled', reason, retryAfterMs };
+  }
+  if (status >= 300 && status < 500) {
+    const retryAfterMs = providerRetryMs(response, limits.providerRefusedMs);
+    return { kind: 'unavailable', reason, retryAfterMs };
+  }
   // Mailgun asks for another try after these; a gateway may have passed the message on.
-  const isDenied = (status >= 300 && status < 500) || status === 500 || status === 503;
-  if (!isDenied) return { kind: 'unknown', reason };
-  const throttled = status === 429;
-  return { kind: 'unavailable', reason, retryAfterMs: retryMs(response), throttled };
+  if (status !== 500 && status !== 503) return { kind: 'unknown', reason };
+  const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+  return { kind: 'unavailable', reason, retryAfterMs };
+}
+
+function taken(id: unknown): CallOutcome {
+  if (typeof id === 'string') return { kind: 'sent', reason: `taken by Mailgun as ${id}` };
+  return { kind: 'unknown', reason: 'Mailgun answered 200 without an id' };
 }
 
 /** A 400 is about the message, one of its recipients, or, where Mailgun says so, about the account. */
@@ -43,10 +52,3 @@ function badRequest(text: string, reason: string): CallOutcome {
 
 const OF_ACCOUNT =
   /sandbox|free accounts|authorized recipients|not allowed to send|disabled|unverified|not verified|suspended|limit exceeded|quota/i;
-
-function retryMs(response: Response): number {
-  const { status } = response;
-  const usual =
-    status === 429 || status >= 500 ? limits.providerSlowerMs : limits.providerRefusedMs;
-  return providerRetryMs(response, usual);
-}

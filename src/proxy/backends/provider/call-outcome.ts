@@ -11,17 +11,11 @@ export type CallOutcome =
   /** Not sent to any recipient, because the address of one is not valid, and it is not known which. */
   | { kind: 'badAddress'; reason: string }
   /** Not sent: the provider takes no mail from us at present, whatever the message. */
-  | Unavailable
+  | { kind: 'unavailable'; reason: string; retryAfterMs?: number | undefined }
+  /** Not sent: the provider has got too much in a short time. */
+  | { kind: 'throttled'; reason: string; retryAfterMs: number }
   /** It may have been sent. */
   | { kind: 'unknown'; reason: string };
-
-/** `throttled`: because it has got too much in a short time. */
-export interface Unavailable {
-  kind: 'unavailable';
-  reason: string;
-  retryAfterMs?: number | undefined;
-  throttled?: boolean;
-}
 
 /**
  * The results of a call, and of further ones where an address is not valid: for half of the recipients each, until it is
@@ -42,10 +36,8 @@ export async function callResults(
 function resultsOf(outcome: CallOutcome, recipients: readonly string[]): Result[] {
   const { kind } = outcome;
   const reason = outcome.reason.replace(/\s+/g, ' ').slice(0, limits.reasonChars);
-  if (kind === 'unavailable') {
-    const Unavailable = outcome.throttled ? BackendThrottledError : BackendUnavailableError;
-    throw new Unavailable(reason, outcome.retryAfterMs);
-  }
+  if (kind === 'unavailable') throw new BackendUnavailableError(reason, outcome.retryAfterMs);
+  if (kind === 'throttled') throw new BackendThrottledError(reason, outcome.retryAfterMs);
   return recipients.map((recipient) => {
     if (kind === 'unknown') return { recipient, unknown: reason };
     if (kind === 'sent') return { recipient, status: statuses.sent, reason };

@@ -7,6 +7,7 @@ import { BackendUnavailableError } from '../backend.ts';
 
 /** One call of a provider's API. */
 export interface ProviderCall extends Pick<Request, 'method' | 'path' | 'headers'> {
+  /** It is read anew when an idle connection proves to be closed. */
   body?: Iterable<Buffer>;
   /** Of the body, in bytes. */
   length?: number;

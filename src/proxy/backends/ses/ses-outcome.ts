@@ -1,7 +1,7 @@
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { Response } from '../../../wire/exchange.ts';
-import type { CallOutcome, Unavailable } from '../provider/call-outcome.ts';
+import type { CallOutcome } from '../provider/call-outcome.ts';
 import { jsonOf } from '../provider/json-of.ts';
 
 /** The error that an answer names, such as `MessageRejected`, and its text. */
@@ -64,7 +64,7 @@ const otherwise: Outcome = ({ status, said }) =>
     : { kind: 'unknown', reason: said };
 
 function unavailable(retryAfterMs: number, remedy = '') {
-  return ({ said }: Pick<Answered, 'said'>): Unavailable => ({
+  return ({ said }: Pick<Answered, 'said'>): CallOutcome => ({
     kind: 'unavailable',
     reason:
       remedy === '' ? said : `${said.slice(0, limits.reasonChars - remedy.length - 2)}; ${remedy}`,
@@ -73,7 +73,7 @@ function unavailable(retryAfterMs: number, remedy = '') {
 }
 
 function throttled(retryAfterMs: number): Outcome {
-  return (answered) => ({ ...unavailable(retryAfterMs)(answered), throttled: true });
+  return ({ said: reason }) => ({ kind: 'throttled', reason, retryAfterMs });
 }
 
 function refused(status: string): Outcome {
