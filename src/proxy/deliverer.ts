@@ -364,6 +364,7 @@ export class Deliverer {
 
   /** Counts a call of the backend that has begun then (monotonic). */
   #countCall(results: readonly Result[], began: number): void {
+    this.figures.count('calls');
     this.figures.countTime('backend', this.clock.now() - began);
     const unknown = results.filter((result) => 'unknown' in result).length;
     if (unknown > 0) this.figures.count('unknown', '', unknown);
