@@ -43,7 +43,7 @@ export const limits = {
    * Bytes of messages that the LMTP server holds in memory. While there are more, only the connection whose message began
    * first goes on: so the largest message fits always, and the others wait.
    */
-  intakeBytes: 64 * MiB,
+  intakeBytes: 32 * MiB,
   /** How long a connection may be silent, as RFC 5321 4.5.3.2.7 asks a server to wait. */
   intakeIdleMs: 5 * MINUTE,
   /** How long one command may take, and one message, without the time in which we made it wait. */
@@ -56,7 +56,7 @@ export const limits = {
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
-  intakeSpoolMs: 1 * SECOND,
+  intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
 
@@ -146,6 +146,11 @@ export const limits = {
   endpointJitter: 0.25,
   /** The longest Retry-After that is honoured. */
   retryAfterMaxMs: 10 * MINUTE,
+  /**
+   * A message that a proxy may have sent without an answer waits for the ledger that this proxy had. When the URL has
+   * shown another ledger for so long, the earlier one is lost.
+   */
+  ledgerGoneMs: 4 * HOUR,
   /**
    * A message's own backoff after temporary verdicts, ± `jitter`: drain `--first-wait`, `--longest-wait`. Both are within
    * `messageWaitMinMs` and `messageWaitMaxMs`: what is deferred is tried once a day.
@@ -282,6 +287,8 @@ export const limits = {
   connectMs: 20 * SECOND,
   /** The next address of a name is tried after this time, beside those before it (RFC 8305 5). */
   attemptDelayMs: 250,
+  /** How long an address that took a connection and then failed is tried after the other addresses of its name. */
+  passedOverMs: 10 * MINUTE,
   /** The path of a Unix socket (sun_path of unix(7), without its NUL). */
   unixPathBytes: 107,
   /** How long a connection is silent before TCP asks whether the other side is still there. */
@@ -289,6 +296,9 @@ export const limits = {
 
   // Posts, on either side (wire/)
 
+  /** Proxies that GMAIL_PROXY_URL may name, and the length of a URL in characters. */
+  proxies: 8,
+  proxyUrlChars: 2048,
   /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
   postRecipients: 100,
   /** One post, connecting included: at least `postBytesPerSecond` besides `postMs`. */
@@ -412,6 +422,31 @@ export const limits = {
   /** How often the figures are read for those who ask, at most. */
   viewEveryMs: 1 * SECOND,
 
+  // Proxy: a ledger in PostgreSQL (proxy/ledger/postgres/)
+
+  /** How long opening a connection to the server may take, and a statement: on the server, and until its answer is here. */
+  databaseConnectMs: 10 * SECOND,
+  databaseStatementMs: 10 * SECOND,
+  databaseAnswerMs: 15 * SECOND,
+  /** How soon a server that was lost is tried again. */
+  databaseRetryMs: 1 * SECOND,
+  /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
+  databaseIdleMs: 10 * SECOND,
+  databaseProbes: 3,
+  /** Recipients, or messages without any, that one statement writes or looks up. */
+  databaseRows: 1000,
+  /** How often a statement is tried that the server ended because of others (a deadlock). */
+  databaseTries: 3,
+  /** A post that waits for another proxy looks this often, besides being told. */
+  elsewhereLookMs: 500,
+  /** How often one of the proxies adds up observed time and looks whether others have died. */
+  ledgerLookMs: 10 * SECOND,
+  /**
+   * How long a proxy may be cut off from the database before what it was sending is listed as unknown; `--take-over`. A
+   * proxy that is alive comes back within `databaseRetryMs`; one that died holds up its messages for this time.
+   */
+  takeOverMs: 1 * MINUTE,
+
   // The smtp backend, and SMTP to the local mail server
 
   /** The smtp backend: connections to the relay (Postfix's own number), `--smtp-connections`, and messages on each. */
@@ -440,6 +475,44 @@ export const limits = {
   oauthClockMs: 30 * SECOND,
   /** The longest reply; EHLO's has the most lines. */
   smtpReplyBytes: 64 * KiB,
+
+  // The backends that call a provider's API: ses, mailgun, jmap (proxy/backends/provider/)
+
+  /** Calls at once, and connections. */
+  providerCalls: 20,
+  /** How long a provider may take to answer besides the upload: as long as a relay to the final dot (smtpDotMs). */
+  providerAnswerMs: 10 * MINUTE,
+  /**
+   * An idle connection is closed after this time, before any provider closes it: one that closes while a message is
+   * sent leaves its outcome unknown.
+   */
+  providerIdleMs: 3 * SECOND,
+  /** The largest answer that is read. */
+  providerAnswerBytes: 1 * MiB,
+  /** How soon a provider is asked again that takes no more calls now, has a quota used up, or does not take our key. */
+  providerSlowerMs: 5 * SECOND,
+  providerQuotaMs: 10 * MINUTE,
+  providerRefusedMs: 1 * MINUTE,
+  /** How long `proxy check` waits for each answer, and a backend for the keys of its machine's role. */
+  providerCheckMs: 20 * SECOND,
+  /** Amazon SES: recipients of one call, and a message in base64 (its quotas). */
+  sesRecipients: 50,
+  sesBase64Bytes: 40 * MiB,
+  /** Mailgun: recipients of one call, and a message. */
+  mailgunRecipients: 1000,
+  mailgunMessageBytes: 25 * MiB,
+  /** Deliveries at once to a JMAP server: the fewest uploads and requests that it should allow (RFC 8620 2). */
+  jmapDeliveries: 4,
+  /** How long a session is used before it is read again. */
+  jmapSessionMs: 10 * MINUTE,
+  /** How often a message without an answer is looked up, and the wait before each time but the first. */
+  jmapLooks: 3,
+  jmapLookMs: 5 * SECOND,
+  /** How long before they end the keys of a role are renewed; Amazon has new ones 5 minutes before that. */
+  awsKeysRenewMs: 4 * MINUTE,
+  /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */
+  awsKeysRetryMs: 10 * SECOND,
+  awsKeysMs: 5 * SECOND,
 
   // The appengine backend
 

@@ -11,7 +11,14 @@ export type SettingName =
   | 'GMAIL_SECRET_KEYS'
   | 'GMAIL_DEFAULT_SENDER'
   | 'APPENGINE_SMTP_PASSWORD'
-  | 'APPENGINE_SMTP_OAUTH';
+  | 'APPENGINE_SMTP_OAUTH'
+  | 'AWS_ACCESS_KEY_ID'
+  | 'AWS_SECRET_ACCESS_KEY'
+  | 'AWS_SESSION_TOKEN'
+  | 'MAILGUN_API_KEY'
+  | 'JMAP_TOKEN'
+  | 'JMAP_PASSWORD'
+  | 'PGPASSWORD';
 
 /** The folder of the spool where no setting names another. */
 export const defaultSpool = '/var/spool/appengine-mailer';
@@ -159,4 +166,11 @@ const SECRETS: ReadonlySet<string> = new Set<SettingName>([
   'GMAIL_SECRET_KEYS',
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'MAILGUN_API_KEY',
+  'JMAP_TOKEN',
+  'JMAP_PASSWORD',
+  'PGPASSWORD',
 ]);

@@ -11,18 +11,23 @@ export class CrlfToLf {
     this.#keep = keep;
   }
 
+  /** The piece is changed, and what is kept is a part of it. */
   push(piece: Buffer): void {
-    const kept = Buffer.allocUnsafe(piece.length + 1);
+    if (piece.length === 0) return;
+    if (this.#isAfterCr && piece[0] !== LF) this.#keep(Buffer.of(CR));
     let size = 0;
-    if (this.#isAfterCr) kept[size++] = CR;
-    for (const octet of piece) {
-      if (octet === LF && size > 0 && kept[size - 1] === CR) size -= 1;
-      kept[size++] = octet;
+    for (let at = 0; at < piece.length;) {
+      const cr = piece.indexOf(CRLF, at);
+      const end = cr < 0 ? piece.length : cr;
+      piece.copyWithin(size, at, end);
+      size += end - at;
+      at = cr < 0 ? end : cr + 1;
     }
-    this.#isAfterCr = size > 0 && kept[size - 1] === CR;
-    this.#keep(kept.subarray(0, this.#isAfterCr ? size - 1 : size));
+    this.#isAfterCr = piece[size - 1] === CR;
+    this.#keep(piece.subarray(0, this.#isAfterCr ? size - 1 : size));
   }
 }
 
 const LF = 0x0a;
 const CR = 0x0d;
+const CRLF = Buffer.from('\r\n');

@@ -9,7 +9,10 @@ export class DottedMessage {
   /** How many octets of the closing line the line has so far, and nothing else; they are held back. */
   #matched = 0;
 
-  /** `keep` gets the bytes of the message, in pieces that are its own. */
+  /** What `keep` is given, again and again: a large message makes no garbage. */
+  #piece: Buffer = Buffer.alloc(0);
+
+  /** `keep` gets the bytes of the message, in pieces that it may change; their buffer is used again afterwards. */
   constructor({ crlf, keep }: { crlf: boolean; keep: (piece: Buffer) => void }) {
     this.#closing = crlf ? DOT_CRLF : DOT_LF;
     this.#keep = keep;
@@ -27,7 +30,8 @@ export class DottedMessage {
     const closing = this.#closing;
     let matched = this.#matched;
     // One piece a chunk, whatever its lines. Of what was held back before it, only a CR may be kept.
-    const piece = Buffer.allocUnsafe(chunk.length + 1);
+    if (this.#piece.length <= chunk.length) this.#piece = Buffer.allocUnsafe(chunk.length + 1);
+    const piece = this.#piece;
     let kept = 0;
     let at = 0;
     while (at < chunk.length && matched < closing.length) {

@@ -17,7 +17,7 @@ export class EximIdLine {
   /** A whole line with an id, which is Exim's if the header section ends behind it. */
   #found: Buffer | undefined;
 
-  /** `keep` gets the bytes of the message without that line. */
+  /** `keep` gets the bytes of the message without that line; it has to copy them. */
   constructor(keep: (piece: Buffer) => void) {
     this.#keep = keep;
   }
@@ -45,7 +45,7 @@ export class EximIdLine {
       this.#isOther = !ends;
       return this.#keep(part);
     }
-    const line = this.#begun.length === 0 ? part : Buffer.concat([this.#begun, part]);
+    const line = Buffer.concat([this.#begun, part]);
     this.#begun = EMPTY;
     if (line.equals(EMPTY_LINE)) {
       this.#isBody = true;

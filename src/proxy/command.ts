@@ -1,9 +1,10 @@
 import { dirname, resolve } from 'node:path';
+import { durationText, parseDuration } from '../host/duration.ts';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
-import type { HostPort } from '../host/net/connect-socket.ts';
 import { secretFaults } from '../host/key-faults.ts';
+import type { HostPort } from '../host/net/connect-socket.ts';
 import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
@@ -22,11 +23,10 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import {
-  LedgerLock,
-  openSqliteLedger,
-  unusableLedger,
-} from './ledger/sqlite/open-sqlite-ledger.ts';
+import { ledgerPlace, type LedgerPlace } from './ledger/ledger-place.ts';
+import { lockOf, openLedger } from './ledger/open-ledger.ts';
+import { ledgerText } from './ledger/postgres/postgres-url.ts';
+import { unusableLedger } from './ledger/sqlite/open-sqlite-ledger.ts';
 import { Keyring, readKeys } from './policy/keyring.ts';
 import type { Ledger } from './ledger/ledger.ts';
 import { dayQuota, parsePace, type Quota } from './pace/quota.ts';
@@ -49,10 +49,18 @@ export const proxyOptions = {
   },
   ...backendOptions,
   ledger: {
-    value: 'FILE',
-    parse: anyText,
+    value: 'FILE|postgres:[//HOST/DATABASE]',
+    parse: ledgerText,
     default: './ledger.db',
-    describe: 'File that remembers what was sent',
+    describe:
+      'File that remembers what was sent, or the PostgreSQL database that several proxies share',
+  },
+  'take-over': {
+    value: 'DURATION',
+    parse: parseDuration,
+    default: durationText(limits.takeOverMs),
+    describe:
+      'How long a proxy may be cut off from a shared ledger before others count as unknown what it was sending',
   },
   dir: {
     value: 'DIR',
@@ -96,7 +104,6 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'Posts that each key may make, such as 60/min; keys of the same name count together',
   },
-  metrics: metricsOption,
   pace: {
     value: 'NUMBER/s|min|h',
     parse: parsePace,
@@ -110,6 +117,7 @@ export const proxyOptions = {
     otherwise: 'no limit',
     describe: 'The same in 24 hours, whenever these begin',
   },
+  metrics: metricsOption,
   'soft-bounce': {
     flag: true,
     describe: 'Defer what would be refused (5.x.x becomes 4.x.x), while the proxy is being set up',
@@ -124,10 +132,9 @@ export const proxyCommand = command({
   describe: 'Take signed messages over HTTP and send them on',
   isService: true,
   settings: proxyOptions,
-  run: async ({ ledger: ledgerPath, dir, ...argv }, origins) => {
-    // Absolute for the journal, which may be read where the working directory is not known.
-    const ledgerFile = resolve(ledgerPath);
-    await becomeOwnerWithSecrets(ledgerFile, () => {
+  run: async ({ ledger: ledgerName, dir, takeOver: takeOverMs, ...argv }, origins) => {
+    const place = ledgerPlace(ledgerName);
+    await becomeOwnerWithSecrets(place, () => {
       if (argv.keysFile === undefined) proxyJournal().keysTrouble(READ_ONCE);
     });
     const settings = readSettings(argv, origins);
@@ -135,16 +142,17 @@ export const proxyCommand = command({
     const journal = proxyJournal();
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
-    const lock = new LedgerLock(ledgerFile);
+    const lock = lockOf(place);
     const open = async () => {
-      const backend = await openBackend(chosen, journal);
+      const backend = await openBackend(chosen, journal, rules.defaultSender);
       lock.take();
-      const ledger = await openSqliteLedger(ledgerFile, journal);
+      const ledger = await openLedger(place, { journal, takeOverMs });
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
-      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, withinRequest };
+      const ledgerId = ledger.id;
+      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, ledgerId, withinRequest };
     };
     const server = new HttpServer(journal);
     const { ledger, deliverer } = await server.start(listenAt, open).catch((error: Error) => {
@@ -183,12 +191,21 @@ interface ProxySettings {
 }
 
 /** Throws CommandError 78. */
-function readSettings(argv: Omit<ProxyOptions, 'ledger' | 'dir'>, origins: Origins): ProxySettings {
+function readSettings(
+  argv: Omit<ProxyOptions, 'ledger' | 'dir' | 'takeOver'>,
+  origins: Origins,
+): ProxySettings {
   const keys = new Keyring(() => readKeys(argv.keysFile));
   const rules = senderRules(argv, origins);
   const listenAt = whereToListen(argv.listen);
-  const { rate, pace, paceDay, metrics: metricsAt } = argv;
-  const { maxRecipients: recipientsMax, softBounce } = argv;
+  const {
+    rate,
+    pace,
+    paceDay,
+    maxRecipients: recipientsMax,
+    softBounce,
+    metrics: metricsAt,
+  } = argv;
   const quotas = [...(pace ? [pace] : []), ...(paceDay === undefined ? [] : [dayQuota(paceDay)])];
   return { keys, rules, rate, quotas, listenAt, metricsAt, recipientsMax, softBounce };
 }
@@ -262,10 +279,14 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
 }
 
 /**
- * Gives up root for the owner of the file's folder, with the secrets, which only root may read. `before` is called while
- * it is still root. Throws unusableLedger, and CommandError 78 for a setting.
+ * Gives up root for the owner of the folder of a ledger's file, with the secrets, which only root may read. `before` is
+ * called while it is still root. Throws unusableLedger, and CommandError 78 for a setting.
  */
-export async function becomeOwnerWithSecrets(file: string, before = () => {}): Promise<void> {
+export async function becomeOwnerWithSecrets(
+  { kind, name: file }: LedgerPlace,
+  before = () => {},
+): Promise<void> {
+  if (kind !== 'file') return;
   const unusable = (error: Error) => unusableLedger(file, error);
   await becomeOwner(dirname(file), unusable, () => {
     before();
@@ -281,12 +302,19 @@ const READ_ONCE =
 export const BACKEND_SECRETS: readonly SettingName[] = [
   'APPENGINE_SMTP_PASSWORD',
   'APPENGINE_SMTP_OAUTH',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'MAILGUN_API_KEY',
+  'JMAP_TOKEN',
+  'JMAP_PASSWORD',
 ];
 
 const SECRETS: readonly SettingName[] = [
   'GMAIL_SECRET_KEYS',
   'GMAIL_SECRET_KEY',
   ...BACKEND_SECRETS,
+  'PGPASSWORD',
 ];
 
 /** The senders that options and settings allow. Throws CommandError 78. */

@@ -107,7 +107,8 @@ export class Deliverer {
       const unlogged = recipients.filter((recipient) => isUnlogged(tasks.get(recipient)));
       const logged = new Set([...refused.keys(), ...unlogged]);
       const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to));
-      const others = await this.#outcomes(message, elsewhere, POST_AGAIN, timeUp);
+      const digest = each[0]?.digest;
+      const others = await this.#outcomes({ ...message, digest }, elsewhere, POST_AGAIN, timeUp);
       const verdicts = envelope.recipients
         .map((to) => refused.get(to) ?? others.get(to) ?? this.#answer(message, to, tasks.get(to)))
         .map((verdict) => this.#softened(verdict));
@@ -336,9 +337,7 @@ export class Deliverer {
     const { recipients } = delivery;
     if (recipients.length === 0) place.release();
     try {
-      const began = this.clock.now();
-      const results = recipients.length > 0 ? await callBackend(place, delivery, this.clock) : [];
-      if (recipients.length > 0) this.#countCall(results, began);
+      const results = recipients.length > 0 ? await this.#call(place, delivery) : [];
       if (results.some((result) => !('unknown' in result))) {
         this.trouble = undefined;
         this.#pacer.passed();
@@ -357,17 +356,20 @@ export class Deliverer {
     }
   }
 
-  /** Where it fails, the recipients count as sent: the provider gets less than it would take. */
-  async #giveBack(grant: Grant, recipients: number): Promise<void> {
-    await grant.giveBack(recipients).catch(() => {});
-  }
-
-  /** Counts a call of the backend that has begun then (monotonic). */
-  #countCall(results: readonly Result[], began: number): void {
+  /** Calls the backend, and counts how long it took and of how many recipients nobody knows what became. */
+  async #call(place: Place, delivery: Delivery): Promise<Result[]> {
+    const began = this.clock.now();
+    const results = await callBackend(place, delivery, this.clock);
     this.figures.count('calls');
     this.figures.countTime('backend', this.clock.now() - began);
     const unknown = results.filter((result) => 'unknown' in result).length;
     if (unknown > 0) this.figures.count('unknown', '', unknown);
+    return results;
+  }
+
+  /** Where it fails, the recipients count as sent: the provider gets less than it would take. */
+  async #giveBack(grant: Grant, recipients: number): Promise<void> {
+    await grant.giveBack(recipients).catch(() => {});
   }
 
   /** Forgets a task that is done and recorded: the ledger knows what was sent. */
@@ -382,14 +384,14 @@ export class Deliverer {
 
   /** The verdicts on recipients that other proxies send, or of which the ledger alone knows; `absent` where nobody does. */
   async #outcomes(
-    message: MessageName,
+    { digest, ...message }: MessageName & { digest?: Buffer | undefined },
     recipients: readonly string[],
     absent: SentRecord,
     timeUp: AbortSignal,
   ): Promise<Map<string, Verdict>> {
     if (recipients.length === 0) return new Map();
     const known = await this.#ledger
-      .outcomes(message, recipients, timeUp)
+      .outcomes(message, recipients, timeUp, digest)
       .catch((error: Error) => this.#ledgerFailed(error));
     const verdicts = recipients.map((to) => outcomeVerdict(to, known.get(to) ?? absent));
     return new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));

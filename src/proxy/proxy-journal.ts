@@ -1,4 +1,5 @@
 import { countOf } from '../host/count-of.ts';
+import { showDuration } from '../host/duration.ts';
 import { openJournal, type Journal, type JournalEvents } from '../host/journal.ts';
 import { keyFaultText, type KeyFault } from '../host/key-faults.ts';
 import { recipientsText } from '../host/recipients-text.ts';
@@ -407,6 +408,36 @@ export const proxyEvents = {
       it again on what is there now. A ledger that was removed or is older has forgotten what was sent
       since then: if such a message is posted again, it is sent again. Stop the proxy before you touch
       its ledger: systemctl stop appengine-mailer-proxy.socket appengine-mailer-proxy`,
+  },
+  databaseLost: {
+    id: '1d4f0c8f6b2e4d0c9a57e3b1c86f2d94',
+    priority: priorities.warning,
+    /** Nothing is begun until it is back. */
+    entry: (ledger: string, text: string) => ({
+      text: `attention: the connection to the database of the ledger ${ledger} is lost (${text}): posts are answered with 503 until it is back`,
+    }),
+    subject: 'The proxy has lost the database of its ledger',
+    manual: PROXY,
+    help: `
+      Nothing is taken while the proxy cannot write down what it sends: posts are answered with 503, and the
+      hosts keep the mail. Messages that the backend has are sent, and the results are written down when the
+      connection is back. If that takes longer than --take-over while other proxies have the database, they
+      list these messages as unknown.
+
+      To do: see whether PostgreSQL runs, and whether this machine can reach it.`,
+  },
+  databaseBack: {
+    id: '7f0a94d25b9c4d5ea0f4c1d6e8b73a52',
+    priority: priorities.info,
+    /** `isSame`: no other proxy has taken this one for dead meanwhile. */
+    entry: (ledger: string, afterMs: number, isSame: boolean) => ({
+      text:
+        `the database of the ledger ${ledger} is back after ${showDuration(afterMs)}` +
+        (isSame ? '' : '; meanwhile the other proxies have listed as unknown what was being sent'),
+    }),
+    subject: 'The proxy has the database of its ledger again',
+    manual: PROXY,
+    help: 'Posts are taken again, and what was sent meanwhile is written down. Nothing has to be done.',
   },
   ledgerRepaired: {
     id: '435aacf979b5aeea4c7c643209be9547',

@@ -12,7 +12,14 @@ export interface ShownTime {
 
 /** What the observed time of a spool or ledger is at a time of day, which is in milliseconds since 1970. */
 export function shownTime({ db }: { db: Database }, wallNow: number): ShownTime {
-  const { observedMs, writtenAt } = storedTime(db);
+  return showTime(storedTime(db), wallNow);
+}
+
+/** The same by what a database of any kind has written down. */
+export function showTime(
+  { observedMs, writtenAt }: { observedMs: number; writtenAt: number },
+  wallNow: number,
+): ShownTime {
   const sinceMs = Math.min(Math.max(0, wallNow - writtenAt), limits.housekeepingMs);
   const now = observedMs + sinceMs;
   return {

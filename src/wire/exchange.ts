@@ -6,9 +6,11 @@ import { WebProxyError } from '../host/net/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
 import { postTimeMs } from './post-time.ts';
 
-/** An HTTP request to the URL of a pool. */
+/** An HTTP request to the server of a pool. */
 export interface Request {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PUT';
+  /** Path and query; undefined: those of the pool's URL. */
+  path?: string;
   headers?: Record<string, string>;
   body?: Iterable<Buffer>;
   /** Of the body, in bytes. */
@@ -17,6 +19,8 @@ export interface Request {
   fresh?: boolean | undefined;
   /** The server may do it twice if it is sent twice. */
   onlyOnce?: boolean;
+  /** How long it may take in all its stages; undefined: postTimeMs of what it sends. */
+  withinMs?: number;
 }
 
 /**
@@ -34,6 +38,8 @@ export interface Response {
   status: number;
   headers: ResponseHeaders;
   body: Buffer;
+  /** That of its connection; see HttpPool.passOver. */
+  turn: number;
 }
 
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
@@ -64,7 +70,7 @@ export type NoResponse =
 
 /**
  * One HTTP request and its answer, of either version of the interface. Never throws, never follows a
- * redirect. Takes at most postTimeMs of what it sends, in all its stages. A used connection that breaks
+ * redirect. Takes at most `withinMs`, in all its stages. A used connection that breaks
  * before the answer was most likely dead before: then the request is made once more, over a new one,
  * unless it may be made only once. With a `probe` the request is sent only over a connection over which
  * the server has answered that; where it answered wrongly, the fault is returned.
@@ -79,7 +85,7 @@ export async function exchange<Fault = never>(
   const running = new Exchange(pool, request, probe);
   try {
     return await withinTime(
-      postTimeMs(request.length),
+      request.withinMs ?? postTimeMs(request.length),
       'no answer',
       { signals: stops, clock: pool.machine },
       async (signal) => running.run(signal),
@@ -89,6 +95,7 @@ export async function exchange<Fault = never>(
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
+    if (running.turn !== undefined) pool.passOver(running.turn);
     const webProxy = error instanceof WebProxyError ? error.variable : undefined;
     return { kind: 'network', stage, webProxy, ...cause(error), repeated };
   }
@@ -98,6 +105,8 @@ export async function exchange<Fault = never>(
 class Exchange<Fault> {
   stage: 'connecting' | 'request' = 'connecting';
   repeated = false;
+  /** Of the connection over which it went last. */
+  turn: number | undefined;
   /** Why the body of the request could not be read. */
   unreadable: Error | undefined;
   /** How much of the answer over the present connection has arrived. */
@@ -115,7 +124,9 @@ class Exchange<Fault> {
   async run(signal: AbortSignal): Promise<Response | Fault> {
     for (let fresh = this.#request.fresh === true; ; fresh = true) {
       this.stage = 'connecting';
+      this.turn = undefined;
       const line = await this.#pool.take(fresh, signal);
+      this.turn = line.turn;
       try {
         return await this.#over(line, signal);
       } catch (error) {
@@ -150,13 +161,13 @@ class Exchange<Fault> {
   }
 
   async #send(
-    { client }: HttpLine,
-    { method, headers: given, body }: Pick<Request, 'method' | 'headers' | 'body'>,
+    { client, turn }: HttpLine,
+    { method, path, headers: given, body }: Pick<Request, 'method' | 'path' | 'headers' | 'body'>,
     signal: AbortSignal,
   ): Promise<Response> {
     const { pathname, search } = this.#pool.url;
     const response = await client.request({
-      path: pathname + search,
+      path: path ?? pathname + search,
       method,
       signal,
       headers: { 'user-agent': 'appengine-mailer', ...given },
@@ -166,7 +177,7 @@ class Exchange<Fault> {
     const { statusCode: status, headers } = response;
     const answer = new CollectedBytes();
     for await (const piece of response.body as AsyncIterable<Buffer>) answer.add(piece);
-    return { kind: 'response', status, headers, body: answer.whole() };
+    return { kind: 'response', status, headers, body: answer.whole(), turn };
   }
 
   *#body(): Generator<Buffer> {

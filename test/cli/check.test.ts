@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { certificate } from '../support/certificate.ts';
 import { clock } from '../support/clock.ts';
-import { DebianExim } from '../support/debian-exim.ts';
+import { DebianExim, SOCKET } from '../support/debian-exim.ts';
 import { Forwarder } from '../support/forwarder.ts';
 import { assertGolden } from '../support/golden.ts';
 import { needs } from '../support/needs.ts';
@@ -91,7 +91,9 @@ const names = (found: Found[]) => found.map(({ check }) => check).join(' ');
 
 test('all is well: every line is ok, and the exit code 0', needs('root', 'exim4'), async (t) => {
   const host = await Host.make(t, true);
+  // Without an LMTP server too, which is no fault where there is no systemd.
   assert.ok((await host.check()).every(({ ok }) => ok === true));
+  await host.exim.intake();
   const { code, said } = await host.exim.appengineMailer(['check']);
   assert.equal(code, 0);
   const lines = said.trim().split('\n');
@@ -166,6 +168,26 @@ const wrongs: Record<string, Wrong> = {
     faults: 'pipe',
     text: /exim-pipe does not run/,
     todo: /Exim keeps the mail/,
+  },
+  'the LMTP server was killed and left its socket': {
+    drain: true,
+    spoil: async ({ exim }) => {
+      const intake = await exim.intake();
+      await intake.stop('SIGKILL');
+    },
+    faults: 'intake',
+    text: /^no LMTP server answers on \/run\/appengine-mailer\/intake\.sock: .*ECONNREFUSED/,
+    todo: /^run appengine-mailer intake, or remove .* makes Exim use exim-pipe$/,
+  },
+  'Exim may not use the socket of the LMTP server': {
+    drain: true,
+    spoil: async ({ exim }) => {
+      await exim.intake();
+      await exim.succeeds('chgrp', 'appengine-mailer', SOCKET);
+    },
+    faults: 'intake',
+    text: /^Exim \(Debian-exim\) may not connect to /,
+    todo: /^chgrp \$\(id -gn Debian-exim\) \/run\//,
   },
   'the machine has a short name alone': {
     drain: true,
@@ -420,6 +442,7 @@ const UNIT_STATES: Record<string, { says: string; text: RegExp; todo: RegExp }> 
 for (const [name, { says, text, todo }] of Object.entries(UNIT_STATES)) {
   test(`the cause is named: the unit ${name}`, needs('root', 'exim4'), async (t) => {
     const host = await Host.make(t, false);
+    await host.exim.intake();
     await host.exim.succeeds('mkdir', '-p', '/run/systemd/system');
     host.exim.write('/usr/bin/systemctl', `#!/bin/sh\nprintf '${says}\\n'\n`);
     await host.exim.succeeds('chmod', '755', '/usr/bin/systemctl');

@@ -17,6 +17,10 @@ const WRONG: Record<string, string> = {
   lifetime: 'long',
   listen: '8025',
   'longest-wait': '1 h',
+  'jmap-url': 'http://jmap.example.org/session',
+  'mailgun-domain': 'not a domain',
+  'mailgun-url': 'api.mailgun.net',
+  ledger: 'postgres://proxy:secret@db.example.org/ledger',
   'max-recipients': '0',
   metrics: 'localhost',
   'max-size': '200MB',
@@ -28,18 +32,21 @@ const WRONG: Record<string, string> = {
   'proxy-url': 'proxy.example.org',
   queue: 'maybe',
   rate: 'often',
+  'ses-endpoint': 'https://user@email.example.org/',
+  'ses-region': 'EU (Ireland)',
   'smtp-connections': '1.5',
   'smtp-host': 'smtp://relay.example.org',
   'smtp-port': '65536',
   'smtp-security': 'ssl',
   socket: 'intake.sock',
   'soft-bounce': 'maybe',
+  'take-over': '5 minutes',
   timeout: '2d',
   'v1-success': '404',
   wire: 'v3',
 };
 const ANY_TEXT = new Set(
-  'ca-file dir exim keys-file ledger smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
+  'ca-file dir exim jmap-user keys-file smtp-ca-file smtp-name smtp-user spool subject'.split(' '),
 );
 
 for (const { name, option, commands } of allSettings()) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import test from 'node:test';
+import test, { type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Database from '../../src/sqlite/better-sqlite3.ts';
 import { Arrivals } from '../support/arrivals.ts';
 import { figures, LONG } from '../support/figures.ts';
@@ -9,7 +10,7 @@ import { needs } from '../support/needs.ts';
 import { PrivateExim } from '../support/private-exim.ts';
 import { processTree } from '../support/process-tree.ts';
 import type { Program } from '../support/program.ts';
-import { random } from '../support/random.ts';
+import { random, type Random } from '../support/random.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
 import { Storm } from '../support/storm.ts';
@@ -35,15 +36,75 @@ interface Arrived {
 
 const needed = { ...needs('exim4', 'root', 'faketime'), timeout: 7_200_000 };
 
-test(
-  'law 2, law 6, law 7, law 8: in a storm from Exim to the file backend all mail arrives, once',
-  needed,
-  async (t) => {
-    const choices = random(t);
-    const road = new Road(t);
-    const exim = new PrivateExim(road);
-    const runs = new Set<Program>();
-    const kill = (isVictim: (name: string) => boolean) => () => {
+for (const way of ['exim-pipe', 'LMTP'] as const) {
+  test(
+    `law 2, law 6, law 7, law 8: in a storm from Exim by ${way} to the file backend all mail arrives, once`,
+    needed,
+    async (t) => fromExim(t, way),
+  );
+}
+
+async function fromExim(t: TestContext, way: 'exim-pipe' | 'LMTP'): Promise<void> {
+  const choices = random(t);
+  const road = new Road(t);
+  const exim = new PrivateExim(road);
+  let intake = way === 'LMTP' ? await exim.intake() : undefined;
+  const { handOverAll, kill } = queueRuns(exim, choices);
+  const storm = await Storm.start(road, {
+    random: choices,
+    ...STORM,
+    more: {
+      'Exim killed': kill((name) => name === 'exim4'),
+      [`${way} killed`]: async () => {
+        if (!intake) return kill((name) => name !== 'exim4')();
+        await intake.program.stop('SIGKILL');
+        await sleep(choices.below(300));
+        intake = await exim.intake();
+      },
+    },
+  });
+  const arrivals = Arrivals.inFolder(t, road.delivered);
+
+  const all: Mail[] = [];
+  for (let part = 1; part <= PARTS; part += 1) {
+    const mails = makeMails(all.length, MESSAGES / PARTS);
+    all.push(...mails);
+    await exim.take(mails.map((mail) => ({ ...mail, message: message(mail, '\r\n') })));
+    const handedOver = handOverAll();
+    await storm.rage(arrivals, all.length - mails.length / 10, LONG ? 20 : 8);
+    await handedOver;
+    await checkCalm(storm, all.length);
+  }
+
+  const times = new Map([...arrivals.times].map(([name, count]) => [name.slice(0, 32), count]));
+  const found = road.deliveries().map((each) => ({ ...each, times: times.get(each.id) ?? 0 }));
+  assert.equal(found.length, MESSAGES, 'a message was taken twice from Exim');
+  const again = checkArrived(road, all, found);
+  const log = exim.mainlog();
+  const bounces = log.filter((line) => / \*\* | <= <>/.test(line));
+  assert.deepEqual([bounces, exim.mailbox()], [[], '']);
+  assert.ok(storm.diedAtWork + again.unknown > 0, 'nobody was killed at work: nothing is proven');
+  const repeated = log.filter((line) => line.includes('already queued')).length;
+  figures(t, `storm, file backend, ${way}`, {
+    ...storm.figures,
+    'handed over again': repeated,
+    ...again,
+  });
+}
+
+/** Has Exim hand all of its queue over, by several runs at a time, of which one can be killed. */
+function queueRuns(exim: PrivateExim, choices: Random) {
+  const runs = new Set<Program>();
+  return {
+    handOverAll: async () => {
+      while ((await exim.queued()) > 0) {
+        const some = [exim.startQueueRun(), exim.startQueueRun(), exim.startQueueRun()];
+        for (const run of some) runs.add(run);
+        await Promise.all(some.map(async ({ ended }) => ended));
+        for (const run of some) runs.delete(run);
+      }
+    },
+    kill: (isVictim: (name: string) => boolean) => () => {
       const processes = [...runs].flatMap(({ child }) => processTree(child.pid ?? 0));
       const victims = processes.filter(({ name }) => isVictim(name));
       const victim = victims[choices.below(victims.length)];
@@ -53,52 +114,9 @@ test(
         // It has ended by itself since.
         if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
       }
-    };
-    const storm = await Storm.start(road, {
-      random: choices,
-      ...STORM,
-      more: {
-        'Exim killed': kill((name) => name === 'exim4'),
-        'exim-pipe killed': kill((name) => name !== 'exim4'),
-      },
-    });
-    const arrivals = Arrivals.inFolder(t, road.delivered);
-
-    const handOverAll = async () => {
-      while ((await exim.queued()) > 0) {
-        const some = [exim.startQueueRun(), exim.startQueueRun(), exim.startQueueRun()];
-        for (const run of some) runs.add(run);
-        await Promise.all(some.map(async ({ ended }) => ended));
-        for (const run of some) runs.delete(run);
-      }
-    };
-    const all: Mail[] = [];
-    for (let part = 1; part <= PARTS; part += 1) {
-      const mails = makeMails(all.length, MESSAGES / PARTS);
-      all.push(...mails);
-      await exim.take(mails.map((mail) => ({ ...mail, message: message(mail, '\r\n') })));
-      const handedOver = handOverAll();
-      await storm.rage(arrivals, all.length - mails.length / 10, LONG ? 20 : 8);
-      await handedOver;
-      await checkCalm(storm, all.length);
-    }
-
-    const times = new Map([...arrivals.times].map(([name, count]) => [name.slice(0, 32), count]));
-    const found = road.deliveries().map((each) => ({ ...each, times: times.get(each.id) ?? 0 }));
-    assert.equal(found.length, MESSAGES, 'a message was taken twice from Exim');
-    const again = checkArrived(road, all, found);
-    const log = exim.mainlog();
-    const bounces = log.filter((line) => / \*\* | <= <>/.test(line));
-    assert.deepEqual([bounces, exim.mailbox()], [[], '']);
-    assert.ok(storm.diedAtWork + again.unknown > 0, 'nobody was killed at work: nothing is proven');
-    const repeated = log.filter((line) => line.includes('already queued')).length;
-    figures(t, 'storm, file backend', {
-      ...storm.figures,
-      'handed over again': repeated,
-      ...again,
-    });
-  },
-);
+    },
+  };
+}
 
 test(
   'law 6, law 7, law 8: in a storm over a relay that recognises no repeat, only what the ledger lists as unknown is sent again',

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { figures, LONG, timeLimit } from '../support/figures.ts';
+import { Intake } from '../support/lmtp.ts';
 import { mountedImage, type Inside } from '../support/mounted.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, start, type Program } from '../support/program.ts';
@@ -78,6 +79,12 @@ class Disk {
       `Subject: ${eximId}\n\n${'x'.repeat(4000)}\n`,
     );
     return this.run(inCheckout('exim/exim-pipe'), [eximId, '--spool', this.folder], input);
+  }
+
+  /** Starts the LMTP server on the disk; its socket is elsewhere. */
+  async intake(): Promise<Intake> {
+    const { t, folder } = this.road;
+    return Intake.start(t, { folder, spool: this.folder, inside: this.#inside });
   }
 
   async counters(): Promise<Record<string, number>> {
@@ -206,5 +213,43 @@ test(
     const { accepted, sent } = await disk.counters();
     assert.deepEqual([accepted, sent], [4, 4]);
     assert.equal(disk.road.deliveries().length, 4);
+  },
+);
+
+test(
+  'law 1, law 5, law 7: a disk that fills up at any moment, or fails: the LMTP server says 4xx, and goes on when there is room',
+  { ...needs('root', 'ext4'), timeout: timeLimit(600_000) },
+  async (t) => {
+    const choice = random(t);
+    const disk = await Disk.of(t);
+    const server = await disk.intake();
+    let [accepted, number] = [0, 0];
+    const hand = async () => {
+      number += 1;
+      const mail = { eximId: `1x-${number}`, message: `Subject: x\n\n${'x'.repeat(4000)}\n` };
+      const [reply = ''] = await server.take(mail);
+      assert.match(
+        reply,
+        /^(?:250 2\.0\.0 queued|45[12] 4\.3\.[01] not queued, try again later: )/,
+      );
+      if (reply.startsWith('250')) accepted += 1;
+      return reply;
+    };
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await Promise.all(Array.from({ length: choice.below(4) }, hand));
+      await Promise.all([disk.fill(), hand()]);
+      assert.match(await hand(), /^452 4\.3\.1 .*only .* free in \S+, and .* are kept free$/);
+      await disk.free();
+      assert.match(await hand(), /^250/);
+    }
+    await disk.fail();
+    assert.match(
+      await hand(),
+      /^451 4\.3\.0 .*(?:readonly database|disk I\/O error|unable to open)/,
+    );
+    await disk.freeSpace(); // The server has closed the spool.
+    assert.match(await hand(), /^250/);
+    assert.equal((await disk.counters())['accepted'], accepted);
+    figures(t, 'disk full, LMTP', { rounds: ROUNDS, accepted, refused: number - accepted });
   },
 );

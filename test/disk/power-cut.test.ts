@@ -11,6 +11,7 @@ import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
 import { CutDisk } from '../support/cut-disk.ts';
 import { figures, LONG } from '../support/figures.ts';
+import { Intake } from '../support/lmtp.ts';
 import { needs } from '../support/needs.ts';
 import { inCheckout, run, start, type Program } from '../support/program.ts';
 import { random } from '../support/random.ts';
@@ -30,20 +31,21 @@ const needed = { ...needs('root', 'ext4', 'xfs'), timeout: 3_600_000 };
 const NORMAL = { NODE_OPTIONS: `--import=${inCheckout('test/support/synchronous-normal.mjs')}` };
 
 test(
-  'law 1, law 7, law 8: no power cut takes a message from the spool that exim-pipe took',
+  'law 1, law 7, law 8: no power cut takes a message from the spool that exim-pipe or the LMTP server took',
   needed,
   async (t) => {
     const fresh = Array.from({ length: CUTS }, (_, index) => `fresh-${index + 1}`);
     const disk = await CutDisk.make(t, ['spool', ...fresh]);
     const enqueuer = enqueueOn(t, disk);
     const piped = pipeOn(t, disk);
+    const byLmtp = await lmtpOn(t, disk);
     const drain = await drainOn(t, disk);
 
     const found = { cuts: CUTS, acknowledged: 0, lost: 0, sent: 0 };
     const before = async (cut: number) => {
       // Also the very first message of a spool, which exim-pipe makes for it.
       assert.ok(await pipe(t, join(disk.folder, `fresh-${cut}`), 'first', disk));
-      return { acknowledged: [...enqueuer.stored(), ...piped], sent: drain.sent() };
+      return { acknowledged: [...enqueuer.stored(), ...piped, ...byLmtp], sent: drain.sent() };
     };
     const writers = [enqueuer, drain];
     const done = () => Math.min(drain.sent().length, piped.size * BETWEEN);
@@ -179,6 +181,26 @@ function pipeOn(t: TestContext, disk: CutDisk): ReadonlySet<string> {
     }
   };
   for (const name of ['one', 'other']) void inTurn(name);
+  return taken;
+}
+
+/** Does the same by LMTP, over four connections at a time. Returns what the server has taken. */
+async function lmtpOn(t: TestContext, disk: CutDisk): Promise<ReadonlySet<string>> {
+  const taken = new Set<string>();
+  const spool = join(disk.folder, 'spool');
+  const server = await Intake.start(t, { folder: scratch(t), spool, inside: disk.inside });
+  const end = new AbortController();
+  t.after(() => end.abort());
+  const inTurn = async (name: string) => {
+    for (let number = 1; !end.signal.aborted; number += 1) {
+      const eximId = `lmtp-${name}-${number}`;
+      const message = `Subject: ${eximId}\n\n${'x'.repeat(4000)}\n`;
+      const text = await server.hear({ eximId, message }).catch(String);
+      if (/^250 2\.0\.0 queued/m.test(text)) taken.add(eximId);
+      await sleep(10); // The disk is small.
+    }
+  };
+  for (const name of ['a', 'b', 'c', 'd']) void inTurn(name);
   return taken;
 }
 

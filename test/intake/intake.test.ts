@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import test, { suite, type TestContext } from 'node:test';
 import { limits } from '../../src/limits.ts';
 import Database from '../../src/sqlite/better-sqlite3.ts';
+import { clock } from '../support/clock.ts';
 import { Intake, lmtpMail, LmtpClient } from '../support/lmtp.ts';
-import { appengineMailer } from '../support/program.ts';
+import { needs } from '../support/needs.ts';
+import { appengineMailer, bundledProgram, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { stored } from '../support/stored.ts';
 import { until } from '../support/until.ts';
@@ -329,3 +331,35 @@ test('a socket that a dead server left is replaced; one that is in use is not, n
   assert.match(stderr, /another program listens on \S+intake\.sock \(EADDRINUSE\)/);
   assert.equal((await next.take({})).length, 1);
 });
+
+test(
+  'started by systemd with the first connection, it takes that one, and ends with 0 after 10 minutes without any',
+  needs('systemd', 'faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const socket = join(road.folder, 'intake.sock');
+    const words = [process.execPath, bundledProgram, 'intake', '--spool', road.spool];
+    const env = clock('+0 x200');
+    const passed = ['FAKETIME', 'LD_PRELOAD'].flatMap((name) => ['-E', name]);
+    const holder = start(
+      t,
+      '/usr/bin/systemd-socket-activate',
+      ['-l', socket, ...passed, ...words],
+      {
+        env,
+      },
+    );
+    await holder.says(/Listening on .*intake\.sock/);
+    // The connection waits until the server has started.
+    const client = await LmtpClient.open(t, socket);
+    client.say(Buffer.concat([Buffer.from(GREET), lmtpMail(), Buffer.from('QUIT\r\n')]));
+    assert.match(await client.closed(), /^250 2\.0\.0 queued/m);
+    const { code, stderr } = await holder.ended;
+    assert.equal(code, 0, stderr);
+    assert.match(
+      stderr,
+      /^intake on the socket of systemd has taken 1 message and has had nothing to do for 10 min: it ends, and systemd starts it again with the next connection$/m,
+    );
+    assert.ok(existsSync(socket), 'the socket is systemd’s');
+  },
+);

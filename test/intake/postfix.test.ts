@@ -83,7 +83,7 @@ test(
     const proxyArgs = ['--backend', 'file', '--allow-sender', 'a@example.org'];
     let proxy = await road.proxy(proxyArgs);
     const intake = await host.intake();
-    road.drain(['--notice-smtp', `127.0.0.1:${postfix.port}`]);
+    await road.drain(['--notice-smtp', `127.0.0.1:${postfix.port}`]).says(/started/);
 
     // Its id is that of Postfix, and its bytes, long lines too, are those that Postfix has.
     const first = await host.message(

@@ -140,7 +140,9 @@ void test(
   'without keys neither the socket nor the service runs, and with keys one command starts both',
   needs('machines'),
   async (t) => {
-    const machine = await installedMachine(t, { answers: '' });
+    // A queue that posts elsewhere gives this proxy no key.
+    const elsewhere = 'appengine-mailer appengine-mailer/proxy-url string https://p.example.org/';
+    const machine = await installedMachine(t, { answers: `${elsewhere}\n` });
     assert.equal(await machine.sh(`systemctl show -P ActiveState ${SOCKET}`), 'inactive\n');
     await machine.sh(
       'umask 077; echo a-key >/etc/envdir/GMAIL_SECRET_KEYS; systemctl start appengine-mailer-proxy',

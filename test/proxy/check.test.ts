@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import Database from '../../src/sqlite/better-sqlite3.ts';
+import { closedPort } from '../support/closed-port.ts';
 import { needs } from '../support/needs.ts';
 import { PrivatePostfix } from '../support/private-postfix.ts';
 import { appengineMailer } from '../support/program.ts';
@@ -44,15 +43,6 @@ const brief = (found: readonly Found[]) =>
     return `${name}=${word}`;
   });
 const of = (found: readonly Found[], name: string) => found.find((each) => each.check === name);
-
-async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** A Postfix that wants a password, and the options with which all is right. */
 async function relay(t: TestContext, road: Road) {

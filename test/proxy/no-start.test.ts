@@ -16,6 +16,12 @@ const wrong: [what: string, args: string[], env: NodeJS.ProcessEnv, said: RegExp
     ['a rate is not valid', ['--rate', 'often'], env, /rate/, 64],
     ['an address is not valid', ['--listen', '127.0.0.1'], env, /--listen takes/, 64],
     ['the relay has no name', ['--backend', 'smtp'], env, /smtp-host/],
+    [
+      'the provider has no key',
+      ['--backend', 'mailgun', '--mailgun-domain', 'x.org'],
+      env,
+      /API_KEY/,
+    ],
     ['an option is for another backend', ['--smtp-host', 'x'], env, /is for --backend smtp/, 64],
     [
       'the ledger has no folder',

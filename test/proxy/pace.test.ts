@@ -138,7 +138,7 @@ test('a wait that is too long is refused at once, with the time when it ends, an
     assert.match(again.came, /^in \d+ ms$/);
   }
   assert.deepEqual(paced.journal, [
-    '--pace 10/h is used up: it goes on in 1 h: hosts are told to post again then, and their mail waits in their queues',
+    '--pace 10/h is used up: it goes on in 61 min: hosts are told to post again then, and their mail waits in their queues',
   ]);
   await paced.clock.move(HOUR_MS);
   const later = wish(pacer, 10);
@@ -252,7 +252,7 @@ test('a relay that is down uses up no quota, and one that throttles is no troubl
 test('a backlog meets --pace by waiting: in its order, at that pace, without a refusal (law 13)', async (t) => {
   const road = new Road(t);
   const smtp = await ScriptedSmtp.start(t);
-  const proxy = await road.proxy(smtpOptions(smtp, '--pace', '10/s'));
+  const proxy = await road.proxy(smtpOptions(smtp, '--pace', '10/s', '--smtp-connections', '2'));
   const ids = handIn(
     road.spool,
     Array.from({ length: 30 }, (_, each) => ({ recipients: [`r${each}@example.org`] })),
@@ -265,11 +265,9 @@ test('a backlog meets --pace by waiting: in its order, at that pace, without a r
   const order = smtp.messages.map(({ envelope }) =>
     Number(/<r(\d+)@/.exec(envelope[1] ?? '')?.[1]),
   );
-  const tenths = order.map((each) => Math.floor(each / 10));
-  assert.deepEqual(
-    tenths,
-    tenths.toSorted((a, b) => a - b),
-  );
+  // Posts and connections beside each other may overtake one another, but not by many.
+  const overtaken = order.map((number, place) => Math.abs(number - place));
+  assert.ok(Math.max(...overtaken) <= 10, order.join());
   assert.doesNotMatch(proxy.stderr, /attention|refused with/);
 });
 

@@ -53,7 +53,12 @@ export class ControlledDeliverer {
   }
 
   /** Posts as a client does. */
-  async post(id: string, recipients: string[], bytes = 'x\n', key = ''): Promise<string[]> {
+  async post(
+    id: string,
+    recipients: string[],
+    bytes: string | Buffer = 'x\n',
+    key = '',
+  ): Promise<string[]> {
     const envelope = { sender: '', recipients };
     return told(await this.deliverer.send({ key, id, envelope, bytes: Buffer.from(bytes) }));
   }

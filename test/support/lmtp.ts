@@ -4,8 +4,9 @@ import { chmodSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { appengineMailer, type Program } from './program.ts';
 import { inTime } from './in-time.ts';
+import type { Inside } from './mounted.ts';
+import { appengineMailer, bundledProgram, start, type Program } from './program.ts';
 
 /** A message as it is handed over by LMTP. */
 export interface LmtpMail {
@@ -111,11 +112,13 @@ export class Intake {
   /** Starts it on a socket in a folder, and waits until it listens. */
   static async start(
     t: TestContext,
-    { folder, spool = join(folder, 'spool'), args = [], env = {} }: IntakeOptions,
+    { folder, spool = join(folder, 'spool'), args = [], env = {}, inside }: IntakeOptions,
   ): Promise<Intake> {
     const socket = join(folder, 'intake.sock');
     const words = ['intake', '--socket', socket, '--spool', spool, ...args];
-    const program = appengineMailer(t, words, { env });
+    const program = inside
+      ? start(t, ...inside(process.execPath, bundledProgram, ...words), { env })
+      : appengineMailer(t, words, { env });
     await program.says(/^intake takes mail on/m);
     chmodSync(socket, 0o666); // For Exim, whose account is in no group of ours.
     return new Intake(t, program, socket);
@@ -125,14 +128,18 @@ export class Intake {
     return LmtpClient.open(this.#t, this.socket);
   }
 
-  /** Hands messages over in one connection; returns the replies after the last RCPT or closing dot of each, one a recipient. */
-  async take(...mails: LmtpMail[]): Promise<string[]> {
+  /** Hands messages over in one connection, and returns what the server has said until it has closed. */
+  async hear(...mails: LmtpMail[]): Promise<string> {
     const client = await this.client();
     const all = [Buffer.from('LHLO client.example\r\n'), ...mails.map(lmtpMail)];
-    const text = await client.end(Buffer.concat([...all, Buffer.from('QUIT\r\n')]));
-    const replies = text.split('\r\n').filter((line) => /^\d{3} /.test(line));
-    assert.match(replies.at(-1) ?? '', /^221 2\.0\.0/, text);
-    return replies.filter((line) => /queued|^4/.test(line));
+    return client.end(Buffer.concat([...all, Buffer.from('QUIT\r\n')]));
+  }
+
+  /** The same, to the end; returns the replies about the messages, one a recipient. */
+  async take(...mails: LmtpMail[]): Promise<string[]> {
+    const text = await this.hear(...mails);
+    assert.match(text, /\r\n221 2\.0\.0 goodbye\r\n$/);
+    return text.split('\r\n').filter((line) => /^\d{3} .*queued|^4/.test(line));
   }
 }
 
@@ -141,4 +148,6 @@ interface IntakeOptions {
   spool?: string;
   args?: string[];
   env?: NodeJS.ProcessEnv;
+  /** Makes a command line one that sees the spool's disk. */
+  inside?: Inside;
 }

@@ -28,6 +28,7 @@ const machine = {
     ['/usr/sbin/mkfs.xfs', '/dev/loop-control'].every(exists) ||
     'it needs mkfs.xfs and loop devices (Debian: xfsprogs)',
   openssl: () => exists('/usr/bin/openssl') || 'it needs openssl',
+  postgres: () => exists('/usr/lib/postgresql') || 'it needs PostgreSQL (Debian: postgresql)',
   nginx: () => exists('/usr/sbin/nginx') || 'it needs nginx (Debian: nginx-light)',
   python3: () => exists('/usr/bin/python3') || 'it needs python3',
   systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',

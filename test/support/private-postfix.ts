@@ -66,11 +66,11 @@ export class PrivatePostfix {
     while (this.#reloads() === reloads) await sleep(10);
   }
 
-  /** Tries all of the queue at once. */
+  /** Tries all of the queue at once, as `postqueue -f` does: all transports, all times, the deferred queue. */
   async flush(): Promise<void> {
-    const words = ['-c', `${this.#command('postqueue')} -f`];
+    const words = ['-c', `${this.#command('postkick')} public qmgr FAD`];
     const { code, stderr } = await run(this.#t, '/bin/sh', words, { env: POSTFIX_ENV });
-    if (code !== 0) throw new Error(`postqueue -f: ${stderr}`);
+    if (code !== 0) throw new Error(`postkick: ${stderr}`);
   }
 
   /** What it has logged. */

@@ -75,7 +75,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'host',
       'mail',
       /^(?:drain|proxy|client|intake)\/command\.ts$/,
-      /^proxy\/ledger\/(?:read-ledger|with-ledger|sqlite\/rebuild-ledger)\.ts$/,
+      /^proxy\/ledger\/(?:read-ledger|with-ledger|postgres\/postgres-url|sqlite\/rebuild-ledger|postgres\/postgres-ledger-faults)\.ts$/,
       /^proxy\/check\/check-proxy\.ts$/,
     ],
     modules: ANY,

@@ -43,7 +43,7 @@ function accessFault(path: string, server: MailServer | undefined): Finding | un
   if (code === 0) return undefined;
   const todo = hasSystemd()
     ? `systemctl daemon-reload && systemctl restart ${UNIT}.socket; SocketGroup= says which group may`
-    : `chgrp it to the group of ${server.account}`;
+    : `chgrp $(id -gn ${server.account}) ${path}`;
   return fault('intake', `${server.name} (${server.account}) may not connect to ${path}`, todo);
 }
 

@@ -1,5 +1,5 @@
-import { connect } from 'node:net';
-import { showDuration } from '../../host/duration.ts';
+import { connectSocket } from '../../host/net/connect-socket.ts';
+import { withinTime } from '../../host/within-time.ts';
 import { limits } from '../../limits.ts';
 
 /**
@@ -7,26 +7,29 @@ import { limits } from '../../limits.ts';
  * Returns the reply that refuses, undefined when there is none. Rejects when there is no answer.
  */
 export async function tryLmtp(path: string): Promise<string | undefined> {
-  const socket = connect(path);
-  const late = `no answer within ${showDuration(limits.intakeAnswerMs)}`;
-  socket.setTimeout(limits.intakeAnswerMs, () => socket.destroy(new Error(late)));
-  const commands = DIALOGUE.values();
-  try {
-    let reply = '';
-    for await (const chunk of socket) {
-      reply += String(chunk);
-      const [, last] = /^(?:\d{3}-.*\r\n)*(\d{3} .*)\r\n$/.exec(reply) ?? [];
-      if (last === undefined) continue;
-      if (!last.startsWith('2')) return last;
-      const { value, done } = commands.next();
-      if (done) return undefined;
-      socket.write(`${value}\r\n`);
-      reply = '';
+  return withinTime(limits.intakeAnswerMs, 'no answer', {}, async (inTime) => {
+    const socket = await connectSocket({ path }, inTime);
+    const end = () => socket.destroy(inTime.reason as Error);
+    inTime.addEventListener('abort', end, { once: true });
+    const commands = DIALOGUE.values();
+    try {
+      let reply = '';
+      for await (const chunk of socket) {
+        reply += String(chunk);
+        const [, last] = /^(?:\d{3}-.*\r\n)*(\d{3} .*)\r\n$/.exec(reply) ?? [];
+        if (last === undefined) continue;
+        if (!last.startsWith('2')) return last;
+        const { value, done } = commands.next();
+        if (done) return undefined;
+        socket.write(`${value}\r\n`);
+        reply = '';
+      }
+      throw new Error('it has closed the connection');
+    } finally {
+      inTime.removeEventListener('abort', end);
+      socket.destroy();
     }
-    throw new Error('it has closed the connection');
-  } finally {
-    socket.destroy();
-  }
+  });
 }
 
 const DIALOGUE = [

@@ -7,6 +7,7 @@ import type { ApiHost } from '../backends/appengine/call-api.ts';
 import { ehloName } from '../backends/smtp/ehlo-name.ts';
 import type { SmtpRelay } from '../backends/smtp/smtp-sessions.ts';
 import { backendText, keptText, type ChosenBackend } from '../backends/chosen-backend.ts';
+import { checkProvider } from './check-provider.ts';
 import { checkRelay } from './check-relay.ts';
 
 /** Checks whether the backend can be reached and used, as far as possible without sending, and whether mail leaves this machine. */
@@ -17,6 +18,23 @@ export async function* checkBackend(chosen: ChosenBackend): AsyncGenerator<Findi
   else yield ok('backend', `mail leaves this machine: ${backendText(chosen)}`);
   if (chosen.kind === 'appengine') yield checkApi(chosen.api);
   if (chosen.kind === 'smtp') yield* checkSmtp(chosen.relay);
+  yield* checkApiOfProvider(chosen);
+}
+
+/** The modules are loaded only where they are used. */
+async function* checkApiOfProvider(chosen: ChosenBackend): AsyncGenerator<Finding> {
+  if (chosen.kind === 'ses') {
+    const { checkSes } = await import('../backends/ses/check-ses.ts');
+    yield* checkProvider(chosen.account.endpoint, async () => checkSes(chosen.account));
+  }
+  if (chosen.kind === 'mailgun') {
+    const { checkMailgun } = await import('../backends/mailgun/check-mailgun.ts');
+    yield* checkProvider(chosen.account.url, async () => checkMailgun(chosen.account));
+  }
+  if (chosen.kind === 'jmap') {
+    const { checkJmap } = await import('../backends/jmap/check-jmap.ts');
+    yield* checkProvider(chosen.account.url, async () => checkJmap(chosen.account));
+  }
 }
 
 async function* checkSmtp(relay: SmtpRelay): AsyncGenerator<Finding> {

@@ -6,11 +6,22 @@ import { isCorruption } from '../../sqlite/is-corruption.ts';
 import { logIsCut } from '../../sqlite/log-is-cut.ts';
 import { openDatabase } from '../../sqlite/open-database.ts';
 import { OpenFiles } from '../../sqlite/open-files.ts';
+import type { LedgerPlace } from '../ledger/ledger-place.ts';
 import { ledgerRemedy } from '../ledger/sqlite/ledger-fault.ts';
 import { ledgerSchema } from '../ledger/sqlite/ledger-schema.ts';
 
-/** Checks whether the ledger can be written, with or without a proxy that is at work on it. */
-export function checkLedger(file: string): Finding {
+/** Checks whether the ledger can be written, with or without a proxy that is at work on it, and whether there is one. */
+export async function* checkLedger({ kind, name }: LedgerPlace): AsyncGenerator<Finding> {
+  if (kind === 'file') {
+    yield checkFile(name);
+    yield checkService(name);
+    return;
+  }
+  const { checkPostgres } = await import('./check-postgres.ts');
+  yield* checkPostgres(name);
+}
+
+function checkFile(file: string): Finding {
   const isThere = existsSync(file);
   try {
     accessSync(isThere ? file : dirname(file), constants.R_OK | constants.W_OK);
@@ -30,7 +41,7 @@ export function checkLedger(file: string): Finding {
 }
 
 /** Checks whether a proxy is at work on the ledger. */
-export function checkService(ledgerFile: string): Finding {
+function checkService(ledgerFile: string): Finding {
   const lockFile = `${ledgerFile}.lock`;
   try {
     // Taking the lock would make its file, which only the proxy may do.

@@ -15,7 +15,8 @@ import { readKeys } from '../policy/keyring.ts';
 import { sendersText } from '../policy/senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
-import { checkLedger, checkService } from './check-ledger.ts';
+import { ledgerPlace } from '../ledger/ledger-place.ts';
+import { checkLedger } from './check-ledger.ts';
 
 /**
  * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root becomes the owner
@@ -23,16 +24,15 @@ import { checkLedger, checkService } from './check-ledger.ts';
  */
 export async function* checkProxy(argv: ProxyOptions, origins: Origins): AsyncGenerator<Finding> {
   if (!origins.has('ledger')) enterServiceFolder(argv.ledger);
-  const ledgerFile = resolve(argv.ledger);
-  await becomeOwnerWithSecrets(ledgerFile);
+  const place = ledgerPlace(argv.ledger);
+  await becomeOwnerWithSecrets(place);
   yield await found('keys', () => checkKeys(argv.keysFile));
   const unsafe = faultOfAll('secrets', secretFaults(BACKEND_SECRETS));
   if (unsafe) yield unsafe;
   yield await found('senders', () =>
     ok('senders', sendersText(senderRules(argv, origins), readKeys(argv.keysFile).keys)),
   );
-  yield checkLedger(ledgerFile);
-  yield checkService(ledgerFile);
+  yield* checkLedger(place);
   const chosen = await found('backend', async () =>
     chooseBackend(argv, origins, resolve(argv.dir)),
   );

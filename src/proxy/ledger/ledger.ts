@@ -89,6 +89,7 @@ export interface Ledger {
     message: MessageName,
     addresses: readonly string[],
     timeUp: AbortSignal,
+    digest?: Buffer,
   ): Promise<Map<string, Known>>;
 
   /**

@@ -1,4 +1,5 @@
-import type { MessageName } from './message-name.ts';
+import type { ShownTime } from '../../sqlite/shown-time.ts';
+import { nameOfStored, type MessageName } from './message-name.ts';
 
 /** unknown: nobody knows whether it was sent; begun: the backend has it; sent: it is not sent again. */
 export const recipientStates = ['unknown', 'begun', 'sent'] as const;
@@ -60,3 +61,47 @@ export interface LedgerReader {
 
   close(): void | Promise<void>;
 }
+
+/** A row of the table `unknown`; `at` is for people. */
+export interface UnknownRow {
+  message: string;
+  address: string;
+  reason: string;
+  at: number;
+  sentAgain: number | boolean;
+}
+
+export function knownOfUnknown(row: UnknownRow): KnownRecipient {
+  const { message, address, reason, at } = row;
+  const named = { ...nameOfStored(message), address };
+  return {
+    ...named,
+    state: 'unknown',
+    status: null,
+    reason,
+    at,
+    sentAgain: Boolean(row.sentAgain),
+  };
+}
+
+/** A row of the table `recipient`, with the observed time of its message. */
+export interface PostedRow {
+  message: string;
+  address: string;
+  state: 'begun' | 'sent';
+  status: string | null;
+  reason: string | null;
+  at: number;
+}
+
+export function knownOfPosted(
+  { message, at, ...row }: PostedRow,
+  { wall }: ShownTime,
+): KnownRecipient {
+  return { ...nameOfStored(message), ...row, at: wall(at), sentAgain: false };
+}
+
+/** Before the first row of the table `recipient`. */
+export const BEFORE_ALL = { message: '', address: '' };
+/** Later than every row. */
+export const ANY_TIME = Number.MAX_SAFE_INTEGER;

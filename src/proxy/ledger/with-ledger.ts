@@ -1,20 +1,23 @@
 import { constants, existsSync, lstatSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { becomeOwner } from '../../host/become-owner.ts';
-import { anyText } from '../../host/option-values.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { withSettings, type SettingName } from '../../host/settings.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble, troubleExitCode } from '../../sqlite/database-trouble.ts';
+import { ledgerPlace, type LedgerPlace } from './ledger-place.ts';
+import { ledgerText } from './postgres/postgres-url.ts';
+import type { Copied } from './postgres/copy-ledger.ts';
 import type { LedgerReader } from './read-ledger.ts';
 import { ledgerFault } from './sqlite/ledger-fault.ts';
 import { SqliteLedgerReader } from './sqlite/sqlite-ledger-reader.ts';
 
 /** The setting that all commands on a ledger share. */
 export const ledgerOption = {
-  value: 'FILE',
-  parse: anyText,
+  value: 'FILE|postgres:[//HOST/DATABASE]',
+  parse: ledgerText,
   otherwise: './ledger.db, or else the ledger of the service',
-  describe: 'File of the ledger',
+  describe: 'File of the ledger, or its PostgreSQL database',
 } as const;
 
 /**
@@ -22,30 +25,53 @@ export const ledgerOption = {
  * cannot be used, 75 when it is busy, 77 when permission lacks.
  */
 export async function withLedger<T>(
-  path: string | undefined,
-  command: (ledger: LedgerReader, file: string) => Promise<T>,
+  given: string | undefined,
+  command: (ledger: LedgerReader, name: string) => Promise<T>,
 ): Promise<T> {
-  const file = ledgerFile(path);
-  await becomeOwnerOfLedger(file);
+  const { kind, name } = chosenLedger(given);
+  if (kind === 'file') await becomeOwnerOfLedger(name);
   try {
-    const ledger = new SqliteLedgerReader(file);
+    const ledger = kind === 'file' ? new SqliteLedgerReader(name) : await openPostgres(name);
     try {
-      return await command(ledger, file);
+      return await command(ledger, name);
     } finally {
-      ledger.close();
+      await ledger.close();
     }
   } catch (error) {
-    throw ledgerFailure(file, error as Error);
+    throw kind === 'file' ? ledgerFailure(name, error as Error) : error;
   }
 }
 
-/** The file of the ledger that an option names, which may be relative. */
-export function ledgerFile(path: string | undefined): string {
-  return resolve(path ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
+async function openPostgres(name: string): Promise<LedgerReader> {
+  const { PostgresLedgerReader } = await import('./postgres/postgres-ledger-reader.ts');
+  return PostgresLedgerReader.open(name);
 }
 
-/** becomeOwner, with the sentences of withLedger. Throws CommandError where there is no such file. */
-export async function becomeOwnerOfLedger(file: string): Promise<void> {
+/** The ledger that an option names, or else the one that is here or of the service. */
+export function chosenLedger(given: string | undefined): LedgerPlace {
+  return ledgerPlace(given ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
+}
+
+/** copyLedger. Rejects with CommandError where the database is at fault. */
+export async function copyIntoPostgres(
+  file: string,
+  url: string,
+  wallNow: number,
+): Promise<Copied> {
+  const { copyLedger } = await import('./postgres/copy-ledger.ts');
+  const { isOfPostgres, unusablePostgres } = await import('./postgres/unusable-postgres.ts');
+  return copyLedger(file, url, wallNow).catch((error: Error) => {
+    throw isOfPostgres(error) ? unusablePostgres(url, error) : error;
+  });
+}
+
+/**
+ * becomeOwner, with the sentences of withLedger; these secrets go along. Throws CommandError where there is no such file.
+ */
+export async function becomeOwnerOfLedger(
+  file: string,
+  secrets: readonly SettingName[] = [],
+): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
     if (!found) {
@@ -56,7 +82,9 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
   } catch (error) {
     throw ledgerFailure(file, error as Error);
   }
-  await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
+  const environment = () => withSettings(secrets);
+  const failure = (error: Error) => ledgerFailure(file, error);
+  await becomeOwner(dirname(file), failure, ...(secrets.length > 0 ? [environment] : []));
 }
 
 /** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */

@@ -73,7 +73,7 @@ for (const [offered, ehlo] of [
       [{ message: '550 5.4.5 daily limit' }, '550 5.4.5 daily limit'],
       [
         { MAIL: '550 5.7.30 Basic authentication is not supported' },
-        '550 5.7.30 Basic authentication is not supported',
+        '550 5.7.30 Basic authentication is not supported. To do: this relay takes no passwords any more: use OAuth (see appengine-mailer-oauth(7))',
       ],
       [{ RCPT: '550 5.7.708 traffic not accepted' }, '550 5.7.708 traffic not accepted'],
       [{ message: '550 5.7.705 tenant' }, '550 5.7.705 tenant'],

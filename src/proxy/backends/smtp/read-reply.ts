@@ -58,12 +58,12 @@ function waitOf(reason: string): number {
 }
 
 /**
- * What relays say, among those replies, when they get too much: Amazon SES ("Throttling failure: Maximum sending rate
- * exceeded"), Google ("Daily user sending limit exceeded", "rate limit"), Microsoft ("Concurrent connections limit exceeded",
- * "SubmissionQuotaExceeded").
+ * What relays say, among those replies, when they get too much and take it later: Amazon SES ("454 Throttling failure:
+ * Maximum sending rate exceeded"), Microsoft ("432 4.3.2 Concurrent connections limit exceeded") and others by a 4xx, Google
+ * also by "550 5.4.5 Daily user sending limit exceeded". Other 5xx are accounts that were blocked, which a person frees.
  */
 const THROTTLING =
-  /throttl|\brate\b|too (?:many|much|fast|quickly)|quota ?exceeded|limit ?exceeded|exceeded (?:the |your )?\w*(?:limit|threshold|quota)|daily limit/i;
+  /^4\d\d .*(?:throttl|\brate\b|too (?:many|much|fast|quickly)|quota|limit exceeded|exceeded .*limit|daily)|^5\d\d 5\.4\.5 .*daily/i;
 
 /**
  * The replies that are about the relay and not about the message, one row a case, matched with `STEP CODE STATUS REPLY`.

@@ -1,9 +1,19 @@
 import { fitsAddress } from '../../../sqlite/fits-address.ts';
 import { openToRead, type Database } from '../../../sqlite/open-database.ts';
-import { shownTime, type ShownTime } from '../../../sqlite/shown-time.ts';
+import { shownTime } from '../../../sqlite/shown-time.ts';
 import { limits } from '../../../limits.ts';
-import { nameOfStored } from '../message-name.ts';
-import type { KnownFilter, KnownRecipient, LedgerReader, LedgerStats } from '../read-ledger.ts';
+import {
+  ANY_TIME,
+  BEFORE_ALL,
+  knownOfPosted,
+  knownOfUnknown,
+  type KnownFilter,
+  type KnownRecipient,
+  type LedgerReader,
+  type LedgerStats,
+  type PostedRow,
+  type UnknownRow,
+} from '../read-ledger.ts';
 import { ledgerSchema } from './ledger-schema.ts';
 
 /** A ledger in a SQLite file that is open to be read, also beside its proxy. */
@@ -27,13 +37,13 @@ export class SqliteLedgerReader implements LedgerReader {
   }
 
   *#listUnknown({ recipient, before = ANY_TIME }: KnownFilter): Generator<KnownRecipient> {
-    const page = this.#db.prepare<unknown[], UnknownRow>(
+    const page = this.#db.prepare<unknown[], NumberedRow>(
       `${UNKNOWN} AND rowid > :after AND listed_at < :before AND ${FITS} ORDER BY rowid LIMIT :limit`,
     );
-    const rows = inPages<UnknownRow>((last, limit) =>
+    const rows = inPages<NumberedRow>((last, limit) =>
       page.all({ recipient: recipient ?? null, before, after: last?.rowid ?? 0, limit }),
     );
-    for (const row of rows) yield ofUnknown(row);
+    for (const row of rows) yield knownOfUnknown(row);
   }
 
   *#listPosted(
@@ -49,10 +59,10 @@ export class SqliteLedgerReader implements LedgerReader {
     );
     const observed = before + shown.now - wallNow;
     const rows = inPages<PostedRow>((last, limit) => {
-      const { message, address } = last ?? FIRST;
+      const { message, address } = last ?? BEFORE_ALL;
       return page.all({ recipient: recipient ?? null, before: observed, message, address, limit });
     });
-    for (const row of rows) yield ofPosted(row, shown);
+    for (const row of rows) yield knownOfPosted(row, shown);
   }
 
   find(id: string, wallNow: number): KnownRecipient[] {
@@ -65,7 +75,7 @@ export class SqliteLedgerReader implements LedgerReader {
     const posted = this.#db
       .prepare<unknown[], PostedRow>(`${POSTED} AND message IN ${names} ORDER BY message, address`)
       .all({ id });
-    return [...unknown.map(ofUnknown), ...posted.map((row) => ofPosted(row, shown))];
+    return [...unknown.map(knownOfUnknown), ...posted.map((row) => knownOfPosted(row, shown))];
   }
 
   stats(wallNow: number): LedgerStats {
@@ -96,36 +106,7 @@ function* inPages<Row>(read: (last: Row | undefined, limit: number) => Row[]): G
   }
 }
 
-interface UnknownRow {
-  rowid: number;
-  message: string;
-  address: string;
-  reason: string;
-  at: number;
-  sentAgain: number;
-}
-
-function ofUnknown({ message, address, reason, at, sentAgain }: UnknownRow): KnownRecipient {
-  const named = { ...nameOfStored(message), address };
-  return { ...named, state: 'unknown', status: null, reason, at, sentAgain: sentAgain === 1 };
-}
-
-interface PostedRow {
-  message: string;
-  address: string;
-  state: 'begun' | 'sent';
-  status: string | null;
-  reason: string | null;
-  at: number;
-}
-
-function ofPosted({ message, at, ...row }: PostedRow, { wall }: ShownTime): KnownRecipient {
-  return { ...nameOfStored(message), ...row, at: wall(at), sentAgain: false };
-}
-
-/** Before the first row of the table recipient. */
-const FIRST = { message: '', address: '' };
-const ANY_TIME = Number.MAX_SAFE_INTEGER;
+type NumberedRow = UnknownRow & { rowid: number };
 
 const UNKNOWN = `SELECT rowid, message, address, reason, listed_at AS at,
     EXISTS (SELECT 1 FROM recipient

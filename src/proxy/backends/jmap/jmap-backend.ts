@@ -1,0 +1,51 @@
+import { thisMachine, type Machine } from '../../../host/machine.ts';
+import { limits } from '../../../limits.ts';
+import { statuses } from '../../../mail/enhanced-status.ts';
+import { limited, type Backend, type Delivery, type Result } from '../backend.ts';
+import { jsonOf } from '../provider/json-of.ts';
+import type { JmapAccount } from './jmap-options.ts';
+import { JmapServer } from './jmap-server.ts';
+import { JmapSessions, type JmapSession } from './jmap-session.ts';
+import { JmapSubmission } from './jmap-submission.ts';
+
+/**
+ * Sends by a JMAP server (RFC 8620, RFC 8621): the bytes are uploaded and imported, submitted with the true envelope, and
+ * destroyed when they were sent. README.md in this folder has the facts.
+ */
+export function jmapBackend(
+  account: JmapAccount,
+  { machine = thisMachine, ca }: { machine?: Machine; ca?: string[] } = {},
+): Backend {
+  const server = new JmapServer(account, machine, ca);
+  const sessions = new JmapSessions(server, account.url);
+
+  async function deliver(delivery: Delivery): Promise<Result[]> {
+    const session = await sessions.get();
+    try {
+      return await deliverIn(session, delivery);
+    } catch (error) {
+      sessions.forget(); // The account, its identities or the server may have changed.
+      throw error;
+    }
+  }
+
+  async function deliverIn(session: JmapSession, delivery: Delivery): Promise<Result[]> {
+    const { recipients, bytes } = delivery;
+    const tooLarge = recipients.map((recipient) => ({ recipient, ...TOO_LARGE }));
+    if (bytes.length > session.uploadBytes) return tooLarge;
+    const uploaded = await server.upload(session.uploadUrl, bytes);
+    const { blobId, limit } = jsonOf(uploaded.body);
+    if (uploaded.status === 413 || limit === 'maxSizeUpload') return tooLarge;
+    if (typeof blobId !== 'string' || uploaded.status >= 300) {
+      throw server.refusal(uploaded, 'an upload');
+    }
+    return new JmapSubmission(server, session, { ...delivery, blobId }).submit(recipients);
+  }
+
+  return limited(limits.jmapDeliveries, deliver);
+}
+
+const TOO_LARGE = {
+  status: statuses.tooLarge,
+  reason: 'the message is larger than the JMAP server takes',
+};

@@ -1,0 +1,54 @@
+import { limits } from '../../../limits.ts';
+import { statuses } from '../../../mail/enhanced-status.ts';
+import type { Response } from '../../../wire/exchange.ts';
+import type { CallOutcome } from '../provider/call-outcome.ts';
+import { jsonOf } from '../provider/json-of.ts';
+import { providerRetryMs } from '../provider/provider-retry-ms.ts';
+
+/**
+ * What an answer of Mailgun to a message comes to. Errors that it does not have a row for are temporary. README.md in this
+ * folder has the table.
+ */
+export function mailgunOutcome(response: Response): CallOutcome {
+  const { status, body } = response;
+  const { id, message } = jsonOf(body);
+  if (status === 200) return taken(id);
+  const text = typeof message === 'string' ? message : '';
+  const reason = `Mailgun answered ${status}${text && `: ${text}`}`;
+  if (status === 400) return badRequest(text, reason);
+  if (status === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
+  if (status === 429) {
+    const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+    return { kind: 'throttled', reason, retryAfterMs };
+  }
+  if (status >= 300 && status < 500) {
+    const retryAfterMs = providerRetryMs(response, limits.providerRefusedMs);
+    return { kind: 'unavailable', reason, retryAfterMs };
+  }
+  // Mailgun asks for another try after these; a gateway may have passed the message on.
+  if (status !== 500 && status !== 503) return { kind: 'unknown', reason };
+  const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+  return { kind: 'unavailable', reason, retryAfterMs };
+}
+
+function taken(id: unknown): CallOutcome {
+  if (typeof id === 'string') return { kind: 'sent', reason: `taken by Mailgun as ${id}` };
+  return { kind: 'unknown', reason: 'Mailgun answered 200 without an id' };
+}
+
+/** A 400 is about the message, one of its recipients, or, where Mailgun says so, about the account. */
+function badRequest(text: string, reason: string): CallOutcome {
+  if (/not a valid address|not valid address|invalid (?:recipient|address)/i.test(text)) {
+    return { kind: 'badAddress', reason };
+  }
+  if (OF_ACCOUNT.test(text)) {
+    return { kind: 'unavailable', reason, retryAfterMs: limits.providerQuotaMs };
+  }
+  if (/too large|size limit|exceeds.*size/i.test(text)) {
+    return { kind: 'refused', status: statuses.tooLarge, reason };
+  }
+  return { kind: 'refused', status: statuses.badContent, reason };
+}
+
+const OF_ACCOUNT =
+  /sandbox|free accounts|authorized recipients|not allowed to send|disabled|unverified|not verified|suspended|limit exceeded|quota/i;

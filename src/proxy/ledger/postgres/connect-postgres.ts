@@ -1,0 +1,153 @@
+import { Client, type ClientConfig } from 'pg';
+import { connectSocket } from '../../../host/net/connect-socket.ts';
+import { withinTime } from '../../../host/within-time.ts';
+import { limits } from '../../../limits.ts';
+import { isSocket, type PostgresSettings, type ServerAddress } from './libpq-settings.ts';
+import { PostgresUnusableError } from './postgres-error.ts';
+
+/** A connection to the server, with what is set in its session. */
+export interface Connection {
+  client: Client;
+  /** The process that serves it, as the server calls it. */
+  pid: number;
+  /** Whether the server speaks for itself: a pooler in between tells clients other numbers of processes. */
+  isDirect: boolean;
+  /** Ends it at once, whatever is under way. */
+  destroy(): void;
+}
+
+/**
+ * Opens a connection to the first of the servers that takes writes. Rejects with PostgresUnusableError when none can serve as
+ * a ledger, or with the error of the last one.
+ */
+export async function connectPostgres(
+  settings: PostgresSettings,
+  { toRead = false } = {},
+): Promise<Connection & { server: ServerAddress }> {
+  let fault: unknown;
+  for (const server of settings.servers) {
+    let connection: Connection | undefined;
+    try {
+      connection = await connectTo(settings, server);
+      await requireFit(connection.client, toRead);
+      return { ...connection, server };
+    } catch (error) {
+      connection?.destroy();
+      fault = error;
+    }
+  }
+  throw fault;
+}
+
+/** Opens a connection to one server and sets up its session. */
+export async function connectTo(
+  settings: PostgresSettings,
+  server: ServerAddress,
+): Promise<Connection> {
+  const tls = isSocket(server) ? undefined : settings.tls;
+  try {
+    return await open(settings, server, tls?.options);
+  } catch (error) {
+    const hasNone = (error as Error).message === 'The server does not support SSL connections';
+    if (!tls?.orPlain || !hasNone) throw error;
+    return open(settings, server, undefined);
+  }
+}
+
+async function open(
+  settings: PostgresSettings,
+  server: ServerAddress,
+  ssl: ClientConfig['ssl'],
+): Promise<Connection> {
+  const { host, port } = server;
+  const to = isSocket(server) ? { path: `${host}/.s.PGSQL.${port}` } : server;
+  const socket = await withinTime(limits.databaseConnectMs, 'no connection', {}, async (timeUp) =>
+    connectSocket(to, timeUp),
+  );
+  const password = settings.password(server);
+  const client = new Client({
+    ...server,
+    user: settings.user,
+    database: settings.database,
+    password: () => password ?? '',
+    ssl: ssl ?? false,
+    application_name: 'appengine-mailer',
+    connectionTimeoutMillis: limits.databaseConnectMs,
+    // The client asks its stream to connect, and waits for the event.
+    stream: () =>
+      Object.assign(socket, { connect: () => process.nextTick(() => socket.emit('connect')) }),
+  });
+  // A query that is under way gets the error as well; without a listener an idle connection would end the program.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await client.query(SESSION);
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const pid = rows[0]?.pid ?? 0;
+    const { processID } = client as unknown as { processID: number };
+    return { client, pid, isDirect: pid === processID, destroy: () => socket.destroy() };
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+/**
+ * Statements look rows up by index, whatever the planner thinks of tables that have just grown (law 11), and are planned
+ * once. A server whose client is gone must find that out soon, as the client's locks last until then; these settings do
+ * nothing on a Unix socket, where the system tells it.
+ */
+const SESSION = [
+  'SET search_path = appengine_mailer',
+  `SET statement_timeout = ${limits.databaseStatementMs}`,
+  `SET idle_in_transaction_session_timeout = ${limits.databaseStatementMs}`,
+  `SET tcp_keepalives_idle = ${limits.databaseIdleMs / 1000}`,
+  `SET tcp_keepalives_interval = ${limits.databaseIdleMs / 1000}`,
+  `SET tcp_keepalives_count = ${limits.databaseProbes}`,
+  `SET tcp_user_timeout = ${limits.databaseIdleMs * limits.databaseProbes}`,
+  'SET jit = off',
+  'SET enable_seqscan = off',
+  'SET enable_hashjoin = off',
+  'SET enable_mergejoin = off',
+  'SET plan_cache_mode = force_generic_plan',
+  'SET client_min_messages = warning',
+].join('; ');
+
+/** Rejects with PostgresUnusableError for a server that cannot serve as a ledger. */
+async function requireFit(client: Client, toRead: boolean): Promise<void> {
+  const { rows } = await client.query<Server>(`SELECT
+    current_setting('server_version_num')::int AS version, current_setting('server_version') AS named,
+    current_setting('synchronous_commit') AS commit, current_setting('server_encoding') AS encoding,
+    pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS readonly`);
+  const [server] = rows;
+  if (!server) throw new PostgresUnusableError('the server says nothing of itself');
+  const fault = faultOf(server, toRead);
+  if (fault !== undefined) throw new PostgresUnusableError(fault);
+}
+
+interface Server {
+  version: number;
+  named: string;
+  commit: string;
+  encoding: string;
+  standby: boolean;
+  readonly: string;
+}
+
+function faultOf(server: Server, toRead: boolean): string | undefined {
+  const { version, named, commit, encoding, standby, readonly } = server;
+  if (version < 140_000) return `PostgreSQL 14 or later is needed, and the server has ${named}`;
+  if (encoding !== 'UTF8' && encoding !== 'SQL_ASCII') {
+    return `the database has the encoding ${encoding}, and UTF8 is needed: createdb --encoding=UTF8 --template=template0`;
+  }
+  if (toRead) return undefined;
+  if (standby) return 'the server is a standby: name the primary, or promote it (pg_promote)';
+  if (readonly === 'on') return 'the server takes no writes (default_transaction_read_only is on)';
+  if (commit === 'off' || commit === 'local') {
+    return (
+      `synchronous_commit is ${commit}, so that a crash or a failover could forget what was sent: set it to on ` +
+      '(ALTER DATABASE … SET synchronous_commit = on; ALTER ROLE … can hide that)'
+    );
+  }
+  return undefined;
+}

@@ -1,0 +1,457 @@
+import type { QueryResultRow } from 'pg';
+import { sleep, type Clock } from '../../../host/clock.ts';
+import { untilAborted } from '../../../host/until-aborted.ts';
+import { limits } from '../../../limits.ts';
+import { statuses } from '../../../mail/enhanced-status.ts';
+import type { ProxyJournal } from '../../proxy-journal.ts';
+import { DigestConflictError, type Known, type Ledger, type Settlement } from '../ledger.ts';
+import { storedName, type MessageName } from '../message-name.ts';
+import { pruneLedgerLoop } from '../prune-ledger-loop.ts';
+import { Batcher } from './batcher.ts';
+import { Bell } from './bell.ts';
+import { LookLoop } from './look-loop.ts';
+import { postgresFault, PostgresLostError } from './postgres-error.ts';
+import type { PostgresSession, Statement, Task } from './postgres-session.ts';
+import { sql } from './statements.ts';
+import { isStorable, storable } from './storable.ts';
+
+/** What a ledger in PostgreSQL is opened with. */
+export interface PostgresLedgerOptions {
+  id: string;
+  name: string;
+  isEmpty: boolean;
+  unknown: { listed: number; found: number };
+  clock: Clock;
+  journal: ProxyJournal;
+  /** For how long a proxy may be cut off before what it was sending is listed as unknown. */
+  takeOverMs: number;
+  session: PostgresSession;
+  /** Opens a session, for this owner if the others have not taken it for dead. */
+  reopen: (owner: number) => Promise<PostgresSession>;
+}
+
+/**
+ * The ledger of several proxies, in PostgreSQL. An INSERT decides who sends a recipient; the others wait. Each proxy holds an
+ * advisory lock while it is connected: when it was not seen to hold it for `takeOverMs`, what it had begun is
+ * listed as unknown. Without a connection nothing is begun; what was begun is settled when there is one again, if the others
+ * have not taken this proxy for dead. Many posts share a statement and its commit.
+ */
+export class PostgresLedger implements Ledger {
+  readonly id: string;
+  readonly name: string;
+  readonly clock: Clock;
+  readonly isEmpty: boolean;
+  readonly unknown: { listed: number; found: number };
+  readonly #options: PostgresLedgerOptions;
+  readonly #bell = new Bell();
+  readonly #closing = new AbortController();
+  /** The connections, or why there are none. */
+  #session: PostgresSession | PostgresLostError;
+  /** The number of this proxy, also while it is cut off. */
+  #owner: number;
+  #pacing: Promise<unknown> = Promise.resolve();
+  /** Observed time as this proxy counts it, and when that was: monotonic. */
+  #time = { observed: 0, at: 0 };
+  /** Begun or not: the server's answer was lost. Nothing of these was sent. */
+  #uncertain: Begin[] = [];
+  readonly #lookUps: Batcher<LookUp, Remembered>;
+  readonly #begins: Batcher<Begin, Set<string>>;
+  readonly #settles: Batcher<Settled, string[]>;
+
+  constructor(options: PostgresLedgerOptions) {
+    this.id = options.id;
+    this.name = options.name;
+    this.clock = options.clock;
+    this.isEmpty = options.isEmpty;
+    this.unknown = options.unknown;
+    this.#options = options;
+    this.#lookUps = new Batcher(async (asked) => this.#lookUpAll(asked), {
+      sizeOf: ({ names, addresses }) => names.length * (1 + addresses.length),
+    });
+    this.#begins = new Batcher(async (posts) => this.#beginAll(posts), {
+      keyOf: ({ name }) => name,
+      sizeOf: ({ addresses }) => 1 + addresses.length,
+    });
+    this.#settles = new Batcher(async (all) => this.#settleAll(all), {
+      keyOf: ({ name }) => name,
+      sizeOf: ({ settled }) => settled.length,
+    });
+    this.#owner = options.session.owner;
+    this.#session = this.#use(options.session);
+  }
+
+  async known(
+    message: MessageName,
+    addresses: readonly string[],
+    digest?: Buffer,
+  ): Promise<Map<string, Known>> {
+    const found = await this.#lookUp(message, addresses, digest);
+    return this.#knownOf(found.filter(({ state }) => state !== 'ended'));
+  }
+
+  async begin(
+    message: MessageName,
+    digest: Buffer,
+    addresses: readonly string[],
+  ): Promise<Map<string, Known>> {
+    const post = { name: storedName(message), id: message.id, digest, addresses };
+    const begun = await this.#begins.add(post).catch((error: Error) => {
+      if (error instanceof PostgresLostError) this.#uncertain.push(post);
+      throw error;
+    });
+    const others = addresses.filter((address) => !begun.has(address));
+    if (others.length === 0 && addresses.length > 0) return new Map();
+    await this.#requireOwner('begin', sql.owner);
+    const known = await this.known(message, others, digest);
+    // `outcomes` finds the verdict where the other proxy has just settled it.
+    return new Map(others.map((address) => [address, known.get(address) ?? 'elsewhere']));
+  }
+
+  async settle(message: MessageName, settled: readonly Settlement[]): Promise<string[]> {
+    if (settled.length === 0) return [];
+    return this.#settles.add({ name: storedName(message), settled });
+  }
+
+  async outcomes(
+    message: MessageName,
+    addresses: readonly string[],
+    timeUp: AbortSignal,
+    digest?: Buffer,
+  ): Promise<Map<string, Known>> {
+    const known = await Promise.race([
+      this.#whenSettled(message, addresses, timeUp, digest),
+      untilAborted(timeUp),
+    ]);
+    return known ?? new Map(addresses.map((address) => [address, 'elsewhere']));
+  }
+
+  async changePace<T>(
+    change: (text: string, now: number) => { text: string; result: T },
+  ): Promise<T> {
+    // One after the other: only other proxies can be quicker.
+    const done = this.#pacing.then(async () => this.#changePace(change));
+    this.#pacing = done.catch(() => {});
+    return done;
+  }
+
+  async #changePace<T>(
+    change: (text: string, now: number) => { text: string; result: T },
+  ): Promise<T> {
+    for (;;) {
+      const [pace] = await this.#query<Pace>('house', sql.pace, []);
+      if (!pace) throw new Error('the table pace has lost its row: see ledger fsck');
+      const now = this.#timeOf(pace.at);
+      const { text, result } = change(pace.spent, now);
+      const values = [pace.changes, text, now];
+      const changed = await this.#query('house', sql.changePace, values);
+      if (changed.length > 0) return result;
+    }
+  }
+
+  async check(): Promise<void> {
+    await this.#requireOwner('house', sql.check);
+  }
+
+  async prune(): Promise<boolean> {
+    const [clock] = await this.#query<{ now: number }>('house', sql.now, []);
+    const forget = async (statement: Statement, ageMs: number) => {
+      const before = (clock?.now ?? 0) - ageMs;
+      const [old] = await this.#query<{ count: number }>('house', statement, [before]);
+      return old?.count ?? 0;
+    };
+    const counts = [
+      await forget(sql.forgetMessages, limits.historyMs),
+      await forget(sql.forgetUnknown, limits.historyMs),
+      await forget(sql.forgetRanges, limits.historyMs),
+      await forget(sql.forgetEnded, limits.unheardMs),
+    ];
+    return counts.some((count) => count >= limits.purgeRows);
+  }
+
+  faultText(error: Error): string {
+    return `${this.name}: ${postgresFault(error)}`;
+  }
+
+  async tend(journal: ProxyJournal, stop: AbortSignal): Promise<undefined> {
+    const looks = new LookLoop(this.clock, this.#options.takeOverMs, journal);
+    const session = () => (this.#session instanceof PostgresLostError ? undefined : this.#session);
+    await Promise.all([looks.run(session, stop), pruneLedgerLoop(this, journal, stop)]);
+  }
+
+  /** Lists as unknown what was begun and cannot be settled any more. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    if (this.#session instanceof PostgresLostError) return;
+    const wall = this.clock.wallNow();
+    // Where it fails, the other proxies find out that this one is gone.
+    await this.#withdraw(this.#session).catch(() => {});
+    await this.#session.query('house', sql.leave, [this.#owner, ENDED, wall]).catch(() => {});
+    this.#session.end(new Error('the proxy has ended'));
+  }
+
+  #use(session: PostgresSession): PostgresSession {
+    this.#owner = session.owner;
+    session.notified = (message) => this.#bell.ring(message);
+    void session.lost.then(async (reason) => this.#reconnect(reason));
+    return session;
+  }
+
+  /** Opens a session again, however long it takes until that succeeds. */
+  async #reconnect(reason: Error): Promise<void> {
+    this.#session = lost(reason);
+    if (this.#closing.signal.aborted) return;
+    const { journal, reopen } = this.#options;
+    const since = this.clock.now();
+    journal.databaseLost(this.name, reason.message);
+    for (;;) {
+      const signal = this.#closing.signal;
+      await sleep(this.clock, limits.databaseRetryMs, { signal, idle: true });
+      if (signal.aborted) return;
+      try {
+        const session = await reopen(this.#owner);
+        await this.#withdraw(session);
+        journal.databaseBack(this.name, this.clock.now() - since, session.owner === this.#owner);
+        this.#session = this.#use(session);
+        return;
+      } catch (error) {
+        this.#session = lost(error as Error, postgresFault(error as Error));
+      }
+    }
+  }
+
+  /** Gives back what may have been begun by statements without an answer. Others have it where they took over. */
+  async #withdraw(session: PostgresSession): Promise<void> {
+    const withdrawn = this.#uncertain.flatMap(({ name, addresses }) =>
+      addresses.map((address) => [name, address, null, null, null]),
+    );
+    if (withdrawn.length === 0) return;
+    const values = [session.owner, ...columns(withdrawn, 5), this.clock.wallNow()];
+    await session.query('settle', sql.settle, values);
+    this.#uncertain = [];
+  }
+
+  /**
+   * Observed time, finer than it is written down: counted on by this proxy since it last saw it, or as far as another proxy
+   * has counted it.
+   */
+  #timeOf(written: number): number {
+    const now = this.clock.now();
+    const counted = this.#time.observed + now - this.#time.at;
+    this.#time = { observed: Math.max(written, counted), at: now };
+    return Math.floor(this.#time.observed);
+  }
+
+  async #query<Row extends QueryResultRow>(
+    task: Task,
+    statement: Statement,
+    values: unknown[],
+  ): Promise<Row[]> {
+    if (this.#session instanceof PostgresLostError) throw lost(this.#session);
+    return this.#session.query<Row>(task, statement, values);
+  }
+
+  /** Rejects when the others have taken this proxy for dead; then it comes back as another owner. */
+  async #requireOwner(task: Task, statement: Statement): Promise<void> {
+    const rows = await this.#query(task, statement, [this.#owner]);
+    if (rows.length > 0) return;
+    const reason = new Error('another proxy has taken this one for dead');
+    if (!(this.#session instanceof PostgresLostError)) this.#session.end(reason);
+    throw lost(reason);
+  }
+
+  /** What is known of these recipients by any name of the message; with their digest, since it has to be the same. */
+  async #lookUp(
+    { key, id }: MessageName,
+    addresses: readonly string[],
+    digest: Buffer | undefined,
+  ): Promise<Found[]> {
+    const name = storedName({ key, id });
+    const names = key !== '' && digest ? [id, name] : [name];
+    const storables = addresses.filter(isStorable);
+    const { digests, recipients } = await this.#lookUps.add({ names, addresses: storables });
+    const own = digests.get(name);
+    if (own && digest && !own.equals(digest) && !own.equals(LOST_DIGEST)) {
+      throw new DigestConflictError(id);
+    }
+    const isSame = digest && digests.get(id)?.equals(digest);
+    return names.flatMap((each) => {
+      if (each !== name && !isSame) return [];
+      const found = storables.flatMap((address) => recipients.get(rowKey(each, address)) ?? []);
+      // The other name's refusals may be another host's.
+      return each === name ? found : found.filter(({ state }) => state !== 'ended');
+    });
+  }
+
+  /** Where both names of a message are known, what was sent counts, and then what is being sent. */
+  #knownOf(found: readonly Found[]): Map<string, Known> {
+    const known = new Map<string, Known>();
+    const inOrder = STATES.flatMap((state) => found.filter((each) => each.state === state));
+    for (const { address, state, owner, status, reason } of inOrder) {
+      const isOwn = state === 'begun' && owner === this.#owner;
+      if (state === 'begun' && !isOwn) known.set(address, 'elsewhere');
+      else if (status !== null && reason !== null) known.set(address, { status, reason });
+    }
+    return known;
+  }
+
+  /** Resolves when no other proxy is sending any of these recipients, or when `stop` aborts. */
+  async #whenSettled(
+    message: MessageName,
+    addresses: readonly string[],
+    stop: AbortSignal,
+    digest?: Buffer,
+  ): Promise<Map<string, Known>> {
+    let wake: (() => void) | undefined;
+    const unlisten = this.#bell.listen(storedName(message), () => wake?.());
+    try {
+      for (let isAnnounced = false; ; isAnnounced = true) {
+        const rung = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        const known = this.#knownOf(await this.#lookUp(message, addresses, digest));
+        const elsewhere = addresses.filter((address) => known.get(address) === 'elsewhere');
+        if (elsewhere.length === 0 || stop.aborted) return known;
+        if (isAnnounced) await this.#pause(rung, stop);
+        else await this.#announce(storedName(message), elsewhere);
+      }
+    } finally {
+      unlisten();
+    }
+  }
+
+  /** Has the other proxies tell when they have settled these recipients. */
+  async #announce(name: string, addresses: readonly string[]): Promise<void> {
+    const rows = addresses.map((address) => [name, address]);
+    await this.#query('read', sql.wait, [this.#owner, ...columns(rows, 2)]);
+  }
+
+  async #pause(rung: Promise<void>, stop: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const signal = AbortSignal.any([stop, over.signal]);
+    const look = sleep(this.clock, limits.elsewhereLookMs, { signal, idle: true });
+    await Promise.race([rung, look]);
+    over.abort();
+  }
+
+  async #lookUpAll(asked: readonly LookUp[]): Promise<Remembered[]> {
+    const names = new Set(asked.flatMap((each) => each.names));
+    const rows = asked.flatMap((each) =>
+      each.names.flatMap((name) => each.addresses.map((address) => [name, address])),
+    );
+    const found = await this.#query<LookedUp>('read', sql.lookUp, [
+      [...names],
+      ...columns(rows, 2),
+    ]);
+    const remembered: Remembered = { digests: new Map(), recipients: new Map() };
+    for (const { message, digest, ...recipient } of found) {
+      if (digest) remembered.digests.set(message, digest);
+      else remembered.recipients.set(rowKey(message, recipient.address), recipient);
+    }
+    return asked.map(() => remembered);
+  }
+
+  async #beginAll(posts: readonly Begin[]): Promise<Set<string>[]> {
+    const rows = posts.flatMap(({ name, addresses }) =>
+      addresses.map((address) => [name, address]),
+    );
+    const messages = posts.map(({ name, id, digest }) => [name, id, digest]);
+    const wall = this.clock.wallNow();
+    const values = [this.#owner, ...columns(messages, 3), ...columns(rows, 2), wall];
+    const begun = await this.#query<Pair>('begin', sql.begin, values);
+    const byName = new Map(posts.map(({ name }) => [name, new Set<string>()]));
+    for (const { message, address } of begun) byName.get(message)?.add(address);
+    return [...byName.values()];
+  }
+
+  /** The recipients of each message that could not be settled, which are listed as unknown. */
+  async #settleAll(all: readonly Settled[]): Promise<string[][]> {
+    const rows = all.flatMap(({ name, settled }) =>
+      settled.map((each) => [name, each.address, ...outcomeOf(each)]),
+    );
+    const wall = this.clock.wallNow();
+    const values = [this.#owner, ...columns(rows, 5), wall];
+    const hit = await this.#query<Pair>('settle', sql.settle, values);
+    if (hit.length === rows.length) return all.map(() => []);
+    const settled = new Set(hit.map(({ message, address }) => rowKey(message, address)));
+    const others = rows.filter(([name, address]) => !settled.has(rowKey(name, address)));
+    const missed = await this.#query<Pair>('settle', sql.missed, [
+      this.#owner,
+      ...columns(others, 2),
+      CUT_OFF,
+      wall,
+    ]);
+    return all.map(({ name }) =>
+      missed.flatMap(({ message, address }) => (message === name ? [address] : [])),
+    );
+  }
+}
+
+interface LookUp {
+  names: readonly string[];
+  addresses: readonly string[];
+}
+
+interface Begin {
+  name: string;
+  id: string;
+  digest: Buffer;
+  addresses: readonly string[];
+}
+
+interface Settled {
+  name: string;
+  settled: readonly Settlement[];
+}
+
+/** A recipient as the tables have it. */
+interface Found {
+  address: string;
+  state: 'begun' | 'sent' | 'ended';
+  owner: number | null;
+  status: string | null;
+  reason: string | null;
+}
+
+/** A row of a message, with its digest, or of a recipient. */
+type LookedUp = Found & { message: string; digest: Buffer | null };
+
+type Pace = { spent: string; at: number; changes: number };
+
+type Pair = { message: string; address: string };
+
+/** What was found for all that were looked up together. */
+interface Remembered {
+  digests: Map<string, Buffer>;
+  recipients: Map<string, Found>;
+}
+
+/** Status, reason, and why it is unknown. */
+function outcomeOf(settled: Settlement): (string | null)[] {
+  if (settled.kind === 'withdrawn') return [null, null, null];
+  const reason = storable(settled.reason);
+  if (settled.kind === 'unknown') return [statuses.unknown, reason, reason];
+  return [settled.status, reason, null];
+}
+
+/** The columns of rows, as unnest takes them. */
+function columns<Value>(rows: readonly (readonly Value[])[], count: number): Value[][] {
+  return Array.from({ length: count }, (_, at) => rows.map((row) => row[at] as Value));
+}
+
+function rowKey(message: unknown, address: unknown): string {
+  return `${String(message)}\0${String(address)}`;
+}
+
+function lost(reason: Error, text = reason.message): PostgresLostError {
+  if (reason instanceof PostgresLostError) return new PostgresLostError(reason.message);
+  return new PostgresLostError(`there is no connection to the server: ${text}`);
+}
+
+const STATES = ['ended', 'begun', 'sent'] as const;
+
+/** Stands for a digest that a damaged ledger had lost, before it was copied. */
+const LOST_DIGEST = Buffer.alloc(32);
+
+const ENDED = 'the proxy ended before the backend answered';
+const CUT_OFF =
+  'the proxy was cut off from the ledger before it could settle what the backend answered';

@@ -1,0 +1,225 @@
+import type { QueryResultRow } from 'pg';
+import type { Clock } from '../../../host/clock.ts';
+import { limits } from '../../../limits.ts';
+import { OWNERS } from './advisory-locks.ts';
+import { connectPostgres, connectTo, type Connection } from './connect-postgres.ts';
+import type { PostgresSettings } from './libpq-settings.ts';
+import {
+  endsConnection,
+  isDeadlock,
+  PostgresLostError,
+  PostgresUnusableError,
+} from './postgres-error.ts';
+import { migratePostgres } from './postgres-schema.ts';
+
+/** A statement by name, which the server plans once in each session. */
+export interface Statement {
+  name: string;
+  text: string;
+}
+
+/**
+ * What a session has a connection for: `house` holds the owner's lock, listens and keeps house; the others have one
+ * statement under way at a time, for all that wait meanwhile.
+ */
+export const tasks = ['house', 'read', 'begin', 'settle'] as const;
+export type Task = (typeof tasks)[number];
+
+/** The name of the notifications, whose payload is the stored name of a message. */
+export const CHANNEL = 'appengine_mailer';
+
+/**
+ * The connections of one proxy to the server, and the advisory lock that says that the proxy is alive. When one of them is lost
+ * all are: then `lost` resolves, and whatever is under way rejects with PostgresLostError.
+ */
+export class PostgresSession {
+  /** The number of this proxy among those that use the ledger. */
+  readonly owner: number;
+  /** Resolves with the reason when the session is lost or closed. */
+  readonly lost: Promise<Error>;
+  /** Called with the name of a message that somebody waits for, when something of it was settled. */
+  notified: (message: string) => void = () => {};
+  readonly #connections: Record<Task, Connection>;
+  readonly #clock: Clock;
+  /** The last statement of each connection. */
+  readonly #last: Record<Task, Promise<unknown>> = {
+    house: Promise.resolve(),
+    read: Promise.resolve(),
+    begin: Promise.resolve(),
+    settle: Promise.resolve(),
+  };
+  #tellLost: (reason: Error) => void = () => {};
+  #reason: Error | undefined;
+
+  private constructor(connections: Record<Task, Connection>, owner: number, clock: Clock) {
+    this.#connections = connections;
+    this.owner = owner;
+    this.#clock = clock;
+    this.lost = new Promise((resolve) => {
+      this.#tellLost = resolve;
+    });
+    for (const { client } of Object.values(connections)) {
+      client.on('error', (error) => this.end(error));
+      client.on('end', () => this.end(new Error('the server closed the connection')));
+    }
+    connections.house.client.on('notification', ({ payload }) => this.notified(payload ?? ''));
+  }
+
+  /**
+   * Connects, makes or updates the tables, and takes the lock of this proxy: with the number `owner` if it still has it, or
+   * with a new one. Rejects as connectPostgres does.
+   */
+  static async open(
+    settings: PostgresSettings,
+    clock: Clock,
+    owner?: number,
+  ): Promise<PostgresSession> {
+    const connections = await connectSessions(settings);
+    const { house } = connections;
+    try {
+      await migratePostgres(house);
+      const number = (await takeAgain(house, owner)) ?? (await takeNew(house, clock));
+      await house.client.query(`LISTEN ${CHANNEL}`);
+      return new PostgresSession(connections, number, clock);
+    } catch (error) {
+      for (const each of Object.values(connections)) each.destroy();
+      throw error;
+    }
+  }
+
+  /**
+   * Runs one statement, in a transaction of its own, after those that the task's connection has before it. Rejects with the
+   * server's error, or with PostgresLostError.
+   */
+  async query<Row extends QueryResultRow>(
+    task: Task,
+    statement: Statement,
+    values: unknown[],
+  ): Promise<Row[]> {
+    const done = this.#last[task].then(async () => this.#try<Row>(task, statement, values));
+    this.#last[task] = done.catch(() => {});
+    return done;
+  }
+
+  async #try<Row extends QueryResultRow>(
+    task: Task,
+    statement: Statement,
+    values: unknown[],
+  ): Promise<Row[]> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const { rows } = await this.#answer(async () =>
+          this.#connections[task].client.query<Row>({ ...statement, values }),
+        );
+        return rows;
+      } catch (error) {
+        if (!isDeadlock(error) || tries >= limits.databaseTries) throw error;
+      }
+    }
+  }
+
+  /** Ends all connections at once, and with them the lock. */
+  end(reason: Error): void {
+    if (this.#reason) return;
+    this.#reason = reason;
+    for (const connection of Object.values(this.#connections)) connection.destroy();
+    this.#tellLost(reason);
+  }
+
+  /** The answer of the server, for which it has limits.databaseAnswerMs. */
+  async #answer<T>(ask: () => Promise<T>): Promise<T> {
+    this.#requireConnected();
+    const text = `the server gave no answer within ${limits.databaseAnswerMs / 1000} s`;
+    const stop = this.#clock.timer(limits.databaseAnswerMs, () => this.end(new Error(text)));
+    try {
+      return await ask();
+    } catch (error) {
+      if (endsConnection(error)) this.end(error as Error);
+      this.#requireConnected();
+      throw error;
+    } finally {
+      stop();
+    }
+  }
+
+  #requireConnected(): void {
+    if (this.#reason) throw new PostgresLostError(this.#reason.message);
+  }
+}
+
+/** A connection for each task, to the same server. Rejects as connectPostgres does, and for a pooler that is not fit. */
+export async function connectSessions(
+  settings: PostgresSettings,
+): Promise<Record<Task, Connection>> {
+  const { server, ...house } = await connectPostgres(settings);
+  const opened: Connection[] = [house];
+  try {
+    while (opened.length < tasks.length) opened.push(await connectTo(settings, server));
+    await requireSessions(opened);
+  } catch (error) {
+    for (const each of opened) each.destroy();
+    throw error;
+  }
+  return Object.fromEntries(tasks.map((task, at) => [task, opened[at]])) as Record<
+    Task,
+    Connection
+  >;
+}
+
+/**
+ * Rejects with PostgresUnusableError when a pooler gives each transaction another session: locks and notifications would be
+ * lost. While one connection is within a transaction, another one's next statement has to be served by its own process.
+ */
+async function requireSessions(connections: readonly Connection[]): Promise<void> {
+  if (connections.every(({ isDirect }) => isDirect)) return;
+  const pids = new Set(connections.map(({ pid }) => pid));
+  let isShared = pids.size < connections.length;
+  for (const { client } of connections) {
+    await client.query('BEGIN');
+    for (const other of connections) {
+      const { rows } = await other.client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      isShared ||= rows[0]?.pid !== other.pid;
+    }
+    await client.query('COMMIT');
+  }
+  if (isShared) throw new PostgresUnusableError(POOLER);
+}
+
+const POOLER =
+  'a pooler in transaction mode (PgBouncer) is in between, where locks and notifications get lost: connect to the server ' +
+  'itself, or to a pool in session mode (pool_mode = session)';
+
+/** Takes the lock of an owner again; undefined when another proxy has taken this one for dead. */
+async function takeAgain({ client }: Connection, owner?: number): Promise<number | undefined> {
+  if (owner === undefined) return undefined;
+  // The server may not know yet that the former connection is gone.
+  await client.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_locks
+     WHERE locktype = 'advisory' AND classid = $1::bigint AND objid = $2::bigint AND pid <> pg_backend_pid()
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    [OWNERS, owner],
+  );
+  await client.query('SELECT pg_advisory_lock($1, $2)', [OWNERS, owner]);
+  const { rowCount } = await client.query('SELECT FROM owner WHERE number = $1', [owner]);
+  if (rowCount === 1) return owner;
+  await client.query('SELECT pg_advisory_unlock($1, $2)', [OWNERS, owner]);
+  return undefined;
+}
+
+/** Takes the lock of a new owner. Drawn, not counted: a standby that is promoted may have lost the last of a sequence. */
+async function takeNew({ client }: Connection, clock: Clock): Promise<number> {
+  for (;;) {
+    const number = 1 + (clock.randomBytes(4).readUInt32BE() % 0x7f_ff_ff_ff);
+    const { rows } = await client.query<{ free: boolean }>(
+      'SELECT pg_try_advisory_lock($1, $2) AS free',
+      [OWNERS, number],
+    );
+    if (rows[0]?.free !== true) continue;
+    const added = await client.query(
+      'INSERT INTO owner (number) VALUES ($1) ON CONFLICT DO NOTHING',
+      [number],
+    );
+    if (added.rowCount === 1) return number;
+    await client.query('SELECT pg_advisory_unlock($1, $2)', [OWNERS, number]);
+  }
+}

@@ -1,0 +1,182 @@
+import { limits } from '../../../limits.ts';
+import type { Statement } from './postgres-session.ts';
+
+/** Observed time, as it was last written down. */
+const NOW = '(SELECT observed_ms FROM clock)';
+
+function statements<Name extends string>(texts: Record<Name, string>): Record<Name, Statement> {
+  const named = Object.entries<string>(texts).map(([name, text]) => [name, { name, text }]);
+  return Object.fromEntries(named) as Record<Name, Statement>;
+}
+
+/** Each is one transaction. Rows are locked in the order of their keys, so that two batches cannot wait for each other. */
+export const sql = statements({
+  /** $1: looks; $2: names of messages; $3, $4: message and address. Digests, and what is known of the recipients. */
+  lookUp: `
+    SELECT message.name AS message, NULL AS address, NULL AS state, NULL::integer AS owner,
+      NULL AS status, NULL AS reason, message.digest
+    FROM unnest($1::text[]) AS asked (name) JOIN message ON message.name = asked.name
+    UNION ALL
+    SELECT recipient.message, recipient.address, state, owner, status, reason, NULL
+    FROM unnest($2::text[], $3::text[]) AS asked (message, address)
+      JOIN recipient ON recipient.message = asked.message AND recipient.address = asked.address`,
+
+  /**
+   * $1: owner; $2, $3, $4: name, id and digest of messages; $5, $6: message and address; $7: the wall clock. Begins those
+   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one.
+   */
+  begin: `
+    WITH post AS (SELECT * FROM unnest($2::text[], $3::text[], $4::bytea[]) AS post (name, id, digest)),
+    noted AS (
+      INSERT INTO message (name, digest, at, doubtful)
+      SELECT name, digest, ${NOW},
+        EXISTS (SELECT FROM gap WHERE post.name BETWEEN low AND high OR post.id BETWEEN low AND high)
+        OR EXISTS (SELECT FROM message WHERE message.name = post.id AND doubtful)
+      FROM post WHERE EXISTS (SELECT FROM owner WHERE number = $1) ORDER BY name
+      ON CONFLICT (name) DO UPDATE SET at = excluded.at, digest = excluded.digest
+        WHERE message.digest IN (excluded.digest, decode(repeat('00', 32), 'hex'))
+      RETURNING name, doubtful),
+    begun AS (
+      INSERT INTO recipient AS known (message, address, state, owner)
+      SELECT message, address, 'begun', $1
+      FROM unnest($5::text[], $6::text[]) AS new (message, address) JOIN noted ON noted.name = new.message
+      ORDER BY message, address
+      ON CONFLICT (message, address) DO UPDATE SET state = 'begun', owner = excluded.owner, waited = false,
+          status = NULL, reason = NULL, ended_at = NULL
+        WHERE known.state = 'ended' OR (known.state = 'begun' AND known.owner = excluded.owner)
+      RETURNING message, address),
+    suspect AS (
+      INSERT INTO unknown (message, address, at, reason, listed_at)
+      SELECT message, address, ${NOW}, 'the ledger was damaged, and may have known that it was sent', $7
+      FROM begun JOIN noted ON noted.name = begun.message
+      WHERE doubtful AND NOT EXISTS (SELECT FROM unknown
+        WHERE unknown.message = begun.message AND unknown.address = begun.address))
+    SELECT message, address FROM begun`,
+
+  /**
+   * $1: owner; $2, $3: message and address; $4, $5: status and reason, or NULL; $6: why it is unknown, or NULL; $7: the wall
+   * clock. Settles those that this owner still has, and tells those who wait.
+   */
+  settle: `
+    WITH outcome AS (
+      SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        AS outcome (message, address, status, reason, doubt) ORDER BY message, address),
+    settled AS (
+      UPDATE recipient SET state = CASE WHEN outcome.status LIKE '2.%' THEN 'sent' ELSE 'ended' END,
+        status = outcome.status, reason = outcome.reason,
+        ended_at = CASE WHEN outcome.status LIKE '2.%' THEN NULL ELSE ${NOW} END
+      FROM outcome
+      WHERE recipient.message = outcome.message AND recipient.address = outcome.address
+        AND recipient.owner = $1 AND recipient.state = 'begun'
+      RETURNING recipient.message, recipient.address, waited, doubt),
+    listed AS (
+      INSERT INTO unknown (message, address, at, reason, listed_at)
+      SELECT message, address, ${NOW}, doubt, $7 FROM settled WHERE doubt IS NOT NULL)
+    SELECT message, address,
+      CASE WHEN waited THEN pg_notify('appengine_mailer', message) END FROM settled`,
+
+  /**
+   * $1: owner; $2, $3: message and address; $4: reason; $5: the wall clock. Lists as unknown, unless they are listed, those
+   * that this owner could not settle; but not those that an attempt without an answer has settled. Returns them.
+   */
+  missed: `
+    WITH missed AS (
+      SELECT * FROM unnest($2::text[], $3::text[]) AS missed (message, address)
+      WHERE NOT EXISTS (SELECT FROM recipient WHERE recipient.message = missed.message
+        AND recipient.address = missed.address AND owner = $1 AND state <> 'begun')),
+    listed AS (
+      INSERT INTO unknown (message, address, at, reason, listed_at)
+      SELECT message, address, ${NOW}, $4, $5 FROM missed
+      WHERE NOT EXISTS (SELECT FROM unknown
+        WHERE unknown.message = missed.message AND unknown.address = missed.address))
+    SELECT message, address FROM missed`,
+
+  /** $1: owner; $2, $3: message and address. Has those that send these recipients tell when they are done. */
+  wait: `
+    UPDATE recipient SET waited = true FROM unnest($2::text[], $3::text[]) AS asked (message, address)
+    WHERE recipient.message = asked.message AND recipient.address = asked.address
+      AND state = 'begun' AND owner <> $1 AND NOT waited`,
+
+  pace: `
+    SELECT spent, greatest(at, observed_ms)::float8 AS at, changes::float8 AS changes FROM pace, clock`,
+  /** $1: changes; $2: what was spent; $3: time. Returns nothing when another proxy has changed it since it was read. */
+  changePace: `UPDATE pace SET spent = $2, at = $3, changes = changes + 1 WHERE changes = $1 RETURNING one`,
+
+  /** $1: owner. Finds out whether the ledger can be written, and whether it knows this owner. */
+  check: `UPDATE owner SET checked = checked + 1 WHERE number = $1 RETURNING number`,
+  owner: `SELECT number FROM owner WHERE number = $1`,
+
+  /** $1: how many to count. What a proxy wants to know of the ledger when it starts. */
+  about: `
+    SELECT id, NOT EXISTS (SELECT FROM message) AS is_empty,
+      (SELECT count(*)::integer FROM (SELECT FROM unknown LIMIT $1) AS counted) AS listed
+    FROM ledger`,
+  looks: `SELECT looks::float8 AS looks FROM clock`,
+  /**
+   * $1: looks; $2: milliseconds; $3: the wall clock; $4: class of the locks; $5: milliseconds; $6: reason. Adds time that no
+   * other proxy has added since this one looked last, counts for how long proxies were not seen to hold their locks, and
+   * takes over from those that were missing for $5. Returns nothing when another proxy has added time.
+   */
+  look: `
+    WITH time AS (
+      UPDATE clock SET looks = looks + 1, observed_ms = observed_ms + $2, written_at = $3 WHERE looks = $1
+      RETURNING looks),
+    held AS MATERIALIZED (
+      SELECT objid::bigint AS number FROM pg_locks WHERE locktype = 'advisory' AND granted
+        AND classid::bigint = $4 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())),
+    seen AS MATERIALIZED (
+      SELECT number, missing_ms AS before,
+        CASE WHEN number IN (SELECT number FROM held) THEN 0
+          ELSE missing_ms + least($2, ${2 * limits.ledgerLookMs}) END AS missing
+      FROM owner, time),
+    counted AS (
+      UPDATE owner SET missing_ms = missing FROM seen
+      WHERE seen.number = owner.number AND missing < $5 AND missing <> before),
+    gone AS (DELETE FROM owner USING seen WHERE seen.number = owner.number AND missing >= $5 RETURNING owner.number),
+    ${unknownOf('$6', '$3')}
+    SELECT time.looks::float8 AS looks, message, address,
+      CASE WHEN waited THEN pg_notify('appengine_mailer', message) END
+    FROM time LEFT JOIN lost ON true ORDER BY message, address`,
+  /** $1: owner; $2: reason; $3: the wall clock. The owner leaves: what it has not settled is unknown. */
+  leave: `
+    WITH gone AS (DELETE FROM owner WHERE number = $1 RETURNING number),
+    ${unknownOf('$2', '$3')}
+    SELECT message, CASE WHEN waited THEN pg_notify('appengine_mailer', message) END FROM lost`,
+
+  /** $1: before; each deletes a bounded number of rows, and returns how many. */
+  forgetMessages: `
+    WITH old AS (
+      DELETE FROM message WHERE name IN (
+        SELECT name FROM message WHERE at < $1 ORDER BY at LIMIT ${limits.purgeRows} FOR UPDATE SKIP LOCKED)
+      RETURNING name),
+    forgotten AS (DELETE FROM recipient USING old WHERE message = old.name)
+    SELECT count(*)::integer AS count FROM old`,
+  forgetUnknown: `
+    WITH old AS (
+      DELETE FROM unknown WHERE number IN (
+        SELECT number FROM unknown WHERE at < $1 ORDER BY at LIMIT ${limits.purgeRows} FOR UPDATE SKIP LOCKED)
+      RETURNING number)
+    SELECT count(*)::integer AS count FROM old`,
+  forgetRanges: `
+    WITH old AS (DELETE FROM gap WHERE at < $1 RETURNING low) SELECT count(*)::integer AS count FROM old`,
+  /** $1: before. Verdicts on recipients that were not sent, which nobody will ask for any more. */
+  forgetEnded: `
+    WITH old AS (
+      DELETE FROM recipient WHERE (message, address) IN (
+        SELECT message, address FROM recipient WHERE state = 'ended' AND ended_at < $1
+        ORDER BY ended_at LIMIT ${limits.purgeRows} FOR UPDATE SKIP LOCKED)
+      RETURNING message)
+    SELECT count(*)::integer AS count FROM old`,
+  now: `SELECT ${NOW}::float8 AS now`,
+});
+
+/** What the owners that are gone had begun is ended and listed as unknown. */
+function unknownOf(reason: string, wall: string): string {
+  return `lost AS (
+      UPDATE recipient SET state = 'ended', owner = NULL, status = '4.4.2', reason = ${reason}, ended_at = ${NOW}
+      FROM gone WHERE recipient.owner = gone.number AND state = 'begun'
+      RETURNING message, address, waited),
+    listed AS (
+      INSERT INTO unknown (message, address, at, reason, listed_at)
+      SELECT message, address, ${NOW}, ${reason}, ${wall} FROM lost ORDER BY message, address)`;
+}

@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import { thisMachine } from '../../../src/host/machine.ts';
+import { limits } from '../../../src/limits.ts';
+import { BackendUnavailableError, type Backend } from '../../../src/proxy/backends/backend.ts';
+import { jmapBackend } from '../../../src/proxy/backends/jmap/jmap-backend.ts';
+import { deliverBy } from '../../support/deliver-by.ts';
+import { ScriptedJmap } from '../../support/scripted-jmap.ts';
+
+async function start(t: TestContext): Promise<{ jmap: ScriptedJmap; backend: Backend }> {
+  const jmap = await ScriptedJmap.start(t);
+  const machine = {
+    ...thisMachine,
+    timer: (ms: number, ...rest: [() => void, { idle?: boolean }?]) =>
+      thisMachine.timer(ms === limits.jmapLookMs ? 0 : ms, ...rest),
+  };
+  return { jmap, backend: jmapBackend(jmap.account, { ca: jmap.server.ca, machine }) };
+}
+
+/** The status of each recipient, in the order of the results; `unknown` without one. */
+async function told(
+  backend: Backend,
+  delivery: Parameters<typeof deliverBy>[1],
+): Promise<string[]> {
+  const results = await deliverBy(backend, delivery);
+  return results.map((result) => {
+    const status = 'status' in result ? result.status : 'unknown';
+    return `${status} ${result.recipient}`;
+  });
+}
+
+const one = { recipients: ['a@example.org'] };
+const SENT = ['2.0.0 a@example.org'];
+
+test('the envelope is that of the delivery, the email is destroyed, and the session is read once (law 4)', async (t) => {
+  const { jmap, backend } = await start(t);
+  const bytes = Buffer.from(
+    'From: x@other.example\nTo: nobody@example.org\nBcc: z@z.org\n\ntext\n',
+  );
+  const recipients = ['a@example.org', 'b@bücher.example'];
+  await told(backend, { sender: 'Sender@Example.org', recipients, bytes });
+  await told(backend, { sender: 'anybody@example.org', recipients: ['a@example.org'], bytes });
+  await told(backend, { sender: 'x@else.example', recipients: ['a@example.org'], bytes });
+  await told(backend, { sender: '', recipients: ['a@example.org'], bytes });
+  assert.deepEqual(jmap.submitted[0], {
+    sender: 'Sender@example.org',
+    recipients: ['a@example.org', 'b@xn--bcher-kva.example'],
+    bytes,
+    identityId: 'i3',
+  });
+  assert.deepEqual(
+    jmap.submitted.map(({ sender, identityId }) => `${identityId} ${sender}`),
+    ['i3 Sender@example.org', 'i2 anybody@example.org', 'i1 x@else.example', 'i1 '],
+    'the identity of the sender, of its domain, or the first',
+  );
+  assert.equal(jmap.emails.size, 0);
+  assert.equal(jmap.server.requests.filter(({ method }) => method === 'GET').length, 1);
+});
+
+for (const remembers of [true, false]) {
+  const which = remembers ? 'knows the submission' : 'has forgotten it, and destroyed the email';
+  test(`an answer is lost, and the server ${which}: it was sent, and not again (law 6)`, async (t) => {
+    const { jmap, backend } = await start(t);
+    jmap.remembers = remembers;
+    jmap.after['EmailSubmission/set'] = () => 'cut';
+    assert.deepEqual(await told(backend, one), SENT);
+    assert.equal(jmap.submitted.length, 1);
+  });
+}
+
+test('an answer is lost and nothing was sent: the email is destroyed, and the mail is posted again (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.before['EmailSubmission/set'] = () => 'cut';
+  await assert.rejects(told(backend, one), (error: Error) => {
+    assert.ok(error instanceof BackendUnavailableError);
+    assert.match(error.message, /it was not sent$/);
+    return true;
+  });
+  assert.equal(jmap.emails.size, 0);
+  jmap.before = {};
+  assert.deepEqual(await told(backend, one), SENT);
+  assert.equal(jmap.submitted.length, 1);
+});
+
+test('a look-up that fails is made again; where none is answered, it is unknown (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  let looks = 0;
+  jmap.after['EmailSubmission/set'] = () => ({ status: 502 });
+  jmap.before['EmailSubmission/query'] = () => {
+    looks += 1;
+    return looks === 1 ? 'cut' : undefined;
+  };
+  assert.deepEqual(await told(backend, one), SENT);
+  jmap.before['EmailSubmission/query'] = () => 'cut';
+  assert.deepEqual(await told(backend, one), ['unknown a@example.org']);
+});
+
+test('a submission that ends between look-up and destruction was sent (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.before['EmailSubmission/set'] = () => 'cut';
+  jmap.after['EmailSubmission/query'] = () => {
+    jmap.after = {};
+    const answer = jmap.lastAnswer;
+    jmap.emails.clear(); // As the server does after sending.
+    return answer;
+  };
+  assert.deepEqual(await told(backend, one), SENT);
+});
+
+test('recipients that are not valid are refused alone, all others get the message once (law 5)', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.verdict = ({ recipients }) => {
+    const invalidRecipients = recipients.filter((to) => to.startsWith('bad'));
+    return invalidRecipients.length > 0
+      ? { type: 'invalidRecipients', invalidRecipients }
+      : undefined;
+  };
+  const recipients = ['bad1@example.org', 'a@example.org', 'bad2@bücher.example'];
+  assert.deepEqual(await told(backend, { recipients }), [
+    '5.1.3 bad1@example.org',
+    '5.1.3 bad2@bücher.example',
+    '2.0.0 a@example.org',
+  ]);
+  assert.deepEqual(
+    jmap.submitted.map((each) => each.recipients),
+    [['a@example.org']],
+  );
+  assert.equal(jmap.emails.size, 0);
+});
+
+test('recipients that are too many for the server get several submissions', async (t) => {
+  const { jmap, backend } = await start(t);
+  const recipients = Array.from({ length: 7 }, (_, number) => `r${number}@example.org`);
+  jmap.verdict = (submission) =>
+    submission.recipients.length > 3 ? { type: 'tooManyRecipients', maxRecipients: 3 } : undefined;
+  const statuses = (await told(backend, { recipients })).map((result) => result.split(' ')[0]);
+  assert.deepEqual(new Set(statuses), new Set(['2.0.0']));
+  assert.deepEqual(
+    jmap.submitted.map((each) => each.recipients.length),
+    [3, 3, 1],
+  );
+  assert.equal(jmap.emails.size, 0);
+});
+
+test('a refusal is about the message or about the account, and leaves no email behind (law 5)', async (t) => {
+  const { jmap, backend } = await start(t);
+  const refused = async (type: string) => {
+    jmap.verdict = () => ({ type });
+    return (await told(backend, one)).join();
+  };
+  assert.match(await refused('forbiddenMailFrom'), /^5\.7\.1 /);
+  assert.match(await refused('invalidEmail'), /^5\.6\.0 /);
+  assert.match(await refused('somethingNew'), /^4\.3\.0 /);
+  await assert.rejects(refused('forbiddenToSend'), BackendUnavailableError);
+  jmap.verdict = () => ({ type: 'serverUnavailable', method: true });
+  await assert.rejects(told(backend, one), BackendUnavailableError);
+  jmap.verdict = () => undefined;
+  jmap.importError = { type: 'overQuota' };
+  await assert.rejects(told(backend, one), BackendUnavailableError);
+  assert.equal(jmap.emails.size, 0);
+  assert.deepEqual(jmap.submitted, []);
+});
+
+test('an email that is there already is submitted and stays', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.emails.set('E-of-a-person', Buffer.from('Subject: x\n\ntext\n'));
+  jmap.importError = { type: 'alreadyExists', existingId: 'E-of-a-person' };
+  assert.deepEqual(await told(backend, one), SENT);
+  assert.deepEqual([...jmap.emails.keys()], ['E-of-a-person']);
+  jmap.after['EmailSubmission/set'] = () => 'cut';
+  assert.deepEqual(await told(backend, one), ['unknown a@example.org']);
+  assert.deepEqual([...jmap.emails.keys()], ['E-of-a-person']);
+});
+
+test('before the submission nothing is sent, whatever breaks (law 5)', async (t) => {
+  const { jmap, backend } = await start(t);
+  for (const step of ['upload', 'Identity/get', 'Email/import']) {
+    for (const answer of ['cut', { status: 503 }, { status: 200, body: 'not JSON' }] as const) {
+      jmap.before = { [step]: () => answer };
+      await assert.rejects(told(backend, one), BackendUnavailableError, step);
+    }
+  }
+  jmap.before = { upload: () => ({ status: 413 }) };
+  assert.deepEqual(await told(backend, one), ['5.3.4 a@example.org']);
+  jmap.before = {};
+  assert.deepEqual(await told(backend, one), SENT);
+});
+
+test('a session that is elsewhere is not followed, and the reason says where it is', async (t) => {
+  const { jmap, backend } = await start(t);
+  const location = 'https://api.example.org/jmap/session';
+  jmap.server.script = () => ({ status: 302, headers: { location } });
+  await assert.rejects(told(backend, one), /answered 302 to https:\/\/api.*set --jmap-url to/);
+});
+
+test('a token goes to no address without TLS, whatever the session names (law 10)', async (t) => {
+  const { jmap, backend } = await start(t);
+  const session = jmap.server.script;
+  jmap.server.script = async (request) => {
+    const reply = await session(request);
+    if (request.method !== 'GET' || typeof reply === 'string') return reply;
+    return { body: { ...(reply.body as object), apiUrl: 'http://jmap.example.org/api' } };
+  };
+  await assert.rejects(told(backend, one), /names no https: URL/);
+});

@@ -1,0 +1,263 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import test, { type TestContext } from 'node:test';
+import { systemClock, type Clock } from '../../src/host/clock.ts';
+import { unlimited, type Delivery, type Result } from '../../src/proxy/backends/backend.ts';
+import { Deliverer } from '../../src/proxy/deliverer.ts';
+import { openPostgresLedger } from '../../src/proxy/ledger/postgres/open-postgres-ledger.ts';
+import type { PostgresLedger } from '../../src/proxy/ledger/postgres/postgres-ledger.ts';
+import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
+import { needs } from '../support/needs.ts';
+import { PostgresServer } from '../support/postgres.ts';
+import { until } from '../support/until.ts';
+
+const [a, b] = ['a@example.org', 'b@example.org'] as const;
+
+/** A proxy without HTTP: a deliverer with its own connection to the shared ledger. */
+class Proxy {
+  readonly calls: Delivery[] = [];
+  readonly journal: string[] = [];
+  readonly ledger: PostgresLedger;
+  readonly deliverer: Deliverer;
+  readonly stop = new AbortController();
+  status = '2.0.0';
+  /** Its backend answers when this aborts. */
+  backend = AbortSignal.abort();
+
+  private constructor(ledger: PostgresLedger, lines: string[]) {
+    this.ledger = ledger;
+    this.journal = lines;
+    const journal = proxyJournal(({ text }) => lines.push(text));
+    this.deliverer = new Deliverer({
+      ledger,
+      backend: unlimited(async (delivery) => this.#send(delivery)),
+      policy: (delivery) => delivery,
+      journal,
+      recipientsMax: 100,
+    });
+    void ledger.tend(journal, this.stop.signal);
+  }
+
+  static async start(
+    t: TestContext,
+    url: string,
+    { takeOverMs = 400, clock = systemClock }: { takeOverMs?: number; clock?: Clock } = {},
+  ): Promise<Proxy> {
+    const lines: string[] = [];
+    const journal = proxyJournal(({ text }) => lines.push(text));
+    const ledger = await openPostgresLedger(url, { journal, takeOverMs, clock });
+    const proxy = new Proxy(ledger, lines);
+    t.after(async () => {
+      proxy.stop.abort();
+      await ledger.close();
+    });
+    return proxy;
+  }
+
+  async post(id: string, recipients: string[], waitMs?: number): Promise<string[]> {
+    const envelope = { sender: '', recipients };
+    const message = { key: 'web1', id, envelope, bytes: Buffer.from('x\n') };
+    const verdicts = await this.deliverer.send(message, waitMs);
+    return verdicts.map(({ status, reason }) => `${status} ${reason}`);
+  }
+
+  async ask(id: string, recipients: string[], waitMs?: number): Promise<string[]> {
+    const verdicts = await this.deliverer.ask({ key: 'web1', id }, recipients, waitMs);
+    return verdicts.map(({ status, reason }) => `${status} ${reason}`);
+  }
+
+  async #send(delivery: Delivery): Promise<Result[]> {
+    this.calls.push(delivery);
+    if (!this.backend.aborted) await once(this.backend, 'abort');
+    const { status } = this;
+    return delivery.recipients.map((recipient) => ({ recipient, status, reason: 'told' }));
+  }
+}
+
+/** A database of its own for each test. */
+let count = 0;
+let server: PostgresServer;
+
+async function twoProxies(t: TestContext, options?: { takeOverMs?: number }) {
+  count += 1;
+  const database = `shared${count}`;
+  const url = await server.database(database);
+  // A user of its own, so that it alone can be cut off.
+  const user = `first${count}`;
+  await server.query(`CREATE ROLE ${user} LOGIN SUPERUSER`);
+  const one = await Proxy.start(t, url.replace('ledger@', `${user}@`), options);
+  const two = await Proxy.start(t, url, options);
+  const query = async <Row extends Record<string, unknown>>(text: string) =>
+    server.query<Row>(text, [], database);
+  /** Ends the connections of `one`, and lets it have no others. */
+  const cutOff = async () => {
+    await query(`ALTER ROLE ${user} NOLOGIN`);
+    await query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '${user}'`);
+  };
+  const letBack = async () => query(`ALTER ROLE ${user} LOGIN`);
+  return { one, two, query, cutOff, letBack };
+}
+
+test('proxies with one ledger', needs('postgres'), async (t) => {
+  server = await PostgresServer.start(t, { settings: { fsync: 'off' } });
+
+  for (const status of ['2.0.0', '4.2.2', '5.1.1']) {
+    await t.test(
+      `law 6: the same post at two proxies at once is sent once, and both get ${status}`,
+      async (inner) => {
+        const { one, two } = await twoProxies(inner);
+        const backend = new AbortController();
+        for (const each of [one, two]) Object.assign(each, { status, backend: backend.signal });
+        const posts = [one.post('id', [a, b]), two.post('id', [a, b])];
+        await until(
+          () => one.calls.length + two.calls.length > 0,
+          () => 'no call',
+        );
+        backend.abort();
+        const verdict = `${status} told`;
+        assert.deepEqual(await Promise.all(posts), [
+          [verdict, verdict],
+          [verdict, verdict],
+        ]);
+        const recipients = [...one.calls, ...two.calls].flatMap((call) => call.recipients);
+        assert.deepEqual(recipients.toSorted(), [a, b]);
+      },
+    );
+  }
+
+  await t.test(
+    'a post and an ask at another proxy wait, are answered in progress, and find the result',
+    async (inner) => {
+      const { one, two } = await twoProxies(inner);
+      const backend = new AbortController();
+      one.backend = backend.signal;
+      const first = one.post('id', [a]);
+      await until(
+        () => one.calls.length > 0,
+        () => 'no call',
+      );
+      const inProgress = ['4.4.0 it is still being sent'];
+      assert.deepEqual(await two.post('id', [a], 200), inProgress);
+      assert.deepEqual(await two.ask('id', [a], 200), inProgress);
+      const [asked, posted] = [two.ask('id', [a, b]), two.post('id', [a])];
+      setTimeout(() => backend.abort(), 50);
+      const began = performance.now();
+      assert.deepEqual(await first, ['2.0.0 told']);
+      assert.deepEqual(await asked, [
+        '2.0.0 told',
+        '4.4.2 the proxy does not know whether it was sent',
+      ]);
+      assert.deepEqual(await posted, ['2.0.0 told']);
+      inner.diagnostic(`told after ${Math.round(performance.now() - began - 50)} ms`);
+      assert.equal(two.calls.length, 0);
+    },
+  );
+
+  await t.test(
+    'recipients of one post that another proxy has begun are waited for, and the others are sent',
+    async (inner) => {
+      const { one, two } = await twoProxies(inner);
+      const backend = new AbortController();
+      one.backend = backend.signal;
+      const first = one.post('id', [a]);
+      await until(
+        () => one.calls.length > 0,
+        () => 'no call',
+      );
+      const second = two.post('id', [a, b]);
+      await until(
+        () => two.calls.length > 0,
+        () => 'no call',
+      );
+      backend.abort();
+      await first;
+      assert.deepEqual(await second, ['2.0.0 told', '2.0.0 told']);
+      assert.deepEqual(
+        two.calls.map(({ recipients }) => recipients),
+        [[b]],
+      );
+    },
+  );
+
+  await t.test(
+    'law 6, law 7: what a proxy has begun that was cut off is listed once after --take-over, and sent again',
+    async (inner) => {
+      const { one, two, query, cutOff, letBack } = await twoProxies(inner);
+      const backend = new AbortController();
+      one.backend = backend.signal;
+      const first = one.post('id', [a, b]);
+      await until(
+        () => one.calls.length > 0,
+        () => 'no call',
+      );
+      const second = two.post('id', [a, b]);
+      await cutOff();
+      assert.deepEqual(
+        await two.post('id', [a], 50),
+        ['4.4.0 it is still being sent'],
+        'not at once',
+      );
+      for (const told of await second)
+        assert.match(told, /^4\.4\.2 the proxy that was sending it ended/);
+      const unknown = async () => query('SELECT message, address FROM unknown ORDER BY address');
+      const listed = [a, b].map((address) => ({ message: 'web1/id', address }));
+      assert.deepEqual(await unknown(), listed);
+      await until(
+        () => two.journal.some((line) => line.includes('it cannot be known whether this was sent')),
+        () => two.journal.join('\n'),
+      );
+      assert.deepEqual(await two.post('id', [a, b]), ['2.0.0 told', '2.0.0 told']);
+
+      // It wakes up: the backend took the message, and the ledger has another's result.
+      one.status = '5.0.0';
+      backend.abort();
+      assert.deepEqual(
+        await first,
+        ['5.0.0 told', '5.0.0 told'],
+        'its own client hears what happened',
+      );
+      await assert.rejects(one.post('new', [a]), /there is no connection to the server/);
+      assert.equal(one.calls.length, 1, 'it begins nothing');
+      await letBack();
+      await until(
+        () => one.journal.some((line) => line.includes('is back after')),
+        () => 'not back',
+      );
+      assert.ok(
+        one.journal.some((line) => line.includes('have listed as unknown')),
+        one.journal.join('\n'),
+      );
+      assert.deepEqual(await one.post('new', [a]), ['5.0.0 told']);
+      await until(
+        () => one.journal.some((line) => line.includes('while this one was cut off')),
+        () => 'what it could not settle is told',
+      );
+      assert.deepEqual(await unknown(), listed, 'once');
+      const states = await query(`SELECT state, status FROM recipient WHERE message = 'web1/id'`);
+      const settled = { state: 'sent', status: '2.0.0' };
+      assert.deepEqual(states, [settled, settled], 'nothing is overwritten');
+    },
+  );
+
+  await t.test(
+    'a proxy that is back before --take-over settles what it sent meanwhile',
+    async (inner) => {
+      const { one, two, query, cutOff, letBack } = await twoProxies(inner, { takeOverMs: 60_000 });
+      const backend = new AbortController();
+      one.backend = backend.signal;
+      const first = one.post('id', [a]);
+      await until(
+        () => one.calls.length > 0,
+        () => 'no call',
+      );
+      await cutOff();
+      backend.abort();
+      assert.deepEqual(await first, ['2.0.0 told']);
+      const second = two.post('id', [a]);
+      await letBack();
+      assert.deepEqual(await second, ['2.0.0 told'], 'it waits for the first');
+      assert.deepEqual([two.calls.length, await query('SELECT FROM unknown')], [0, []]);
+      assert.ok(one.journal.some((line) => /is back after \d+ s$/.test(line)));
+    },
+  );
+});
