@@ -415,6 +415,10 @@ export const limits = {
   nowRateMs: 10 * SECOND,
   etaRateMs: 5 * MINUTE,
   topEvents: 8,
+  /** The page: lines of a table, hosts of a proxy, and the age of the oldest mail that is marked. */
+  pageRows: 20,
+  pageHosts: 1000,
+  oldMailMs: 1 * HOUR,
   /** How often the figures are read for those who ask, at most. */
   viewEveryMs: 1 * SECOND,
 

@@ -61,7 +61,7 @@ const rules: Record<string, { files: (string | RegExp)[]; modules: RegExp }> = {
       'sqlite',
       'host',
       'mail',
-      /^watch\/(?:build-metric|metric|metrics-|figure-book|page)/,
+      /^watch\/(?:build-metric|metric|metrics-|figure-book|flow|html|page)/,
     ],
     modules: ANY,
   },
