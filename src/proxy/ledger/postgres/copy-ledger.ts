@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { limits } from '../../../limits.ts';
 import { storedTime } from '../../../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../../../sqlite/open-database.ts';
@@ -83,10 +82,8 @@ function storableValue(value: unknown): unknown {
 /** The file's id is now that of the copy: a proxy that is started on the file again is no longer the same. */
 async function renewId(db: Database, { client }: Connection): Promise<void> {
   const { rows } = await client.query<{ id: string }>('SELECT id FROM ledger');
-  db.prepare('UPDATE identity SET id = ? WHERE id = ?').run(
-    randomBytes(16).toString('hex'),
-    rows[0]?.id ?? '',
-  );
+  const renew = db.prepare('UPDATE identity SET id = lower(hex(randomblob(16))) WHERE id = ?');
+  renew.run(rows[0]?.id ?? '');
 }
 
 const CONTRADICTION =
