@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 // `npm run build:appengine [-- FOLDER]`: makes a folder that `gcloud app deploy` takes, and `gcloud run deploy --source`.
-// What is its administrator's stays when it is made again: app.yaml, and files of keys.
+// The files of its administrator stay when it is made again: app.yaml, and files of keys.
 
 const checkout = fileURLToPath(new URL('../../', import.meta.url));
 const folder = process.argv[2] ?? join(checkout, 'build/appengine');
