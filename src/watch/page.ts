@@ -120,7 +120,10 @@ export function labelTable(caption: string, figure: string, figures: FigureBook)
   };
 }
 
-/** Renews what is in the page every 15 seconds, unless it is paused or out of sight. Nothing is replaced that has the focus. */
+/**
+ * What the browser runs: it renews what is in the page every 15 seconds, unless that is paused or out of sight. Nothing is
+ * replaced that has the focus.
+ */
 const SCRIPT = `
 (() => {
   const pause = document.getElementById('pause');
@@ -133,7 +136,7 @@ const SCRIPT = `
   setInterval(async () => {
     if (paused || document.hidden) return;
     try {
-      const text = await (await fetch(location.pathname)).text();
+      const text = await (await window.fetch(location.pathname)).text();
       const next = new DOMParser().parseFromString(text, 'text/html');
       for (const id of ['at', 'main']) {
         const old = document.getElementById(id);
