@@ -56,7 +56,7 @@ export const limits = {
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
-  intakeSpoolMs: 1 * SECOND,
+  intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
 
@@ -122,7 +122,7 @@ export const limits = {
   lookMs: 30 * SECOND,
   /**
    * For how long posts tell the proxy the same length of the queue, and how long after the last post a probe tells it: far
-   * less than the hour after which a host counts as missing (systemd/examples/alerts.yml).
+   * less than the hour after which a host counts as missing (debian/examples/alerts.yml).
    */
   queueReportMs: 5 * SECOND,
   tellQueueMs: 15 * MINUTE,
@@ -146,6 +146,11 @@ export const limits = {
   endpointJitter: 0.25,
   /** The longest Retry-After that is honoured. */
   retryAfterMaxMs: 10 * MINUTE,
+  /**
+   * A message that a proxy may have sent without an answer waits for the ledger that this proxy had. When the URL has
+   * shown another ledger for so long, the earlier one is lost.
+   */
+  ledgerGoneMs: 4 * HOUR,
   /**
    * A message's own backoff after temporary verdicts, ± `jitter`: drain `--first-wait`, `--longest-wait`. Both are within
    * `messageWaitMinMs` and `messageWaitMaxMs`: what is deferred is tried once a day.
@@ -282,6 +287,8 @@ export const limits = {
   connectMs: 20 * SECOND,
   /** The next address of a name is tried after this time, beside those before it (RFC 8305 5). */
   attemptDelayMs: 250,
+  /** How long an address that took a connection and then failed is tried after the other addresses of its name. */
+  passedOverMs: 10 * MINUTE,
   /** The path of a Unix socket (sun_path of unix(7), without its NUL). */
   unixPathBytes: 107,
   /** How long a connection is silent before TCP asks whether the other side is still there. */
@@ -289,6 +296,9 @@ export const limits = {
 
   // Posts, on either side (wire/)
 
+  /** Proxies that GMAIL_PROXY_URL may name, and the length of a URL in characters. */
+  proxies: 8,
+  proxyUrlChars: 2048,
   /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
   postRecipients: 100,
   /** One post, connecting included: at least `postBytesPerSecond` besides `postMs`. */
@@ -396,6 +406,19 @@ export const limits = {
 
   /** Connections to the listener of metrics at once. */
   metricsConnections: 20,
+  /** Messages that `queue shape` reads at once; names that it counts apart, and lines that it shows. */
+  shapePage: 2000,
+  shapeNames: 10_000,
+  shapeRows: 20,
+  /** `queue top`: how often it looks, over which times rates are shown and the end is estimated, and events. */
+  topMs: 1 * SECOND,
+  nowRateMs: 10 * SECOND,
+  etaRateMs: 5 * MINUTE,
+  topEvents: 8,
+  /** The page: lines of a table, hosts of a proxy, and the age of the oldest mail that is marked. */
+  pageRows: 20,
+  pageHosts: 1000,
+  oldMailMs: 1 * HOUR,
   /** How often the figures are read for those who ask, at most. */
   viewEveryMs: 1 * SECOND,
 

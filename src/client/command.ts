@@ -81,7 +81,7 @@ function envelopeOf(
 async function sendAtOnce(
   message: Buffer,
   envelope: Partial<Envelope>,
-  { proxyUrl, ...options }: GmailProxyOptions & { proxyUrl?: URL | undefined },
+  { proxyUrl, ...options }: GmailProxyOptions & { proxyUrl?: string | undefined },
 ): Promise<void> {
   const { GmailProxy } = await import('./gmail-proxy.ts');
   await new GmailProxy(undefined, proxyUrl, options).sendMail(message, envelope);

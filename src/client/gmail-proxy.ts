@@ -7,10 +7,10 @@ import { limits } from '../limits.ts';
 import type { PostResult, PostRequest, PostFailure } from '../wire/attempt.ts';
 import type { Connection } from '../wire/connection.ts';
 import { diagnose } from '../wire/diagnose.ts';
-import { openConnection } from '../wire/open-connection.ts';
+import { openConnections } from '../wire/open-connections.ts';
 import { postTimeMs } from '../wire/post-time.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
-import { postOnceOver, type PostOnce } from '../wire/post-once.ts';
+import { postOnceOver, postOnceToFirst, type PostOnce } from '../wire/post-once.ts';
 import { probe } from '../wire/probe.ts';
 import type { Verdict } from '../wire/verdicts.ts';
 import { MessageSendingFailure, type NotSent } from './message-sending-failure.ts';
@@ -34,21 +34,22 @@ export interface GmailProxyOptions {
 
 /** Sends mail through a proxy, at once and without a queue: the caller decides whether to try again. */
 export class GmailProxy {
-  readonly #connection: Connection;
-  readonly #postOnce: PostOnce;
+  readonly #connections: readonly Connection[];
+  readonly #proxies: readonly PostOnce[];
   readonly #options: GmailProxyOptions;
 
   /**
    * The key and the URL are those of the settings GMAIL_SECRET_KEY and GMAIL_PROXY_URL when they are not
-   * given. Throws an Error when there are none or they cannot be used.
+   * given. Of several URLs, with spaces between them, the first is used to which a connection can be made. Throws an
+   * Error when there are none or they cannot be used.
    */
   constructor(
     secretKey?: string | Uint8Array,
     proxyUrl?: string | URL,
     options: GmailProxyOptions = {},
   ) {
-    this.#connection = openConnection({ ...options, secretKey, proxyUrl });
-    this.#postOnce = postOnceOver(this.#connection, 'v2');
+    this.#connections = openConnections({ ...options, secretKey, proxyUrl });
+    this.#proxies = this.#connections.map((connection) => postOnceOver(connection, 'v2'));
     this.#options = options;
   }
 
@@ -73,17 +74,15 @@ export class GmailProxy {
    * MessageSendingFailure.
    */
   async verify(): Promise<true> {
-    const answer = await this.#postOnce(
-      probe(systemClock),
-      AbortSignal.timeout(this.#timeoutMs(0)),
-    );
+    const timeUp = AbortSignal.timeout(this.#timeoutMs(0));
+    const answer = await postOnceToFirst(this.#proxies)(probe(systemClock), timeUp);
     if (answer.kind !== 'verdicts') throw new MessageSendingFailure([unknown('', answer)]);
     return true;
   }
 
   /** Closes the connections that are kept for the next message; they keep no process alive. */
   async close(): Promise<void> {
-    await this.#connection.close();
+    await Promise.all(this.#connections.map(async (each) => each.close()));
   }
 
   async #send(message: string | Uint8Array, given: Partial<Envelope>): Promise<void> {
@@ -97,7 +96,8 @@ export class GmailProxy {
       size: bytes.length,
     };
     const timeUp = AbortSignal.timeout(this.#timeoutMs(bytes.length));
-    const once = async (part: PostRequest) => this.#postWhenAllowed(part, timeUp);
+    const postOnce = postOnceToFirst(this.#proxies);
+    const once = async (part: PostRequest) => postWhenAllowed(postOnce, part, timeUp);
     const { verdicts, failure } = await postUntilSettled(post, once, systemClock, timeUp);
 
     const notSent: NotSent[] = verdicts.filter((verdict) => !isSent(verdict));
@@ -110,20 +110,24 @@ export class GmailProxy {
     if (notSent.length > 0) throw new MessageSendingFailure(notSent, sent);
   }
 
-  /** Posts, and again when the proxy asked for fewer posts and the time that it named is over. */
-  async #postWhenAllowed(post: PostRequest, timeUp: AbortSignal): Promise<PostResult> {
-    for (;;) {
-      const answer = await this.#postOnce(post, timeUp);
-      if (answer.kind !== 'slower') return answer;
-      const askedMs = Math.min(answer.retryAfterMs ?? 0, limits.retryAfterMaxMs);
-      const waitMs = Math.max(askedMs, limits.askEveryMs);
-      await sleep(waitMs, undefined, { signal: timeUp }).catch(() => {});
-      if (timeUp.aborted) return answer;
-    }
-  }
-
   #timeoutMs(bytes: number): number {
     return this.#options.timeoutMs ?? limits.clientTimeoutMs + postTimeMs(bytes);
+  }
+}
+
+/** Posts, and again when the proxy asked for fewer posts and the time that it named is over. */
+async function postWhenAllowed(
+  postOnce: PostOnce,
+  post: PostRequest,
+  timeUp: AbortSignal,
+): Promise<PostResult> {
+  for (;;) {
+    const answer = await postOnce(post, timeUp);
+    if (answer.kind !== 'slower') return answer;
+    const askedMs = Math.min(answer.retryAfterMs ?? 0, limits.retryAfterMaxMs);
+    const waitMs = Math.max(askedMs, limits.askEveryMs);
+    await sleep(waitMs, undefined, { signal: timeUp }).catch(() => {});
+    if (timeUp.aborted) return answer;
   }
 }
 

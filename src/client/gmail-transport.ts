@@ -7,7 +7,7 @@ import { prepare, recipientsIn } from './prepare.ts';
 export interface GmailOptions extends Omit<GmailProxyOptions, 'failSilently'> {
   /** Else the setting GMAIL_SECRET_KEY. */
   secretKey?: string | Uint8Array | undefined;
-  /** Else the setting GMAIL_PROXY_URL. */
+  /** Several are separated by spaces; else the setting GMAIL_PROXY_URL. */
   proxyUrl?: string | URL | undefined;
 }
 

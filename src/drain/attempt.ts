@@ -10,13 +10,18 @@ export interface Attempt {
   passed?: boolean;
   /** Why recipients have no verdict; undefined when every one has. */
   trouble?: Trouble;
+  /** Whether a proxy may have sent it, at this attempt or before, to recipients that have no verdict. */
+  unanswered?: boolean;
   /** The fault in the message's bytes in the spool, if there is one. */
   damage?: string | undefined;
 }
 
 /** What ended an attempt early. */
 export interface Trouble {
-  /** Where the fault is. `pace`: the proxy asks for fewer posts; `stop`: this program stops. */
-  scope: 'endpoint' | 'message' | 'pace' | 'stop';
+  /**
+   * Where the fault is. `pace`: the proxy asks for fewer posts; `ledger`: it has another ledger than was thought; `stop`:
+   * this program stops.
+   */
+  scope: 'endpoint' | 'message' | 'pace' | 'ledger' | 'stop';
   diagnosis: Diagnosis;
 }

@@ -64,9 +64,9 @@ export const drainCommand = command({
   settings: drainOptions,
   run: async (argv, origins) => {
     // The HTTP client is loaded when it is used: every command would pay for it.
-    const { openConnection } = await import('../wire/open-connection.ts');
+    const { openConnections } = await import('../wire/open-connections.ts');
     // Faults of the settings are told before those of the spool.
-    await openConnection(argv).close();
+    await Promise.all(openConnections(argv).map(async (each) => each.close()));
     await becomeOwnerOfSpool(argv.spool, () => withSettings(['GMAIL_SECRET_KEY']));
     const reports = {
       server: argv.noticeSmtp,
@@ -92,13 +92,15 @@ export const drainCommand = command({
           shrunk: () => journal.spoolLogShrunk(argv.spool),
         };
         const unwatch = watchLog(spool.files, logJournal, spool.clock);
-        const connection = openConnection(argv);
+        const proxies = openConnections(argv).map((connection) => ({
+          connection,
+          postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
+        }));
         const unserve = await serve(argv.metrics, spool, journal);
         try {
           return await drain({
             spool,
-            connection,
-            postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
+            proxies,
             journal,
             notify,
             reports,

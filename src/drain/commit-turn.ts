@@ -2,6 +2,7 @@ import { requireSoundTree } from '../spool/body.ts';
 import { claim, type Claimed } from '../spool/claim.ts';
 import { recordDown, recordPassed } from '../spool/endpoint.ts';
 import { addFigures } from '../spool/figures.ts';
+import { makeWaitingDue, proxyNumber } from '../spool/posted-to.ts';
 import { record } from '../spool/record.ts';
 import { holdForOperator } from '../spool/hold-for-operator.ts';
 import type { Spool } from '../spool/spool.ts';
@@ -20,9 +21,9 @@ interface Turn {
  * many are queued then. Throws what the spool throws; nothing is written then.
  */
 export function commitTurn(spool: Spool, plan: TurnPlan): Turn {
-  const { now, endpoint, outcomes, capacity, last } = plan;
+  const { now, endpoint, outcomes, answering, capacity, last, postTo } = plan;
   return spool.transaction(() => {
-    if (endpoint.to === 'up') recordPassed(spool, now);
+    if (endpoint.to === 'up') recordPassed(spool, now, endpoint.uses?.fallback);
     if (endpoint.to === 'down') recordDown(spool, endpoint.reason, now, endpoint.asksAt);
     for (const outcome of outcomes) {
       record(spool, outcome, now);
@@ -30,6 +31,13 @@ export function commitTurn(spool: Spool, plan: TurnPlan): Turn {
       if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
     }
     addFigures(spool, turnFigures(plan, spool.clock.wallNow()));
-    return { claimed: claim(spool, capacity, now, last), queued: queuedMessages(spool) };
+    for (const proxy of answering) {
+      proxyNumber(spool, proxy, now);
+      makeWaitingDue(spool, proxy, now);
+    }
+    const isClaiming = capacity.messages > 0 && postTo !== undefined;
+    const postedTo = isClaiming ? proxyNumber(spool, postTo, now) : null;
+    const claimed = claim(spool, capacity, now, { last, postedTo });
+    return { claimed, queued: queuedMessages(spool) };
   });
 }

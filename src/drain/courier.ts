@@ -1,6 +1,6 @@
 import type { Clock } from '../host/clock.ts';
 import type { Claimed } from '../spool/claim.ts';
-import type { PostFailure, PostRequest, PostResult } from '../wire/attempt.ts';
+import { mayBeSent, type PostFailure, type PostRequest, type PostResult } from '../wire/attempt.ts';
 import { diagnose, resolveScope, type FaultScope, type HealthSince } from '../wire/diagnose.ts';
 import type { PostOnce } from '../wire/post-once.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
@@ -9,7 +9,7 @@ import { isInProgress, type Verdict } from '../wire/verdicts.ts';
 import type { Attempt, Trouble } from './attempt.ts';
 import type { Endpoint } from './endpoint.ts';
 
-/** Posts messages to the endpoint and finds out where the fault is when one does not pass. */
+/** Posts messages to an endpoint and finds out where the fault is when one does not pass. */
 export class Courier {
   readonly #postOnce: PostOnce;
   readonly #endpoint: Endpoint;
@@ -35,20 +35,25 @@ export class Courier {
   /**
    * Posts a message until every recipient has a verdict or there is trouble. A connection that broke
    * while other posts or a probe pass is given a second try, over a new one, before the message is charged
-   * with it. `inProgress` is called with recipients that the proxy is still sending when it answers.
+   * with it. It is posted for the `ledger`, where one is known. `inProgress` is called with recipients that the proxy is
+   * still sending when it answers.
    */
   async deliver(
     message: Claimed,
     bytes: Iterable<Buffer>,
+    ledger: string | undefined,
     inProgress: (recipients: readonly string[]) => void,
   ): Promise<Attempt> {
     const { id, sender, size } = message;
     const verdicts: Verdict[] = [];
     let recipients = message.recipients.map(({ address }) => address);
     let passed = false;
+    let unanswered = message.unansweredBy !== undefined;
     let startedAt = this.#clock.now();
     const once = async (post: PostRequest) => {
       const result = await this.#postOnce(post, post.ask ? this.#stop : this.#giveUp);
+      unanswered ||=
+        result.kind === 'verdicts' ? result.verdicts.some(isInProgress) : mayBeSent(result);
       if (result.kind === 'verdicts' && !post.ask) {
         passed = true;
         // That this very post passed says nothing of those that follow.
@@ -60,18 +65,21 @@ export class Courier {
       return result;
     };
     for (let tries = 1; ; tries += 1) {
-      const post = { id, envelope: { sender, recipients }, bytes, size, fresh: tries > 1 };
+      const envelope = { sender, recipients };
+      const post = { id, envelope, bytes, size, ledger, fresh: tries > 1 };
       const posted = await postUntilSettled(post, once, this.#clock, this.#stop);
       verdicts.push(...posted.verdicts.filter((verdict) => !isInProgress(verdict)));
       const { failure } = posted;
       if (!failure) {
         const isDecided = !posted.verdicts.some(isInProgress);
-        return { message, verdicts, passed, ...(!isDecided && { trouble: STOPPED }) };
+        if (isDecided) return { message, verdicts, passed };
+        return { message, verdicts, passed, trouble: STOPPED, unanswered };
       }
       if (failure.kind === 'network') this.#endpoint.halveConcurrency();
       const trouble = await this.#troubleOf(failure, startedAt);
-      const again = failure.kind === 'network' && !failure.repeated && tries === 1;
-      if (trouble.scope !== 'message' || !again) return { message, verdicts, passed, trouble };
+      if (tries > 1 || !isWorthAnother(failure, trouble)) {
+        return { message, verdicts, passed, trouble, unanswered };
+      }
       const settled = new Set(posted.verdicts.map(({ recipient }) => recipient));
       recipients = recipients.filter((recipient) => !settled.has(recipient));
     }
@@ -93,6 +101,7 @@ export class Courier {
     const diagnosis = diagnose(failure);
     if (failure.kind === 'aborted') return { scope: 'stop', diagnosis };
     if (failure.kind === 'slower') return { scope: 'pace', diagnosis };
+    if (failure.kind === 'other-ledger') return { scope: 'ledger', diagnosis };
     const health = await this.#healthSince(startedAt, diagnosis.scope);
     return { scope: resolveScope(diagnosis.scope, health), diagnosis };
   }
@@ -105,6 +114,12 @@ export class Courier {
     const result = await this.probe();
     return result.kind === 'verdicts' ? 'probe' : 'nothing';
   }
+}
+
+/** Whether the post may pass over a new connection: the last one broke, or led to another proxy of several. */
+function isWorthAnother(failure: PostFailure, { scope }: Trouble): boolean {
+  if (failure.kind === 'other-ledger') return true;
+  return scope === 'message' && failure.kind === 'network' && !failure.repeated;
 }
 
 const STOPPED: Trouble = {

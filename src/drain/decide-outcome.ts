@@ -76,6 +76,7 @@ export function decideOutcome(
     verdicts,
     undecided,
     charged: given.size > 0 || !blameless,
+    ...(attempt.unanswered && { unanswered: true }),
     warnings: isDeferred ? delayWarningsMs.filter((ms) => ownTroubleMs >= ms).length : 0,
     dueAt: blameless && !isDeferred ? postponedTo(blameless, message, now) : now + backoffMs,
     ...summaryOf(verdicts, trouble),
@@ -187,6 +188,7 @@ const SEVERITY = { sent: 0, failed: 1, pending: 2 } as const;
 const UNDECIDED = {
   endpoint: statuses.unreached,
   pace: statuses.slower,
+  ledger: statuses.unreached,
   stop: statuses.unreached,
 } as const;
 

@@ -7,6 +7,7 @@ import { priorities, type Sink } from '../host/systemd/journal-sink.ts';
 import { limits } from '../limits.ts';
 import { addressList, addressText } from '../mail/address-list.ts';
 import { statuses } from '../mail/enhanced-status.ts';
+import { fallbackText, type Fallback } from '../spool/endpoint.ts';
 import { fsckRemedy } from '../spool/with-spool.ts';
 import { logGrownHelp, logGrownRemedy, logGrownText } from '../sqlite/watch-log.ts';
 import { metricsEvents } from '../watch/metrics-events.ts';
@@ -157,9 +158,9 @@ export const drainEvents = {
   endpointDown: {
     id: 'bb12ad4f696beee6c4fcf596bd9e4f00',
     priority: priorities.warning,
-    /** The endpoint failed so many times in a row, and is left alone for a while; `queued` messages wait for it. */
+    /** No proxy answers: the last that was tried failed so many times in a row; `queued` messages wait. */
     entry: (
-      url: string,
+      urls: readonly string[],
       {
         text,
         failures,
@@ -168,17 +169,17 @@ export const drainEvents = {
       }: { text: string; failures: number; waitMs: number; queued: number },
     ) => ({
       text:
-        `the proxy ${url} is down: ${text}; ${countOf(queued, 'message')} queued, ` +
+        `${downText(urls)}: ${text}; ${countOf(queued, 'message')} queued, ` +
         `try ${failures} failed, next try ${showWait(waitMs)}`,
       fields: { MAIL_ATTEMPT: failures },
     }),
     subject: 'The proxy cannot take mail',
     manual: HOST,
     help: `
-      The proxy of GMAIL_PROXY_URL was tried @MAIL_ATTEMPT@ times in a row without success. The line says
-      why. All mail waits in the queue. The proxy is asked again after 1 second, 2 seconds, 4 seconds and
-      so on, then once a minute, and the queue is sent when it answers. An outage does not count
-      against any message.
+      The proxy of GMAIL_PROXY_URL was tried @MAIL_ATTEMPT@ times in a row without success, and if several
+      are named, none of them answers. The line says why. All mail waits in the queue. The proxy is asked
+      again after 1 second, 2 seconds, 4 seconds and so on, then once a minute, and the queue is sent when
+      it answers. An outage does not count against any message.
 
       Is the proxy running, and can this host reach it? To find out: appengine-mailer check`,
   },
@@ -195,12 +196,56 @@ export const drainEvents = {
       A post passed after an outage. The queued messages are being sent, the oldest first. Nothing has to
       be done.`,
   },
+  fallback: {
+    id: '2dfac591030d5adb2c87a78e171362e3',
+    priority: priorities.warning,
+    /** Another proxy than the first takes the mail. */
+    entry: (fallback: Omit<Fallback, 'since'>) => ({ text: fallbackText(fallback) }),
+    subject: 'Mail goes to another proxy than the first',
+    manual: HOST,
+    help: `
+      GMAIL_PROXY_URL names several proxies, and the first one does not answer. The line says why, and
+      which proxy takes the mail meanwhile. The first one is asked again about once a minute, and used
+      again when it answers.
+
+      A message that was posted to a proxy without an answer waits for this proxy, or for one that has
+      the same ledger: another one could send it a second time. To see what is wrong:
+      appengine-mailer check`,
+  },
+  fallbackOver: {
+    id: 'b723d500d43eae56902566ec9d5badff',
+    priority: priorities.notice,
+    entry: (url: string) => ({
+      text: `mail goes to the proxy ${url} again, the first of GMAIL_PROXY_URL`,
+    }),
+    subject: 'Mail goes to the first proxy again',
+    manual: HOST,
+    help: `
+      The first proxy of GMAIL_PROXY_URL takes mail again. Nothing has to be done.`,
+  },
+  proxyGivenUp: {
+    id: '79f2f305de96ce9bad32be6543bd540f',
+    priority: priorities.warning,
+    /** So many messages do not wait any more for a proxy that may have sent them. */
+    entry: (url: string, messages: number) => ({
+      text:
+        `the proxy ${url} is not waited for any more: ${countOf(messages, 'message')} that it was posted and did not ` +
+        'answer for can go to any proxy now, and may arrive twice',
+    }),
+    subject: 'Messages do not wait any more for a proxy that may have sent them',
+    manual: HOST,
+    help: `
+      These messages were posted to a proxy that did not answer whether it sent them, and only its ledger
+      knows. It is not waited for any more, because GMAIL_PROXY_URL does not name this proxy any more, or
+      because it has had another ledger for 4 hours. The messages are posted to the proxy in use. Nobody
+      can know whether some of them arrive twice.`,
+  },
   operatorFault: {
     id: '197c6f0af7417a27022c6b1a93049984',
     priority: priorities.error,
-    /** Trouble that an operator has to end. */
-    entry: (text: string, remedy: string) => ({
-      text: `attention: ${text}. No mail is lost, it waits. To do: ${remedy}`,
+    /** Trouble that an operator has to end; whether mail `waits` for that, or another proxy takes it. */
+    entry: (text: string, remedy: string, waits: boolean) => ({
+      text: `attention: ${text}. No mail is lost${waits ? ', it waits' : ''}. To do: ${remedy}`,
     }),
     subject: 'Mail waits for the administrator',
     manual: HOST,
@@ -217,11 +262,11 @@ export const drainEvents = {
     priority: priorities.info,
     entry: (
       folder: string,
-      url: string,
+      urls: readonly string[],
       { queued, recovered }: { queued: number; recovered: number },
     ) => ({
       text:
-        `drain of ${folder} to ${url} started; ${countOf(queued, 'message')} queued` +
+        `drain of ${folder} to ${urls.join(', ')} started; ${countOf(queued, 'message')} queued` +
         (recovered > 0 ? `; ${recovered} being sent when drain last died` : ''),
     }),
     subject: 'Sending of mail has started',
@@ -563,6 +608,11 @@ export const drainEvents = {
       To look at it: appengine-mailer queue show @MAIL_ID@`,
   },
 } satisfies JournalEvents;
+
+function downText(urls: readonly string[]): string {
+  if (urls.length > 1) return `none of the proxies ${urls.join(', ')} takes mail`;
+  return `the proxy ${urls.join()} is down`;
+}
 
 function attempted(mail: JournalMail, { attempt, recipients, dueAt, now }: JournalAttempt) {
   const event = attemptEvent(recipients);

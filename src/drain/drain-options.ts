@@ -8,13 +8,19 @@ import type { DrainJournal } from './drain-journal.ts';
 import type { RetryPolicy } from './decide-outcome.ts';
 import type { ReportOptions } from './reports/sender-reports.ts';
 
+/** How a proxy is reached. */
+export interface ProxyAccess {
+  connection: Connection;
+  /** Posts a message over the connection. */
+  postOnce: PostOnce;
+}
+
 /** What a drain works with, and how it works. */
 export interface DrainOptions extends RetryPolicy {
   /** Opened by the holder of the spool's drain lock. */
   spool: Spool;
-  connection: Connection;
-  /** Posts a message over the connection. */
-  postOnce: PostOnce;
+  /** The proxies in the order in which they are used; at least one. */
+  proxies: readonly ProxyAccess[];
   journal: DrainJournal;
   notify: SdNotify;
   reports: ReportOptions;

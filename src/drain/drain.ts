@@ -5,6 +5,7 @@ import { nextDueAt, capacityLeft, type Claimed, type Capacity } from '../spool/c
 import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
+import { giveUpProxies, ledgerOf, type PostedTo } from '../spool/posted-to.ts';
 import { takeSample } from '../spool/samples.ts';
 import { oldestQueuedAt, queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
@@ -17,13 +18,14 @@ import type { Attempt } from './attempt.ts';
 import { spoolBackoffMs } from './backoff.ts';
 import { commitTurn } from './commit-turn.ts';
 import { Courier } from './courier.ts';
-import type { DrainOptions } from './drain-options.ts';
+import type { DrainOptions, ProxyAccess } from './drain-options.ts';
 import { Endpoint, type PostInFlight } from './endpoint.ts';
 import { logTurn } from './log-turn.ts';
 import { planTurn, type EndpointEvent, type TurnFacts } from './plan-turn.ts';
 import { SenderReports } from './reports/sender-reports.ts';
 import { statusText } from './status-text.ts';
 import { takeOver } from './take-over.ts';
+import { Upstreams, type Upstream } from './upstreams.ts';
 import { watchDamage } from './watch-damage.ts';
 
 /** How a drain ended. */
@@ -36,13 +38,13 @@ export type Ending = 'stopped' | 'empty' | 'unreachable';
  * trouble with it.
  */
 export async function drain(options: DrainOptions): Promise<Ending> {
-  const { spool, connection, journal, notify, stop, watch = watchSpool } = options;
+  const { spool, proxies, journal, notify, stop, watch = watchSpool } = options;
   const recovered = takeOver(spool, options.retryTimes);
-  journal.drainStarted(spool.folder, connection.url.href, {
-    queued: queuedMessages(spool),
-    recovered,
-  });
-
+  journal.drainStarted(
+    spool.folder,
+    proxies.map(({ connection }) => connection.url.href),
+    { queued: queuedMessages(spool), recovered },
+  );
   const loop = new DrainLoop(options);
   const wake = () => loop.alarm.wake();
   const unwatch = watch(spool, wake, (error) => {
@@ -50,7 +52,7 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   });
   const end = () => {
     notify.stopping();
-    connection.end();
+    for (const { connection } of proxies) connection.end();
     wake();
   };
   stop.addEventListener('abort', end);
@@ -61,7 +63,7 @@ export async function drain(options: DrainOptions): Promise<Ending> {
   } finally {
     stop.removeEventListener('abort', end);
     unwatch();
-    await connection.close();
+    await Promise.all(proxies.map(async ({ connection }) => connection.close()));
   }
 }
 
@@ -69,9 +71,8 @@ class DrainLoop {
   readonly alarm: Alarm;
   readonly #clock: Clock;
   readonly #options: DrainOptions;
-  readonly #endpoint = new Endpoint();
+  readonly #upstreams: Upstreams;
   readonly #giveUp = new AbortController();
-  readonly #courier: Courier;
   readonly #reports: SenderReports;
   readonly #inFlight = new Map<number, Claimed>();
   /** Of these, what the proxy has and is asked for: it takes up no bytes, and nobody's place. */
@@ -98,21 +99,45 @@ class DrainLoop {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    const { postOnce, stop } = options;
     this.#clock = options.spool.clock;
     this.#tellAt = this.#clock.now() + limits.tellQueueMs;
     this.alarm = new Alarm(this.#clock);
+    const upstreams = options.proxies.map((proxy) => this.#upstreamOf(proxy));
+    this.#upstreams = new Upstreams(upstreams, this.#clock.now());
+    const done = () => this.alarm.wake();
+    this.#reports = new SenderReports(options, this.#giveUp.signal, done);
+  }
+
+  /** As a spool remembers it, so that the first message is posted for its ledger. */
+  #upstreamOf({ connection, postOnce }: ProxyAccess): Upstream {
+    const { spool, stop } = this.#options;
+    const url = connection.url.href;
+    connection.ledger ??= ledgerOf(spool, url) ?? undefined;
+    const endpoint = new Endpoint();
     const signals = { stop, giveUp: this.#giveUp.signal };
     const telling: PostOnce = async (post, signal) => {
       this.#tellAt = this.#clock.now() + limits.tellQueueMs;
       return postOnce({ ...post, queue: this.#queue }, signal);
     };
-    this.#courier = new Courier(telling, this.#endpoint, this.#clock, signals);
-    const done = () => this.alarm.wake();
-    this.#reports = new SenderReports(options, this.#giveUp.signal, done);
+    const courier = new Courier(telling, endpoint, this.#clock, signals);
+    return { url, connection, endpoint, courier };
+  }
+
+  /** The URLs of all proxies. */
+  get #urls(): string[] {
+    return this.#upstreams.all.map(({ url }) => url);
+  }
+
+  /** What waits for a proxy that does not come back may go to any other one. */
+  #giveUpProxies(): void {
+    const { spool, journal } = this.#options;
+    for (const { url, messages } of giveUpProxies(spool, this.#urls, spool.now())) {
+      journal.proxyGivenUp(url, messages);
+    }
   }
 
   async run(): Promise<Ending> {
+    this.#giveUpProxies();
     for (;;) {
       this.#turn();
       const ending = this.#options.stop.aborted ? this.#endingOfStop() : this.#endingOfOnce();
@@ -133,7 +158,7 @@ class DrainLoop {
 
   #endingOfOnce(): Ending | undefined {
     if (!this.#options.once || !this.#isIdle) return undefined;
-    if (this.#endpoint.downUntil !== undefined) return 'unreachable';
+    if (this.#upstreams.downUntil !== undefined) return 'unreachable';
     const now = this.#options.spool.now();
     return this.#dueAt > now && this.#reports.wantedInMs(now) > 0 ? 'empty' : undefined;
   }
@@ -149,13 +174,13 @@ class DrainLoop {
     if (this.#clock.now() < this.#spoolTrouble.retryAt) return notify.working(fault);
     try {
       spool.files.requireInPlace();
-      this.#endpoint.heedCalls(endpointRecord(spool).calls, this.#clock.now());
+      this.#upstreams.heedCalls(endpointRecord(spool).calls, this.#clock.now());
       this.#noteQueue();
       this.#recordAndClaim();
       this.#reports.turn(spool.now(), { begin: !stop.aborted });
-      if (this.#probeInMs() <= 0) void this.#probe();
+      for (const { upstream, inMs } of this.#toProbe()) if (inMs <= 0) void this.#probe(upstream);
       // What comes of it does not matter: the next post finds out.
-      if (this.#tellInMs() <= 0) void this.#courier.probe();
+      if (this.#tellInMs() <= 0) void this.#upstreams.current?.courier.probe();
       this.#keepHouseWhenTime();
       this.#takeSampleWhenTime();
       progress?.(stats(spool).counters);
@@ -171,7 +196,7 @@ class DrainLoop {
   }
 
   #recordAndClaim(): void {
-    const { spool, journal, connection } = this.#options;
+    const { spool, journal } = this.#options;
     const capacity = this.#capacity();
     const isNews = this.#attempts.length > 0 || this.#events.length > 0;
     if (capacity.messages === 0 && !isNews) return;
@@ -182,11 +207,11 @@ class DrainLoop {
     this.#events = [];
     this.#tooLarge = capacity.messages > 0 && claimed.length === 0;
 
-    for (const message of claimed) void this.#work(message);
+    for (const message of claimed) void this.#work(message, plan.postTo?.ledger ?? undefined);
     logTurn(journal, plan, {
       wallNow: this.#clock.wallNow(),
       folder: spool.folder,
-      url: connection.url.href,
+      urls: this.#urls,
       queued,
     });
   }
@@ -202,7 +227,7 @@ class DrainLoop {
   #facts(capacity: Capacity): TurnFacts {
     const { spool } = this.#options;
     const now = spool.now();
-    const { downUntil } = this.#endpoint;
+    const { downUntil, current } = this.#upstreams;
     return {
       now,
       attempts: this.#attempts,
@@ -210,6 +235,7 @@ class DrainLoop {
       endpoint: endpointRecord(spool),
       outageMs: outageMs(spool, now),
       askedInMs: downUntil === undefined ? undefined : downUntil - this.#clock.now(),
+      postTo: current && shownBy(current),
       queued: queuedMessages(spool),
       capacity,
       last: this.#retryLast,
@@ -226,73 +252,97 @@ class DrainLoop {
     journal.spoolTrouble(spool.folder, text, waitMs);
   }
 
-  async #work(message: Claimed): Promise<void> {
+  /** The message is posted for the ledger that was stored with its claim, or for that of its earlier post. */
+  async #work(message: Claimed, ledger: string | undefined): Promise<void> {
     this.#inFlight.set(message.seq, message);
-    const post = this.#endpoint.begin(this.#clock.now());
-    let damage: string | undefined;
-    const body = readBody(this.#options.spool, message.seq, message.size);
-    const watched = watchDamage(body, (fault) => {
-      damage = fault;
-    });
-    const attempt = await this.#deliver(message, watched, post);
+    const { unansweredBy } = message;
+    const upstream = unansweredBy ? await this.#holderOf(unansweredBy) : this.#upstreams.current;
+    const attempt = upstream
+      ? await this.#attempt(message, upstream, unansweredBy ? unansweredBy.ledger : ledger)
+      : withoutHolder(message);
     this.#inFlight.delete(message.seq);
     this.#asked.delete(message.seq);
-    this.#attempts.push({ ...attempt, damage });
-    if (attempt.passed) {
-      this.#events.push({ kind: 'post-passed' });
-      this.#retryLast.clear();
-    }
-    const { trouble } = attempt;
-    if (trouble?.scope === 'pace') this.#slowDown(trouble.diagnosis, post);
-    if (trouble?.scope === 'endpoint') {
-      this.#retryLast.add(message.seq);
-      this.#endpointTrouble(trouble.diagnosis, post);
-    }
-    post.end();
+    this.#attempts.push(attempt);
     this.alarm.wake();
   }
 
-  /** Never rejects: whatever happens, the message gets an outcome and is not left as being sent. */
-  async #deliver(message: Claimed, bytes: Iterable<Buffer>, post: PostInFlight): Promise<Attempt> {
+  /**
+   * The proxy that knows what became of a message that was posted there; the proxy of its URL is asked, where it may be
+   * the one.
+   */
+  async #holderOf(posted: PostedTo): Promise<Upstream | undefined> {
+    const holder = this.#upstreams.holderOf(posted);
+    const own = this.#upstreams.all.find(({ url }) => url === posted.url);
+    if (holder || !own || (own.endpoint.downUntil ?? 0) > this.#clock.now()) return holder;
+    await this.#probe(own);
+    return this.#upstreams.holderOf(posted);
+  }
+
+  async #attempt(
+    message: Claimed,
+    upstream: Upstream,
+    ledger: string | null | undefined,
+  ): Promise<Attempt> {
+    const post = upstream.endpoint.begin(this.#clock.now());
+    let damage: string | undefined;
+    const body = readBody(this.#options.spool, message.seq, message.size);
+    const bytes = watchDamage(body, (fault) => {
+      damage = fault;
+    });
     const inProgress = (recipients: readonly string[]) => {
       this.#options.journal.inProgress(message, message.attempts + 1, recipients);
-      this.#events.push({ kind: 'post-passed' });
+      this.#passed(upstream, 'post-passed');
       if (this.#asked.size < limits.asked) this.#asked.add(message.seq);
       post.end();
       this.alarm.wake();
     };
-    try {
-      return await this.#courier.deliver(message, bytes, inProgress);
-    } catch (error) {
-      const diagnosis = diagnose({ kind: 'unreadable', text: messageOf(error) });
-      return { message, verdicts: [], trouble: { scope: 'message', diagnosis } };
+    const attempt = await upstream.courier
+      .deliver(message, bytes, ledger ?? undefined, inProgress)
+      // Whatever happens, the message gets an outcome and is not left as being sent.
+      .catch((error: unknown) => ({ ...unreadable(message, messageOf(error)), passed: false }));
+    const { trouble, passed } = attempt;
+    if (passed) {
+      this.#passed(upstream, 'post-passed');
+      this.#retryLast.clear();
     }
+    // It has told its ledger, as to a probe.
+    if (trouble?.scope === 'ledger') this.#passed(upstream, 'probe-passed');
+    if (trouble?.scope === 'pace') this.#slowDown(upstream, trouble.diagnosis, post);
+    if (trouble?.scope === 'endpoint') {
+      this.#retryLast.add(message.seq);
+      this.#endpointTrouble(upstream, trouble.diagnosis, post);
+    }
+    post.end();
+    return { ...attempt, damage };
   }
 
-  #slowDown(diagnosis: Diagnosis, post: PostInFlight): void {
+  #slowDown(upstream: Upstream, diagnosis: Diagnosis, post: PostInFlight): void {
     const now = this.#clock.now();
     const limit = post.slowDown(now, diagnosis.retryAfterMs);
-    if (limit === undefined) return this.#endpointTrouble(diagnosis, post);
-    if (!this.#endpoint.shouldReportSlower(now)) return;
-    const { journal, connection } = this.#options;
-    journal.endpointSlower(connection.url.href, diagnosis.text, limit);
+    if (limit === undefined) return this.#endpointTrouble(upstream, diagnosis, post);
+    if (!upstream.endpoint.shouldReportSlower(now)) return;
+    this.#options.journal.endpointSlower(upstream.url, diagnosis.text, limit);
   }
 
-  /** In how many milliseconds the endpoint is to be asked; Infinity where it is not. */
-  #probeInMs(): number {
+  /** The proxies that are to be asked, and when; none where that has to wait for something else. */
+  #toProbe(): ReturnType<Upstreams['toProbe']> {
     const { stop, once } = this.#options;
-    const { downUntil } = this.#endpoint;
-    if (stop.aborted || once || this.#courier.probing) return Infinity;
-    return downUntil === undefined ? Infinity : downUntil - this.#clock.now();
+    return stop.aborted ? [] : this.#upstreams.toProbe(this.#clock.now(), once);
   }
 
-  async #probe(): Promise<void> {
-    const result = await this.#courier.probe();
+  /** In how many milliseconds the next proxy is to be asked; Infinity where none is. */
+  #probeInMs(): number {
+    return Math.min(Infinity, ...this.#toProbe().map(({ inMs }) => inMs));
+  }
+
+  async #probe(upstream: Upstream): Promise<void> {
+    const result = await upstream.courier.probe();
     if (result.kind === 'verdicts' || result.kind === 'slower') {
-      this.#endpoint.probePassed();
-      this.#events.push({ kind: 'probe-passed' });
+      upstream.endpoint.probePassed();
+      this.#upstreams.answered(this.#clock.now());
+      this.#passed(upstream, 'probe-passed');
     } else if (result.kind !== 'aborted') {
-      this.#endpointTrouble(diagnose(result), this.#endpoint);
+      this.#endpointTrouble(upstream, diagnose(result), upstream.endpoint);
     }
     this.alarm.wake();
   }
@@ -300,8 +350,9 @@ class DrainLoop {
   /** In how many milliseconds a probe is to tell the proxy what waits here, because no post does. */
   #tellInMs(): number {
     const { stop, once } = this.#options;
-    const isPosting = this.#inFlight.size > 0 || this.#courier.probing;
-    const isQuiet = !isPosting && this.#endpoint.downUntil === undefined;
+    const { current } = this.#upstreams;
+    const isPosting = this.#inFlight.size > 0 || current?.courier.probing;
+    const isQuiet = !isPosting && current !== undefined;
     return isQuiet && !stop.aborted && !once ? this.#tellAt - this.#clock.now() : Infinity;
   }
 
@@ -318,20 +369,36 @@ class DrainLoop {
     this.#queue = { length: queuedMessages(spool), oldestSeconds };
   }
 
-  #endpointTrouble(diagnosis: Diagnosis, met: Pick<Endpoint, 'trouble'>): void {
+  #passed(upstream: Upstream, kind: 'post-passed' | 'probe-passed'): void {
+    const { current, fallback } = this.#upstreams;
+    const uses = upstream === current ? { url: upstream.url, fallback } : undefined;
+    this.#events.push({ kind, by: shownBy(upstream), uses });
+  }
+
+  #endpointTrouble(upstream: Upstream, diagnosis: Diagnosis, met: Pick<Endpoint, 'trouble'>): void {
+    const { endpoint } = upstream;
     const now = this.#clock.now();
+    const wasUsed = upstream === this.#upstreams.current;
     const waitMs = met.trouble(now, this.#clock.random(), diagnosis.retryAfterMs);
     if (waitMs === undefined) return;
+    this.#upstreams.failed(upstream, { fault: diagnosis.text, wasUsed, now });
     const { remedy } = diagnosis;
-    const isReported = remedy !== undefined && this.#endpoint.shouldReport(remedy, now);
-    const { failures } = this.#endpoint;
-    this.#events.push({ kind: 'failed', diagnosis, failures, waitMs, isReported });
+    const isReported = remedy !== undefined && endpoint.shouldReport(remedy, now);
+    const { downUntil, faults } = this.#upstreams;
+    if (downUntil === undefined) {
+      this.#events.push({ kind: 'passed-over', url: upstream.url, diagnosis, isReported });
+    } else {
+      const [all, { failures }] = [{ ...diagnosis, text: faults }, endpoint];
+      const event = { diagnosis: all, failures, waitMs: downUntil - now, isReported };
+      this.#events.push({ kind: 'failed', ...event });
+    }
   }
 
   #keepHouseWhenTime(): void {
     const now = this.#clock.now();
     if (now < this.#keepHouseAt) return;
     this.#keepHouseAt = now + limits.housekeepingMs; // Where it fails, as on damage, mail goes on till then.
+    this.#giveUpProxies();
     const more = keepHouse(this.#options.spool, this.#options.spool.now());
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
   }
@@ -341,10 +408,12 @@ class DrainLoop {
     const now = this.#clock.now();
     if (now < this.#sampleAt) return;
     this.#sampleAt = now + limits.sampleMs;
-    const { spool, connection } = this.#options;
-    const { certificateExpiresAt: value } = connection.pool;
-    const label = connection.url.host;
-    const present = value === undefined ? [] : [{ name: 'certificate_expires', label, value }];
+    const { spool } = this.#options;
+    const present = this.#upstreams.all.flatMap(({ connection: { pool, url } }) => {
+      const { certificateExpiresAt: value } = pool;
+      const name = 'certificate_expires';
+      return value === undefined ? [] : [{ name, label: url.host, value }];
+    });
     takeSample(spool, spool.now(), present);
   }
 
@@ -355,7 +424,7 @@ class DrainLoop {
   /** How many posts may be begun. */
   get #postsLeft(): number {
     if (this.#options.stop.aborted) return 0;
-    return Math.min(this.#endpoint.capacity(this.#clock.now()), this.#places);
+    return Math.min(this.#upstreams.capacity(this.#clock.now()), this.#places);
   }
 
   #sleepMs(): number {
@@ -375,9 +444,29 @@ class DrainLoop {
       housekeeping,
       notify,
       this.#reports.wantedInMs(spool.now()),
-      claims ? Math.max(this.#dueAt - spool.now(), this.#endpoint.capacityInMs(now)) : Infinity,
+      claims ? Math.max(this.#dueAt - spool.now(), this.#upstreams.capacityInMs(now)) : Infinity,
     );
   }
+}
+
+/** A proxy with the ledger that it showed last. */
+function shownBy({ url, connection: { ledger = null } }: Upstream): PostedTo {
+  return { url, ledger };
+}
+
+/** A message that waits alone for a proxy that does not answer now. */
+function withoutHolder(message: Claimed): Attempt {
+  const text =
+    `it was posted to ${message.unansweredBy?.url}, which did not answer whether it was sent, and does not answer now ` +
+    'with the ledger that knows; no other proxy may send it';
+  const diagnosis: Diagnosis = { text, scope: 'message' };
+  return { message, verdicts: [], trouble: { scope: 'message', diagnosis }, unanswered: true };
+}
+
+function unreadable(message: Claimed, text: string): Attempt {
+  const diagnosis = diagnose({ kind: 'unreadable', text });
+  const unanswered = message.unansweredBy !== undefined;
+  return { message, verdicts: [], trouble: { scope: 'message', diagnosis }, unanswered };
 }
 
 function messageOf(error: unknown): string {

@@ -15,7 +15,7 @@ export interface PostInFlight {
 }
 
 /**
- * The state of the one endpoint, which all messages share: up, with a limit of posts in flight that
+ * The state of an endpoint, which all messages share: up, with a limit of posts in flight that
  * grows with every post that passes, and is halved when the proxy asks for fewer; or down until a time, when
  * a single probe may go. Times are milliseconds of a monotonic clock, so that no clock step lengthens an outage.
  */
@@ -31,6 +31,8 @@ export class Endpoint {
   #slowSince: number | undefined;
   #quotaUntil = -Infinity;
   #slowReportAt = -Infinity;
+  /** It has to answer a probe before it is used, and has not been asked yet. */
+  #untried = false;
   /** Incremented at each outage; posts that began earlier do not count against the new limit. */
   #generation = 0;
   readonly #inFlight = new Set<{ startedAt: number }>();
@@ -42,6 +44,11 @@ export class Endpoint {
   /** When the probe may go; undefined while the endpoint is up. */
   get downUntil(): number | undefined {
     return this.#downUntil;
+  }
+
+  /** Whether a probe has to find out first whether it answers. */
+  get isUntried(): boolean {
+    return this.#untried;
   }
 
   /** Failures in a row, posts and probes. */
@@ -83,6 +90,14 @@ export class Endpoint {
     };
   }
 
+  /** Nothing is posted to it before it has answered a probe, which may go at once unless it is left alone for longer. */
+  askFirst(now: number): void {
+    if (this.#downUntil !== undefined && this.#downUntil > now) return;
+    this.#downUntil = now;
+    this.#untried = true;
+    this.#limit = 1;
+  }
+
   /** A post broke or was too slow: fewer at once, since they may be in each other's way. One is always allowed. */
   halveConcurrency(): void {
     this.#limit = Math.max(1, Math.floor(this.#limit / 2));
@@ -93,6 +108,7 @@ export class Endpoint {
     this.#postPassedAt = now;
     this.#failures = 0;
     this.#downUntil = undefined;
+    this.#untried = false;
     this.#limit = Math.min(this.#limit + 1, limits.inFlight);
     this.#slowSince = undefined;
     this.#quotaUntil = -Infinity;
@@ -105,6 +121,7 @@ export class Endpoint {
    */
   probePassed(): void {
     this.#downUntil = undefined;
+    this.#untried = false;
   }
 
   /**
@@ -134,6 +151,7 @@ export class Endpoint {
       return this.#prolong(now, random, retryAfterMs);
     }
     this.#failures += 1;
+    this.#untried = false;
     this.#generation += 1;
     this.#inFlight.clear();
     this.#limit = 1;

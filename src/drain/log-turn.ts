@@ -1,22 +1,30 @@
 import type { DecidedOutcome } from './decide-outcome.ts';
 import { attemptEvent, type DrainJournal } from './drain-journal.ts';
-import type { EndpointFailure, TurnPlan } from './plan-turn.ts';
+import type { TurnPlan } from './plan-turn.ts';
 
 /**
- * Tells the journal what a committed turn came to; `queued` messages wait for the proxy of `url`; `wallNow` is the wall
+ * Tells the journal what a committed turn came to; `queued` messages wait for the proxies of `urls`; `wallNow` is the wall
  * clock's time, `folder` that of the spool.
  */
 export function logTurn(
   journal: DrainJournal,
   plan: TurnPlan,
-  { wallNow, folder, ...proxy }: { wallNow: number; folder: string; url: string; queued: number },
+  {
+    wallNow,
+    folder,
+    ...proxies
+  }: { wallNow: number; folder: string; urls: readonly string[]; queued: number },
 ): void {
   for (const outcome of plan.outcomes) logOutcome(journal, outcome, { ...plan, wallNow, folder });
-  for (const failure of plan.failures) logFailure(journal, failure, plan, proxy);
+  for (const failure of plan.failures) logFailure(journal, failure, plan, proxies);
   const { endpoint } = plan;
-  if (endpoint.to === 'up' && endpoint.downMs !== undefined) {
-    journal.endpointUp(proxy.url, endpoint.downMs, proxy.queued);
+  if (endpoint.to !== 'up') return;
+  if (endpoint.downMs !== undefined) {
+    journal.endpointUp(plan.postTo?.url ?? proxies.urls.join(), endpoint.downMs, proxies.queued);
   }
+  const { uses } = endpoint;
+  if (uses?.fallback) journal.fallback(uses.fallback);
+  else if (uses) journal.fallbackOver(uses.url);
 }
 
 function logOutcome(
@@ -48,13 +56,20 @@ function logOutcome(
 
 function logFailure(
   journal: DrainJournal,
-  { diagnosis: { text, remedy, unanswered }, failures, waitMs, isReported }: EndpointFailure,
+  failure: TurnPlan['failures'][number],
   { neverPassed }: TurnPlan,
-  { url, queued }: { url: string; queued: number },
+  { urls, queued }: { urls: readonly string[]; queued: number },
 ): void {
-  const hint = unanswered && neverPassed ? NEVER_PASSED : '';
-  journal.endpointDown(url, { text: text + hint, failures, waitMs, queued });
-  if (remedy !== undefined && isReported) journal.operatorFault(text, remedy);
+  const { diagnosis, isReported } = failure;
+  const { text, remedy, unanswered } = diagnosis;
+  const isDown = failure.kind === 'failed';
+  if (isDown) {
+    const { failures, waitMs } = failure;
+    const hint = unanswered && neverPassed ? NEVER_PASSED : '';
+    journal.endpointDown(urls, { text: text + hint, failures, waitMs, queued });
+  }
+  if (remedy === undefined || !isReported) return;
+  journal.operatorFault(isDown ? text : `${failure.url}: ${text}`, remedy, isDown);
 }
 
 const NEVER_PASSED =

@@ -1,4 +1,5 @@
 import { showDuration } from '../host/duration.ts';
+import { fallbackText } from '../spool/endpoint.ts';
 import type { Stats } from '../spool/stats.ts';
 
 /**
@@ -7,7 +8,7 @@ import type { Stats } from '../spool/stats.ts';
  */
 export function statusText({ counters, endpoint }: Stats, now: number, wallNow: number): string {
   const { queued, sending, held, failed } = counters;
-  const { downSince, reason, passedAt } = endpoint;
+  const { downSince, reason, passedAt, fallback } = endpoint;
   const depth = [
     `${queued} queued`,
     `${sending} being sent`,
@@ -18,5 +19,6 @@ export function statusText({ counters, endpoint }: Stats, now: number, wallNow: 
     return `${depth}; the proxy is down for ${showDuration(now - downSince)}: ${reason}`;
   }
   if (passedAt === null) return `${depth}; no post has passed yet`;
-  return `${depth}; the last post passed ${showDuration(wallNow - passedAt)} ago`;
+  const passed = `${depth}; the last post passed ${showDuration(wallNow - passedAt)} ago`;
+  return fallback ? `${passed}; ${fallbackText(fallback)}` : passed;
 }

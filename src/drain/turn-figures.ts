@@ -44,5 +44,6 @@ const ATTEMPTS: Record<Trouble['scope'], string | undefined> = {
   message: 'refused',
   endpoint: 'trouble',
   pace: 'slower',
+  ledger: 'trouble',
   stop: undefined,
 };

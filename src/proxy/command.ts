@@ -151,7 +151,8 @@ export const proxyCommand = command({
       const deliverer = new Deliverer(options);
       const { withinRequest } = backend;
       const note = keptText(chosen);
-      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, withinRequest };
+      const ledgerId = ledger.id;
+      return { keys, rate, fixSender: rules.fix, note, deliverer, ledger, ledgerId, withinRequest };
     };
     const server = new HttpServer(journal);
     const { ledger, deliverer } = await server.start(listenAt, open).catch((error: Error) => {
@@ -248,9 +249,19 @@ async function serve(proxy: WorkingProxy, stop: AbortSignal): Promise<void> {
   if (!metricsAt) return;
   const { serveMetrics } = await import('../watch/metrics-server.ts');
   const { proxyMetrics, proxyView } = await import('./proxy-metrics.ts');
+  const { proxyPage } = await import('./proxy-page.ts');
   const { deliverer, journal, backend } = proxy;
-  const metrics = async () => proxyMetrics(await proxyView({ deliverer, keys, backend }));
-  await serveMetrics(metricsAt, { metrics }, { journal, clock: deliverer.clock }, stop);
+  const { figures, clock } = deliverer;
+  const view = async () => proxyView({ deliverer, keys, backend });
+  const metrics = async () => proxyMetrics(await view());
+  const page = async () => {
+    const [hour, day, week] = await Promise.all(
+      (['hour', 'day', 'week'] as const).map(async (ring) => figures.samples(ring)),
+    );
+    const samples = { hour: hour ?? [], day: day ?? [], week: week ?? [] };
+    return proxyPage(await view(), samples, { now: figures.now(), wallNow: clock.wallNow() });
+  };
+  await serveMetrics(metricsAt, { metrics, page }, { journal, clock }, stop);
 }
 
 function addressOf({ addresses }: HttpServer): string {

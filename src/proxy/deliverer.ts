@@ -360,6 +360,7 @@ export class Deliverer {
   async #call(place: Place, delivery: Delivery): Promise<Result[]> {
     const began = this.clock.now();
     const results = await callBackend(place, delivery, this.clock);
+    this.figures.count('calls');
     this.figures.countTime('backend', this.clock.now() - began);
     const unknown = results.filter((result) => 'unknown' in result).length;
     if (unknown > 0) this.figures.count('unknown', '', unknown);

@@ -1,6 +1,7 @@
 import { sleep, type Clock } from '../host/clock.ts';
 import { limits } from '../limits.ts';
 import { Tally, type Figure } from '../sqlite/figures.ts';
+import type { RingName, Sample } from '../sqlite/samples.ts';
 import type { QueueReport } from '../wire/frame.ts';
 import type { FigureStore } from './ledger/figure-store.ts';
 
@@ -13,7 +14,7 @@ import type { FigureStore } from './ledger/figure-store.ts';
  * verdicts      recipients by class and name of the key, as `sent web1`
  * repeats       recipients that were posted again after they had been sent, by the name of the key
  * unknown       recipients of whom nobody can know whether they were sent
- * backend       calls of the backend by the time that they took
+ * calls, backend   calls of the backend, and the same by the time that they took
  * seen_ms       when a key was used last, by its name: milliseconds since 1970
  * queue_length, queue_oldest_ms   what the host of a key said of its queue: how many messages, and when the oldest of them
  *               was queued, in milliseconds since 1970; 0 when there is none
@@ -54,6 +55,16 @@ export class ProxyFigures {
     if (!this.#store) return [...this.#added.figures, ...this.#present.values()];
     await this.keep();
     return this.#store.read();
+  }
+
+  /** The samples of a ring, oldest first; none where the ledger keeps none. */
+  async samples(ring: RingName): Promise<Sample[]> {
+    return this.#store?.samples(ring) ?? [];
+  }
+
+  /** Observed time of the ledger, in which samples are taken. */
+  now(): number {
+    return this.#store?.now() ?? 0;
   }
 
   /** Keeps what is counted, and takes samples for plots, until stopped. */

@@ -3,6 +3,7 @@ import { decodeAddress } from '../mail/address.ts';
 import { limits } from '../limits.ts';
 import { outageMs as totalOutageMs } from './endpoint.ts';
 import type { LifetimeStart } from './lifetime.ts';
+import { proxyOf, type PostedTo } from './posted-to.ts';
 import type { Spool } from './spool.ts';
 
 /** A message that drain has taken to send, with the recipients still pending. */
@@ -17,6 +18,8 @@ export interface Claimed extends LifetimeStart {
   attempts: number;
   deferrals: number;
   recipients: { position: number; address: string }[];
+  /** The proxy that was posted it before and has not answered for all of these: only its ledger knows what became of them. */
+  unansweredBy?: PostedTo | undefined;
 }
 
 /** What may still be put in flight. */
@@ -27,25 +30,33 @@ export interface Capacity {
   bypassBytes: number;
 }
 
+interface ClaimOptions {
+  last?: ReadonlySet<number>;
+  postedTo?: number | null;
+}
+
 /**
  * Marks the messages that are due as being sent, longest due first, and returns them. One that is too
  * large for the room left waits, and others pass it, but not so many that it never finds room. `last`
- * are claimed only when nothing else is at hand. Runs inside the caller's transaction.
+ * are claimed only when nothing else is at hand. What no proxy may have sent is noted as posted to the one of the number
+ * `postedTo`. Runs inside the caller's transaction.
  */
 export function claim(
   spool: Spool,
   room: Capacity,
   now: number,
-  last: ReadonlySet<number> = new Set(),
+  { last = new Set(), postedTo = null }: ClaimOptions = {},
 ): Claimed[] {
   if (room.messages <= 0) return [];
   // Nothing expires for want of a drain: the lifetime begins when a message is first tried.
   const outage = totalOutageMs(spool, now);
   const due = spool
-    .sql<Omit<Claimed, 'sender' | 'recipients'> & { sender: Buffer }>(
+    .sql<
+      Omit<Claimed, 'sender' | 'recipients' | 'unansweredBy'> & { sender: Buffer; posted: number }
+    >(
       `SELECT seq, id, exim_id AS eximId, sender, size, queued_at AS queuedAt, attempts, deferrals,
          iif(posted_at IS NULL, :now, renewed_at) AS renewedAt,
-         iif(posted_at IS NULL, :outage, outage_ms) AS outageMs
+         iif(posted_at IS NULL, :outage, outage_ms) AS outageMs, coalesce(posted_to, 0) AS posted
        FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
     )
     .all({ now, outage, most: room.messages + limits.claimLookAhead })
@@ -54,7 +65,7 @@ export function claim(
   const claimed: Claimed[] = [];
   let bytes = room.bytes;
   const late = (seq: number) => Number(last.has(seq));
-  for (const message of due.toSorted((one, two) => late(one.seq) - late(two.seq))) {
+  for (const { posted, ...message } of due.toSorted((one, two) => late(one.seq) - late(two.seq))) {
     if (claimed.length === room.messages) break;
     if (capacityFor(message.size) > bytes) {
       bytes = Math.min(bytes, room.bypassBytes);
@@ -62,16 +73,18 @@ export function claim(
     }
     bytes -= capacityFor(message.size);
     const { seq, renewedAt, outageMs } = message;
+    const unansweredBy = posted === 0 ? undefined : proxyOf(spool, posted);
     spool
       .sql(
         `UPDATE message SET state = 'sending', due_at = NULL, posted_at = coalesce(posted_at, :now),
-           renewed_at = :renewedAt, outage_ms = :outageMs WHERE seq = :seq`,
+           renewed_at = :renewedAt, outage_ms = :outageMs, posted_to = :posted WHERE seq = :seq`,
       )
-      .run({ seq, renewedAt, outageMs, now });
+      .run({ seq, renewedAt, outageMs, now, posted: unansweredBy ? posted : postedTo });
     claimed.push({
       ...message,
       sender: decodeAddress(message.sender),
       recipients: pendingRecipients(spool, message.seq),
+      ...(unansweredBy && { unansweredBy }),
     });
   }
   return claimed;

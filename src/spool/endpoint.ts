@@ -1,8 +1,15 @@
 import type { Spool } from './spool.ts';
 
+/** Posts go to another proxy than the first of GMAIL_PROXY_URL: to which, why, and since when in observed time. */
+export interface Fallback {
+  url: string;
+  reason: string;
+  since: number;
+}
+
 /** What the spool remembers of the endpoint, the same for all messages. Times are observed time but for `passedAt`. */
 export interface EndpointRecord {
-  /** When the present outage began; null while the endpoint answers. */
+  /** When the present outage began; null while a proxy answers. */
   downSince: number | null;
   /** Why it is down. */
   reason: string | null;
@@ -12,18 +19,33 @@ export interface EndpointRecord {
   passedAt: number | null;
   /** How often an operator wanted drain to ask it at once; see callEndpoint. */
   calls: number;
+  /** Null while posts go to the first proxy. */
+  fallback: Fallback | null;
+}
+
+/** Says to which proxy mail goes in place of the first, and why. */
+export function fallbackText({ url, reason }: Omit<Fallback, 'since'>): string {
+  return `mail goes to ${url}, because the first proxy does not take it: ${reason}`;
+}
+
+interface FallbackColumns {
+  url: string | null;
+  fallbackReason: string;
+  since: number;
 }
 
 /** Reads what the spool remembers of the endpoint. */
 export function endpointRecord(spool: Spool): EndpointRecord {
   const row = spool
-    .sql<EndpointRecord>(
-      `SELECT down_since AS downSince, reason, asks_at AS asksAt, passed_at AS passedAt, calls
+    .sql<FallbackColumns & Omit<EndpointRecord, 'fallback'>>(
+      `SELECT down_since AS downSince, reason, asks_at AS asksAt, passed_at AS passedAt, calls,
+         fallback_url AS url, fallback_reason AS fallbackReason, fallback_since AS since
        FROM endpoint`,
     )
     .get();
   if (!row) throw new Error('the spool has lost its endpoint row');
-  return row;
+  const { url, fallbackReason, since, ...record } = row;
+  return { ...record, fallback: url === null ? null : { url, reason: fallbackReason, since } };
 }
 
 /**
@@ -55,14 +77,29 @@ export function recordDown(
     .run({ reason: reason ?? null, now, asksAt });
 }
 
-/** Notes that a post passed, which ends an outage. */
-export function recordPassed(spool: Spool, now: number): void {
+/**
+ * Notes that a post passed, which ends an outage; and where `fallback` is given, that posts go to that proxy from now on,
+ * or to the first again (null).
+ */
+export function recordPassed(
+  spool: Spool,
+  now: number,
+  fallback?: Omit<Fallback, 'since'> | null,
+): void {
   spool
     .sql(
       `UPDATE endpoint SET outage_ms = :outageMs, down_since = NULL, reason = NULL, asks_at = NULL,
          passed_at = :wall`,
     )
     .run({ outageMs: outageMs(spool, now), wall: spool.clock.wallNow() });
+  if (fallback === undefined) return;
+  const { url, reason } = fallback ?? { url: null, reason: null };
+  spool
+    .sql(
+      `UPDATE endpoint SET fallback_url = :url, fallback_reason = :reason,
+         fallback_since = iif(:url IS NULL, NULL, :now)`,
+    )
+    .run({ url, reason, now });
 }
 
 /** Has drain ask the endpoint now, whatever it waits for: an operator says that the cause is gone. */

@@ -17,7 +17,7 @@ export type Verb = 'retry' | 'hold' | 'release' | 'bounce' | 'delete' | 'return'
 export interface Order {
   verb: Verb | 'returned';
   now: number;
-  /** Also where the proxy may have forgotten that it sent the message. */
+  /** Also where the proxy may have forgotten that it sent the message, and by any proxy, although another may have sent it. */
   force?: boolean;
 }
 
@@ -153,6 +153,7 @@ function retry(spool: Spool, row: MessageRow, { now, force }: OperationContext):
   const { seq, state } = row;
   if (state !== 'queued' && !isFailedWithBody(spool, row)) return 'wrong-state';
   if (!force && tooOld(row, now)) return 'needs-force';
+  if (force) forgetProxy(spool, seq);
   // While others wait, a delivery would surprise a sender who was told of the failure.
   revive(spool, seq, state === 'queued' ? ['failed'] : ['failed', 'bounced']);
   queue(spool, seq, now);
@@ -169,6 +170,7 @@ function hold(spool: Spool, { seq, state }: MessageRow): OperationResult {
 function release(spool: Spool, row: MessageRow, { now, force }: OperationContext): OperationResult {
   if (row.state !== 'held') return 'wrong-state';
   if (!force && tooOld(row, now)) return 'needs-force';
+  if (force) forgetProxy(spool, row.seq);
   queue(spool, row.seq, now);
   return 'done';
 }
@@ -249,6 +251,11 @@ function isWaiting(state: MessageState): boolean {
 
 function isFailedWithBody(spool: Spool, { seq, state }: MessageRow): boolean {
   return (state === 'failed' || state === 'bounced') && hasBody(spool, seq);
+}
+
+/** It may go to any proxy, although another one may have sent it. */
+function forgetProxy(spool: Spool, seq: number): void {
+  spool.sql('UPDATE message SET posted_to = NULL WHERE seq = ?').run(seq);
 }
 
 /** Due now, with a new lifetime. */

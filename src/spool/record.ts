@@ -16,6 +16,8 @@ export interface Outcome {
   }[];
   /** Whether the attempt was about this message, and not about the endpoint. */
   charged: boolean;
+  /** Whether the proxy that was posted it may have sent it to recipients that stay pending. */
+  unanswered?: boolean;
   /** How many delay warnings a sender is due by now (drain --delay-warnings). */
   warnings: number;
   /** When the recipients that stay pending are due again, in observed time. */
@@ -32,7 +34,8 @@ export interface Outcome {
  * pending and finished otherwise. Runs inside the caller's transaction.
  */
 export function record(spool: Spool, outcome: Outcome, now: number): void {
-  const { seq, charged, warnings, dueAt, lastStatus, lastReason, story } = outcome;
+  const { seq, charged, unanswered = false, warnings, dueAt } = outcome;
+  const { lastStatus, lastReason, story } = outcome;
   for (const { position, state, status, reason, remoteMta = null } of outcome.verdicts) {
     spool
       .sql(
@@ -44,9 +47,10 @@ export function record(spool: Spool, outcome: Outcome, now: number): void {
   spool
     .sql(
       `UPDATE message SET attempts = attempts + :charge, deferrals = deferrals + :charge,
-         last_status = :lastStatus, last_reason = :lastReason WHERE seq = :seq`,
+         last_status = :lastStatus, last_reason = :lastReason,
+         posted_to = iif(:unanswered, posted_to, NULL) WHERE seq = :seq`,
     )
-    .run({ seq, charge: charged ? 1 : 0, lastStatus, lastReason });
+    .run({ seq, charge: Number(charged), unanswered: Number(unanswered), lastStatus, lastReason });
   const what = charged ? 'attempt' : 'postponed';
   addToHistory(spool, seq, { what, status: lastStatus, reason: story ?? lastReason });
   if (finish(spool, seq, now)) return;

@@ -19,6 +19,8 @@ import { FIGURE_TABLES } from '../sqlite/figures.ts';
  *   outage_ms    the endpoint's outage counter at that moment
  *   finished_at  when no recipient was pending any more
  *   warned       how many delay warnings were sent, or are pending, since its lifetime began
+ *   posted_to    the proxy to which it was posted last, from its claim until that has answered for all recipients: only
+ *                the ledger of this proxy knows what became of them
  *   last_status, last_reason   what the last attempt came to, also by a fault of the endpoint
  * body           the message's bytes, apart, so that a change of state does not rewrite them, and in parts
  *                of 1 MiB (limits.bodyPartBytes), so that nobody has to hold a large message in memory
@@ -32,6 +34,9 @@ import { FIGURE_TABLES } from '../sqlite/figures.ts';
  * sample         all figures as they were at the end of a time of step_ms, for plots; see spool/samples.ts
  * endpoint       one row: outage_ms adds up the outages that are over, down_since is the present one,
  *                in which drain asks again at asks_at. lifetime_ms is how long drain tries a message
+ *                fallback_…: since when posts go to another proxy than the first, to which, and why
+ * proxy          a proxy to which messages were posted, and the ledger that it showed, empty where it showed none; since:
+ *                when it began to show this one. See posted-to.ts
  * history        what happened to a message, numbered; see history.ts
  * transfer       each file that `queue export` made of this spool, or `queue import` read into it, in their order; kept for
  *                good, so that no file is ever read twice, nor into the spool that it was made of
@@ -257,4 +262,23 @@ CREATE TRIGGER message_moved AFTER UPDATE OF state ON message WHEN NEW.state <> 
     bytes = min(bytes + NEW.size, 9000000000000000) WHERE name = NEW.state;
 END;
 ${FIGURE_TABLES}`,
+  // A message that an earlier program was posting may go to any proxy: nobody knows where it was posted.
+  `
+CREATE TABLE proxy (
+  number INTEGER PRIMARY KEY,
+  url TEXT NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
+  ledger TEXT NOT NULL CHECK (length(ledger) <= 64),
+  since INTEGER NOT NULL,
+  UNIQUE (url, ledger)
+) STRICT;
+CREATE INDEX proxy_since ON proxy (url, since);
+ALTER TABLE message ADD COLUMN posted_to INTEGER;
+CREATE INDEX message_posted_to ON message (posted_to) WHERE posted_to IS NOT NULL;
+
+ALTER TABLE endpoint ADD COLUMN fallback_url TEXT CHECK (length(fallback_url) <= 2048);
+ALTER TABLE endpoint ADD COLUMN fallback_reason TEXT
+  CHECK ((fallback_reason IS NULL) = (fallback_url IS NULL));
+ALTER TABLE endpoint ADD COLUMN fallback_since INTEGER
+  CHECK ((fallback_since IS NULL) = (fallback_url IS NULL));
+`,
 ];

@@ -6,7 +6,8 @@ export const metricsOption = {
   value: '[HOST:]PORT',
   parse: parseMetricsAt,
   otherwise: 'nowhere',
-  describe: 'Serve metrics for Prometheus at this address; without HOST on 127.0.0.1',
+  describe:
+    'Serve metrics for Prometheus and a page of status at this address; without HOST on 127.0.0.1',
 } as const;
 
 /** Reads HOST:PORT, or a port of this machine alone. Throws ValueError. */

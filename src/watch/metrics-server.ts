@@ -11,6 +11,13 @@ import { metricFormatFor, metricsText, metricTypes, type Metric } from './metric
 /** What a program serves about itself. */
 export interface Watched {
   metrics: () => Metric[] | Promise<Metric[]>;
+  /** A page for people, and its Content-Security-Policy. */
+  page: () => Page | Promise<Page>;
+}
+
+export interface Page {
+  text: string;
+  policy: string;
 }
 
 /** What the journal is told of the server. */
@@ -20,7 +27,7 @@ export interface MetricsJournal {
 }
 
 /**
- * Serves what a program says of itself until `stop` aborts: the metrics at /metrics. An address that cannot be had is
+ * Serves what a program says of itself until `stop` aborts: metrics at /metrics, and a page at /. An address that cannot be had is
  * tried again and again: mail goes on without metrics.
  */
 export async function serveMetrics(
@@ -66,16 +73,16 @@ interface Answer {
   status: number;
   type: string;
   text: string;
+  policy?: string;
 }
 
 class MetricsServer {
-  readonly #watched: Watched;
-  readonly #clock: Clock;
-  #latest: { metrics: Promise<Metric[]>; at: number } | undefined;
+  readonly #metrics: () => Promise<Metric[]>;
+  readonly #page: () => Promise<Page>;
 
-  constructor(watched: Watched, clock: Clock) {
-    this.#watched = watched;
-    this.#clock = clock;
+  constructor({ metrics, page }: Watched, clock: Clock) {
+    this.#metrics = atTimes(clock, metrics);
+    this.#page = atTimes(clock, page);
   }
 
   makeServer(): Server {
@@ -90,16 +97,20 @@ class MetricsServer {
   }
 
   async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { status, type, text } = await this.#answer(request).catch((error: Error) => ({
-      status: 503,
-      type: PLAIN,
-      text: `cannot be read now: ${error.message}\n`,
-    }));
+    const { status, type, text, policy } = await this.#answer(request).catch(
+      (error: Error): Answer => ({
+        status: 503,
+        type: PLAIN,
+        text: `cannot be read now: ${error.message}\n`,
+      }),
+    );
     response.writeHead(status, {
       'content-type': type,
       'content-length': Buffer.byteLength(text),
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
+      'content-security-policy': policy ?? "default-src 'none'",
+      'referrer-policy': 'no-referrer',
     });
     response.end(request.method === 'HEAD' ? undefined : text);
   }
@@ -108,23 +119,30 @@ class MetricsServer {
     if (method !== 'GET' && method !== 'HEAD') {
       return { status: 405, type: PLAIN, text: 'method not allowed: use GET or HEAD\n' };
     }
-    if (url?.split('?')[0] !== '/metrics') {
-      return { status: 404, type: PLAIN, text: 'not found: the metrics are at /metrics\n' };
+    const path = url?.split('?')[0];
+    if (path === '/') {
+      const { text, policy } = await this.#page();
+      return { status: 200, type: 'text/html; charset=utf-8', text, policy };
+    }
+    if (path !== '/metrics') {
+      return { status: 404, type: PLAIN, text: 'not found: there are / and /metrics\n' };
     }
     const format = metricFormatFor(headers.accept);
     const text = metricsText(await this.#metrics(), format);
     return { status: 200, type: metricTypes[format], text };
   }
+}
 
-  /** However often somebody asks, the figures are read at most once in limits.viewEveryMs. */
-  async #metrics(): Promise<Metric[]> {
-    const now = this.#clock.now();
-    if (!this.#latest || now - this.#latest.at >= limits.viewEveryMs) {
-      const metrics = Promise.resolve().then(async () => this.#watched.metrics());
-      this.#latest = { metrics, at: now };
+/** Reads a value; however often somebody asks, at most once in limits.viewEveryMs. */
+function atTimes<T>(clock: Clock, read: () => T | Promise<T>): () => Promise<T> {
+  let latest: { value: Promise<T>; at: number } | undefined;
+  return async () => {
+    const at = clock.now();
+    if (!latest || at - latest.at >= limits.viewEveryMs) {
+      latest = { value: Promise.resolve().then(read), at };
     }
-    return this.#latest.metrics;
-  }
+    return latest.value;
+  };
 }
 
 const PLAIN = 'text/plain; charset=utf-8';

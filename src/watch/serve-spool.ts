@@ -1,6 +1,7 @@
 import type { HostPort } from '../host/net/connect-socket.ts';
 import type { Spool } from '../spool/spool.ts';
 import { serveMetrics, type MetricsJournal } from './metrics-server.ts';
+import { queuePage } from './queue-page.ts';
 import { spoolMetrics } from './spool-metrics.ts';
 import { spoolView } from './spool-view.ts';
 
@@ -12,5 +13,10 @@ export async function serveSpool(
   stop: AbortSignal,
 ): Promise<void> {
   const metrics = () => spoolMetrics(spoolView(spool, { isDrain: true }));
-  await serveMetrics(at, { metrics }, { journal, clock: spool.clock }, stop);
+  await serveMetrics(
+    at,
+    { metrics, page: () => queuePage(spool) },
+    { journal, clock: spool.clock },
+    stop,
+  );
 }

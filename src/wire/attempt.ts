@@ -3,6 +3,7 @@ import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
 import type { Connection } from './connection.ts';
 import {
+  CLOSED_AFTER_PROBE,
   exchange,
   type FirstProbe,
   type NoResponse,
@@ -13,7 +14,7 @@ import {
 import { encodeFrame, v2Type, type FrameOptions } from './frame.ts';
 import { probe } from './probe.ts';
 import { keyHint, sign, signatureHeaders, verify } from './sign.ts';
-import { decodeNote, decodeVerdicts, type Verdict } from './verdicts.ts';
+import { decodeExtras, decodeVerdicts, type Verdict } from './verdicts.ts';
 
 /** A message to post: `id` is the same in every attempt. No recipients: a probe. */
 export interface PostRequest extends FrameOptions {
@@ -29,8 +30,18 @@ export interface PostRequest extends FrameOptions {
 
 /** What one post came to, as facts; what they mean is decided by `diagnose` and by the caller. */
 export type PostResult =
-  /** A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe. */
-  | { kind: 'verdicts'; verdicts: Verdict[]; note?: string | undefined }
+  /**
+   * A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe;
+   * `ledger`: the id of its ledger, where it has told it.
+   */
+  | {
+      kind: 'verdicts';
+      verdicts: Verdict[];
+      note?: string | undefined;
+      ledger?: string | undefined;
+    }
+  /** The proxy, by its signature, has another ledger than the one that the post was for, and has begun nothing. */
+  | { kind: 'other-ledger' }
   /** The proxy, by its signature, asks for fewer posts, and has begun nothing. */
   | { kind: 'slower'; text: string; retryAfterMs: number | undefined }
   /** The proxy, by its signature, finds our clock too far off; the connection knows its time now. */
@@ -38,14 +49,15 @@ export type PostResult =
   /** A 200 that cannot be trusted, or not be understood. */
   | { kind: 'invalid-response'; signed: boolean; fault: string }
   /**
-   * Any other HTTP status; `text` is the beginning of its body when that is plain text. `wrongKey`: it is known to
-   * say that the signature is of no key of the server.
+   * Any other HTTP status; `text` is the beginning of its body when that is plain text. `signed`: it is the proxy's own,
+   * which sends nothing then. `wrongKey`: it is known to say that the signature is of no key of the server.
    */
   | {
       kind: 'http';
       status: number;
       text: string;
       retryAfterMs: number | undefined;
+      signed?: true;
       wrongKey?: boolean;
     }
   /** The answer leaves open whether a recipient was sent; `remedy` is what the operator has to do. */
@@ -128,17 +140,17 @@ function resultOf(
   connection: Connection,
   { id, envelope }: PostRequest,
   request: Request,
-  { status, headers, body }: Response,
+  { status, headers, body, turn }: Response,
 ): PostResult {
   const serverTime = signedTime(connection, id, request, { headers, body });
+  if (serverTime === undefined) connection.pool.passOver(turn);
   if (status === 200) {
-    if (serverTime === undefined)
+    if (serverTime === undefined) {
       return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
-    const verdicts = decodeVerdicts(body, id, envelope.recipients);
-    if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
-    if (envelope.recipients.length > 0) return { kind: 'verdicts', verdicts };
-    return { kind: 'verdicts', verdicts, note: decodeNote(body) };
+    }
+    return verdictsOf(connection, id, envelope.recipients, body);
   }
+  if (status === 412 && serverTime !== undefined) return otherLedger(connection, body);
   if (status === 401 && serverTime !== undefined) {
     connection.clockOffsetMs = serverTime - connection.machine.wallNow();
     return { kind: 'clock' };
@@ -148,8 +160,48 @@ function resultOf(
     retryAfterMs: retryAfterMs(headers, connection.machine),
   };
   if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
-  return { kind: 'http', status, ...said };
+  return { kind: 'http', status, ...said, ...(serverTime !== undefined && { signed: true }) };
 }
+
+function verdictsOf(
+  connection: Connection,
+  id: string,
+  recipients: readonly string[],
+  body: Buffer,
+): PostResult {
+  const verdicts = decodeVerdicts(body, id, recipients);
+  if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
+  const { note, ledger } = decodeExtras(body);
+  connection.ledger = ledger ?? null;
+  const told = { kind: 'verdicts' as const, verdicts, ...(ledger !== undefined && { ledger }) };
+  return recipients.length > 0 ? told : { ...told, note };
+}
+
+function otherLedger(connection: Connection, body: Buffer): PostResult {
+  try {
+    connection.ledger = decodeExtras(body).ledger ?? null;
+  } catch {
+    connection.ledger = null; // It is not JSON, and tells no id.
+  }
+  return { kind: 'other-ledger' };
+}
+
+/** Whether a proxy may have sent the message of a post that brought no verdicts, or may still do so. */
+export function mayBeSent(failure: PostFailure): boolean {
+  if (failure.kind === 'network') {
+    if (failure.code === CLOSED_AFTER_PROBE) return false;
+    return failure.stage === 'request' || failure.repeated === true;
+  }
+  // A web server answers 5xx although the proxy behind it may have got the post.
+  if (failure.kind === 'http') return failure.status >= 500 && !failure.signed;
+  return AFTER_THE_POST.has(failure.kind);
+}
+
+const AFTER_THE_POST: ReadonlySet<PostFailure['kind']> = new Set<PostFailure['kind']>([
+  'invalid-response',
+  'maybe-sent',
+  'aborted',
+]);
 
 /** Retry-After in milliseconds: seconds or a date (RFC 9110 10.2.3), which is by the clock of the server. */
 export function retryAfterMs(

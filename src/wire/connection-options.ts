@@ -1,14 +1,14 @@
 import { anyText, takes, ValueError } from '../host/option-values.ts';
 import type { OptionTable } from '../host/options.ts';
-import { parseProxyUrl, ProxyUrlError } from './proxy-url.ts';
+import { parseProxyUrls, ProxyUrlError } from './proxy-url.ts';
 
 /** Options of every program that posts to the proxy. */
 export const connectionOptions = {
   'proxy-url': {
     value: 'URL',
-    parse: proxyUrl,
+    parse: proxyUrls,
     setting: 'GMAIL_PROXY_URL',
-    describe: 'URL of the proxy',
+    describe: 'URL of the proxy; or several, in order and with spaces between them',
   },
   'ca-file': {
     value: 'FILE',
@@ -37,9 +37,10 @@ export const wireOption = {
 } as const;
 
 /** Whether http: is allowed is another option's; openConnection looks at both. */
-function proxyUrl(text: string): URL {
+function proxyUrls(text: string): string {
   try {
-    return parseProxyUrl(text, true);
+    parseProxyUrls(text, true);
+    return text;
   } catch (error) {
     if (!(error instanceof ProxyUrlError)) throw error;
     throw new ValueError(`cannot be used: ${error.message}`);

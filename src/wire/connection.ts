@@ -24,6 +24,8 @@ export class Connection {
   readonly machine: Machine;
   /** What the server's clock is ahead of ours, as far as it told; in milliseconds. */
   clockOffsetMs = 0;
+  /** The id of the server's ledger by its latest signed answer; null: it tells none; undefined: there was no answer yet. */
+  ledger: string | null | undefined;
 
   /** Throws WebProxySettingError when the variable that is for the URL cannot be used. */
   constructor({ url, key, ca }: Destination, machine: Machine = thisMachine) {

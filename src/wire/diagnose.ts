@@ -71,6 +71,10 @@ const BY_KIND: { [Kind in PostFailure['kind']]: (failure: Failure<Kind>) => Diag
           remedy:
             'check that GMAIL_PROXY_URL is the proxy itself and not another web server, a login page or a cache in between',
         },
+  'other-ledger': () => ({
+    text: 'the proxy has another ledger than the one that the message was posted to',
+    scope: 'endpoint',
+  }),
   'maybe-sent': ({ text, remedy }) => ({ text, scope: 'endpoint', remedy, maybeSent: true }),
   // The answer to a probe that goes before a message is never about that message.
   'probe-failed': ({ failure }) => ({ ...diagnose(failure), scope: 'endpoint' }),

@@ -38,6 +38,8 @@ export interface Response {
   status: number;
   headers: ResponseHeaders;
   body: Buffer;
+  /** That of its connection; see HttpPool.passOver. */
+  turn: number;
 }
 
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
@@ -93,6 +95,7 @@ export async function exchange<Fault = never>(
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
+    if (running.turn !== undefined) pool.passOver(running.turn);
     const webProxy = error instanceof WebProxyError ? error.variable : undefined;
     return { kind: 'network', stage, webProxy, ...cause(error), repeated };
   }
@@ -102,6 +105,8 @@ export async function exchange<Fault = never>(
 class Exchange<Fault> {
   stage: 'connecting' | 'request' = 'connecting';
   repeated = false;
+  /** Of the connection over which it went last. */
+  turn: number | undefined;
   /** Why the body of the request could not be read. */
   unreadable: Error | undefined;
   /** How much of the answer over the present connection has arrived. */
@@ -119,7 +124,9 @@ class Exchange<Fault> {
   async run(signal: AbortSignal): Promise<Response | Fault> {
     for (let fresh = this.#request.fresh === true; ; fresh = true) {
       this.stage = 'connecting';
+      this.turn = undefined;
       const line = await this.#pool.take(fresh, signal);
+      this.turn = line.turn;
       try {
         return await this.#over(line, signal);
       } catch (error) {
@@ -154,7 +161,7 @@ class Exchange<Fault> {
   }
 
   async #send(
-    { client }: HttpLine,
+    { client, turn }: HttpLine,
     { method, path, headers: given, body }: Pick<Request, 'method' | 'path' | 'headers' | 'body'>,
     signal: AbortSignal,
   ): Promise<Response> {
@@ -170,7 +177,7 @@ class Exchange<Fault> {
     const { statusCode: status, headers } = response;
     const answer = new CollectedBytes();
     for await (const piece of response.body as AsyncIterable<Buffer>) answer.add(piece);
-    return { kind: 'response', status, headers, body: answer.whole() };
+    return { kind: 'response', status, headers, body: answer.whole(), turn };
   }
 
   *#body(): Generator<Buffer> {

@@ -8,6 +8,11 @@ export const v2Type = 'application/vnd.appengine-mailer.v2';
 /** A webhook-id of ours: no dot, which separates what is signed, and fit for a file's name. */
 export const messageId = /^[0-9A-Za-z_-]{1,64}$/;
 
+/** The id of a ledger, which is the same as long as the ledger exists. */
+export function isLedgerId(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9A-Za-z_-]{1,64}$/.test(value);
+}
+
 /** How much waits at the client, as it tells the proxy. */
 export interface QueueReport {
   /** Messages that are neither finished nor held. */
@@ -23,18 +28,21 @@ export interface FrameOptions {
   fixSender?: boolean | undefined;
   /** Nothing is to be sent: it asks what became of an earlier post, and has no message. */
   ask?: boolean | undefined;
+  /** The id of the ledger that the post is for: a proxy with another one refuses it with 412. */
+  ledger?: string | undefined;
 }
 
 /** The body of a v2 request before the message: one line of JSON and its LF. */
 export function encodeFrame(
   { sender, recipients }: Envelope,
-  { fixSender, ask, queue }: FrameOptions = {},
+  { fixSender, ask, ledger, queue }: FrameOptions = {},
 ): Buffer {
   const line = {
     sender,
     recipients,
     ...(fixSender && { fix_sender: true }),
     ...(ask && { ask }),
+    ledger,
     ...(queue && { queue: { length: queue.length, oldest_s: queue.oldestSeconds } }),
   };
   return Buffer.from(`${JSON.stringify(line)}\n`);
@@ -45,6 +53,7 @@ export interface Frame {
   envelope: Envelope;
   fixSender: boolean;
   ask: boolean;
+  ledger: string | undefined;
   queue: QueueReport | undefined;
   bytes: Buffer;
 }
@@ -87,7 +96,7 @@ const [QUOTE, BACKSLASH, BRACE, BRACKET] = Buffer.from('"\\{[');
 function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   requireFrame(isFlat(line), 'the first line of the body is not an envelope');
   const members = membersOfLine(line);
-  const { sender, recipients, fix_sender: fixSender = false, ask = false } = members;
+  const { sender, recipients, fix_sender: fixSender = false, ask = false, ledger } = members;
   requireFrame(typeof sender === 'string', '"sender" is not a string');
   requireFrame(isStrings(recipients), '"recipients" is not a list of strings');
   requireFrame(
@@ -97,7 +106,9 @@ function parseLine(line: Buffer): Omit<Frame, 'bytes'> {
   requireFrame(new Set(recipients).size === recipients.length, 'a recipient is listed twice');
   requireFrame(typeof fixSender === 'boolean', '"fix_sender" is not true or false');
   requireFrame(typeof ask === 'boolean', '"ask" is not true or false');
-  return { envelope: { sender, recipients }, fixSender, ask, queue: queueOf(members['queue']) };
+  requireFrame(ledger === undefined || isLedgerId(ledger), '"ledger" is not the id of a ledger');
+  const queue = queueOf(members['queue']);
+  return { envelope: { sender, recipients }, fixSender, ask, ledger, queue };
 }
 
 function queueOf(value: unknown): QueueReport | undefined {

@@ -31,3 +31,25 @@ export function postOnceOver(
     return result.kind === 'clock' && isNew ? attempt(post, stop) : result;
   };
 }
+
+/**
+ * Returns what posts to the first of several proxies to which a connection can be made, and from then on to the same one.
+ * Another is tried only where nothing was sent. Fails as the last one.
+ */
+export function postOnceToFirst(proxies: readonly PostOnce[]): PostOnce {
+  let left = proxies;
+  return async (post, stop) => {
+    let result: PostResult | undefined;
+    for (const [place, postOnce] of left.entries()) {
+      result = await postOnce(post, stop);
+      if (isConnected(result)) left = [postOnce];
+      else if (place < left.length - 1) continue;
+      break;
+    }
+    return result ?? { kind: 'aborted' };
+  };
+}
+
+function isConnected(result: PostResult): boolean {
+  return result.kind !== 'network' || result.stage !== 'connecting' || result.repeated === true;
+}

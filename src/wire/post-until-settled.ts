@@ -16,15 +16,17 @@ export async function postUntilSettled(
   patience: AbortSignal,
 ): Promise<{ verdicts: Verdict[]; failure?: PostFailure }> {
   const verdicts = new Map<string, Verdict>();
+  let ours = post;
   let round: Round | undefined = { recipients: post.envelope.recipients, ask: false };
   while (round && round.recipients.length > 0) {
     const { ask } = round;
-    const result = await once(requestOf(post, round));
+    const result = await once(requestOf(ours, round));
     if (result.kind !== 'verdicts') {
       if (ask && patience.aborted) break;
       for (const recipient of round.recipients) verdicts.delete(recipient);
       return { verdicts: [...verdicts.values()].filter(isSettled), failure: result };
     }
+    ours = forLedger(ours, result.ledger);
     for (const verdict of result.verdicts) verdicts.set(verdict.recipient, verdict);
     round = nextRound([...verdicts.values()], round);
     if (!round?.ask) continue;
@@ -33,6 +35,11 @@ export async function postUntilSettled(
     if (patience.aborted) break;
   }
   return { verdicts: [...verdicts.values()] };
+}
+
+/** What the proxy of one ledger began, no other one knows: the posts that follow are for the same. */
+function forLedger(post: PostRequest, ledger: string | undefined): PostRequest {
+  return post.ledger === undefined && ledger !== undefined ? { ...post, ledger } : post;
 }
 
 /** To whom the message is posted now, or for whom the proxy is asked. */

@@ -1,11 +1,32 @@
 import { isLoopback } from '../host/net/is-loopback.ts';
+import { limits } from '../limits.ts';
 import { unixPathFault, unixPathOf } from '../host/net/unix-path.ts';
+
+/**
+ * Reads the addresses of proxies, separated by spaces, in the order in which they are to be used; at least one. Each is as
+ * parseProxyUrl reads it. Throws ProxyUrlError.
+ */
+export function parseProxyUrls(text: string, insecure: boolean): URL[] {
+  const words = text.trim().split(/\s+/);
+  if (words.length > limits.proxies) {
+    throw new ProxyUrlError(
+      `there are ${words.length} URLs of proxies, and at most ${limits.proxies} are used`,
+    );
+  }
+  const urls = words.map((word) => parseProxyUrl(word, insecure));
+  const twice = urls.find(({ href }, place) => urls.findIndex((url) => url.href === href) < place);
+  if (urls.some(({ href }) => href.length > limits.proxyUrlChars)) {
+    throw new ProxyUrlError(`the proxy's URL is longer than ${limits.proxyUrlChars} characters`);
+  }
+  if (twice) throw new ProxyUrlError(`${twice.href} is named twice`);
+  return urls;
+}
 
 /**
  * Reads the address of a proxy: https:, or http: to this machine or when `insecure` allows it, since
  * anybody on the way could read the mail, or http+unix: and the path of a Unix socket. Throws ProxyUrlError.
  */
-export function parseProxyUrl(text: string, insecure: boolean): URL {
+function parseProxyUrl(text: string, insecure: boolean): URL {
   const url = URL.parse(text);
   if (url?.protocol === 'http+unix:') return requireUnixUrl(url);
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.hostname === '') {

@@ -1,6 +1,7 @@
 import { statuses, statusClass } from '../mail/enhanced-status.ts';
 import { cut } from '../mail/cut.ts';
 import { limits } from '../limits.ts';
+import { isLedgerId } from './frame.ts';
 import { membersOf, parseJson } from './parse-json.ts';
 
 /** What the proxy says about one recipient. */
@@ -27,8 +28,20 @@ export function isInProgress({ inProgress }: Verdict): boolean {
   return inProgress === true;
 }
 
-/** The body of a 200; `note` is a sentence for people in the answer to a probe. */
-export function encodeVerdicts(id: string, verdicts: readonly Verdict[], note?: string): Buffer {
+/** What an answer says besides the verdicts. */
+export interface AnswerExtras {
+  /** A sentence for people, in the answer to a probe. */
+  note?: string | undefined;
+  /** The id of the proxy's ledger. */
+  ledger?: string | undefined;
+}
+
+/** The body of a 200. */
+export function encodeVerdicts(
+  id: string,
+  verdicts: readonly Verdict[],
+  { note, ledger }: AnswerExtras = {},
+): Buffer {
   const short = verdicts.map(
     ({ recipient, status, reason, remoteMta, inProgress, sentBefore }) => ({
       recipient,
@@ -39,7 +52,7 @@ export function encodeVerdicts(id: string, verdicts: readonly Verdict[], note?: 
       ...(sentBefore && { sent_before: true }),
     }),
   );
-  return Buffer.from(`${JSON.stringify({ id, verdicts: short, note })}\n`);
+  return Buffer.from(`${JSON.stringify({ id, verdicts: short, note, ledger })}\n`);
 }
 
 /**
@@ -99,10 +112,13 @@ function quoted(value: unknown): string {
   return JSON.stringify(value.slice(0, limits.quotedChars));
 }
 
-/** What the proxy tells people in its answer to a probe, which decodeVerdicts has read; undefined when nothing. */
-export function decodeNote(body: Buffer): string | undefined {
-  const { note } = parseJson(body);
-  return typeof note === 'string' ? cut(note, limits.reasonChars) : undefined;
+/** What an answer that is JSON says besides; what is absent or not valid is undefined. */
+export function decodeExtras(body: Buffer): AnswerExtras {
+  const { note, ledger } = parseJson(body);
+  return {
+    note: typeof note === 'string' ? cut(note, limits.reasonChars) : undefined,
+    ledger: isLedgerId(ledger) ? ledger : undefined,
+  };
 }
 
 /** A name that is not valid makes no answer faulty: it is left out. */

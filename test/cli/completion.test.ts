@@ -41,7 +41,7 @@ test('bash completes commands, those below them, options and their choices', asy
   assert.deepEqual(await ask('queue', 'list', '--state', 'sendi'), ['sending']);
   assert.deepEqual(await ask('proxy', 'ch'), ['check']);
   assert.deepEqual(await ask('proxy', 'check', '--js'), ['--json']);
-  assert.deepEqual(await ask('ledger', ''), ['fsck', 'list', 'show', 'stats']);
+  assert.deepEqual(await ask('ledger', ''), ['copy', 'fsck', 'list', 'show', 'stats']);
   assert.deepEqual(await ask('ledger', 'list', '--state', 'un'), ['unknown']);
   assert.deepEqual(await ask('proxy', '--backend', ''), [
     'appengine',

@@ -16,7 +16,7 @@ import { usualRetryTimes } from '../support/retry-times.ts';
 // What a turn plans, commits and logs, with a real spool and without posts.
 
 const capacity = { messages: 1, ...capacityLeft([]) };
-const proxy = { folder: '/spool', url: 'https://proxy.example.org/', queued: 2 };
+const proxy = { folder: '/spool', urls: ['https://proxy.example.org/'], queued: 2 };
 
 const failed: EndpointEvent = {
   kind: 'failed',
@@ -143,7 +143,7 @@ test('the journal tells each outcome, then the failures with what to do, then th
   assert.match(lines[3] ?? '', /is down: refused/);
 
   lines.length = 0;
-  const before = { downSince: null, passedAt: 1 };
+  const before = { downSince: null, passedAt: 1, fallback: null };
   logTurn(journal, planOf(spool, { events: [failed], endpoint: before }), {
     ...proxy,
     wallNow: Date.now(),
@@ -151,7 +151,7 @@ test('the journal tells each outcome, then the failures with what to do, then th
   assert.match(lines[0] ?? '', /is down: refused; 2 messages queued/);
 
   lines.length = 0;
-  const endpoint = { downSince: spool.now() - 60_000, passedAt: 1 };
+  const endpoint = { downSince: spool.now() - 60_000, passedAt: 1, fallback: null };
   const attempts = [sentTo(message)];
   logTurn(journal, planOf(spool, { attempts, endpoint, events: [{ kind: 'post-passed' }] }), {
     ...proxy,

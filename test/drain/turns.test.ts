@@ -31,8 +31,7 @@ class CountedDrain {
     const connection = new Connection({ url: new URL(proxy), key: Buffer.from('a key') });
     this.ending = drain({
       ...options,
-      connection,
-      postOnce: postOnceOver(connection, 'v2'),
+      proxies: [{ connection, postOnce: postOnceOver(connection, 'v2') }],
       notify: new SdNotify({}),
       reports: {
         server: { host: '127.0.0.1', port: smtpPort },

@@ -125,8 +125,7 @@ export class SimHost {
     this.#stop = new AbortController();
     const options = {
       spool,
-      connection,
-      postOnce: postOnceOver(connection, 'v2'),
+      proxies: [{ connection, postOnce: postOnceOver(connection, 'v2') }],
       journal: drainJournal((entry) => program.isAlive && world.told(this, entry)),
       notify: new SdNotify({}),
       reports: {

@@ -93,6 +93,7 @@ export class SimProxy {
     void new HttpServer(journal, { clock: machine, listenOn }).start({}, async () => ({
       keys,
       deliverer,
+      ledgerId: ledger.id,
     }));
     void pruneLedgerLoop(ledger, journal, new AbortController().signal);
     program.onDeath(() => queueMicrotask(() => ledger.files.close()));

@@ -12,7 +12,7 @@ import { NOW, spoolOperations } from '../support/spool-operations.ts';
  * one message (the last term of a summary's order).
  */
 const wholeTable =
-  /^SCAN (?!counter$|endpoint$|figure$|json_each VIRTUAL|message USING INDEX message_listed$|notice USING COVERING INDEX notice_due$)/;
+  /^SCAN (?!counter$|endpoint$|figure$|(?:proxy|old)\b|json_each VIRTUAL|message USING INDEX message_listed$|notice USING COVERING INDEX notice_due$)/;
 const sorted = /TEMP B-TREE FOR (?!LAST TERM OF ORDER BY).*ORDER BY/;
 
 for (const [verb, run] of Object.entries(spoolOperations)) {

@@ -19,7 +19,7 @@ CREATE TABLE message (
     CHECK ((finished_at IS NOT NULL) = (state IN ('failed', 'sent', 'bounced', 'deleted'))),
   last_status TEXT CHECK (last_status GLOB '[245].[0-9]*.[0-9]*'),
   last_reason TEXT CHECK ((last_reason IS NULL) = (last_status IS NULL))
-, warned INTEGER NOT NULL DEFAULT 0 CHECK (warned >= 0)) STRICT;
+, warned INTEGER NOT NULL DEFAULT 0 CHECK (warned >= 0), posted_to INTEGER) STRICT;
 
 CREATE TABLE sqlite_sequence(name,seq);
 
@@ -69,7 +69,9 @@ CREATE TABLE endpoint (
   down_since INTEGER,
   outage_ms INTEGER NOT NULL DEFAULT 0 CHECK (outage_ms >= 0),
   reason TEXT,
-  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0), lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0),
+  passed_at INTEGER, asks_at INTEGER CHECK (asks_at IS NULL OR down_since IS NOT NULL), calls INTEGER NOT NULL DEFAULT 0 CHECK (calls >= 0), lifetime_ms INTEGER NOT NULL DEFAULT 432000000 CHECK (lifetime_ms > 0), fallback_url TEXT CHECK (length(fallback_url) <= 2048), fallback_reason TEXT
+  CHECK ((fallback_reason IS NULL) = (fallback_url IS NULL)), fallback_since INTEGER
+  CHECK ((fallback_since IS NULL) = (fallback_url IS NULL)),
   CHECK ((reason IS NULL) = (down_since IS NULL))
 ) STRICT;
 
@@ -168,3 +170,15 @@ CREATE TABLE sample (
   figures TEXT NOT NULL,
   PRIMARY KEY (step_ms, slot)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE proxy (
+  number INTEGER PRIMARY KEY,
+  url TEXT NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
+  ledger TEXT NOT NULL CHECK (length(ledger) <= 64),
+  since INTEGER NOT NULL,
+  UNIQUE (url, ledger)
+) STRICT;
+
+CREATE INDEX proxy_since ON proxy (url, since);
+
+CREATE INDEX message_posted_to ON message (posted_to) WHERE posted_to IS NOT NULL;

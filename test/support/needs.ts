@@ -34,6 +34,7 @@ const machine = {
   systemd: () => exists('/usr/bin/systemd-analyze') || 'it needs systemd',
   journald: () =>
     [JOURNALD, '/usr/bin/systemd-cat', '/etc/machine-id'].every(exists) || 'it needs systemd',
+  chromium: () => exists('/usr/bin/chromium') || 'it needs Chromium (Debian: chromium)',
   prometheus: () =>
     ['/usr/bin/promtool', '/usr/bin/prometheus'].every(exists) ||
     'it needs Prometheus (Debian: prometheus)',

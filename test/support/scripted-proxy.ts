@@ -22,16 +22,27 @@ export class Received {
   readonly recipients: string[];
   readonly fixSender: boolean;
   readonly ask: boolean;
+  /** The ledger that the post is for. */
+  readonly ledger: string | undefined;
   readonly queue: QueueReport | undefined;
   readonly bytes: Buffer;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** The key that answers are signed with. */
   readonly key: string;
+  /** The ledger that answers tell. */
+  readonly #shown: string | undefined;
 
-  constructor(key: string, request: IncomingMessage, response: ServerResponse, body: Buffer) {
-    const { envelope, fixSender, ask, queue, bytes } = decodeFrame(body);
+  constructor(
+    { key, ledger: shown }: Pick<ScriptedProxy, 'key' | 'ledger'>,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer,
+  ) {
+    const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body);
     this.key = key;
+    this.#shown = shown;
+    this.ledger = ledger;
     this.id = String(request.headers['webhook-id']);
     this.timestamp = String(request.headers['webhook-timestamp']);
     this.sender = envelope.sender;
@@ -47,7 +58,7 @@ export class Received {
   /** Answers 200 with verdicts, well-formed and signed. */
   answer(verdictOf: (recipient: string) => Omit<Verdict, 'recipient'>): void {
     const verdicts = this.recipients.map((recipient) => ({ recipient, ...verdictOf(recipient) }));
-    this.signed(200, encodeVerdicts(this.id, verdicts));
+    this.signed(200, encodeVerdicts(this.id, verdicts, { ledger: this.#shown }));
   }
 
   /** Answers 200: everything is sent. */
@@ -93,6 +104,8 @@ export class ScriptedProxy {
   readonly posts: Received[] = [];
   greet: Script = (probe) => probe.accept();
   readonly key: string;
+  /** The id of its ledger, which its answers tell where there is one. */
+  ledger: string | undefined;
   script: Script;
   url = '';
   #waiting = new Set<() => void>();
@@ -145,7 +158,7 @@ export class ScriptedProxy {
     } catch {
       return; // The client went away.
     }
-    const post = new Received(this.key, request, response, Buffer.concat(chunks));
+    const post = new Received(this, request, response, Buffer.concat(chunks));
     const isFirst = !this.#greeted.has(request.socket);
     this.#greeted.add(request.socket);
     if (isFirst && post.recipients.length === 0) return this.greet(post);

@@ -22,6 +22,14 @@ import {
   postponeReport,
   recentReportTimes,
 } from '../../src/spool/report.ts';
+import {
+  giveUpProxies,
+  ledgerOf,
+  makeWaitingDue,
+  proxyNumber,
+  proxyOf,
+  unansweredBy,
+} from '../../src/spool/posted-to.ts';
 import { operate } from '../../src/spool/operate.ts';
 import { record } from '../../src/spool/record.ts';
 import type { MessageState, Spool } from '../../src/spool/spool.ts';
@@ -54,6 +62,7 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
   endpoint: (spool) => {
     recordDown(spool, 'gone', NOW, NOW);
     recordPassed(spool, NOW);
+    recordPassed(spool, NOW, { url: 'https://two.example/', reason: 'gone' });
     endpointRecord(spool);
   },
   figures: (spool) => {
@@ -80,6 +89,19 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
     nextReportAt(spool, -1);
     recentReportTimes(spool, 's@example.com', NOW);
     hasPendingReport(spool, 1);
+  },
+  postedTo: (spool) => {
+    const [url, other] = ['https://one.example/', 'https://two.example/'];
+    const number = proxyNumber(spool, { url, ledger: 'one' }, NOW);
+    const options = { postedTo: number };
+    const capacity = { messages: 1, bytes: 1e6, bypassBytes: 0 };
+    spool.transaction(() => claim(spool, capacity, NOW, options));
+    recoverClaimed(spool, NOW);
+    proxyOf(spool, number);
+    unansweredBy(spool, 1);
+    ledgerOf(spool, url);
+    makeWaitingDue(spool, { url, ledger: 'one' }, NOW);
+    giveUpProxies(spool, [other], NOW);
   },
   hold: (spool, id) => operate(spool, id, { verb: 'hold', now: NOW }),
   release: (spool, id) => {

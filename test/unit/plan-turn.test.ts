@@ -36,7 +36,7 @@ const quiet: TurnFacts = {
   now: NOW,
   attempts: [],
   events: [],
-  endpoint: { downSince: null, passedAt: NOW - SECOND },
+  endpoint: { downSince: null, passedAt: NOW - SECOND, fallback: null },
   outageMs: 0,
   askedInMs: undefined,
   queued: 3,
@@ -62,6 +62,8 @@ test('a turn without news changes nothing and claims what there is room for', ()
     capacity: quiet.capacity,
     last: quiet.last,
     askedInMs: undefined,
+    postTo: undefined,
+    answering: [],
     outcomes: [],
     endpoint: { to: 'same' },
     failures: [],
@@ -87,7 +89,7 @@ test('each attempt has its outcome, in their order, by the random number of its 
   );
 });
 
-const down = { downSince: NOW - 60 * SECOND, passedAt: NOW - 90 * SECOND };
+const down = { downSince: NOW - 60 * SECOND, passedAt: NOW - 90 * SECOND, fallback: null };
 const askedInMs = 1500.4;
 
 /** What happened to an endpoint, and how its record changes. */
@@ -139,7 +141,7 @@ for (const [name, facts, change] of rows) {
 test('all failures of the endpoint are reported, also those after which a post passed', () => {
   const { failures, neverPassed } = plan({
     events: [failed, passed, failed, probed],
-    endpoint: { downSince: null, passedAt: null },
+    endpoint: { downSince: null, passedAt: null, fallback: null },
   });
   assert.deepEqual([failures.length, neverPassed], [2, true]);
 });

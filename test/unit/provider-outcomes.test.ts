@@ -9,7 +9,7 @@ import type { Response } from '../../src/wire/exchange.ts';
 
 function answer(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return { kind: 'response', status, headers, body: Buffer.from(text) };
+  return { kind: 'response', status, headers, body: Buffer.from(text), turn: 0 };
 }
 
 /** `sent`, `5.7.1`, `unavailable 10 s`, and so on. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { decodeNote, decodeVerdicts } from '../../src/wire/verdicts.ts';
+import { decodeExtras, decodeVerdicts } from '../../src/wire/verdicts.ts';
 
 const id = '0'.repeat(32);
 const recipient = 'a@example.org';
@@ -32,7 +32,8 @@ test('only a recipient that was sent was sent before, and only a deferred one is
   }
 });
 
-const note = (value: unknown) => decodeNote(Buffer.from(JSON.stringify({ id, note: value })));
+const note = (value: unknown) =>
+  decodeExtras(Buffer.from(JSON.stringify({ id, note: value }))).note;
 
 test('the note of a probe is a string, cut to the length of a reason, or missing', () => {
   assert.equal(note('the ledger is new'), 'the ledger is new');

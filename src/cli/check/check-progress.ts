@@ -2,13 +2,14 @@ import { showDuration } from '../../host/duration.ts';
 import { limits } from '../../limits.ts';
 import { shownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
+import { fallbackText } from '../../spool/endpoint.ts';
 import { stats } from '../../spool/stats.ts';
 import { fault, ok, type Finding } from '../../host/finding.ts';
 
 /** Whether mail goes out: what the spool remembers of the last posts, and of its oldest message. `now`: since 1970. */
 export function checkProgress(spool: Spool, now: number): Finding {
   const { oldestQueuedAt, endpoint } = stats(spool);
-  const { downSince, reason, passedAt } = endpoint;
+  const { downSince, reason, passedAt, fallback } = endpoint;
   const passed =
     passedAt === null ? 'nothing was sent yet' : `the last post passed ${ago(passedAt)}`;
   if (downSince !== null) {
@@ -26,7 +27,7 @@ export function checkProgress(spool: Spool, now: number): Finding {
       'appengine-mailer queue tells which it is, and appengine-mailer queue explain ID why it waits',
     );
   }
-  return ok('progress', passed);
+  return ok('progress', fallback ? `${passed}; ${fallbackText(fallback)}` : passed);
 
   function ago(time: number): string {
     return `${showDuration(now - time)} ago`;

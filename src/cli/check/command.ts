@@ -58,11 +58,12 @@ export const checkCommand = command({
 
 /** Sends a message where Exim would hand it to the queue. Throws CommandError 1 unless it was sent, whatever else was found. */
 async function send(address: string, found: readonly Finding[], argv: Arguments): Promise<void> {
-  if (!found.some(({ check, ok }) => check === 'exim' && ok === true)) {
-    throw new CommandError(
-      exitCodes.no,
-      'no message was sent, since Exim would not hand it to the queue: see exim above',
-    );
+  const exim = found.find(({ check }) => check === 'exim');
+  if (exim?.ok !== true) {
+    const why = exim
+      ? 'since Exim would not hand it to the queue: see exim above'
+      : 'since --send needs Exim. Send one yourself, and look for it with: appengine-mailer queue list --state all';
+    throw new CommandError(exitCodes.no, `no message was sent, ${why}`);
   }
   const told = await tellFindings(sendFindings(address, argv.spool), argv.json);
   const { check, ok } = told.at(-1) ?? {};
@@ -162,20 +163,23 @@ function unusable(check: string): Finding {
 }
 
 async function proxyFindings(argv: Arguments, key: Buffer | undefined): Promise<Finding[]> {
-  const { openConnection } = await import('../../wire/open-connection.ts');
+  const { openConnections } = await import('../../wire/open-connections.ts');
   const { checkProxy, unreached } = await import('./check-proxy.ts');
-  let connection;
+  const { severalProxies } = await import('./several-proxies.ts');
+  let connections;
   try {
-    connection = openConnection({ ...argv, secretKey: key ?? NO_KEY });
+    connections = openConnections({ ...argv, secretKey: key ?? NO_KEY });
   } catch (error) {
     const todo =
       'fix it in /etc/envdir or /etc/default/appengine-mailer, then systemctl restart appengine-mailer';
     return unreached(fault('proxy', (error as Error).message, todo));
   }
   try {
-    return await checkProxy(connection, argv.wire, key !== undefined);
+    const hasKey = key !== undefined;
+    const found = connections.map(async (each) => checkProxy(each, argv.wire, hasKey));
+    return severalProxies(connections, await Promise.all(found));
   } finally {
-    await connection.close();
+    await Promise.all(connections.map(async (each) => each.close()));
   }
 }
 

@@ -1,4 +1,5 @@
 import { commandGroup } from '../../host/command.ts';
+import { ledgerCopyCommand } from './copy.ts';
 import { ledgerFsckCommand } from './fsck.ts';
 import { ledgerListCommand } from './list.ts';
 import { ledgerShowCommand } from './show.ts';
@@ -8,5 +9,11 @@ import { ledgerStatsCommand } from './stats.ts';
 export const ledgerCommand = commandGroup({
   name: 'ledger',
   describe: 'Show what a proxy remembers',
-  commands: [ledgerListCommand, ledgerShowCommand, ledgerStatsCommand, ledgerFsckCommand],
+  commands: [
+    ledgerListCommand,
+    ledgerShowCommand,
+    ledgerStatsCommand,
+    ledgerFsckCommand,
+    ledgerCopyCommand,
+  ],
 });

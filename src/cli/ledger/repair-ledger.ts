@@ -18,7 +18,7 @@ export async function repairLedger(file: string): Promise<void> {
 }
 
 /** Runs an action on a ledger that no proxy has. Throws CommandError. */
-async function withLedgerLock(file: string, action: () => Promise<void>): Promise<void> {
+export async function withLedgerLock(file: string, action: () => Promise<void>): Promise<void> {
   const lockFile = `${file}.lock`;
   try {
     if (!existsSync(lockFile) && !isDatabase(file)) {

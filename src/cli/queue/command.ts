@@ -7,8 +7,10 @@ import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
 import { metricsCommand } from './metrics.ts';
 import { operateCommands } from './operate.ts';
+import { shapeCommand } from './shape.ts';
 import { showCommand } from './show.ts';
 import { statsCommand } from './stats.ts';
+import { topCommand } from './top.ts';
 
 /** `appengine-mailer queue …`: what an administrator sees of the spool and does to it. */
 export const queueCommand = commandGroup({
@@ -21,6 +23,8 @@ export const queueCommand = commandGroup({
     explainCommand,
     statsCommand,
     metricsCommand,
+    topCommand,
+    shapeCommand,
     exportCommand,
     importCommand,
     fsckCommand,

@@ -1,3 +1,4 @@
+import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { Listed } from '../../spool/list.ts';
 import type { ShownTime } from '../../sqlite/shown-time.ts';
 
@@ -28,4 +29,16 @@ export function dueTime({ dueAt, queuedAt }: Listed, { wall }: ShownTime): numbe
 export function time<Time extends number | null>(ms: Time): Time extends null ? null : string;
 export function time(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
+}
+
+/** What is said of the proxy in use, where it is not the first. */
+export function fallbackFields(
+  { fallback }: EndpointRecord,
+  wall: ShownTime['wall'],
+): Record<string, unknown> {
+  return {
+    fallback_url: fallback?.url ?? null,
+    fallback_reason: fallback?.reason ?? null,
+    fallback_since: time(wall(fallback?.since ?? null)),
+  };
 }

@@ -6,6 +6,7 @@ import { drainRuns } from '../../spool/locks.ts';
 import { endpointRecord } from '../../spool/endpoint.ts';
 import { historyOf, type HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
+import { unansweredBy } from '../../spool/posted-to.ts';
 import { hasPendingReport } from '../../spool/report.ts';
 import { shownTime, type ShownTime } from '../../sqlite/shown-time.ts';
 import type { Spool } from '../../spool/spool.ts';
@@ -13,7 +14,7 @@ import { transferOf } from '../../spool/transfer.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { jsonObjectOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
-import { entryFields, time } from './entry-json.ts';
+import { entryFields, fallbackFields, time } from './entry-json.ts';
 import { explain, type Facts } from './explanation.ts';
 import { idArgument, namedMessages } from './named-messages.ts';
 import { recipientText } from './recipient-text.ts';
@@ -49,6 +50,7 @@ export function factsOf(spool: Spool, message: Listed, shown: ShownTime): Facts 
     message,
     history: historyOf(spool, message.seq),
     endpoint: endpointRecord(spool),
+    unansweredBy: unansweredBy(spool, message.seq),
     reportOwed: hasPendingReport(spool, message.seq),
     drainRuns: drainRuns(spool.folder),
     shown,
@@ -72,6 +74,8 @@ function storyFields(facts: Facts, subject: string | null): object {
     proxy_down_since: time(shown.wall(endpoint.downSince)),
     proxy_reason: endpoint.reason,
     proxy_asked_at: time(shown.wall(endpoint.asksAt)),
+    ...fallbackFields(endpoint, shown.wall),
+    unanswered_by: facts.unansweredBy?.url ?? null,
     why,
     next: `${next}${nextRest}`,
     next_at: time(shown.wall(nextAt)),

@@ -5,6 +5,7 @@ import { limits } from '../../limits.ts';
 import type { EndpointRecord } from '../../spool/endpoint.ts';
 import type { HistoryEvent } from '../../spool/history.ts';
 import type { Listed } from '../../spool/list.ts';
+import type { PostedTo } from '../../spool/posted-to.ts';
 import type { ShownTime } from '../../sqlite/shown-time.ts';
 import type { Transfer } from '../../spool/transfer.ts';
 
@@ -13,6 +14,8 @@ export interface Facts {
   message: Listed;
   history: readonly HistoryEvent[];
   endpoint: EndpointRecord;
+  /** The proxy that may have sent it without an answer, if there is one. */
+  unansweredBy: PostedTo | undefined;
   /** Whether its sender is still to be told of a failure. */
   reportOwed: boolean;
   /** Whether a drain is at work on the spool. */
@@ -68,7 +71,7 @@ const explanations: Record<Listed['state'], (facts: Facts, timeText: TimeText) =
 };
 
 function queued(facts: Facts, timeText: TimeText): Explanation {
-  const { message, endpoint, drainRuns, shown } = facts;
+  const { message, endpoint, unansweredBy, drainRuns, shown } = facts;
   const why = waitsBecause(facts, timeText);
   if (!drainRuns) {
     return { why: `${why}; and no drain is running`, next: NO_DRAIN, nextAt: null };
@@ -81,8 +84,14 @@ function queued(facts: Facts, timeText: TimeText): Explanation {
   }
   const dueAt = Math.max(message.dueAt ?? shown.now, shown.now);
   const isLast = message.expiresAt !== null && dueAt >= message.expiresAt;
-  const next = message.attempts === 0 ? 'it is sent' : `attempt ${message.attempts + 1}`;
+  const attempt = message.attempts === 0 ? 'it is sent' : `attempt ${message.attempts + 1}`;
+  const next = unansweredBy ? `${attempt}, ${onlyBy(unansweredBy)}` : attempt;
   return { why, next, nextAt: dueAt, ...(isLast && { nextRest: ', which is the last attempt' }) };
+}
+
+/** No other proxy knows whether the message was sent. */
+function onlyBy({ url }: PostedTo): string {
+  return `by ${url}, which was posted it and has not answered, or by a proxy with the same ledger`;
 }
 
 function waitsBecause({ message, history, endpoint, shown }: Facts, timeText: TimeText): string {

@@ -7,7 +7,8 @@ import { stats, type Counters, type Stats } from '../../spool/stats.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
 import { jsonObjectOption } from '../json-options.ts';
 import { print, printJson } from '../print.ts';
-import { time } from './entry-json.ts';
+import { fallbackText } from '../../spool/endpoint.ts';
+import { fallbackFields, time } from './entry-json.ts';
 
 /** `appengine-mailer queue stats`: the queue in numbers; with --max-age an answer for monitoring. */
 export const statsCommand = command({
@@ -51,6 +52,7 @@ function statsFields(
     proxy_down_since: time(wall(endpoint.downSince)),
     proxy_reason: endpoint.reason,
     last_passed_at: time(endpoint.passedAt),
+    ...fallbackFields(endpoint, wall),
   };
 }
 
@@ -71,5 +73,10 @@ function statsLines(
     endpoint.downSince === null
       ? `last post that passed: ${ago(endpoint.passedAt)}`
       : `the proxy has been down for ${showDuration(shown.now - endpoint.downSince)}: ${endpoint.reason ?? ''}`,
+    ...(endpoint.fallback
+      ? [
+          `for ${showDuration(shown.now - endpoint.fallback.since)} ${fallbackText(endpoint.fallback)}`,
+        ]
+      : []),
   ];
 }

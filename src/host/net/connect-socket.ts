@@ -10,6 +10,8 @@ import { withinTime } from '../within-time.ts';
 export interface HostPort {
   host: string;
   port: number;
+  /** So many of the addresses of the name, the best first, are tried after the others. */
+  passedOver?: number;
 }
 
 /** A Unix socket, by its path. */
@@ -35,11 +37,16 @@ export async function connectSocket(
 ): Promise<Socket> {
   return withinTime(limits.connectMs, 'no connection', { signals: [signal] }, async (inTime) => {
     if ('path' in to) return firstToConnect([to], inTime);
-    const { host, port } = to;
+    const { host, port, passedOver = 0 } = to;
     const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);
     const turns = byTurns(addresses);
+    const late = passedOver % Math.max(1, turns.length);
     return firstToConnect(
-      turns.map(({ address, family }) => ({ host: address, port, family })),
+      [...turns.slice(late), ...turns.slice(0, late)].map(({ address, family }) => ({
+        host: address,
+        port,
+        family,
+      })),
       inTime,
     );
   });

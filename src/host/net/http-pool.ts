@@ -6,6 +6,7 @@ import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
 import { IdleClosedError } from './idle-closed-error.ts';
 import { openChannel, type Route } from './open-channel.ts';
+import { PassedOver } from './passed-over.ts';
 import { Places } from './places.ts';
 import { unixPathOf } from './unix-path.ts';
 
@@ -18,6 +19,8 @@ export interface HttpLine {
   socket: Socket;
   /** It was taken before, and has had requests. */
   reused: boolean;
+  /** See PassedOver. */
+  turn: number;
   /** The server has answered a probe over it (FirstProbe in wire/exchange.ts). */
   probed: boolean;
 }
@@ -45,6 +48,7 @@ export class HttpPool {
   readonly machine: Machine;
   /** The server's URL as HTTP has it. */
   readonly url: URL;
+  readonly #passedOver = new PassedOver();
   /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
   certificateExpiresAt: number | undefined;
   readonly #limits: PoolLimits;
@@ -57,7 +61,7 @@ export class HttpPool {
     this.machine = machine;
     this.#limits = poolLimits;
     this.#places = new Places(poolLimits.connections);
-    this.route = route;
+    this.route = { ...route, passedOver: () => this.#passedOver.count(machine.now()) };
     this.url = unixPathOf(route.url) === undefined ? route.url : new URL('http://localhost/');
   }
 
@@ -81,17 +85,18 @@ export class HttpPool {
       if (fresh) void this.#closeIdle();
       for (;;) {
         const line = this.#idle.pop();
-        if (!line) {
-          const socket = await openChannel(this.route, [signal, this.openNoMore], this.machine);
-          this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
-          return this.#lineOn(socket);
-        }
+        if (!line) return await this.#open(signal);
         if (!line.socket.destroyed) return line;
       }
     } catch (error) {
       this.#places.leave();
       throw error;
     }
+  }
+
+  /** What answered over a connection of that turn is not the server, or it did not answer: another address goes first. */
+  passOver(turn: number): void {
+    this.#passedOver.add(turn, this.machine.now());
   }
 
   /** Takes a connection back, to use it again or, when its request was not answered, to close it. */
@@ -117,7 +122,15 @@ export class HttpPool {
     await Promise.all(this.#idle.splice(0).map(async ({ client }) => client.destroy()));
   }
 
-  #lineOn(socket: Socket): HttpLine {
+  async #open(signal: AbortSignal): Promise<HttpLine> {
+    const { turn } = this.#passedOver;
+    const signals = [signal, this.openNoMore];
+    const socket = await openChannel(this.route, signals, this.machine);
+    this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
+    return this.#lineOn(socket, turn);
+  }
+
+  #lineOn(socket: Socket, turn: number): HttpLine {
     let connects = 0;
     const client = new Client(this.url.origin, {
       // undici connects again by itself when a connection has died.
@@ -136,7 +149,7 @@ export class HttpPool {
       bodyTimeout: 0,
       maxResponseSize: this.#limits.answerBytes,
     });
-    const line = { client, socket, reused: false, probed: false };
+    const line = { client, socket, turn, reused: false, probed: false };
     socket.once('close', () => {
       this.#idle = this.#idle.filter((each) => each !== line);
     });

@@ -14,6 +14,8 @@ export interface Route {
   webProxy?: WebProxy | undefined;
   /** PEM of the certificate authorities to trust instead of Node's own. */
   ca?: string[] | undefined;
+  /** How many of its addresses are tried after the others. */
+  passedOver?: () => number;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface Route {
  * WebProxyError where the web proxy is the trouble.
  */
 export async function openChannel(
-  { url, webProxy, ca }: Route,
+  { url, webProxy, ca, passedOver }: Route,
   signals: readonly AbortSignal[],
   machine: Machine = thisMachine,
 ): Promise<Socket> {
@@ -33,7 +35,7 @@ export async function openChannel(
     async (signal) => {
       const path = unixPathOf(url);
       if (path !== undefined) return machine.connect({ path }, signal);
-      const to = hostPort(url);
+      const to = { ...hostPort(url), passedOver: passedOver?.() ?? 0 };
       const socket = await (webProxy
         ? connectThrough(webProxy, to, signal, machine)
         : machine.connect(to, signal));

@@ -49,25 +49,31 @@ async function answerFrame(
   { body, client }: Post,
   id: string,
   key: Key,
-  { deliverer, rate, note }: Service,
+  { deliverer, rate, note, ledgerId }: Service,
 ): Promise<Reply> {
-  const { envelope, fixSender, ask, queue, bytes } = decodeFrame(body.bytes);
+  const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body.bytes);
   deliverer.figures.seen(key.name, queue);
   if (bytes.length > limits.messageBytes) {
     return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
   }
+  const own = { ledger: ledgerId };
+  if (ledger !== undefined && ledger !== ledgerId) {
+    // What another proxy may have sent is not known here (law 6).
+    return { ...verdictsReply(id, [], own), status: 412 };
+  }
   if (envelope.recipients.length === 0) {
     await deliverer.check();
-    return verdictsReply(id, [], note);
+    return verdictsReply(id, [], { ...own, note });
   }
   const message = { key: key.name, id, client };
-  if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients));
+  if (ask) return verdictsReply(id, await deliverer.ask(message, envelope.recipients), own);
   const tooMany = rateReply(rate, key, deliverer.clock);
   if (tooMany) return tooMany;
   deliverer.figures.count('posts', key.name);
   const { allowedSenders } = key;
   const options = { allowedSenders, fixSender, hold: body.hold };
-  return verdictsReply(id, await deliverer.send({ ...message, ...options, envelope, bytes }));
+  const verdicts = await deliverer.send({ ...message, ...options, envelope, bytes });
+  return verdictsReply(id, verdicts, own);
 }
 
 function replyToError(error: unknown): Reply {

@@ -22,6 +22,8 @@ export interface Post {
 export interface Service {
   keys: Keyring;
   deliverer: Deliverer;
+  /** The id of the ledger that answers tell. */
+  ledgerId?: string;
   rate?: RateLimit | undefined;
   /** Every sender that is not allowed is replaced, as if each message asked for it. */
   fixSender?: boolean;

@@ -12,6 +12,8 @@ export interface FigureStore {
   read(): Promise<Figure[]>;
   /** Writes all figures into each ring, if any has changed since the last sample. */
   takeSample(): Promise<void>;
+  /** Observed time, in milliseconds. */
+  now(): number;
   /** The samples of a ring, oldest first; none where nothing changed. */
   samples(ring: RingName): Promise<Sample[]>;
 }

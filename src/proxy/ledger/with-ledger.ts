@@ -2,10 +2,12 @@ import { constants, existsSync, lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { becomeOwner } from '../../host/become-owner.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { withSettings, type SettingName } from '../../host/settings.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble, troubleExitCode } from '../../sqlite/database-trouble.ts';
 import { ledgerPlace, type LedgerPlace } from './ledger-place.ts';
 import { ledgerText } from './postgres/postgres-url.ts';
+import type { Copied } from './postgres/copy-ledger.ts';
 import type { LedgerReader } from './read-ledger.ts';
 import { ledgerFault } from './sqlite/ledger-fault.ts';
 import { SqliteLedgerReader } from './sqlite/sqlite-ledger-reader.ts';
@@ -50,8 +52,26 @@ export function chosenLedger(given: string | undefined): LedgerPlace {
   return ledgerPlace(given ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
 }
 
-/** becomeOwner, with the sentences of withLedger. Throws CommandError where there is no such file. */
-export async function becomeOwnerOfLedger(file: string): Promise<void> {
+/** copyLedger. Rejects with CommandError where the database is at fault. */
+export async function copyIntoPostgres(
+  file: string,
+  url: string,
+  wallNow: number,
+): Promise<Copied> {
+  const { copyLedger } = await import('./postgres/copy-ledger.ts');
+  const { isOfPostgres, unusablePostgres } = await import('./postgres/unusable-postgres.ts');
+  return copyLedger(file, url, wallNow).catch((error: Error) => {
+    throw isOfPostgres(error) ? unusablePostgres(url, error) : error;
+  });
+}
+
+/**
+ * becomeOwner, with the sentences of withLedger; these secrets go along. Throws CommandError where there is no such file.
+ */
+export async function becomeOwnerOfLedger(
+  file: string,
+  secrets: readonly SettingName[] = [],
+): Promise<void> {
   try {
     const found = lstatSync(file, { throwIfNoEntry: false });
     if (!found) {
@@ -62,7 +82,9 @@ export async function becomeOwnerOfLedger(file: string): Promise<void> {
   } catch (error) {
     throw ledgerFailure(file, error as Error);
   }
-  await becomeOwner(dirname(file), (error) => ledgerFailure(file, error));
+  const environment = () => withSettings(secrets);
+  const failure = (error: Error) => ledgerFailure(file, error);
+  await becomeOwner(dirname(file), failure, ...(secrets.length > 0 ? [environment] : []));
 }
 
 /** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */

@@ -65,6 +65,7 @@ const TABLES = [
   'moved',
   'figure',
   'sample',
+  'proxy',
 ];
 
 /** Fills an empty new spool with what can be read of a damaged one. */
@@ -154,6 +155,7 @@ function dropOrphans(db: Database): void {
     `DELETE FROM body WHERE message IN (SELECT seq FROM message WHERE state IN ('sent', 'deleted'))`,
   );
   db.exec('DELETE FROM moved WHERE transfer NOT IN (SELECT number FROM transfer)');
+  db.exec('UPDATE message SET posted_to = NULL WHERE posted_to NOT IN (SELECT number FROM proxy)');
   for (const table of ['body', 'recipient', 'notice', 'history', 'moved']) {
     db.exec(`DELETE FROM ${table} WHERE message NOT IN (SELECT seq FROM message)`);
   }

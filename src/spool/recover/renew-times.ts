@@ -11,6 +11,8 @@ export function renewTimes(db: Database, now: number): void {
 
 const RENEW = [
   'UPDATE endpoint SET down_since = :now, asks_at = :now WHERE down_since IS NOT NULL',
+  'UPDATE endpoint SET fallback_since = min(fallback_since, :now)',
+  'UPDATE proxy SET since = min(since, :now)',
   `UPDATE message SET renewed_at = :now, outage_ms = endpoint.outage_ms,
      due_at = iif(due_at IS NULL, NULL, :now), finished_at = iif(finished_at IS NULL, NULL, :now),
      posted_at = iif(posted_at > :now, 0, posted_at) FROM endpoint`,

@@ -1,10 +1,21 @@
 import { exitCodes, CommandError, type ExitCode } from '../../../host/command-error.ts';
+import { isSqliteError } from '../../../sqlite/is-corruption.ts';
+import { DatabaseUnusableError } from '../../../sqlite/open-database.ts';
 import {
   isServerError,
   postgresFault,
   PostgresUnusableError,
   SchemaUnusableError,
 } from './postgres-error.ts';
+
+/** Whether an error comes of working with PostgreSQL, and not of a file of SQLite. */
+export function isOfPostgres(error: Error): boolean {
+  return (
+    isServerError(error) ||
+    error instanceof PostgresUnusableError ||
+    !(isSqliteError(error) || error instanceof DatabaseUnusableError)
+  );
+}
 
 /** Why a program cannot work with a ledger in PostgreSQL, and its exit code. */
 export function unusablePostgres(name: string, error: Error): Error {

@@ -13,13 +13,13 @@ import type { FigureStore } from '../figure-store.ts';
 /** The figures of a ledger in SQLite. */
 export class SqliteFigures implements FigureStore {
   readonly #db: Database;
-  readonly #now: () => number;
+  readonly now: () => number;
   readonly #commit: (action: () => void) => Promise<void>;
 
   /** `commit` runs an action in the ledger's next transaction, and resolves when it is committed. */
   constructor(db: Database, now: () => number, commit: (action: () => void) => Promise<void>) {
     this.#db = db;
-    this.#now = now;
+    this.now = now;
     this.#commit = commit;
   }
 
@@ -43,7 +43,7 @@ export class SqliteFigures implements FigureStore {
     const prepare = (sql: string) => this.#db.prepare(sql);
     const figures = figuresJson(await this.read());
     if (isSampled(prepare, figures)) return;
-    await this.#commit(() => writeSample(prepare, this.#now(), figures));
+    await this.#commit(() => writeSample(prepare, this.now(), figures));
   }
 
   async samples(ring: RingName): Promise<Sample[]> {

@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from '../../../host/clock.ts';
+import { GroupCommit } from '../../../sqlite/group-commit.ts';
 import { ObservedTime } from '../../../sqlite/observed-time.ts';
 import { openDatabase, requireWhole, type Database } from '../../../sqlite/open-database.ts';
 import { OpenFiles } from '../../../sqlite/open-files.ts';
@@ -27,9 +28,7 @@ export class SqliteLedger implements Ledger {
   readonly unknown: { listed: number; found: number };
   readonly #time: ObservedTime;
   readonly #statements: ReturnType<typeof prepare>;
-  /** Runs one action of a transaction as a savepoint, so that it can fail without the others. */
-  readonly #alone: (action: () => void) => void;
-  #waiting: { action: () => void; failed: (error: unknown) => void; committed: () => void }[] = [];
+  readonly #commits: GroupCommit;
 
   /** Opens the ledger, or makes it. Only for the holder of its lock. */
   constructor(file: string, clock: Clock = systemClock) {
@@ -44,14 +43,16 @@ export class SqliteLedger implements Ledger {
       throw error;
     }
     this.#statements = prepare(this.#db);
-    const commit = async (action: () => void) => this.#commit(action);
+    this.#commits = new GroupCommit(() => ({
+      db: this.#db,
+      transaction: (action) => this.#transaction(action),
+    }));
+    const commit = async (action: () => void) => this.#commits.commit(action);
     this.figures = new SqliteFigures(this.#db, () => this.now(), commit);
     this.id = identityOf(this.#db);
     this.isEmpty = this.#statements.anyMessage.get() === undefined;
-    this.#alone = this.#db.transaction((action) => action());
     const { listBegun, forgetBegun, countUnknown } = this.#statements;
-    this.unknown = this.files.transaction(() => {
-      this.#time.write();
+    this.unknown = this.#transaction(() => {
       const found = listBegun.run({ now: this.now(), wallNow: clock.wallNow() }).changes;
       forgetBegun.run();
       return { found, listed: countUnknown.get() ?? 0 };
@@ -105,7 +106,7 @@ export class SqliteLedger implements Ledger {
     addresses: readonly string[],
   ): Promise<Map<string, SentRecord>> {
     const { notePost, begin, sentRecord, markSuspect } = this.#statements;
-    return this.#commit(() => {
+    return this.#commits.commit(() => {
       const now = this.now();
       const name = storedName(message);
       const known = notePost.get({ name, id: message.id, digest, now });
@@ -125,7 +126,7 @@ export class SqliteLedger implements Ledger {
   async settle(message: MessageName, settled: readonly Settlement[]): Promise<never[]> {
     const { recordSent, forget, listUnknown } = this.#statements;
     const name = storedName(message);
-    return this.#commit(() => {
+    return this.#commits.commit(() => {
       for (const each of settled) {
         if (each.kind === 'sent') recordSent.run(each.status, each.reason, name, each.address);
         else forget.run(name, each.address);
@@ -155,7 +156,7 @@ export class SqliteLedger implements Ledger {
     change: (text: string, now: number) => { text: string; result: T },
   ): Promise<T> {
     const { pace, setPace } = this.#statements;
-    return this.#commit(() => {
+    return this.#commits.commit(() => {
       const { text, result } = change(pace.get() ?? '', this.now());
       setPace.run(text);
       return result;
@@ -163,20 +164,18 @@ export class SqliteLedger implements Ledger {
   }
 
   async check(): Promise<void> {
-    await this.#commit(() => this.#statements.probeWrite.run());
+    await this.#commits.commit(() => this.#statements.probeWrite.run());
   }
 
   prune(now = this.now()): boolean {
     const before = now - limits.historyMs;
     const { forgetOldMessages, forgetOldUnknown, forgetOldRanges } = this.#statements;
-    const deleted = this.files.transaction(() => {
-      this.#time.write();
-      return (
+    const deleted = this.#transaction(
+      () =>
         forgetOldMessages.run(before).changes +
         forgetOldUnknown.run(before).changes +
-        forgetOldRanges.run(before).changes
-      );
-    });
+        forgetOldRanges.run(before).changes,
+    );
     return deleted >= limits.purgeRows;
   }
 
@@ -192,42 +191,11 @@ export class SqliteLedger implements Ledger {
     this.files.close();
   }
 
-  /** Runs the action in the next transaction, with all others that are asked for until then. */
-  async #commit<T>(action: () => T): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      let result: T;
-      this.#waiting.push({
-        action: () => {
-          result = action();
-        },
-        committed: () => resolve(result),
-        failed: reject,
-      });
-      if (this.#waiting.length === 1) setImmediate(() => this.#commitAll());
-    });
-  }
-
-  #commitAll(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    const runAll = () => {
+  #transaction<Result>(action: () => Result): Result {
+    return this.files.transaction(() => {
       this.#time.write();
-      return waiting.map(({ action, failed, committed }) => {
-        try {
-          this.#alone(action);
-          return committed;
-        } catch (error) {
-          // A full or broken disk may have ended the whole transaction.
-          if (!this.#db.inTransaction) throw error;
-          return () => failed(error);
-        }
-      });
-    };
-    try {
-      for (const tell of this.files.transaction(runAll)) tell();
-    } catch (error) {
-      for (const { failed } of waiting) failed(error);
-    }
+      return action();
+    });
   }
 }
 

@@ -2,11 +2,11 @@ import { exitCodes, CommandError } from '../host/command-error.ts';
 import { readCertificates } from '../host/net/read-certificates.ts';
 import { firstLine, readSetting, type SettingName } from '../host/settings.ts';
 import { Connection } from './connection.ts';
-import { parseProxyUrl } from './proxy-url.ts';
+import { parseProxyUrls } from './proxy-url.ts';
 
 /** How to reach the proxy; the settings have what is left out. */
 export interface ProxyOptions {
-  /** Else GMAIL_PROXY_URL. */
+  /** Several are separated by spaces; else GMAIL_PROXY_URL. */
   proxyUrl?: string | URL | undefined;
   /** Else GMAIL_SECRET_KEY; of either the first line counts, trimmed. */
   secretKey?: string | Uint8Array | undefined;
@@ -16,17 +16,20 @@ export interface ProxyOptions {
   allowInsecure?: boolean | undefined;
 }
 
-/** Makes the connection to the proxy; nothing is sent yet. Throws CommandError 78 when it is not configured. */
-export function openConnection(options: ProxyOptions): Connection {
+/**
+ * Makes the connection to each proxy, in their order, at least one; nothing is sent yet. Throws CommandError 78 when
+ * they are not configured.
+ */
+export function openConnections(options: ProxyOptions): Connection[] {
   const urlText = options.proxyUrl ?? firstLine(required('GMAIL_PROXY_URL'));
   const key = firstLine(Buffer.from(options.secretKey ?? required('GMAIL_SECRET_KEY')));
   if (key.length === 0)
     throw new CommandError(exitCodes.configuration, 'GMAIL_SECRET_KEY is empty');
   try {
-    const url = parseProxyUrl(urlText.toString(), options.allowInsecure ?? false);
+    const urls = parseProxyUrls(urlText.toString(), options.allowInsecure ?? false);
     const { caFile } = options;
     const ca = caFile === undefined ? undefined : readCertificates(caFile);
-    return new Connection({ url, key, ca });
+    return urls.map((url) => new Connection({ url, key, ca }));
   } catch (error) {
     throw new CommandError(exitCodes.configuration, (error as Error).message);
   }

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from '../../src/sqlite/better-sqlite3.ts';
+import { account } from '../support/account.ts';
+import { PrivateExim } from '../support/private-exim.ts';
+import { processTree } from '../support/process-tree.ts';
+import { run, type Program } from '../support/program.ts';
+import { bsmtp, Road } from '../support/road.ts';
+import { MESSAGE, RECIPIENT, seconds, SENDER } from './backlog.ts';
+import { inBench } from './in-bench.ts';
+import { median } from './statistics.ts';
+import { SmtpSink } from './smtp-sink.ts';
+
+const ROUNDS = 7;
+const QUEUED = 80;
+/** Before the time counts: Exim makes its folders. */
+const WARM = 10;
+
+/** An Exim whose transport is chosen by a name, with its queue, log and configuration in a folder. */
+class BenchExim {
+  readonly #t: TestContext;
+  readonly #config: string;
+
+  constructor(
+    t: TestContext,
+    { folder, transport, transports }: { folder: string; transport: string; transports: string },
+  ) {
+    this.#t = t;
+    this.#config = join(folder, `config-${transport}`);
+    writeFileSync(
+      this.#config,
+      `
+APPENGINE_MAILER_PIPE = ${join(folder, 'exim', 'exim-pipe')}
+APPENGINE_MAILER_SOCKET = ${join(folder, 'exim', 'lmtp', 'intake.sock')}
+APPENGINE_MAILER_USER = ${account().name}
+spool_directory = ${join(folder, transport)}
+log_file_path = ${join(folder, transport, 'log', '%slog')}
+primary_hostname = host.example
+trusted_users = root
+keep_environment =
+never_users =
+begin routers
+all:
+  driver = ${transport === 'smarthost' ? 'manualroute\n  route_list = * 127.0.0.1\n  self = send' : 'accept'}
+  transport = ${transport}
+begin transports
+.include ${join(dirname(account().launcher), 'transport')}
+${transports}
+begin retry
+* * F,1h,1m
+`,
+    );
+  }
+
+  async exim(args: readonly string[], input: Buffer | string = ''): Promise<void> {
+    const { code, stderr } = await run(this.#t, EXIM, ['-C', this.#config, ...args], { input });
+    assert.equal(code, 0, stderr);
+  }
+
+  /** Queues so many messages; returns how many seconds one run over the queue takes. */
+  async run(count: number): Promise<number> {
+    const message = bsmtp(SENDER, [RECIPIENT], MESSAGE);
+    await this.exim(['-odq', '-bS'], Buffer.concat(Array.from({ length: count }, () => message)));
+    return seconds(async () => this.exim(['-q']));
+  }
+
+  /** Hands messages to sendmail, one process each, four at a time; Exim delivers them in the background. */
+  async burst(count: number, message: string): Promise<void> {
+    const send = `"$0" -C "$1" -odb -oi -f ${SENDER} ${RECIPIENT} <"$2"`;
+    const script = `seq "$3" | xargs -P 4 -I N /bin/sh -c '${send}' "$0" "$1" "$2"`;
+    const args = ['-c', script, EXIM, this.#config, message, String(count)];
+    const { code, stderr } = await run(this.#t, '/bin/sh', args);
+    assert.equal(code, 0, stderr);
+  }
+}
+
+/** How Exim hands over to the LMTP server. */
+export interface HandOverFigures {
+  /** Messages a second, against a pipe to /bin/cat: the median of the rounds. */
+  rate: number;
+  /** CPU of the LMTP server for one message, in milliseconds. */
+  cpuMs: number;
+}
+
+/** Runs of Exim's queue, by LMTP into a spool and by a pipe into /bin/cat, in turns. */
+export async function handOver(): Promise<HandOverFigures> {
+  return inBench(async (t) => {
+    const { folder, server } = await withIntake(t);
+    const transports = `cat:\n  driver = pipe\n  command = /bin/cat\n  use_bsmtp\n  user = ${account().name}`;
+    const lmtp = new BenchExim(t, { folder, transport: 'appengine_mailer_lmtp', transports });
+    const cat = new BenchExim(t, { folder, transport: 'cat', transports });
+    await lmtp.run(WARM);
+    await cat.run(WARM);
+    const before = cpuMs(server.program);
+    const ratios: number[] = [];
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const byLmtp = await lmtp.run(QUEUED);
+      ratios.push((await cat.run(QUEUED)) / byLmtp);
+    }
+    const used = cpuMs(server.program) - before;
+    return { rate: median(ratios), cpuMs: used / (ROUNDS * QUEUED) };
+  });
+}
+
+/** How long a burst takes, in seconds. */
+export interface BurstFigures {
+  inSpool: number;
+  atProxy: number;
+  /** Exim alone, with smtp-sink as its smarthost. */
+  atSmarthost: number;
+}
+
+/** A burst of messages by sendmail. */
+export async function burst(count: number): Promise<BurstFigures> {
+  return inBench(async (t) => {
+    const { road, folder } = await withIntake(t);
+    const sink = await SmtpSink.start(t);
+    const transports = `smarthost:\n  driver = smtp\n  port = ${sink.port}\n  hosts_avoid_tls = *\n  allow_localhost`;
+    const message = join(folder, 'message');
+    writeFileSync(message, MESSAGE);
+    await road.proxy(['--backend', 'discard']);
+    const drain = road.drain();
+    await drain.says(/started/);
+    const lmtp = new BenchExim(t, { folder, transport: 'appengine_mailer_lmtp', transports });
+    await lmtp.run(WARM);
+    const start = performance.now();
+    const since = () => (performance.now() - start) / 1000;
+    await lmtp.burst(count, message);
+    const inSpool = await reached(road.spool, 'accepted', WARM + count).then(since);
+    const atProxy = await reached(road.spool, 'sent', WARM + count).then(since);
+
+    const smarthost = new BenchExim(t, { folder, transport: 'smarthost', transports });
+    await smarthost.run(WARM);
+    const atSmarthost = await seconds(async () => {
+      await smarthost.burst(count, message);
+      await sink.taken(WARM + count);
+    });
+    return { inSpool, atProxy, atSmarthost };
+  });
+}
+
+/** Waits until a counter of the spool (law 8) is so high. */
+async function reached(spool: string, counter: string, count: number): Promise<void> {
+  const db = new Database(join(spool, 'spool.db'), { readonly: true });
+  const messages = db.prepare<[string], number>('SELECT messages FROM counter WHERE name = ?');
+  while ((messages.pluck().get(counter) ?? 0) < count) await sleep(50);
+  db.close();
+}
+
+async function withIntake(t: TestContext) {
+  const road = new Road(t);
+  const server = await new PrivateExim(road).intake();
+  chmodSync(road.folder, 0o755);
+  return { road, folder: road.folder, server };
+}
+
+/** The CPU that a program has used, in milliseconds (proc_pid_stat(5)): it runs as the owner of the spool, below the first process. */
+function cpuMs({ child }: Program): number {
+  const processes = processTree(child.pid ?? 0);
+  return processes.reduce((sum, { pid }) => sum + processCpuMs(pid), 0);
+}
+
+function processCpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  return (ticks * 1000) / TICKS;
+}
+
+const TICKS = Number(execFileSync('getconf', ['CLK_TCK']).toString());
+const EXIM = '/usr/sbin/exim4';
