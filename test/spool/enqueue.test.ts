@@ -15,7 +15,8 @@ const DAY = 86_400_000;
 const [A, B, C, D] = ['a@example.org', 'b@example.org', 'c@example.org', 'd@example.org'];
 
 function store(spool: Spool, ...given: Parameters<typeof handOver>) {
-  return enqueue(spool, handOver(...given), NOW);
+  const { id, already } = enqueue(spool, handOver(...given), NOW);
+  return { id, already };
 }
 
 function recipients(spool: Spool, id: string): string[] | undefined {

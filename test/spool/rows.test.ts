@@ -17,6 +17,7 @@ import { setLifetime } from '../../src/spool/lifetime.ts';
 import { latestNumber } from '../../src/spool/list.ts';
 import { recordReturnRefused } from '../../src/spool/operate.ts';
 import type { Spool } from '../../src/spool/spool.ts';
+import { repeatId } from '../../src/spool/repeat-id.ts';
 import { beginTransfer, exportsInto } from '../../src/spool/transfer.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
@@ -128,6 +129,7 @@ test('each statement of the spool has the columns, of the types, that the code e
       columns.set(site, found);
     setLifetime(spools[0], 1);
     latestNumber(spools[0]);
+    repeatId(spools[0], handOver(), NOW);
     recordReturnRefused(spools[0], 'none', 'why');
   });
   for (const [site, found] of others) columns.set(site, found);
