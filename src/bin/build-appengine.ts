@@ -2,8 +2,8 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-// `npm run build:appengine [-- FOLDER]`: makes a folder that `gcloud app deploy` takes. What is its
-// administrator's stays when it is made again: app.yaml, and files of keys.
+// `npm run build:appengine [-- FOLDER]`: makes a folder that `gcloud app deploy` takes, and `gcloud run deploy --source`.
+// The files of its administrator stay when it is made again: app.yaml, and files of keys.
 
 const checkout = fileURLToPath(new URL('../../', import.meta.url));
 const folder = process.argv[2] ?? join(checkout, 'build/appengine');
@@ -19,9 +19,10 @@ const root = { name, version, license, dependencies, optionalDependencies, engin
 const start = [
   // In /tmp anybody may write: root, as which it runs in some containers, keeps its ledger in a folder of its own.
   'mkdir -p -m 700 "${TMPDIR:-/tmp}/ledger" &&',
-  // App Engine stops the process that it started: exec leaves no shell in between.
+  'APPENGINE_MAILER_LEDGER="${APPENGINE_MAILER_LEDGER:-${TMPDIR:-/tmp}/ledger/ledger.db}"',
+  // The platform stops the process that it started: exec leaves no shell in between.
   'APPENGINE_MAILER_BACKEND=${APPENGINE_MAILER_BACKEND:-smtp} exec node dist/bin/appengine-mailer.js',
-  'proxy --listen 0.0.0.0:$PORT --ledger "${TMPDIR:-/tmp}/ledger/ledger.db"',
+  'proxy --listen 0.0.0.0:$PORT',
 ].join(' ');
 const lock = read('package-lock.json');
 const locked = Object.entries(lock['packages'] as Record<string, Package>)
@@ -50,7 +51,7 @@ write('package.json', {
 });
 write('package-lock.json', { ...lock, packages: Object.fromEntries(locked) });
 console.log(
-  `${folder} is made: GMAIL_SECRET_KEYS and the settings of app.yaml are yours; then gcloud app deploy`,
+  `${folder} is made: GMAIL_SECRET_KEYS and the settings of app.yaml are yours; then gcloud app deploy, or gcloud run deploy --source`,
 );
 
 function read(file: string): Package {

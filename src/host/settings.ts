@@ -161,7 +161,7 @@ export class SettingDeniedError extends CommandError {
 /** Which file a variable of the environment was loaded from. */
 const loaded = new Map<string, string>();
 
-const SECRETS: ReadonlySet<string> = new Set<SettingName>([
+const SECRETS: ReadonlySet<string> = new Set<SettingName | 'AWS_CONTAINER_AUTHORIZATION_TOKEN'>([
   'GMAIL_SECRET_KEY',
   'GMAIL_SECRET_KEYS',
   'APPENGINE_SMTP_PASSWORD',
@@ -169,6 +169,7 @@ const SECRETS: ReadonlySet<string> = new Set<SettingName>([
   'AWS_ACCESS_KEY_ID',
   'AWS_SECRET_ACCESS_KEY',
   'AWS_SESSION_TOKEN',
+  'AWS_CONTAINER_AUTHORIZATION_TOKEN',
   'MAILGUN_API_KEY',
   'JMAP_TOKEN',
   'JMAP_PASSWORD',

@@ -5,7 +5,7 @@ export const EXIM_ID_FIELD = 'X-Appengine-Mailer-Exim-Id';
 
 /**
  * Takes the line with Exim's id off a message whose lines end in LF. Exim's transport writes that line as the last one of
- * the header section; a line like it that stands elsewhere is part of the message, whoever has written it.
+ * the header section; a line like it elsewhere is part of the message.
  */
 export class EximIdLine {
   readonly #keep: (piece: Buffer) => void;

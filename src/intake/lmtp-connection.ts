@@ -46,9 +46,9 @@ export class LmtpConnection {
       this.#silentAt = this.#shared.clock.now() + limits.intakeIdleMs;
       for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
         if (await this.#take(chunk)) break;
-      } // What was said is written by now; leaving the loop closes the socket.
+      } // All replies are written by now; leaving the loop closes the socket.
     } catch {
-      // The client has gone, or was cut off. What was not whole is forgotten.
+      // The client has gone, or was cut off. Half a message is forgotten.
     } finally {
       this.#shared.memory.hold(this, 0);
       this.#socket.destroy();

@@ -5,7 +5,7 @@ import type { Relaying } from './backlog.ts';
 import { burst, handOver } from './hand-over.ts';
 import { memoryMB } from './memory.ts';
 import { pipeCpu } from './pipe-cpu.ts';
-import { drainToDiscard, drainToSmtp } from './relay-drain.ts';
+import { drainsToShared, drainToDiscard, drainToShared, drainToSmtp } from './relay-drain.ts';
 import { exim } from './relay-exim.ts';
 import { nullmailer } from './relay-nullmailer.ts';
 import { postfix } from './relay-postfix.ts';
@@ -61,6 +61,13 @@ else {
   print("the same, against a run of Exim's queue", times(smtp / (await rate(exim, SHORT_BACKLOG))));
   const perSecond = [discard, smtp, byPostfix].map((each) => Math.round(each)).join(', ');
   print('(messages a second: to proxy, and relayed, Postfix)', perSecond);
+}
+
+if (needs('postgres').skip === false) {
+  const shared = (await rate(drainToShared, BACKLOG)) / (await rate(drainToDiscard, BACKLOG));
+  print('ledger in PostgreSQL against SQLite', times(shared), 'at least 0.80', shared >= 0.8);
+  const three = (await rate(drainsToShared(3), BACKLOG)) / (await rate(drainsToShared(1), BACKLOG));
+  print('three hosts: three proxies against one', times(three), 'at least 1.00', three >= 1);
 }
 
 for (const [what, ratio] of Object.entries(await scale())) {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { Spool } from '../../src/spool/spool.ts';
 import { fillSpool } from '../support/fill-spool.ts';
+import { PostgresServer } from '../support/postgres.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { MESSAGE, seconds, type Relaying } from './backlog.ts';
@@ -15,6 +16,33 @@ export const drainToDiscard: Relaying = async (count) =>
     await road.proxy(['--backend', 'discard']);
     return drained(road, count);
   });
+
+/** The same with the ledger in PostgreSQL, which has the disk and the processors of this machine too. */
+export const drainToShared: Relaying = async (count) =>
+  inBench(async (t) => {
+    const server = await PostgresServer.start(t);
+    const road = new Road(t);
+    await road.proxy(['--backend', 'discard'], server.environment, 'postgres:');
+    return drained(road, count);
+  });
+
+/** Three hosts, with a third of the messages each, to proxies with one ledger in PostgreSQL: one, or three. */
+export function drainsToShared(proxies: 1 | 3): Relaying {
+  return async (count) =>
+    inBench(async (t) => {
+      const server = await PostgresServer.start(t);
+      const roads = Array.from({ length: 3 }, () => new Road(t));
+      for (const [at, road] of roads.entries()) {
+        const first = roads[0] ?? road;
+        if (at < proxies)
+          await road.proxy(['--backend', 'discard'], server.environment, 'postgres:');
+        else road.address = first.address;
+      }
+      return seconds(async () => {
+        await Promise.all(roads.map(async (road) => drained(road, Math.floor(count / 3))));
+      });
+    });
+}
 
 /** Drain, to a proxy that relays to the sink. */
 export const drainToSmtp: Relaying = async (count) =>

@@ -225,7 +225,7 @@ const withLines: [what: string, message: string, left: string, id: string | unde
     undefined,
   ],
   [
-    'an id that is none',
+    'an invalid id',
     'X-Appengine-Mailer-Exim-Id: a/b\n\n',
     'X-Appengine-Mailer-Exim-Id: a/b\n\n',
     undefined,

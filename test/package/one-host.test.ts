@@ -96,7 +96,7 @@ void test(
 async function startProvider(machine: Machine): Promise<void> {
   machine.write('root/provider.cjs', PROVIDER);
   await machine.sh('systemd-run --quiet --unit provider node /root/provider.cjs');
-  await machine.until('curl -s http://127.0.0.1:9025/');
+  await machine.until(`node -e "fetch('http://127.0.0.1:9025/')"`);
 }
 
 async function bothHaveOneKey(machine: Machine): Promise<void> {

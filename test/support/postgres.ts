@@ -4,6 +4,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Client, type QueryResultRow } from 'pg';
+import type { Inside } from './mounted.ts';
 import { Program } from './program.ts';
 
 /** Where Debian puts the programs of PostgreSQL: the latest version that is installed. */
@@ -19,6 +20,8 @@ export interface PostgresOptions {
   settings?: Readonly<Record<string, string>>;
   /** A folder for the data, which is empty or has a cluster. */
   data?: string;
+  /** Runs it where the data is seen, see mounted.ts. */
+  inside?: Inside;
 }
 
 /**
@@ -30,9 +33,16 @@ export class PostgresServer {
   readonly folder: string;
   readonly data: string;
   readonly #settings: Readonly<Record<string, string>>;
+  readonly #inside: Inside;
   #program: Program | undefined;
 
-  private constructor(folder: string, data: string, settings: Readonly<Record<string, string>>) {
+  private constructor(
+    folder: string,
+    data: string,
+    settings: Readonly<Record<string, string>>,
+    inside: Inside,
+  ) {
+    this.#inside = inside;
     this.folder = folder;
     this.data = data;
     this.#settings = settings;
@@ -42,8 +52,9 @@ export class PostgresServer {
     const folder = mkdtempSync(join(tmpdir(), 'appengine-mailer-postgres-'));
     giveAway(folder);
     const data = options.data ?? join(folder, 'data');
-    if (!existsSync(join(data, 'PG_VERSION'))) copyTemplate(data);
-    const server = new PostgresServer(folder, data, options.settings ?? {});
+    const { settings = {}, inside = outside } = options;
+    if (!existsSync(join(data, 'PG_VERSION'))) copyTemplate(data, inside);
+    const server = new PostgresServer(folder, data, settings, inside);
     t.after(async () => {
       await server.kill();
       rmSync(folder, { recursive: true, force: true });
@@ -69,7 +80,8 @@ export class PostgresServer {
       ...this.#settings,
     };
     const given = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-    const [file = '', ...args] = asPostgres('postgres', '-D', this.data, ...given);
+    const [own = '', ...words] = asPostgres('postgres', '-D', this.data, ...given);
+    const [file, args] = this.#inside(own, ...words);
     this.#program = new Program(spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] }));
     await this.#program.says(/database system is ready to accept/);
   }
@@ -92,6 +104,10 @@ export class PostgresServer {
     const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)]).toString();
     for (const each of [pid, ...children.trim().split(/\s+/).map(Number)])
       process.kill(each, signal);
+  }
+
+  get isRunning(): boolean {
+    return this.#program?.child.exitCode === null;
   }
 
   /** What the server has said. */
@@ -123,11 +139,11 @@ export class PostgresServer {
 }
 
 /** Copies a cluster that is made once on this machine, since initdb takes seconds. */
-function copyTemplate(data: string): void {
+function copyTemplate(data: string, inside: Inside): void {
   const version = POSTGRES?.split('/').at(-2) ?? '';
   const template = join(tmpdir(), `appengine-mailer-postgres-${version}-${userInfo().uid}`);
   if (!existsSync(template)) makeTemplate(template);
-  execFileSync('cp', ['-a', '--reflink=auto', template, data]);
+  execFileSync(...inside('cp', '-a', '--reflink=auto', template, data));
 }
 
 function makeTemplate(template: string): void {
@@ -164,5 +180,7 @@ function asPostgres(program: string, ...words: string[]): string[] {
 export function giveAway(folder: string): void {
   if (isRoot) execFileSync('chown', ['postgres:', folder]);
 }
+
+const outside: Inside = (file, ...args) => [file, args];
 
 const isRoot = process.geteuid?.() === 0;

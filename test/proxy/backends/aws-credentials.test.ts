@@ -142,6 +142,7 @@ test('keys are renewed before they end, one renewal at a time, and used to their
   machine.later += 2 * MINUTE;
   assert.equal((await credentials.keys()).keyId, 'ASIA1', 'three minutes are left');
   const asked = metadata.requests.length;
+  assert.equal(asked, 2, 'new ones were asked for');
   await credentials.keys();
   assert.equal(metadata.requests.length, asked, 'it is not asked at each message');
   machine.later += 4 * MINUTE;

@@ -5,6 +5,7 @@ import test, { type TestContext } from 'node:test';
 import { thisMachine, type Machine } from '../../../src/host/machine.ts';
 import { limits } from '../../../src/limits.ts';
 import {
+  BackendBusyError,
   BackendUnavailableError,
   type Backend,
   type Result,
@@ -125,6 +126,7 @@ test('no more connections are open at once than the limit says, and they are use
     deliverBy(backend, { recipients: [`r${number}@example.org`] }),
   );
   await taken;
+  await assert.rejects(backend.reserve(AbortSignal.abort()), BackendBusyError);
   answer();
   const results = (await Promise.all(deliveries)).flat();
   assert.equal(

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { limits } from '../../../limits.ts';
 import { storedTime } from '../../../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../../../sqlite/open-database.ts';
@@ -18,8 +17,8 @@ export interface Copied {
 
 /**
  * Copies what a ledger in a file knows into one in PostgreSQL, which is made where there is none; what is there stays. It is
- * one transaction: broken off, nothing was copied, and run again, nothing is copied twice. What is begun in the file is what
- * a crash left, and is listed as unknown. A new ledger takes the id of the file, which gets another one: hosts that wait for
+ * one transaction: broken off, nothing was copied, and run again, nothing is copied twice. Recipients that are begun in the file are
+ * left of a crash, and are listed as unknown. A new ledger takes the id of the file, which gets another one: hosts that wait for
  * an answer then find it. Only for the holder of the file's lock. Rejects with the errors of either database.
  */
 export async function copyLedger(file: string, url: string, wallNow: number): Promise<Copied> {
@@ -46,7 +45,7 @@ async function copyAll(db: Database, { client }: Connection, wallNow: number): P
   const { rows } = await client.query<{ now: number }>(
     'SELECT observed_ms::float8 AS now FROM clock',
   );
-  // What was posted so long ago there was posted so long ago here.
+  // A message keeps its age, in observed time.
   const { now } = rows[0] ?? { now: 0 };
   const laterMs = now - storedTime(db).observedMs;
   const { id } = db.prepare<[], { id: string }>('SELECT id FROM identity').get() ?? { id: '' };
@@ -83,10 +82,8 @@ function storableValue(value: unknown): unknown {
 /** The file's id is now that of the copy: a proxy that is started on the file again is no longer the same. */
 async function renewId(db: Database, { client }: Connection): Promise<void> {
   const { rows } = await client.query<{ id: string }>('SELECT id FROM ledger');
-  db.prepare('UPDATE identity SET id = ? WHERE id = ?').run(
-    randomBytes(16).toString('hex'),
-    rows[0]?.id ?? '',
-  );
+  const renew = db.prepare('UPDATE identity SET id = lower(hex(randomblob(16))) WHERE id = ?');
+  renew.run(rows[0]?.id ?? '');
 }
 
 const CONTRADICTION =

@@ -42,7 +42,9 @@ export async function schemaNote({
 
 /** The number of the schema that the database has; 0 for none. */
 async function schemaOf({ client }: Pick<Connection, 'client'>): Promise<number> {
-  const there = `SELECT to_regclass('appengine_mailer.ledger') IS NOT NULL AS is`;
+  // Not to_regclass, which may still remember that there was none before another proxy made it.
+  const there = `SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = 'appengine_mailer' AND relname = 'ledger') AS is`;
   const { rows } = await client.query<{ is: boolean }>(there);
   if (rows[0]?.is !== true) return 0;
   const ledger = await client.query<{ schema: number }>('SELECT schema FROM ledger');
