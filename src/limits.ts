@@ -410,6 +410,9 @@ export const limits = {
   shapePage: 2000,
   shapeNames: 10_000,
   shapeRows: 20,
+  /** `queue report`: lines of a list, and characters of a reason by which reasons are told apart. */
+  reportRows: 10,
+  reportReasonChars: 100,
   /** `queue top`: how often it looks, over which times rates are shown and the end is estimated, and events. */
   topMs: 1 * SECOND,
   nowRateMs: 10 * SECOND,

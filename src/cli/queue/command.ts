@@ -7,6 +7,7 @@ import { importCommand } from './import.ts';
 import { listCommand } from './list.ts';
 import { metricsCommand } from './metrics.ts';
 import { operateCommands } from './operate.ts';
+import { reportCommand } from './report.ts';
 import { shapeCommand } from './shape.ts';
 import { showCommand } from './show.ts';
 import { statsCommand } from './stats.ts';
@@ -25,6 +26,7 @@ export const queueCommand = commandGroup({
     metricsCommand,
     topCommand,
     shapeCommand,
+    reportCommand,
     exportCommand,
     importCommand,
     fsckCommand,
