@@ -320,6 +320,15 @@ test(
 
 // Sockets
 
+test('clients that are gone before they are greeted do the server no harm', async (t) => {
+  const { server } = await intake(t);
+  for (let count = 0; count < 300; count += 1) {
+    const client = await server.client();
+    client.socket.destroy();
+  }
+  assert.equal((await server.take({})).length, 1);
+});
+
 test('a socket that a dead server left is replaced; one that is in use is not, nor is anything else', async (t) => {
   const { road, server } = await intake(t);
   await server.program.stop('SIGKILL');
