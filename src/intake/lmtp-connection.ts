@@ -37,7 +37,7 @@ export class LmtpConnection {
     this.#socket = socket;
     this.#shared = shared;
     this.#session = new LmtpSession(shared.bytesMax);
-    // Whoever reads or writes hears of it too. Without this, a client that is gone before it is greeted ends the program.
+    // Reads and writes fail with it. Without this, a client that is gone before it is greeted ends the program.
     socket.on('error', () => {});
   }
 

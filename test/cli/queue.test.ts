@@ -257,6 +257,9 @@ test('stats: the nouns of law 8, adding up, in messages and in bytes; --max-age 
     proxy_down_since: null,
     proxy_reason: null,
     last_passed_at: null,
+    fallback_url: null,
+    fallback_reason: null,
+    fallback_since: null,
   });
   assert.match(String(oldest_queued_at), rfc3339);
   const text = await road.queue('stats');

@@ -164,10 +164,9 @@ test('a probe is 200 without verdicts, and leaves nothing in folder and ledger',
     bytes: '',
   });
   const note = `nothing leaves this machine: all mail is kept in ${road.delivered}`;
-  assert.deepEqual(
-    [answer.status, JSON.parse(answer.body.toString())],
-    [200, { id: 'probe', verdicts: [], note }],
-  );
+  const { ledger: id, ...told } = JSON.parse(answer.body.toString()) as { ledger: string };
+  assert.match(id, /^[0-9a-f]{32}$/);
+  assert.deepEqual([answer.status, told], [200, { id: 'probe', verdicts: [], note }]);
   assert.ok(answer.signedBy(key, 'probe'));
   assert.deepEqual(readdirSync(road.delivered), []);
   const ledger = new Database(join(road.folder, 'ledger.db'), { readonly: true });

@@ -63,10 +63,9 @@ test('200 posts at once share transactions, and each has its own right answer (l
     const id = ids[index] ?? '';
     assert.equal(answer.status, 200);
     assert.ok(answer.signedBy(road.key, id));
-    assert.deepEqual(JSON.parse(answer.body.toString()), {
-      id,
-      verdicts: [{ recipient: `${id}@example.org`, status: '2.0.0', reason: 'discarded' }],
-    });
+    const { ledger: _, ...told } = JSON.parse(answer.body.toString()) as { ledger: string };
+    const verdict = { recipient: `${id}@example.org`, status: '2.0.0', reason: 'discarded' };
+    assert.deepEqual(told, { id, verdicts: [verdict] });
   }
   await proxy.stop();
   const ledger = join(road.folder, 'ledger.db');

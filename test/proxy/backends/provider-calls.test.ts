@@ -151,7 +151,7 @@ test('connections are opened by the machine alone, which tries all addresses of 
   const url = new URL(`https://localhost:${provider.port}/`);
   const client = new ProviderClient('the provider', { url, ca: provider.ca }, machine);
   assert.equal((await client.call({ method: 'GET' })).status, 200);
-  assert.deepEqual(opened, [{ host: 'localhost', port: provider.port }]);
+  assert.deepEqual(opened, [{ host: 'localhost', port: provider.port, passedOver: 0 }]);
   await client.close();
 });
 
