@@ -182,7 +182,10 @@ test('a message that is too large is read to its end, kept nowhere, and refused 
   assert.equal(got.length, 1);
   assert.equal(session.held, 0);
   const half = converse(dialogue.subarray(0, 3000), [100], 1000);
-  assert.ok(half.session.held < 100, 'only the addresses are kept, and memory is given back at once');
+  assert.ok(
+    half.session.held < 100,
+    'only the addresses are kept, and memory is given back at once',
+  );
 });
 
 test('an address is everything between the brackets, valid or not: it fails alone later (law 5)', () => {
