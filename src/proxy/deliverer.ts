@@ -259,8 +259,9 @@ export class Deliverer {
     task.begun = true;
     const found = await this.#ledger
       .begin(delivery, task.digest, paced.recipients)
-      .catch((error: Error) => {
+      .catch(async (error: Error) => {
         place.release();
+        await this.#giveBack(grant, grant.recipients);
         return this.#ledgerFailed(error);
       });
     repeats.push(...repeatsOf(task, found), ...surplus);

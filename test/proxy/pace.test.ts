@@ -249,6 +249,17 @@ test('a relay that is down uses up no quota, and one that throttles is no troubl
   await assert.rejects(proxy.post('other', ['a@x.example']), { name: 'BackendBusyError' });
 });
 
+test('a message that the ledger cannot begin uses up no quota (law 6)', async (t) => {
+  const proxy = new ControlledDeliverer(t, [dayQuota(2)]);
+  const fault = new Error('disk full');
+  const begin = t.mock.method(proxy.ledger, 'begin', async () => Promise.reject(fault));
+  for (let times = 0; times < 3; times += 1) {
+    await assert.rejects(proxy.post('id', ['a@x.example', 'b@x.example']), /disk full/);
+  }
+  begin.mock.restore();
+  assert.equal((await proxy.post('id', ['a@x.example', 'b@x.example'])).length, 2);
+});
+
 test('a backlog meets --pace by waiting: in its order, at that pace, without a refusal (law 13)', async (t) => {
   const road = new Road(t);
   const smtp = await ScriptedSmtp.start(t);

@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import test, { type TestContext } from 'node:test';
 import { systemClock, type Clock } from '../../src/host/clock.ts';
-import { unlimited, type Delivery, type Result } from '../../src/proxy/backends/backend.ts';
+import {
+  BackendUnavailableError,
+  unlimited,
+  type Delivery,
+  type Result,
+} from '../../src/proxy/backends/backend.ts';
 import { Deliverer } from '../../src/proxy/deliverer.ts';
+import { OWNERS } from '../../src/proxy/ledger/postgres/advisory-locks.ts';
 import { openPostgresLedger } from '../../src/proxy/ledger/postgres/open-postgres-ledger.ts';
+import { PostgresLostError } from '../../src/proxy/ledger/postgres/postgres-error.ts';
 import type { PostgresLedger } from '../../src/proxy/ledger/postgres/postgres-ledger.ts';
 import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { needs } from '../support/needs.ts';
@@ -66,10 +74,18 @@ class Proxy {
     return verdicts.map(({ status, reason }) => `${status} ${reason}`);
   }
 
+  async isBack(): Promise<void> {
+    await until(
+      () => this.journal.some((line) => line.includes('is back after')),
+      () => `not back: ${this.journal.join('; ')}`,
+    );
+  }
+
   async #send(delivery: Delivery): Promise<Result[]> {
     this.calls.push(delivery);
     if (!this.backend.aborted) await once(this.backend, 'abort');
     const { status } = this;
+    if (status === 'down') throw new BackendUnavailableError('no network');
     return delivery.recipients.map((recipient) => ({ recipient, status, reason: 'told' }));
   }
 }
@@ -219,10 +235,7 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
       await assert.rejects(one.post('new', [a]), /there is no connection to the server/);
       assert.equal(one.calls.length, 1, 'it begins nothing');
       await letBack();
-      await until(
-        () => one.journal.some((line) => line.includes('is back after')),
-        () => 'not back',
-      );
+      await one.isBack();
       assert.ok(
         one.journal.some((line) => line.includes('have listed as unknown')),
         one.journal.join('\n'),
@@ -260,4 +273,110 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
       assert.ok(one.journal.some((line) => /is back after \d+ s$/.test(line)));
     },
   );
+
+  await t.test(
+    'law 6, law 7: what a proxy could not withdraw while it was cut off is withdrawn when it is back',
+    async (inner) => {
+      const { one, two, query, cutOff, letBack } = await twoProxies(inner, { takeOverMs: 60_000 });
+      const backend = new AbortController();
+      Object.assign(one, { status: 'down', backend: backend.signal });
+      const first = one.post('id', [a]);
+      await until(
+        () => one.calls.length > 0,
+        () => 'no call',
+      );
+      await cutOff();
+      backend.abort();
+      await assert.rejects(first, /the ledger cannot be written/);
+      await letBack();
+      await one.isBack();
+      assert.deepEqual(await two.post('id', [a], 2_000), ['2.0.0 told']);
+      assert.deepEqual([two.calls.length, await query('SELECT FROM unknown')], [1, []]);
+    },
+  );
+
+  await t.test(
+    'law 6, law 7: what the server could not withdraw is withdrawn by the next session',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner, { takeOverMs: 60_000 });
+      await query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$`);
+      await query(`CREATE TRIGGER refuse BEFORE UPDATE ON recipient
+        FOR EACH ROW EXECUTE FUNCTION refuse()`);
+      one.status = 'down';
+      await assert.rejects(one.post('id', [a]), /no room/);
+      await query('DROP TRIGGER refuse ON recipient');
+      await one.isBack();
+      assert.deepEqual(await two.post('id', [a], 2_000), ['2.0.0 told']);
+      assert.deepEqual(await query('SELECT FROM unknown'), []);
+    },
+  );
+
+  await t.test(
+    'law 6, law 7: a statement of a lost session begins nothing once the proxy is back',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner, { takeOverMs: 60_000 });
+      // Somebody holds the row of the message, so that the statement waits.
+      const held = query(
+        `BEGIN; INSERT INTO message (name, digest, at) VALUES ('web1/id', decode(repeat('00', 32), 'hex'), 1);
+         SELECT pg_sleep(60); ROLLBACK`,
+      ).catch((error: Error) => error.message);
+      const sleeper = `FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'
+        AND datname = current_database()`;
+      await untilRows(query, `SELECT pid ${sleeper}`);
+      const first = one.post('id', [a]);
+      const failed = assert.rejects(first, /there is no connection|terminat/);
+      const waits = 'SELECT pid FROM pg_stat_activity WHERE usename = ';
+      await untilRows(query, `${waits}'first${count}' AND wait_event_type = 'Lock'`);
+      await query(`SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE usename = 'first${count}' AND locktype = 'advisory' AND classid = ${OWNERS}`);
+      await failed;
+      await one.isBack();
+      await query(`SELECT pg_terminate_backend(pid) ${sleeper}`);
+      await held;
+      assert.deepEqual(await two.post('id', [a], 3_000), ['2.0.0 told']);
+      assert.equal(one.calls.length, 0);
+    },
+  );
+
+  const faults = [
+    { what: 'whose session is lost', error: new PostgresLostError('cut off'), isCutOff: true },
+    { what: 'that fails', error: new Error('statement timeout'), isCutOff: false },
+  ];
+  for (const { what, error, isCutOff } of faults) {
+    await t.test(
+      `law 6, law 7: a begin ${what} after some were begun withdraws them`,
+      async (inner) => {
+        const { one, two, query, cutOff, letBack } = await twoProxies(inner, {
+          takeOverMs: 60_000,
+        });
+        const backend = new AbortController();
+        two.backend = backend.signal;
+        const first = two.post('id', [a]);
+        await until(
+          () => two.calls.length > 0,
+          () => 'no call',
+        );
+        inner.mock.method(one.ledger, 'known', async () => {
+          if (isCutOff) await cutOff();
+          throw error;
+        });
+        const digest = createHash('sha256').update('x\n').digest();
+        await assert.rejects(one.ledger.begin({ key: 'web1', id: 'id' }, digest, [a, b]), error);
+        inner.mock.restoreAll();
+        if (isCutOff) {
+          await letBack();
+          await one.isBack();
+        }
+        backend.abort();
+        assert.deepEqual(await two.post('id', [b], 2_000), ['2.0.0 told']);
+        assert.deepEqual(await first, ['2.0.0 told']);
+        assert.deepEqual(await query('SELECT FROM unknown'), []);
+      },
+    );
+  }
 });
+
+async function untilRows(query: (text: string) => Promise<unknown[]>, text: string): Promise<void> {
+  while ((await query(text)).length === 0) await new Promise(setImmediate);
+}

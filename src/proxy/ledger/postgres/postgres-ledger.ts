@@ -52,8 +52,8 @@ export class PostgresLedger implements Ledger {
   #pacing: Promise<unknown> = Promise.resolve();
   /** Observed time as this proxy counts it, and when that was: monotonic. */
   #time = { observed: 0, at: 0 };
-  /** Begun or not: the server's answer was lost. Nothing of these was sent. */
-  #uncertain: Begin[] = [];
+  /** Begun or not: the server's answer was lost. Nothing of these was sent. The next session begins by withdrawing them. */
+  #uncertain: Uncertain[] = [];
   readonly #lookUps: Batcher<LookUp, Remembered>;
   readonly #begins: Batcher<Begin, Set<string>>;
   readonly #settles: Batcher<Settled, string[]>;
@@ -101,15 +101,31 @@ export class PostgresLedger implements Ledger {
     });
     const others = addresses.filter((address) => !begun.has(address));
     if (others.length === 0 && addresses.length > 0) return new Map();
-    await this.#requireOwner('begin', sql.owner);
-    const known = await this.known(message, others, digest);
-    // `outcomes` finds the verdict where the other proxy has just settled it.
-    return new Map(others.map((address) => [address, known.get(address) ?? 'elsewhere']));
+    try {
+      await this.#requireOwner('begin', sql.owner);
+      const known = await this.known(message, others, digest);
+      // `outcomes` finds the verdict where the other proxy has just settled it.
+      return new Map(others.map((address) => [address, known.get(address) ?? 'elsewhere']));
+    } catch (error) {
+      const withdrawn = [...begun].map((address) => ({ address, kind: 'withdrawn' as const }));
+      // Where it fails, they are uncertain.
+      await this.settle(message, withdrawn).catch(() => {});
+      throw error;
+    }
   }
 
   async settle(message: MessageName, settled: readonly Settlement[]): Promise<string[]> {
     if (settled.length === 0) return [];
-    return this.#settles.add({ name: storedName(message), settled });
+    const name = storedName(message);
+    return this.#settles.add({ name, settled }).catch((error: Error) => {
+      const withdrawn = settled.filter(({ kind }) => kind === 'withdrawn');
+      if (withdrawn.length > 0) {
+        // Nobody tries again to withdraw them but the next session.
+        this.#uncertain.push({ name, addresses: withdrawn.map(({ address }) => address) });
+        this.#endSession(error);
+      }
+      throw error;
+    });
   }
 
   async outcomes(
@@ -207,13 +223,16 @@ export class PostgresLedger implements Ledger {
       const signal = this.#closing.signal;
       await sleep(this.clock, limits.databaseRetryMs, { signal, idle: true });
       if (signal.aborted) return;
+      let session: PostgresSession | undefined;
       try {
-        const session = await reopen(this.#owner);
-        await this.#withdraw(session);
+        session = await reopen(this.#owner);
+        // A begin that fails meanwhile adds to them. None may be left once this session can begin the same recipients anew.
+        while (this.#uncertain.length > 0) await this.#withdraw(session);
         journal.databaseBack(this.name, this.clock.now() - since, session.owner === this.#owner);
         this.#session = this.#use(session);
         return;
       } catch (error) {
+        session?.end(error as Error);
         this.#session = lost(error as Error, postgresFault(error as Error));
       }
     }
@@ -221,13 +240,23 @@ export class PostgresLedger implements Ledger {
 
   /** Gives back what may have been begun by statements without an answer. Others have it where they took over. */
   async #withdraw(session: PostgresSession): Promise<void> {
-    const withdrawn = this.#uncertain.flatMap(({ name, addresses }) =>
+    const uncertain = this.#uncertain;
+    if (uncertain.length === 0) return;
+    this.#uncertain = [];
+    const withdrawn = uncertain.flatMap(({ name, addresses }) =>
       addresses.map((address) => [name, address, null, null, null]),
     );
-    if (withdrawn.length === 0) return;
     const values = [session.owner, ...columns(withdrawn, 5), this.clock.wallNow()];
-    await session.query('settle', sql.settle, values);
-    this.#uncertain = [];
+    try {
+      await session.query('settle', sql.settle, values);
+    } catch (error) {
+      this.#uncertain.push(...uncertain);
+      throw error;
+    }
+  }
+
+  #endSession(reason: Error): void {
+    if (!(this.#session instanceof PostgresLostError)) this.#session.end(reason);
   }
 
   /**
@@ -255,7 +284,7 @@ export class PostgresLedger implements Ledger {
     const rows = await this.#query(task, statement, [this.#owner]);
     if (rows.length > 0) return;
     const reason = new Error('another proxy has taken this one for dead');
-    if (!(this.#session instanceof PostgresLostError)) this.#session.end(reason);
+    this.#endSession(reason);
     throw lost(reason);
   }
 
@@ -391,11 +420,14 @@ interface LookUp {
   addresses: readonly string[];
 }
 
-interface Begin {
+interface Uncertain {
   name: string;
+  addresses: readonly string[];
+}
+
+interface Begin extends Uncertain {
   id: string;
   digest: Buffer;
-  addresses: readonly string[];
 }
 
 interface Settled {

@@ -1,7 +1,7 @@
 import type { QueryResultRow } from 'pg';
 import type { Clock } from '../../../host/clock.ts';
 import { limits } from '../../../limits.ts';
-import { OWNERS } from './advisory-locks.ts';
+import { OWNERS, WORKERS } from './advisory-locks.ts';
 import { connectPostgres, connectTo, type Connection } from './connect-postgres.ts';
 import type { PostgresSettings } from './libpq-settings.ts';
 import {
@@ -75,10 +75,13 @@ export class PostgresSession {
     owner?: number,
   ): Promise<PostgresSession> {
     const connections = await connectSessions(settings);
-    const { house } = connections;
+    const { house, ...workers } = connections;
     try {
       await migratePostgres(house);
       const number = (await takeAgain(house, owner)) ?? (await takeNew(house, clock));
+      for (const { client } of Object.values(workers)) {
+        await client.query('SELECT pg_advisory_lock_shared($1, $2)', [WORKERS, number]);
+      }
       await house.client.query(`LISTEN ${CHANNEL}`);
       return new PostgresSession(connections, number, clock);
     } catch (error) {
@@ -192,13 +195,15 @@ const POOLER =
 /** Takes the lock of an owner again; undefined when another proxy has taken this one for dead. */
 async function takeAgain({ client }: Connection, owner?: number): Promise<number | undefined> {
   if (owner === undefined) return undefined;
-  // The server may not know yet that the former connection is gone.
-  await client.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_locks
-     WHERE locktype = 'advisory' AND classid = $1::bigint AND objid = $2::bigint AND pid <> pg_backend_pid()
+  // The server may not know yet that the former connections are gone; what they still run must not be done after this.
+  const { rows } = await client.query<{ ended: boolean }>(
+    `SELECT pg_terminate_backend(pid, ${limits.databaseStatementMs}) AS ended FROM pg_locks
+     WHERE locktype = 'advisory' AND classid IN ($1::bigint, $2::bigint) AND objid = $3::bigint
+       AND pid <> pg_backend_pid()
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-    [OWNERS, owner],
+    [OWNERS, WORKERS, owner],
   );
+  if (rows.some(({ ended }) => !ended)) throw new Error('the former connections have not ended');
   await client.query('SELECT pg_advisory_lock($1, $2)', [OWNERS, owner]);
   const { rowCount } = await client.query('SELECT FROM owner WHERE number = $1', [owner]);
   if (rowCount === 1) return owner;
