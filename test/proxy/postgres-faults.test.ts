@@ -71,7 +71,7 @@ async function check(t: TestContext, fault: Fault, reason: RegExp): Promise<void
   const { key } = road;
   await road.proxy([], {}, server.url);
   const post = { key, id: 'an-id' };
-  const mend = await fault(server);
+  const repair = await fault(server);
   try {
     const answer = await signedPost(road.address, post);
     const text = answer.body.toString().trim();
@@ -83,7 +83,7 @@ async function check(t: TestContext, fault: Fault, reason: RegExp): Promise<void
     assert.match(text, reason);
     assert.deepEqual(road.deliveries(), []);
   } finally {
-    await mend();
+    await repair();
   }
   let said = '';
   await until(
