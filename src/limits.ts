@@ -17,6 +17,8 @@ export const limits = {
   messageBytes: 100 * MiB,
   /** Recipients in one hand-over, ten times what Exim's transport sends (`batch_max`). */
   handOverRecipients: 10_000,
+  /** The addresses of one hand-over by LMTP; enough for all recipients where they are as long as RFC 5321 allows. */
+  handOverAddressBytes: 4 * MiB,
   /** An address, in octets of UTF-8 (RFC 5321 4.5.3.1 allows 64 + 1 + 255). */
   addressBytes: 320,
   /**
@@ -46,6 +48,10 @@ export const limits = {
   intakeBytes: 32 * MiB,
   /** How long a connection may be silent, as RFC 5321 4.5.3.2.7 asks a server to wait. */
   intakeIdleMs: 5 * MINUTE,
+  /** The same while other messages wait for the memory that the one under way has. */
+  intakeStallMs: 10 * SECOND,
+  /** How long a message waits for memory before its client is to try again: less than the 2 minutes that Exim waits. */
+  intakeTurnMs: 90 * SECOND,
   /** How long one command may take, and one message, without the time in which we made it wait. */
   intakeCommandMs: 5 * MINUTE,
   intakeMessageMs: 30 * MINUTE,

@@ -23,9 +23,11 @@ export class LmtpConnection {
   readonly #socket: Socket;
   readonly #shared: Shared;
   readonly #session: LmtpSession;
-  /** When the client has been silent for too long, and when its command or message has taken too long; monotonic. */
-  #silentAt = Infinity;
+  /** When something came last, and when the command or message of the client has taken too long; monotonic. */
+  #heardAt = Infinity;
   #lateAt = Infinity;
+  /** Since when it waits for memory; monotonic. */
+  #waitsSince: number | undefined;
   #phase: Phase = 'between';
   /** The client waits for us. */
   #isOurTurn = false;
@@ -45,7 +47,7 @@ export class LmtpConnection {
   async serve(): Promise<void> {
     try {
       await this.#write(LmtpSession.greeting);
-      this.#silentAt = this.#shared.clock.now() + limits.intakeIdleMs;
+      this.#heardAt = this.#shared.clock.now();
       for await (const chunk of this.#socket as AsyncIterable<Buffer>) {
         if (await this.#take(chunk)) break;
       } // All replies are written by now; leaving the loop closes the socket.
@@ -73,29 +75,33 @@ export class LmtpConnection {
     this.#shared.memory.hold(this, 0);
   }
 
-  /** Ends when the client takes too long. */
+  /** Ends when the client takes too long, or waits for memory so long that it may have gone. */
   look(now: number): void {
+    if (this.#waitsSince !== undefined && now >= this.#waitsSince + limits.intakeTurnMs)
+      this.cut('421 4.3.1 too many large messages come at once, try again later');
     if (this.#isOurTurn) return;
-    if (now >= this.#silentAt) this.cut('421 4.4.2 nothing has come for too long');
+    const holdsUpOthers = this.#shared.memory.holdsUpOthers(this);
+    const silentMs = holdsUpOthers ? limits.intakeStallMs : limits.intakeIdleMs;
+    if (now >= this.#heardAt + silentMs) this.cut('421 4.4.2 nothing has come for too long');
     else if (now >= this.#lateAt) this.cut('421 4.4.2 this takes too long');
   }
 
   /** Gives the client more time: so much has passed in which it could do nothing. */
   extend(ms: number): void {
-    this.#silentAt += ms;
+    this.#heardAt += ms;
     this.#lateAt += ms;
   }
 
   /** Takes what arrives. Whether the connection ends. */
   async #take(chunk: Buffer): Promise<boolean> {
     const { clock, memory } = this.#shared;
-    this.#silentAt = clock.now() + limits.intakeIdleMs;
+    this.#heardAt = clock.now();
     const isOver = await this.#feed(chunk);
     const phase = phaseOf(this.#session);
     if (phase !== this.#phase) this.#lateAt = clock.now() + PHASE_MS[phase];
     this.#phase = phase;
     memory.hold(this, this.#session.held);
-    if (!memory.goesOn(this)) await this.#ourTurn(memory.turn(this));
+    if (!memory.goesOn(this)) await this.#memoryTurn();
     if (isOver || !this.#isStopping || !this.#hasServed || this.#session.isInTransaction)
       return isOver;
     await this.#write(`${STOPPING}\r\n`);
@@ -110,6 +116,13 @@ export class LmtpConnection {
       if (isOver || left.length === 0) return isOver;
       rest = left;
     }
+  }
+
+  /** Reads nothing meanwhile, and so does not notice whether the client has gone. */
+  async #memoryTurn(): Promise<void> {
+    this.#waitsSince = this.#shared.clock.now();
+    await this.#ourTurn(this.#shared.memory.turn(this));
+    this.#waitsSince = undefined;
   }
 
   /** Work of ours, whose time does not count for the client. */

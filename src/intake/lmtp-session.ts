@@ -59,9 +59,10 @@ export class LmtpSession {
     return this.#line.length > 0;
   }
 
-  /** How many bytes of memory the message takes that is under way. */
+  /** How many bytes of memory the message takes that is under way, with its addresses. */
   get held(): number {
-    return this.#transaction?.message?.held ?? 0;
+    const { addressBytes = 0, message } = this.#transaction ?? {};
+    return addressBytes + (message?.held ?? 0);
   }
 
   /** Takes what arrives; it is not kept. */
@@ -117,7 +118,9 @@ export class LmtpSession {
         }
       : readLmtpCommand(line.subarray(0, end));
     const answer = this.#execute(command);
-    if (answer.reply.startsWith('4')) this.#refusals += 1;
+    // A message with any number of recipients comes to its end, and those above the limit with the next try.
+    const isRefusal = answer.reply.startsWith('4') && !answer.reply.startsWith(SURPLUS);
+    if (isRefusal) this.#refusals += 1;
     if (this.#refusals <= limits.intakeRefusals) return answer;
     return { reply: '421 4.7.0 too many commands were refused', isOver: true };
   }
@@ -145,16 +148,20 @@ export class LmtpSession {
     if (size > this.#bytesMax) {
       return `452 4.3.4 the message is larger than the limit of ${this.#bytesMax} bytes`;
     }
-    this.#transaction = { sender, recipients: [] };
+    this.#transaction = { sender, recipients: [], addressBytes: sender.length };
     return '250 2.1.0 OK';
   }
 
   #recipient(recipient: string): string {
     if (!this.#transaction) return '451 4.5.1 say MAIL first';
-    const { recipients } = this.#transaction;
+    const { recipients, addressBytes } = this.#transaction;
     if (recipients.length >= limits.handOverRecipients) {
-      return `452 4.5.3 there are more than ${limits.handOverRecipients} recipients`;
+      return `${SURPLUS} there are more than ${limits.handOverRecipients} recipients`;
     }
+    if (addressBytes + recipient.length > limits.handOverAddressBytes) {
+      return `${SURPLUS} the addresses take more than ${limits.handOverAddressBytes} bytes`;
+    }
+    this.#transaction.addressBytes += recipient.length;
     recipients.push(recipient);
     return '250 2.1.5 OK';
   }
@@ -198,6 +205,7 @@ interface Transaction {
   sender: string;
   /** As they came, also those that came twice. */
   recipients: string[];
+  addressBytes: number;
   /** From DATA on. */
   message?: IncomingMessage;
 }
@@ -206,6 +214,8 @@ const LF = 0x0a;
 const CR = 0x0d;
 const EMPTY = Buffer.alloc(0);
 const OK = '250 2.0.0 OK';
+/** A recipient is to be handed over with the same message later (RFC 5321, section 4.5.3.1.10). */
+const SURPLUS = '452 4.5.3';
 
 /** SIZE tells no limit: a client that knows one returns a larger message to its sender. */
 const EXTENSIONS = [

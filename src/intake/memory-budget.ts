@@ -31,6 +31,12 @@ export class MemoryBudget<Holder extends object> {
     return this.#total <= this.#bytes || holder === first || !this.#held.has(holder);
   }
 
+  /** Whether others wait for this one. */
+  holdsUpOthers(holder: Holder): boolean {
+    const [first] = this.#held.keys();
+    return holder === first && this.#waiting.length > 0;
+  }
+
   /** Resolves as soon as it may. */
   async turn(holder: Holder): Promise<void> {
     if (this.goesOn(holder)) return;

@@ -11,6 +11,7 @@ import { limits } from '../../src/limits.ts';
 import { LmtpClient, lmtpMail } from '../support/lmtp.ts';
 import { Road } from '../support/road.ts';
 import { stored } from '../support/stored.ts';
+import { until } from '../support/until.ts';
 
 /** Drain has seen so much time pass, and the wall clock was set back. */
 function moveObserved(spool: string, ms: number): void {
@@ -125,6 +126,59 @@ test('a command that comes too slowly ends the connection after 5 minutes, and a
   }
   assert.match(await message.closed(), /\r\n421 4\.4\.2 this takes too long\r\n$/);
   assert.deepEqual(stored(road.spool), []);
+});
+
+/** Two messages that are under way: one that has just begun, and one that fills the memory and has to wait for it. */
+async function crowd(open: () => Promise<LmtpClient>) {
+  const [first, large] = [await open(), await open()];
+  for (const client of [first, large]) {
+    client.say('LHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n');
+    await client.hears(/^354/);
+    client.say('Subject: x\r\n');
+    await turns();
+  }
+  // Each part is written when the one before it was taken, so that it shows when the server takes no more.
+  const part = Buffer.alloc(1_000_000, `${'x'.repeat(70)}\r\n`);
+  const parts = Math.ceil(limits.intakeBytes / part.length) + 10;
+  let [taken, before] = [0, -1];
+  const write = () => {
+    const next = taken < parts ? part : '\r\n.\r\n';
+    large.socket.write(next, (error) => {
+      taken += 1;
+      if (!error && taken <= parts) write();
+    });
+  };
+  write();
+  const isFull = () => {
+    const stands = taken > parts / 2 && taken === before;
+    before = taken;
+    return stands;
+  };
+  await until(isFull, () => `${taken} of ${parts} parts were taken`);
+  return { first, large };
+}
+
+test('law 7: a client that is silent for 10 s while others wait for its memory is sent away, and they go on', async (t) => {
+  const { clock, open, road } = await serve(t);
+  const { first, large } = await crowd(open);
+  await clock.pass(limits.intakeStallMs + 1000);
+  assert.match(await first.closed(), /\r\n421 4\.4\.2 nothing has come for too long\r\n$/);
+  await large.hears(/^250 2\.0\.0 queued/);
+  assert.equal(stored(road.spool).length, 1);
+});
+
+test('law 7: a message that waits for memory for 90 s is to be handed over again, and its memory is free', async (t) => {
+  const { clock, open, road } = await serve(t);
+  const { first, large } = await crowd(open);
+  for (let second = 0; second < 96; second += 4) {
+    first.say('x');
+    await turns();
+    await clock.pass(4000);
+  }
+  assert.match(await large.closed(), /\r\n421 4\.3\.1 too many large messages come at once/);
+  first.say('\r\n.\r\n');
+  await first.hears(/^250 2\.0\.0 queued/);
+  assert.equal(stored(road.spool).length, 1);
 });
 
 test('the time in which the machine slept counts for nobody', async (t) => {

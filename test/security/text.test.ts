@@ -195,6 +195,7 @@ const WRITERS = {
   'host/stderr-line.ts': 'the journal off systemd, and how a command failed',
   'bin/exim-pipe.ts':
     'one line, made printable by exim-pipe; loads nothing before its signals are set',
+  'cli/queue/top.ts': 'one screen, whose texts are made printable by queue top',
   'drain/command.ts': 'progress on a terminal, made printable there',
   'bin/demo.ts': 'the demonstration, of its own mail',
   'bin/build-appengine.ts': 'a tool of the checkout',
