@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs';
 import { limits } from '../limits.ts';
 import { showBytes } from './show-bytes.ts';
 
-/** What is free on a file system for those who are not root. */
+/** The free space of a file system, for accounts other than root. */
 export interface FreeSpace {
   bytes: number;
   /** What is kept free: nothing more is taken below. */
@@ -11,7 +11,7 @@ export interface FreeSpace {
   inodes: number | null;
 }
 
-/** What is free on the file system of a folder. */
+/** The free space of the file system of a folder. */
 export function freeSpace(folder: string): FreeSpace {
   const { bsize, blocks, bavail, files, ffree } = statfsSync(folder);
   return {

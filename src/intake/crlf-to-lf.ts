@@ -11,7 +11,7 @@ export class CrlfToLf {
     this.#keep = keep;
   }
 
-  /** The piece is changed, and what is kept is a part of it. */
+  /** Changes the piece, and hands on a part of it. */
   push(piece: Buffer): void {
     if (piece.length === 0) return;
     if (this.#isAfterCr && piece[0] !== LF) this.#keep(Buffer.of(CR));

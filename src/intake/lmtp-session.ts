@@ -170,7 +170,7 @@ export class LmtpSession {
     const transaction = this.#transaction;
     if (!transaction || transaction.recipients.length === 0)
       return '451 4.5.1 there is no recipient';
-    // Who tells the id by XFORWARD is not Exim, and writes no such line.
+    // A client that tells the id by XFORWARD is not Exim, and writes no such line.
     const hasIdLine = this.#ident === undefined;
     transaction.message = new IncomingMessage(this.#bytesMax, { hasIdLine });
     return '354 send the message';

@@ -336,9 +336,13 @@ export class Deliverer {
    */
   async #sendOn(place: Place, delivery: Delivery, grant: Grant): Promise<Result[]> {
     const { recipients } = delivery;
-    if (recipients.length === 0) place.release();
+    if (recipients.length === 0) {
+      place.release();
+      await this.#giveBack(grant, grant.recipients);
+      return [];
+    }
     try {
-      const results = recipients.length > 0 ? await this.#call(place, delivery) : [];
+      const results = await this.#call(place, delivery);
       if (results.some((result) => !('unknown' in result))) {
         this.trouble = undefined;
         this.#pacer.passed();

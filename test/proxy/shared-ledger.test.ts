@@ -114,6 +114,18 @@ async function twoProxies(t: TestContext, options?: { takeOverMs?: number }) {
   return { one, two, query, cutOff, letBack };
 }
 
+/** Posts at a proxy whose backend has the message, and keeps it until `answer` is called. */
+async function beginAt(proxy: Proxy, recipients: string[]) {
+  const backend = new AbortController();
+  proxy.backend = backend.signal;
+  const first = proxy.post('id', recipients);
+  await until(
+    () => proxy.calls.length > 0,
+    () => 'no call',
+  );
+  return { first, answer: () => backend.abort() };
+}
+
 test('proxies with one ledger', needs('postgres'), async (t) => {
   server = await PostgresServer.start(t, { settings: { fsync: 'off' } });
 
@@ -145,18 +157,12 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
     'a post and an ask at another proxy wait, are answered in progress, and find the result',
     async (inner) => {
       const { one, two } = await twoProxies(inner);
-      const backend = new AbortController();
-      one.backend = backend.signal;
-      const first = one.post('id', [a]);
-      await until(
-        () => one.calls.length > 0,
-        () => 'no call',
-      );
+      const { first, answer } = await beginAt(one, [a]);
       const inProgress = ['4.4.0 it is still being sent'];
       assert.deepEqual(await two.post('id', [a], 200), inProgress);
       assert.deepEqual(await two.ask('id', [a], 200), inProgress);
       const [asked, posted] = [two.ask('id', [a, b]), two.post('id', [a])];
-      setTimeout(() => backend.abort(), 50);
+      setTimeout(() => answer(), 50);
       const began = performance.now();
       assert.deepEqual(await first, ['2.0.0 told']);
       assert.deepEqual(await asked, [
@@ -173,19 +179,13 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
     'recipients of one post that another proxy has begun are waited for, and the others are sent',
     async (inner) => {
       const { one, two } = await twoProxies(inner);
-      const backend = new AbortController();
-      one.backend = backend.signal;
-      const first = one.post('id', [a]);
-      await until(
-        () => one.calls.length > 0,
-        () => 'no call',
-      );
+      const { first, answer } = await beginAt(one, [a]);
       const second = two.post('id', [a, b]);
       await until(
         () => two.calls.length > 0,
         () => 'no call',
       );
-      backend.abort();
+      answer();
       await first;
       assert.deepEqual(await second, ['2.0.0 told', '2.0.0 told']);
       assert.deepEqual(
@@ -199,13 +199,7 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
     'law 6, law 7: what a proxy has begun that was cut off is listed once after --take-over, and sent again',
     async (inner) => {
       const { one, two, query, cutOff, letBack } = await twoProxies(inner);
-      const backend = new AbortController();
-      one.backend = backend.signal;
-      const first = one.post('id', [a, b]);
-      await until(
-        () => one.calls.length > 0,
-        () => 'no call',
-      );
+      const { first, answer } = await beginAt(one, [a, b]);
       const second = two.post('id', [a, b]);
       await cutOff();
       assert.deepEqual(
@@ -226,7 +220,7 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
 
       // It wakes up: the backend took the message, and the ledger has another's result.
       one.status = '5.0.0';
-      backend.abort();
+      answer();
       assert.deepEqual(
         await first,
         ['5.0.0 told', '5.0.0 told'],
@@ -256,15 +250,9 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
     'a proxy that is back before --take-over settles what it sent meanwhile',
     async (inner) => {
       const { one, two, query, cutOff, letBack } = await twoProxies(inner, { takeOverMs: 60_000 });
-      const backend = new AbortController();
-      one.backend = backend.signal;
-      const first = one.post('id', [a]);
-      await until(
-        () => one.calls.length > 0,
-        () => 'no call',
-      );
+      const { first, answer } = await beginAt(one, [a]);
       await cutOff();
-      backend.abort();
+      answer();
       assert.deepEqual(await first, ['2.0.0 told']);
       const second = two.post('id', [a]);
       await letBack();

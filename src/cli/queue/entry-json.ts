@@ -31,7 +31,7 @@ export function time(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }
 
-/** What is said of the proxy in use, where it is not the first. */
+/** The fields about the proxy in use, where it is not the first. */
 export function fallbackFields(
   { fallback }: EndpointRecord,
   wall: ShownTime['wall'],

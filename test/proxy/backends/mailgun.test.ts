@@ -1,6 +1,6 @@
 import { mailgunBackend } from '../../../src/proxy/backends/mailgun/mailgun-backend.ts';
 import { conformance } from '../../support/conformance.ts';
-import { lateAnswer } from '../../support/late-answer.ts';
+import { providerAbilities } from '../../support/provider-abilities.ts';
 import { QUEUED, ScriptedMailgun } from '../../support/scripted-mailgun.ts';
 
 const abilities = [
@@ -20,24 +20,9 @@ conformance('mailgun', abilities, async (t) => {
     environment: mailgun.environment,
     arrived: () => mailgun.messages.map(({ recipients }) => recipients),
     bytes: { arrived: () => mailgun.messages.map(({ bytes }) => bytes), largest: 25 * 1024 * 1024 },
-    loseAnswers: () => {
-      mailgun.script = () => 'cut';
-    },
-    answerLate: () => {
-      const { reply, ...late } = lateAnswer(QUEUED);
-      mailgun.script = reply;
-      return late;
-    },
-    hang: async () =>
-      new Promise((resolve) => {
-        mailgun.script = () => {
-          resolve();
-          return 'hang';
-        };
-      }),
+    ...providerAbilities(mailgun, QUEUED),
     refuseKey: () => {
       mailgun.apiKey = 'another';
     },
-    vanish: () => mailgun.server.close(),
   };
 });

@@ -1,6 +1,6 @@
 import { sesBackend } from '../../../src/proxy/backends/ses/ses-backend.ts';
 import { conformance } from '../../support/conformance.ts';
-import { lateAnswer } from '../../support/late-answer.ts';
+import { providerAbilities } from '../../support/provider-abilities.ts';
 import { ScriptedSes, TAKEN } from '../../support/scripted-ses.ts';
 
 const abilities = [
@@ -21,24 +21,9 @@ conformance('ses', abilities, async (t) => {
     environment: ses.environment,
     arrived: () => ses.emails.map(({ recipients }) => recipients),
     bytes: { arrived: () => ses.emails.map(({ bytes }) => bytes), largest: 30 * 1024 * 1024 },
-    loseAnswers: () => {
-      ses.script = () => 'cut';
-    },
-    answerLate: () => {
-      const { reply, ...late } = lateAnswer(TAKEN);
-      ses.script = reply;
-      return late;
-    },
-    hang: async () =>
-      new Promise((resolve) => {
-        ses.script = () => {
-          resolve();
-          return 'hang';
-        };
-      }),
+    ...providerAbilities(ses, TAKEN),
     refuseKey: () => {
       ses.keys = { ...ses.keys, secret: 'another' };
     },
-    vanish: () => ses.server.close(),
   };
 });
