@@ -168,6 +168,11 @@ export class ScriptedJmap {
     if (this.importError) return { created: null, notCreated: { [name]: this.importError } };
     const bytes = this.#blobs.get(String(blobId));
     if (!bytes) return { created: null, notCreated: { [name]: { type: 'blobNotFound' } } };
+    // As Cyrus does.
+    if (/(?<!\r)\n/.test(bytes.toString('latin1'))) {
+      const description = 'Message contains bare newlines';
+      return { created: null, notCreated: { [name]: { type: 'invalidEmail', description } } };
+    }
     const id = this.#newId('E');
     this.emails.set(id, bytes);
     return {

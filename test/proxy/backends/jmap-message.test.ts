@@ -35,7 +35,7 @@ const SENT = ['2.0.0 a@example.org'];
 test('the envelope is that of the delivery, the email is destroyed, and the session is read once (law 4)', async (t) => {
   const { jmap, backend } = await start(t);
   const bytes = Buffer.from(
-    'From: x@other.example\nTo: nobody@example.org\nBcc: z@z.org\n\ntext\n',
+    'From: x@other.example\r\nTo: nobody@example.org\r\nBcc: z@z.org\r\n\r\ntext\r\n',
   );
   const recipients = ['a@example.org', 'b@bücher.example'];
   await told(backend, { sender: 'Sender@Example.org', recipients, bytes });

@@ -174,7 +174,7 @@ test('a provider that is away, or whose certificate is not trusted: nothing was 
 
 test('Mailgun gets the recipients of the envelope, tracking off, and the message as a file', async (t) => {
   const { mailgun, backend } = await start(t);
-  const bytes = Buffer.from('To: nobody@example.org\nBcc: hidden@example.org\n\ntext\n');
+  const bytes = Buffer.from('To: nobody@example.org\r\nBcc: hidden@example.org\r\n\r\ntext\r\n');
   const recipients = ['a@example.org', '"a,b"@bücher.example'];
   await deliverBy(backend, { recipients, bytes });
   assert.deepEqual(mailgun.messages, [
