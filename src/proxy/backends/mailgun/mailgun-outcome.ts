@@ -36,19 +36,19 @@ function taken(id: unknown): CallOutcome {
   return { kind: 'unknown', reason: 'Mailgun answered 200 without an id' };
 }
 
-/** A 400 is about the message, one of its recipients, or, where Mailgun says so, about the account. */
+/** A 400 is about a recipient, the message, or the account, where Mailgun says so; by any other this message alone waits. */
 function badRequest(text: string, reason: string): CallOutcome {
   if (/not a valid address|not valid address|invalid (?:recipient|address)/i.test(text)) {
     return { kind: 'badAddress', reason };
   }
-  if (OF_ACCOUNT.test(text)) {
-    return { kind: 'unavailable', reason, retryAfterMs: limits.providerQuotaMs };
-  }
   if (/too large|size limit|exceeds.*size/i.test(text)) {
     return { kind: 'refused', status: statuses.tooLarge, reason };
   }
-  return { kind: 'refused', status: statuses.badContent, reason };
+  if (OF_ACCOUNT.test(text)) {
+    return { kind: 'unavailable', reason, retryAfterMs: limits.providerQuotaMs };
+  }
+  return { kind: 'refused', status: statuses.trouble, reason };
 }
 
 const OF_ACCOUNT =
-  /sandbox|free accounts|authorized recipients|not allowed to send|disabled|unverified|not verified|suspended|limit exceeded|quota/i;
+  /sandbox|free accounts|authorized recipients|not allowed to send|\b(?:account|domain)\b.*\bdisabled|unverified|not verified|suspended/i;
