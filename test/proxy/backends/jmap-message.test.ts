@@ -96,6 +96,17 @@ test('a look-up that fails is made again; where none is answered, it is unknown 
   assert.deepEqual(await told(backend, one), ['unknown a@example.org']);
 });
 
+test('an email that is gone says nothing while the server cannot say whether it was submitted (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.fails = 'EmailSubmission/query';
+  jmap.before['EmailSubmission/set'] = () => {
+    jmap.emails.clear(); // By a person, or by a rule of the mailbox.
+    return 'cut';
+  };
+  assert.deepEqual(await told(backend, one), ['unknown a@example.org']);
+  assert.deepEqual(jmap.submitted, []);
+});
+
 test('a submission that ends between look-up and destruction was sent (law 6)', async (t) => {
   const { jmap, backend } = await start(t);
   jmap.before['EmailSubmission/set'] = () => 'cut';
