@@ -19,6 +19,9 @@ function brief(outcome: CallOutcome): string {
   return `${outcome.kind} ${(outcome.retryAfterMs ?? NaN) / 1000} s`;
 }
 
+/** The clock of the machine, by which a Retry-After is read that is a date. */
+const clock = { wallNow: () => Date.parse('2026-11-28T12:00:00Z') };
+
 const slower = `throttled ${limits.providerSlowerMs / 1000} s`;
 const full = `throttled ${limits.providerQuotaMs / 1000} s`;
 const [soon, minute, quota] = [
@@ -119,23 +122,27 @@ const MAILGUN: [status: number, text: string, outcome: string][] = [
 test('law 5: an answer of Mailgun fails the message only where it is about the message', () => {
   for (const [status, message, expected] of MAILGUN) {
     assert.equal(
-      brief(mailgunOutcome(answer(status, { message }))),
+      brief(mailgunOutcome(answer(status, { message }), clock)),
       expected,
       `${status} ${message}`,
     );
   }
-  assert.equal(brief(mailgunOutcome(answer(401, 'Forbidden'))), minute);
-  assert.equal(brief(mailgunOutcome(answer(200, { id: '<1@x>', message: 'Queued.' }))), 'sent');
-  assert.equal(brief(mailgunOutcome(answer(200, 'Queued.'))), 'unknown');
+  assert.equal(brief(mailgunOutcome(answer(401, 'Forbidden'), clock)), minute);
+  assert.equal(
+    brief(mailgunOutcome(answer(200, { id: '<1@x>', message: 'Queued.' }), clock)),
+    'sent',
+  );
+  assert.equal(brief(mailgunOutcome(answer(200, 'Queued.'), clock)), 'unknown');
 });
 
 test('Mailgun says when it takes more, up to ten minutes', () => {
   const longest = `throttled ${limits.retryAfterMaxMs / 1000} s`;
-  for (const [seconds, expected] of [
+  for (const [wait, expected] of [
     ['17', 'throttled 17 s'],
+    ['Sat, 28 Nov 2026 12:00:17 GMT', 'throttled 17 s'],
     ['86400', longest],
   ] as const) {
-    assert.equal(brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds }))), expected);
+    assert.equal(brief(mailgunOutcome(answer(429, '', { 'retry-after': wait }), clock)), expected);
   }
 });
 

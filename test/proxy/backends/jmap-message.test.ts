@@ -174,6 +174,21 @@ test('a refusal is about the message or about the account, and leaves no email b
   assert.deepEqual(jmap.submitted, []);
 });
 
+test('a session stays where the server only throttles, and is read again after other trouble', async (t) => {
+  const { jmap, backend } = await start(t);
+  const sessions = () => jmap.server.requests.filter(({ method }) => method === 'GET').length;
+  for (const [type, read] of [
+    ['rateLimit', 1],
+    ['rateLimit', 1],
+    ['forbidden', 1],
+    ['forbidden', 2],
+  ] as const) {
+    jmap.verdict = () => ({ type });
+    await assert.rejects(told(backend, one), BackendUnavailableError);
+    assert.equal(sessions(), read, type);
+  }
+});
+
 test('an email that is there already is submitted and stays', async (t) => {
   const { jmap, backend } = await start(t);
   jmap.emails.set('E-of-a-person', Buffer.from('Subject: x\n\ntext\n'));

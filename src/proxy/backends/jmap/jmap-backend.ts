@@ -1,7 +1,13 @@
 import { thisMachine, type Machine } from '../../../host/machine.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
-import { limited, type Backend, type Delivery, type Result } from '../backend.ts';
+import {
+  BackendThrottledError,
+  limited,
+  type Backend,
+  type Delivery,
+  type Result,
+} from '../backend.ts';
 import { inCrlf } from '../in-crlf.ts';
 import { jsonOf } from '../provider/json-of.ts';
 import type { JmapAccount } from './jmap-options.ts';
@@ -25,7 +31,8 @@ export function jmapBackend(
     try {
       return await deliverIn(session, delivery);
     } catch (error) {
-      sessions.forget(); // The account, its identities or the server may have changed.
+      // The account, its identities or the server may have changed, but not where it only gets too much.
+      if (!(error instanceof BackendThrottledError)) sessions.forget();
       throw error;
     }
   }

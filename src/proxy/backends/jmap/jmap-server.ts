@@ -92,10 +92,9 @@ export class JmapServer {
     const sentences = [text + (said && ` (${said.slice(0, limits.quotedChars)})`), remedy];
     const reason = sentences.filter((each) => each !== '').join('; ');
     const usualMs = status < 500 ? limits.providerRefusedMs : limits.providerSlowerMs;
-    if (status !== 429) {
-      return new BackendUnavailableError(reason, providerRetryMs(response, usualMs));
-    }
-    return new BackendThrottledError(reason, providerRetryMs(response, limits.providerSlowerMs));
+    const retryMs = (ms: number) => providerRetryMs(response, ms, this.machine);
+    if (status !== 429) return new BackendUnavailableError(reason, retryMs(usualMs));
+    return new BackendThrottledError(reason, retryMs(limits.providerSlowerMs));
   }
 
   #headers(type: string): Record<string, string> {

@@ -27,7 +27,7 @@ export function mailgunBackend(
     }
     return inBatches(recipients, limits.mailgunRecipients, async (batch) =>
       callResults(batch, async (to) =>
-        mailgunOutcome(await mailgun.send(to.map(canonicalAddress), message)),
+        mailgunOutcome(await mailgun.send(to.map(canonicalAddress), message), machine),
       ),
     );
   });

@@ -1,3 +1,4 @@
+import type { Clock } from '../../../host/clock.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { Response } from '../../../wire/exchange.ts';
@@ -9,7 +10,7 @@ import { providerRetryMs } from '../provider/provider-retry-ms.ts';
  * What an answer of Mailgun to a message comes to. Errors that it does not have a row for are temporary. README.md in this
  * folder has the table.
  */
-export function mailgunOutcome(response: Response): CallOutcome {
+export function mailgunOutcome(response: Response, clock: Pick<Clock, 'wallNow'>): CallOutcome {
   const { status, body } = response;
   const { id, message } = jsonOf(body);
   if (status === 200) return taken(id);
@@ -18,16 +19,16 @@ export function mailgunOutcome(response: Response): CallOutcome {
   if (status === 400) return badRequest(text, reason);
   if (status === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
   if (status === 429) {
-    const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+    const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs, clock);
     return { kind: 'throttled', reason, retryAfterMs };
   }
   if (status >= 300 && status < 500) {
-    const retryAfterMs = providerRetryMs(response, limits.providerRefusedMs);
+    const retryAfterMs = providerRetryMs(response, limits.providerRefusedMs, clock);
     return { kind: 'unavailable', reason, retryAfterMs };
   }
   // Mailgun asks for another try after these; a gateway may have passed the message on.
   if (status !== 500 && status !== 503) return { kind: 'unknown', reason };
-  const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+  const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs, clock);
   return { kind: 'unavailable', reason, retryAfterMs };
 }
 
