@@ -25,17 +25,17 @@ export function writeBody(spool: Spool, seq: number, pieces: readonly Buffer[]):
 
 /**
  * For a message whose bytes are damaged: throws SqliteError when a page of the tree is broken, on which or below
- * which other messages have their bytes, or when rows are missing, as where a page of another tree is in its place. Bytes
+ * which other messages have their bytes, or when its rows have too few bytes, as where a page of another tree is in its place. Bytes
  * that do not fit a page of the tree have pages of their own, which are not read here.
  */
 export function requireSoundTree(spool: Spool, seq: number): void {
   const row = spool
     .sql<{ missing: number }>(
-      `SELECT size - (SELECT coalesce(sum(length(bytes)), 0) FROM body WHERE message = seq) AS missing
-       FROM message WHERE seq = ?`,
+      `SELECT size - sum(length(bytes)) AS missing FROM message JOIN body ON body.message = seq
+       WHERE seq = ? GROUP BY seq`,
     )
     .get(seq);
-  if (row && requireWhole(row).missing === 0) return;
+  if (!row || requireWhole(row).missing === 0) return;
   throw new Database.SqliteError('the table body lacks bytes of a message', 'SQLITE_CORRUPT');
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { LONG } from '../support/figures.ts';
 import { everyStep, type Step } from '../support/every-step.ts';
 import { Intake, type LmtpMail } from '../support/lmtp.ts';
 import { readSpool } from '../support/read-spool.ts';
@@ -34,7 +35,8 @@ everyStep(
       'law 1, law 2, law 7: the LMTP server is killed at any step of making a spool and storing three messages in it',
     fault: 'KILL',
     stride: 19,
-    atLeast,
+    // Few of its steps are between the commit and the answer: the short form of the next test strikes there.
+    atLeast: LONG ? atLeast : { acknowledged: 1 },
   },
   (t) => handOverTwice(t, []),
 );
@@ -44,7 +46,7 @@ everyStep(
     title:
       'law 1, law 2, law 7: the LMTP server is killed at any step of storing three messages in a spool that has one',
     fault: 'KILL',
-    stride: 9,
+    stride: 4,
     atLeast,
   },
   async (t) => handOverTwice(t, [older.eximId], await spoolWithOlder(t)),
