@@ -522,6 +522,8 @@ export const limits = {
   /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */
   awsKeysRetryMs: 10 * SECOND,
   awsKeysMs: 5 * SECOND,
+  /** How long the token is valid that the instance metadata service gives for one reading, in seconds. */
+  awsTokenSeconds: 60,
 
   // The appengine backend
 

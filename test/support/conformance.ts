@@ -159,22 +159,22 @@ export function conformance(
     assert.doesNotMatch(relay.journal.join('\n'), /EXAMPLE/, 'the key');
   });
 
-  testWith('keepBytes', 'the bytes of a message arrive as they are (law 3)', async (t) => {
-    const { rig, relay } = await start(t);
-    const odd = Buffer.from('Subject: \xe9\0\n.\n..\r\r\n\xff\xfe\n--\r\n\n"}', 'latin1');
-    const large = Buffer.alloc(
-      rig.bytes?.largest ?? 0,
-      'a line of some characters, \xff\0\n',
-      'latin1',
-    );
-    assert.match((await relay.post('odd', [a], odd)).join(), /^2/);
-    assert.match((await relay.post('large', [a], large)).join(), /^2/);
-    const [first, second] = rig.bytes?.arrived() ?? [];
-    assert.deepEqual(first, odd);
-    assert.ok(second?.equals(large));
-    const over = Buffer.concat([large, Buffer.from('aaaa')]);
-    assert.match((await relay.post('over', [a], over)).join(), /^5\.3\.4 /);
-  });
+  testWith(
+    'keepBytes',
+    'the bytes of a message arrive as they are, but with CRLF as line ends (law 3)',
+    async (t) => {
+      const { rig, relay } = await start(t);
+      const odd = Buffer.from('Subject: \xe9\0\n.\n..\r\r\n\xff\xfe\n--\r\n\n"}', 'latin1');
+      const large = messageOf(rig.bytes?.largest ?? 0);
+      assert.match((await relay.post('odd', [a], odd)).join(), /^2/);
+      assert.match((await relay.post('large', [a], large)).join(), /^2/);
+      const [first, second] = rig.bytes?.arrived() ?? [];
+      assert.deepEqual(first, withCrlf(odd));
+      assert.ok(second?.equals(withCrlf(large)));
+      const over = Buffer.concat([Buffer.from('a'), large]);
+      assert.match((await relay.post('over', [a], over)).join(), /^5\.3\.4 /);
+    },
+  );
 
   testWith(
     'hang',
@@ -209,6 +209,19 @@ export function conformance(
       assert.match(relay.journal.join('\n'), /^attention: no mail is taken: /m);
     },
   );
+}
+
+/** A message without any CR that has `size` bytes when its lines end in CRLF. */
+function messageOf(size: number): Buffer {
+  const line = 'a line of some characters, \xff\0\n';
+  const lines = Math.floor(size / (line.length + 1));
+  const first = 'a'.repeat(size - lines * (line.length + 1));
+  return Buffer.from(first + line.repeat(lines), 'latin1');
+}
+
+function withCrlf(bytes: Buffer): Buffer {
+  const text = bytes.toString('latin1').replace(/\r\n|\r|\n/g, '\r\n');
+  return Buffer.from(text.endsWith('\n') ? text : `${text}\r\n`, 'latin1');
 }
 
 /** Kills the proxy when it is about to write down that something was sent. */

@@ -40,6 +40,8 @@ export class ScriptedJmap {
   remembers = true;
   verdict: (submission: JmapSubmitted) => JmapVerdict = () => undefined;
   importError: JmapVerdict;
+  /** The method that answers with an error of its own. */
+  fails = '';
   /** Instead of the answer to a request with this method: after it was executed, or before. */
   after: Partial<Record<string, () => ProviderReply | undefined>> = {};
   before: Partial<Record<string, () => ProviderReply | undefined>> = {};
@@ -130,6 +132,7 @@ export class ScriptedJmap {
     const answer = (result: Args): Invocation[] => [
       [name, { accountId: 'a/1', ...result }, callId],
     ];
+    if (name === this.fails) return [['error', { type: 'serverFail' }, callId]];
     switch (name) {
       case 'Identity/get':
         return answer({ list: this.identities, notFound: [] });
@@ -168,6 +171,11 @@ export class ScriptedJmap {
     if (this.importError) return { created: null, notCreated: { [name]: this.importError } };
     const bytes = this.#blobs.get(String(blobId));
     if (!bytes) return { created: null, notCreated: { [name]: { type: 'blobNotFound' } } };
+    // As Cyrus does.
+    if (/(?<!\r)\n/.test(bytes.toString('latin1'))) {
+      const description = 'Message contains bare newlines';
+      return { created: null, notCreated: { [name]: { type: 'invalidEmail', description } } };
+    }
     const id = this.#newId('E');
     this.emails.set(id, bytes);
     return {

@@ -19,6 +19,9 @@ function brief(outcome: CallOutcome): string {
   return `${outcome.kind} ${(outcome.retryAfterMs ?? NaN) / 1000} s`;
 }
 
+/** The clock of the machine, by which a Retry-After is read that is a date. */
+const clock = { wallNow: () => Date.parse('2026-11-28T12:00:00Z') };
+
 const slower = `throttled ${limits.providerSlowerMs / 1000} s`;
 const full = `throttled ${limits.providerQuotaMs / 1000} s`;
 const [soon, minute, quota] = [
@@ -60,7 +63,15 @@ const SES: [status: number, type: string, text: string, outcome: string][] = [
   [404, 'NotFoundException', 'Configuration set does not exist', minute],
   [302, '', '', minute],
   [408, '', '', minute],
-  [400, 'SomethingNewException', 'what nobody knows yet', minute],
+  [400, 'MessageRejected', 'Sending paused for this account. For more information, see', quota],
+  [400, 'BadRequestException', 'Sending suspended for this account.', quota],
+  [400, 'BadRequestException', 'Sending paused for configuration set promo', '4.3.0'],
+  [400, 'MessageRejected', 'Maximum sending rate exceeded.', slower],
+  [400, 'BadRequestException', 'Recipient count exceeds 50.', '4.3.0'],
+  [400, 'MessageRejected', 'Recipient count exceeds 50.', '4.3.0'],
+  [400, 'BadRequestException', 'what nobody knows yet', '4.3.0'],
+  [400, 'SomethingNewException', 'what nobody knows yet', '4.3.0'],
+  [400, '', '<html>a firewall</html>', minute],
   [500, 'InternalFailure', '', 'unknown'],
   [503, 'ServiceUnavailable', '', 'unknown'],
   [504, '', '<html>', 'unknown'],
@@ -86,7 +97,11 @@ test('law 5: an answer of Amazon SES fails the message only where it is about th
 
 const MAILGUN: [status: number, text: string, outcome: string][] = [
   [400, "'to' parameter is not a valid address. please check documentation", 'badAddress'],
-  [400, "'message' parameter is not a file", '5.6.0'],
+  [400, "'message' parameter is not a file", '4.3.0'],
+  [400, 'what nobody knows yet', '4.3.0'],
+  [400, 'Message size limit exceeded', '5.3.4'],
+  [400, 'Header limit exceeded', '4.3.0'],
+  [400, 'Domain mail.example.org is disabled', quota],
   [400, 'Sandbox subdomains are for test purposes only. Please add your own domain', quota],
   [400, 'Domain mail.example.org is not allowed to send: The domain is unverified', quota],
   [400, 'Message is too large', '5.3.4'],
@@ -107,23 +122,27 @@ const MAILGUN: [status: number, text: string, outcome: string][] = [
 test('law 5: an answer of Mailgun fails the message only where it is about the message', () => {
   for (const [status, message, expected] of MAILGUN) {
     assert.equal(
-      brief(mailgunOutcome(answer(status, { message }))),
+      brief(mailgunOutcome(answer(status, { message }), clock)),
       expected,
       `${status} ${message}`,
     );
   }
-  assert.equal(brief(mailgunOutcome(answer(401, 'Forbidden'))), minute);
-  assert.equal(brief(mailgunOutcome(answer(200, { id: '<1@x>', message: 'Queued.' }))), 'sent');
-  assert.equal(brief(mailgunOutcome(answer(200, 'Queued.'))), 'unknown');
+  assert.equal(brief(mailgunOutcome(answer(401, 'Forbidden'), clock)), minute);
+  assert.equal(
+    brief(mailgunOutcome(answer(200, { id: '<1@x>', message: 'Queued.' }), clock)),
+    'sent',
+  );
+  assert.equal(brief(mailgunOutcome(answer(200, 'Queued.'), clock)), 'unknown');
 });
 
 test('Mailgun says when it takes more, up to ten minutes', () => {
   const longest = `throttled ${limits.retryAfterMaxMs / 1000} s`;
-  for (const [seconds, expected] of [
+  for (const [wait, expected] of [
     ['17', 'throttled 17 s'],
+    ['Sat, 28 Nov 2026 12:00:17 GMT', 'throttled 17 s'],
     ['86400', longest],
   ] as const) {
-    assert.equal(brief(mailgunOutcome(answer(429, '', { 'retry-after': seconds }))), expected);
+    assert.equal(brief(mailgunOutcome(answer(429, '', { 'retry-after': wait }), clock)), expected);
   }
 });
 
@@ -132,7 +151,7 @@ const JMAP: Record<string, string> = {
   forbiddenFrom: '5.7.1',
   tooLarge: '5.3.4',
   invalidEmail: '5.6.0',
-  forbiddenToSend: quota,
+  forbiddenToSend: '4.3.0',
   overQuota: quota,
   rateLimit: slower,
   serverUnavailable: soon,

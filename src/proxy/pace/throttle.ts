@@ -45,7 +45,7 @@ export class Throttle {
     this.#text = message;
     if (now >= this.#until) {
       const usual = Math.min(limits.throttleFirstMs * 2 ** this.#pauses, limits.throttleMaxMs);
-      this.#pauses = Math.min(this.#pauses + 1, 30);
+      this.#pauses += 1;
       this.#share = { value: Math.max(limits.throttleShare, this.share() / 2), at: now };
       this.#until = now + Math.max(usual, retryAfterMs);
     } else this.#until = Math.max(this.#until, now + retryAfterMs);

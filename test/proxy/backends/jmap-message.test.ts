@@ -35,7 +35,7 @@ const SENT = ['2.0.0 a@example.org'];
 test('the envelope is that of the delivery, the email is destroyed, and the session is read once (law 4)', async (t) => {
   const { jmap, backend } = await start(t);
   const bytes = Buffer.from(
-    'From: x@other.example\nTo: nobody@example.org\nBcc: z@z.org\n\ntext\n',
+    'From: x@other.example\r\nTo: nobody@example.org\r\nBcc: z@z.org\r\n\r\ntext\r\n',
   );
   const recipients = ['a@example.org', 'b@bücher.example'];
   await told(backend, { sender: 'Sender@Example.org', recipients, bytes });
@@ -96,6 +96,17 @@ test('a look-up that fails is made again; where none is answered, it is unknown 
   assert.deepEqual(await told(backend, one), ['unknown a@example.org']);
 });
 
+test('an email that is gone says nothing while the server cannot say whether it was submitted (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.fails = 'EmailSubmission/query';
+  jmap.before['EmailSubmission/set'] = () => {
+    jmap.emails.clear(); // By a person, or by a rule of the mailbox.
+    return 'cut';
+  };
+  assert.deepEqual(await told(backend, one), ['unknown a@example.org']);
+  assert.deepEqual(jmap.submitted, []);
+});
+
 test('a submission that ends between look-up and destruction was sent (law 6)', async (t) => {
   const { jmap, backend } = await start(t);
   jmap.before['EmailSubmission/set'] = () => 'cut';
@@ -152,7 +163,8 @@ test('a refusal is about the message or about the account, and leaves no email b
   assert.match(await refused('forbiddenMailFrom'), /^5\.7\.1 /);
   assert.match(await refused('invalidEmail'), /^5\.6\.0 /);
   assert.match(await refused('somethingNew'), /^4\.3\.0 /);
-  await assert.rejects(refused('forbiddenToSend'), BackendUnavailableError);
+  assert.match(await refused('forbiddenToSend'), /^4\.3\.0 /);
+  await assert.rejects(refused('forbidden'), BackendUnavailableError);
   jmap.verdict = () => ({ type: 'serverUnavailable', method: true });
   await assert.rejects(told(backend, one), BackendUnavailableError);
   jmap.verdict = () => undefined;
@@ -160,6 +172,21 @@ test('a refusal is about the message or about the account, and leaves no email b
   await assert.rejects(told(backend, one), BackendUnavailableError);
   assert.equal(jmap.emails.size, 0);
   assert.deepEqual(jmap.submitted, []);
+});
+
+test('a session stays where the server only throttles, and is read again after other trouble', async (t) => {
+  const { jmap, backend } = await start(t);
+  const sessions = () => jmap.server.requests.filter(({ method }) => method === 'GET').length;
+  for (const [type, read] of [
+    ['rateLimit', 1],
+    ['rateLimit', 1],
+    ['forbidden', 1],
+    ['forbidden', 2],
+  ] as const) {
+    jmap.verdict = () => ({ type });
+    await assert.rejects(told(backend, one), BackendUnavailableError);
+    assert.equal(sessions(), read, type);
+  }
 });
 
 test('an email that is there already is submitted and stays', async (t) => {

@@ -56,6 +56,25 @@ test('a connection that breaks after the end of the request: nobody knows (law 6
   assert.equal(provider.requests.length, 1, 'it is not sent twice');
 });
 
+test('a client that is closed after the end of the request: nobody knows; before it, nothing was sent (law 6)', async (t) => {
+  const provider = await ScriptedProvider.start(t);
+  const { client, post } = clientOf(provider);
+  const came = new Promise<void>((resolve) => {
+    provider.script = () => {
+      resolve();
+      return 'hang';
+    };
+  });
+  const posted = assert.rejects(post(), (error: Error) => {
+    assert.ok(!(error instanceof BackendUnavailableError));
+    return true;
+  });
+  await came;
+  await client.close();
+  await posted;
+  await assert.rejects(post(), BackendUnavailableError);
+});
+
 test('a kept connection that breaks under a request is not tried again (law 6)', async (t) => {
   const provider = await ScriptedProvider.start(t);
   const { post } = clientOf(provider);
@@ -174,7 +193,7 @@ test('a provider that is away, or whose certificate is not trusted: nothing was 
 
 test('Mailgun gets the recipients of the envelope, tracking off, and the message as a file', async (t) => {
   const { mailgun, backend } = await start(t);
-  const bytes = Buffer.from('To: nobody@example.org\nBcc: hidden@example.org\n\ntext\n');
+  const bytes = Buffer.from('To: nobody@example.org\r\nBcc: hidden@example.org\r\n\r\ntext\r\n');
   const recipients = ['a@example.org', '"a,b"@bücher.example'];
   await deliverBy(backend, { recipients, bytes });
   assert.deepEqual(mailgun.messages, [

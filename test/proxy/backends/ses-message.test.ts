@@ -32,7 +32,7 @@ const many = Array.from({ length: 120 }, (_, number) => `r${number}@example.org`
 test('the envelope is that of the delivery, and the header decides nothing (law 4)', async (t) => {
   const { ses, backend } = await start(t);
   const bytes = Buffer.from(
-    'From: x@other.example\nTo: nobody@example.org\nBcc: z@z.org\n\ntext\n',
+    'From: x@other.example\r\nTo: nobody@example.org\r\nBcc: z@z.org\r\n\r\ntext\r\n',
   );
   const recipients = ['a@example.org', 'b@bücher.example'];
   await told(backend, { sender: 'me@example.org', recipients, bytes });

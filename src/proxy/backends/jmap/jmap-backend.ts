@@ -1,7 +1,14 @@
 import { thisMachine, type Machine } from '../../../host/machine.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
-import { limited, type Backend, type Delivery, type Result } from '../backend.ts';
+import {
+  BackendThrottledError,
+  limited,
+  type Backend,
+  type Delivery,
+  type Result,
+} from '../backend.ts';
+import { inCrlf } from '../in-crlf.ts';
 import { jsonOf } from '../provider/json-of.ts';
 import type { JmapAccount } from './jmap-options.ts';
 import { JmapServer } from './jmap-server.ts';
@@ -9,7 +16,7 @@ import { JmapSessions, type JmapSession } from './jmap-session.ts';
 import { JmapSubmission } from './jmap-submission.ts';
 
 /**
- * Sends by a JMAP server (RFC 8620, RFC 8621): the bytes are uploaded and imported, submitted with the true envelope, and
+ * Sends by a JMAP server (RFC 8620, RFC 8621): the message is uploaded in CRLF and imported, submitted with the true envelope, and
  * destroyed when they were sent. README.md in this folder has the facts.
  */
 export function jmapBackend(
@@ -24,16 +31,18 @@ export function jmapBackend(
     try {
       return await deliverIn(session, delivery);
     } catch (error) {
-      sessions.forget(); // The account, its identities or the server may have changed.
+      // The account, its identities or the server may have changed, but not where it only gets too much.
+      if (!(error instanceof BackendThrottledError)) sessions.forget();
       throw error;
     }
   }
 
   async function deliverIn(session: JmapSession, delivery: Delivery): Promise<Result[]> {
-    const { recipients, bytes } = delivery;
+    const { recipients } = delivery;
+    const message = inCrlf(delivery.bytes);
     const tooLarge = recipients.map((recipient) => ({ recipient, ...TOO_LARGE }));
-    if (bytes.length > session.uploadBytes) return tooLarge;
-    const uploaded = await server.upload(session.uploadUrl, bytes);
+    if (message.length > session.uploadBytes) return tooLarge;
+    const uploaded = await server.upload(session.uploadUrl, message);
     const { blobId, limit } = jsonOf(uploaded.body);
     if (uploaded.status === 413 || limit === 'maxSizeUpload') return tooLarge;
     if (typeof blobId !== 'string' || uploaded.status >= 300) {

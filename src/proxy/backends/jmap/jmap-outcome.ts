@@ -16,7 +16,8 @@ export interface JmapError {
 
 /**
  * What an error of a JMAP server to Email/import or EmailSubmission/set comes to. An error that has no row is temporary, and
- * concerns this message. README.md in this folder has the table.
+ * concerns this message; so does forbiddenToSend, which Cyrus answers to any refusal of its own relay. README.md in this
+ * folder has the table.
  */
 export function jmapOutcome({ type, description }: JmapError): CallOutcome {
   const text = typeof description === 'string' ? `: ${description}` : '';
@@ -40,7 +41,6 @@ const REFUSED: Partial<Record<string, string>> = {
 
 /** What is about the account or the server, with the wait until it is asked again. */
 const UNAVAILABLE: Partial<Record<string, number>> = {
-  forbiddenToSend: limits.providerQuotaMs,
   forbidden: limits.providerRefusedMs,
   overQuota: limits.providerQuotaMs,
   serverUnavailable: limits.providerSlowerMs,

@@ -1,9 +1,9 @@
 import type { Machine } from '../../../host/machine.ts';
 import { webProxyFor } from '../../../host/net/web-proxy.ts';
-import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
 import type { Response } from '../../../wire/exchange.ts';
 import { BackendThrottledError, BackendUnavailableError } from '../backend.ts';
+import type { CrlfMessage } from '../in-crlf.ts';
 import { jsonOf } from '../provider/json-of.ts';
 import { ProviderClient } from '../provider/provider-client.ts';
 import { providerRetryMs } from '../provider/provider-retry-ms.ts';
@@ -45,15 +45,15 @@ export class JmapServer {
     throw this.refusal(response, 'the session');
   }
 
-  /** Uploads bytes. Returns the answer, whatever its status. Rejects with BackendUnavailableError: an upload alone sends nothing. */
-  async upload(url: URL, bytes: Buffer): Promise<Response> {
+  /** Uploads a message. Returns the answer, whatever its status. Rejects with BackendUnavailableError: an upload alone sends nothing. */
+  async upload(url: URL, message: CrlfMessage): Promise<Response> {
     return nothingSent(
       this.#clientOf(url).call({
         method: 'POST',
         path: url.pathname + url.search,
         headers: this.#headers('message/rfc822'),
-        body: { [Symbol.iterator]: () => pieces(bytes) },
-        length: bytes.length,
+        body: message,
+        length: message.length,
       }),
     );
   }
@@ -92,10 +92,9 @@ export class JmapServer {
     const sentences = [text + (said && ` (${said.slice(0, limits.quotedChars)})`), remedy];
     const reason = sentences.filter((each) => each !== '').join('; ');
     const usualMs = status < 500 ? limits.providerRefusedMs : limits.providerSlowerMs;
-    if (status !== 429) {
-      return new BackendUnavailableError(reason, providerRetryMs(response, usualMs));
-    }
-    return new BackendThrottledError(reason, providerRetryMs(response, limits.providerSlowerMs));
+    const retryMs = (ms: number) => providerRetryMs(response, ms, this.machine);
+    if (status !== 429) return new BackendUnavailableError(reason, retryMs(usualMs));
+    return new BackendThrottledError(reason, retryMs(limits.providerSlowerMs));
   }
 
   #headers(type: string): Record<string, string> {

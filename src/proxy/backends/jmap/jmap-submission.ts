@@ -159,8 +159,9 @@ export class JmapSubmission {
       const responses = await this.#request(calls).catch(() => undefined);
       const submissions = listIn(responses?.get('query'), 'ids');
       const emails = listIn(responses?.get('email'), 'list');
-      if ((submissions && submissions.length > 0) || emails?.length === 0) return false;
-      if (submissions && emails) return true;
+      if (!submissions) continue; // That the email is gone says nothing alone: anybody may have removed it.
+      if (submissions.length > 0 || emails?.length === 0) return false;
+      if (emails) return true;
     }
     return undefined;
   }

@@ -1,8 +1,8 @@
 import type { Machine } from '../../../host/machine.ts';
 import { webProxyFor } from '../../../host/net/web-proxy.ts';
-import { pieces } from '../../../host/pieces.ts';
 import { limits } from '../../../limits.ts';
 import type { Response } from '../../../wire/exchange.ts';
+import type { CrlfMessage } from '../in-crlf.ts';
 import { ProviderClient, type ProviderCall } from '../provider/provider-client.ts';
 import type { MailgunAccount } from './mailgun-options.ts';
 
@@ -22,9 +22,9 @@ export class MailgunApi {
   }
 
   /** One message to at most 1,000 recipients. */
-  async send(recipients: readonly string[], bytes: Buffer): Promise<Response> {
+  async send(recipients: readonly string[], message: CrlfMessage): Promise<Response> {
     const to = recipients.map((recipient): Field => ['to', recipient]);
-    return this.#post(this.#form([...to, ...UNCHANGED], bytes));
+    return this.#post(this.#form([...to, ...UNCHANGED], message));
   }
 
   /** A message to nobody, without any bytes: Mailgun refuses it with a 400 when it takes our key, and sends nothing. */
@@ -38,22 +38,21 @@ export class MailgunApi {
   }
 
   /** A form in multipart/form-data (RFC 7578). Mailgun wants the message as a file. */
-  #form(fields: readonly Field[], bytes?: Buffer): Omit<ProviderCall, 'method'> {
+  #form(fields: readonly Field[], message?: CrlfMessage): Omit<ProviderCall, 'method'> {
     const boundary = this.#machine.randomBytes(24).toString('hex');
     const parts = fields.map(
       ([name, value]) =>
         `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`,
     );
-    const before = Buffer.from(parts.join('') + (bytes ? `--${boundary}${FILE}` : ''));
-    const after = Buffer.from(`${bytes ? '\r\n' : ''}--${boundary}--\r\n`);
-    const message = bytes ?? Buffer.alloc(0);
+    const before = Buffer.from(parts.join('') + (message ? `--${boundary}${FILE}` : ''));
+    const after = Buffer.from(`${message ? '\r\n' : ''}--${boundary}--\r\n`);
     return {
       headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
-      length: before.length + message.length + after.length,
+      length: before.length + (message?.length ?? 0) + after.length,
       body: {
         *[Symbol.iterator]() {
           yield before;
-          yield* pieces(message);
+          if (message) yield* message;
           yield after;
         },
       },

@@ -1,3 +1,4 @@
+import type { Clock } from '../../../host/clock.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { Response } from '../../../wire/exchange.ts';
@@ -9,7 +10,7 @@ import { providerRetryMs } from '../provider/provider-retry-ms.ts';
  * What an answer of Mailgun to a message comes to. Errors that it does not have a row for are temporary. README.md in this
  * folder has the table.
  */
-export function mailgunOutcome(response: Response): CallOutcome {
+export function mailgunOutcome(response: Response, clock: Pick<Clock, 'wallNow'>): CallOutcome {
   const { status, body } = response;
   const { id, message } = jsonOf(body);
   if (status === 200) return taken(id);
@@ -18,16 +19,16 @@ export function mailgunOutcome(response: Response): CallOutcome {
   if (status === 400) return badRequest(text, reason);
   if (status === 413) return { kind: 'refused', status: statuses.tooLarge, reason };
   if (status === 429) {
-    const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+    const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs, clock);
     return { kind: 'throttled', reason, retryAfterMs };
   }
   if (status >= 300 && status < 500) {
-    const retryAfterMs = providerRetryMs(response, limits.providerRefusedMs);
+    const retryAfterMs = providerRetryMs(response, limits.providerRefusedMs, clock);
     return { kind: 'unavailable', reason, retryAfterMs };
   }
   // Mailgun asks for another try after these; a gateway may have passed the message on.
   if (status !== 500 && status !== 503) return { kind: 'unknown', reason };
-  const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs);
+  const retryAfterMs = providerRetryMs(response, limits.providerSlowerMs, clock);
   return { kind: 'unavailable', reason, retryAfterMs };
 }
 
@@ -36,19 +37,19 @@ function taken(id: unknown): CallOutcome {
   return { kind: 'unknown', reason: 'Mailgun answered 200 without an id' };
 }
 
-/** A 400 is about the message, one of its recipients, or, where Mailgun says so, about the account. */
+/** A 400 is about a recipient, the message, or the account, where Mailgun says so; by any other this message alone waits. */
 function badRequest(text: string, reason: string): CallOutcome {
   if (/not a valid address|not valid address|invalid (?:recipient|address)/i.test(text)) {
     return { kind: 'badAddress', reason };
   }
-  if (OF_ACCOUNT.test(text)) {
-    return { kind: 'unavailable', reason, retryAfterMs: limits.providerQuotaMs };
-  }
   if (/too large|size limit|exceeds.*size/i.test(text)) {
     return { kind: 'refused', status: statuses.tooLarge, reason };
   }
-  return { kind: 'refused', status: statuses.badContent, reason };
+  if (OF_ACCOUNT.test(text)) {
+    return { kind: 'unavailable', reason, retryAfterMs: limits.providerQuotaMs };
+  }
+  return { kind: 'refused', status: statuses.trouble, reason };
 }
 
 const OF_ACCOUNT =
-  /sandbox|free accounts|authorized recipients|not allowed to send|disabled|unverified|not verified|suspended|limit exceeded|quota/i;
+  /sandbox|free accounts|authorized recipients|not allowed to send|\b(?:account|domain)\b.*\bdisabled|unverified|not verified|suspended/i;

@@ -55,8 +55,8 @@ export class ProviderClient {
     );
     if (answer.kind === 'response') return answer;
     const text = `${this.#called}: ${answer.kind === 'aborted' ? 'the connection was closed' : answer.text}`;
-    const isSent = answer.kind === 'network' && answer.stage === 'request' && upload.isWhole;
-    throw isSent ? new Error(text) : new BackendUnavailableError(text);
+    const isConnecting = answer.kind === 'network' && answer.stage === 'connecting';
+    throw upload.isWhole && !isConnecting ? new Error(text) : new BackendUnavailableError(text);
   }
 
   /** Closes idle connections, and ends what is under way. */

@@ -50,7 +50,7 @@ async function instanceKeys(ask: Ask): Promise<Response> {
   const token = await ask({
     method: 'PUT',
     path: '/latest/api/token',
-    headers: { 'x-aws-ec2-metadata-token-ttl-seconds': '60' },
+    headers: { 'x-aws-ec2-metadata-token-ttl-seconds': String(limits.awsTokenSeconds) },
   });
   const headers = { 'x-aws-ec2-metadata-token': headerValue(token.body.toString()) };
   const path = '/latest/meta-data/iam/security-credentials/';

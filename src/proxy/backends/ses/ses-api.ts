@@ -3,6 +3,7 @@ import type { Machine } from '../../../host/machine.ts';
 import { webProxyFor } from '../../../host/net/web-proxy.ts';
 import { limits } from '../../../limits.ts';
 import type { Response } from '../../../wire/exchange.ts';
+import type { CrlfMessage } from '../in-crlf.ts';
 import { ProviderClient } from '../provider/provider-client.ts';
 import { AwsCredentials } from './aws-credentials.ts';
 import { isOfClock, isOfKeys, sesError } from './ses-outcome.ts';
@@ -49,8 +50,12 @@ export class SesApi {
   }
 
   /** One message to at most 50 recipients. Each method rejects as ProviderClient.call does. */
-  async sendEmail(sender: string, recipients: readonly string[], bytes: Buffer): Promise<Response> {
-    return this.#request('POST', 'outbound-emails', sendEmailBody(sender, recipients, bytes));
+  async sendEmail(
+    sender: string,
+    recipients: readonly string[],
+    message: CrlfMessage,
+  ): Promise<Response> {
+    return this.#request('POST', 'outbound-emails', sendEmailBody(sender, recipients, message));
   }
 
   /** What our account may do. */
@@ -110,7 +115,11 @@ interface SesBody {
   digest: string;
 }
 
-function sendEmailBody(sender: string, recipients: readonly string[], bytes: Buffer): SesBody {
+function sendEmailBody(
+  sender: string,
+  recipients: readonly string[],
+  message: CrlfMessage,
+): SesBody {
   const json = JSON.stringify({
     FromEmailAddress: sender,
     Destination: { ToAddresses: recipients },
@@ -121,15 +130,13 @@ function sendEmailBody(sender: string, recipients: readonly string[], bytes: Buf
   const pieces = {
     *[Symbol.iterator]() {
       yield before;
-      for (let at = 0; at < bytes.length; at += PIECE) {
-        yield Buffer.from(bytes.toString('base64', at, at + PIECE), 'latin1');
-      }
+      yield* inBase64(message);
       yield END;
     },
   };
   const hash = createHash('sha256');
   for (const piece of pieces) hash.update(piece);
-  const length = before.length + base64Length(bytes) + END.length;
+  const length = before.length + base64Length(message) + END.length;
   return { pieces, length, digest: hash.digest('hex') };
 }
 
@@ -140,10 +147,19 @@ const NO_BODY: SesBody = {
 };
 const END = Buffer.from('"}}}');
 
-/** Bytes that are made base64 at once: a multiple of three, so that the pieces have no padding between them. */
-const PIECE = 48 * 1024;
+/** Pieces in base64, without padding between them: two bytes at most wait for the next piece. */
+function* inBase64(given: Iterable<Buffer>): Generator<Buffer> {
+  let rest = Buffer.alloc(0);
+  for (const piece of given) {
+    const bytes = Buffer.concat([rest, piece]);
+    const whole = bytes.length - (bytes.length % 3);
+    yield Buffer.from(bytes.toString('base64', 0, whole), 'latin1');
+    rest = bytes.subarray(whole);
+  }
+  yield Buffer.from(rest.toString('base64'), 'latin1');
+}
 
 /** The size of a message in base64. */
-export function base64Length({ length }: Buffer): number {
+export function base64Length({ length }: Pick<CrlfMessage, 'length'>): number {
   return Math.ceil(length / 3) * 4;
 }

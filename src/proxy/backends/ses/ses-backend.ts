@@ -4,6 +4,7 @@ import { limits } from '../../../limits.ts';
 import { canonicalAddress } from '../../../mail/canonical-address.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import { limited, type Backend, type Delivery, type Result } from '../backend.ts';
+import { inCrlf, type CrlfMessage } from '../in-crlf.ts';
 import { callResults } from '../provider/call-outcome.ts';
 import { inBatches } from '../provider/in-batches.ts';
 import { base64Length, SesApi, type SesSurroundings } from './ses-api.ts';
@@ -11,7 +12,7 @@ import { sesOutcome } from './ses-outcome.ts';
 import type { SesAccount } from './ses-options.ts';
 
 /**
- * Sends by Amazon SES (API version 2, SendEmail with a raw message): the bytes as they are and the true recipients, 50 in
+ * Sends by Amazon SES (API version 2, SendEmail with a raw message): the message in CRLF and the true recipients, 50 in
  * one call. README.md in this folder has the facts.
  */
 export function sesBackend(account: SesAccount, surroundings: SesSurroundings = {}): Backend {
@@ -19,16 +20,17 @@ export function sesBackend(account: SesAccount, surroundings: SesSurroundings = 
   const ses = new SesApi(account, machine, surroundings);
 
   async function deliver(delivery: Delivery): Promise<Result[]> {
-    const { recipients, bytes } = delivery;
+    const { recipients } = delivery;
+    const message = inCrlf(delivery.bytes);
     const sender = sesAddress(delivery.sender === '' ? (defaultSender ?? '') : delivery.sender);
-    const fault = faultOf(sender, bytes);
+    const fault = faultOf(sender, message);
     if (fault) return recipients.map((recipient) => ({ recipient, ...fault }));
     const fit = recipients.filter((recipient) => sesAddress(recipient) !== undefined);
     const unfit = recipients.filter((recipient) => !fit.includes(recipient));
     const results = await inBatches(fit, limits.sesRecipients, async (batch) =>
       callResults(batch, async (to) => {
         const addresses = to.map((recipient) => sesAddress(recipient) ?? recipient);
-        return sesOutcome(await ses.sendEmail(sender ?? '', addresses, bytes), addresses);
+        return sesOutcome(await ses.sendEmail(sender ?? '', addresses, message), addresses);
       }),
     );
     return [...results, ...unfit.map((recipient) => ({ recipient, ...NOT_ASCII }))];
@@ -40,11 +42,11 @@ export function sesBackend(account: SesAccount, surroundings: SesSurroundings = 
 /** Why no recipient can be sent a message, whatever Amazon SES would say. */
 function faultOf(
   sender: string | undefined,
-  bytes: Buffer,
+  message: CrlfMessage,
 ): { status: string; reason: string } | undefined {
   if (sender === undefined) return { ...NOT_ASCII, reason: `sender: ${NOT_ASCII.reason}` };
   if (sender === '') return { status: statuses.senderRefused, reason: NULL_SENDER };
-  if (base64Length(bytes) <= limits.sesBase64Bytes) return undefined;
+  if (base64Length(message) <= limits.sesBase64Bytes) return undefined;
   const reason = `in base64 the message is larger than ${limits.sesBase64Bytes} bytes, which is all that Amazon SES takes`;
   return { status: statuses.tooLarge, reason };
 }

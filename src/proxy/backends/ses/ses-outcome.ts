@@ -3,6 +3,7 @@ import { statuses } from '../../../mail/enhanced-status.ts';
 import type { Response } from '../../../wire/exchange.ts';
 import type { CallOutcome } from '../provider/call-outcome.ts';
 import { jsonOf } from '../provider/json-of.ts';
+import { sendingPaused } from '../sending-paused.ts';
 
 /** The error that an answer names, such as `MessageRejected`, and its text. */
 export interface SesError {
@@ -106,12 +107,20 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
   },
   // The rate of a second.
   {
-    when: /^(?:429 |4\d\d (?:TooManyRequests|Throttling|LimitExceeded))/,
+    when: /^(?:429 |4\d\d (?:TooManyRequests|Throttling|LimitExceeded|\w+ .*maximum sending rate exceeded))/i,
     outcome: throttled(limits.providerSlowerMs),
   },
   {
-    when: /^\d+ (?:AccountSuspended|SendingPaused)/,
+    when: new RegExp(
+      String.raw`^\d+ (?:AccountSuspended|SendingPaused)|^4\d\d \w+ .*${sendingPaused.source}`,
+      'i',
+    ),
     outcome: unavailable(limits.providerQuotaMs, 'see the SES console, Account dashboard'),
+  },
+  // Nothing is wrong with the message itself: these are its configuration set, and how many get it at once.
+  {
+    when: /^400 \w+ .*(?:\bsending .*\bfor (?:the )?configuration set|recipient count exceeds)/i,
+    outcome: refused(statuses.trouble),
   },
   { when: /^4\d\d MailFromDomainNotVerified/, outcome: refused(statuses.senderRefused) },
   { when: /^4\d\d MessageRejected .*address(?:es)? (?:is|are) not verified/i, outcome: unverified },
@@ -123,7 +132,10 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
     when: /^400 BadRequest\w* .*(?:illegal|invalid|missing|contains).*(?:address|domain)|^400 BadRequest\w* .*(?:address|domain) .*(?:illegal|invalid|contains)/i,
     outcome: ({ said: reason }) => ({ kind: 'badAddress', reason }),
   },
-  { when: /^400 (?:MessageRejected|BadRequest)/, outcome: refused(statuses.badContent) },
+  {
+    when: /^400 (?:MessageRejected|BadRequest\w* .*\b(?:headers?|mime|body|encoding|attachments?|lines?)\b)/i,
+    outcome: refused(statuses.badContent),
+  },
   {
     when: /^403 |^40[01] (?:\w*Signature|UnrecognizedClient|InvalidClientTokenId|ExpiredToken|AccessDenied|MissingAuthentication)/,
     outcome: unavailable(
@@ -131,4 +143,6 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
       'see whether the keys are right and their user or role may ses:SendEmail and ses:SendRawEmail',
     ),
   },
+  // Amazon says nothing that we know, of this message: it alone waits.
+  { when: /^400 \w/, outcome: refused(statuses.trouble) },
 ];

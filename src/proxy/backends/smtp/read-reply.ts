@@ -1,4 +1,5 @@
 import { limits } from '../../../limits.ts';
+import { sendingPaused } from '../sending-paused.ts';
 
 /** A reply of an SMTP server. */
 export interface SmtpReply {
@@ -95,6 +96,8 @@ const RELAY = [
   /^\w+ \d+ (?:4\.3\.2|[45]\.4\.5) /,
   /** Google's relay uses statuses that mean something else for its limits and its own refusals. */
   /^\w+ [45]\d\d .*(?:relay (?:sending )?limit exceeded|invalid credentials for relay|mail relay denied)/i,
-  /** Amazon SES and others: the account may not send, or is still in its sandbox, or lacks an identity. */
-  /^\w+ [45]\d\d .*(?:\bsending (?:is |was |has been )?(?:paused|suspended)\b(?! for (?:the )?configuration set)|message rejected: email address is not verified)/i,
+  /** Amazon SES and others: the account may not send. */
+  new RegExp(String.raw`^\w+ [45]\d\d .*${sendingPaused.source}`, 'i'),
+  /** Amazon SES: it is still in its sandbox, or lacks an identity. */
+  /^\w+ [45]\d\d .*message rejected: email address is not verified/i,
 ];

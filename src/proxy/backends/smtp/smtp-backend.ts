@@ -19,9 +19,8 @@ import { SmtpSessions, type SmtpRelay, type SmtpSession } from './smtp-sessions.
 import { transact } from './transact.ts';
 
 /**
- * Sends on by SMTP (RFC 5321) to one relay, each message in one transaction. Only the line ends of a message change:
- * every LF and CR that is not part of a CRLF becomes one, as SMTP requires (2.3.8), and a last line without an end gets
- * one. 8-bit octets are announced where 8BITMIME is offered, and sent all the same where it is not, as Exim does: nothing
+ * Sends on by SMTP (RFC 5321) to one relay, each message in one transaction. Only the line ends of a message change
+ * (inCrlf). 8-bit octets are announced where 8BITMIME is offered, and sent all the same where it is not, as Exim does: nothing
  * is converted.
  */
 export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): Backend {

@@ -1,11 +1,11 @@
 import { isAscii } from 'node:buffer';
 import type { SMTPError } from 'nodemailer/lib/smtp-connection';
 import type { SmtpSent } from '../../../host/net/smtp-client.ts';
-import { pieces } from '../../../host/pieces.ts';
 import { addressFault } from '../../../mail/address-fault.ts';
 import { asDeferred, statuses } from '../../../mail/enhanced-status.ts';
 import type { Verdict } from '../../../wire/verdicts.ts';
 import type { Delivery, Result } from '../backend.ts';
+import { inCrlf } from '../in-crlf.ts';
 import { readReply, type SmtpReply, type SmtpStep } from './read-reply.ts';
 import { smtpErrorText } from './smtp-error-text.ts';
 import type { SmtpSession } from './smtp-sessions.ts';
@@ -27,8 +27,10 @@ export async function transact(
   const to = recipients.filter((recipient) => !unfit.has(recipient));
   if (to.length === 0) return { reset: false, kind: 'answered', results: [...unfit.values()] };
 
-  const envelope = { from: sender, to, size: sizeInCrlf(bytes), use8BitMime: !isAscii(bytes) };
-  const { ended, rejected, stage } = await client.send(envelope, pieces(bytes));
+  // The size is counted before dot-stuffing (RFC 1870 4).
+  const message = inCrlf(bytes);
+  const envelope = { from: sender, to, size: message.length, use8BitMime: !isAscii(bytes) };
+  const { ended, rejected, stage } = await client.send(envelope, message);
   const { final, text } = readEnd(ended);
   const refused = new Map(
     rejected.map(({ recipient = '', response = '' }) => [recipient, readReply(response, 'RCPT')]),
@@ -110,17 +112,3 @@ function unfitAddresses(
 }
 
 const NO_SMTPUTF8 = 'the relay does not offer SMTPUTF8, which this address needs';
-
-/** The octets of the message as SMTP counts them, before dot-stuffing (RFC 1870 4). */
-function sizeInCrlf(bytes: Buffer): number {
-  let [size, previous] = [bytes.length, 0];
-  // By index, since an iterator takes six times as long: seconds for the largest message.
-  for (let at = 0; at < bytes.length; at += 1) {
-    const octet = bytes[at] ?? 0;
-    if (octet === LF ? previous !== CR : previous === CR) size += 1;
-    previous = octet;
-  }
-  return size + (previous === LF ? 0 : previous === CR ? 1 : 2);
-}
-
-const [CR, LF] = [0x0d, 0x0a];
