@@ -474,11 +474,9 @@ function withoutKnown(delivery: Delivery, ...known: Map<string, Known>[]): Deliv
   return { ...delivery, recipients };
 }
 
-/** The verdict on a recipient by what the ledger knows of it. */
+/** The verdict on a recipient of a delivery that was waited for, by what the ledger knows of it. */
 function outcomeVerdict(recipient: string, known: Known): Verdict {
-  if (known === 'elsewhere') return inProgress(recipient);
-  const isRepeat = statusClass(known.status) === 'sent';
-  return { recipient, ...known, ...(isRepeat && { sentBefore: true }) };
+  return known === 'elsewhere' ? inProgress(recipient) : { recipient, ...known };
 }
 
 function inProgress(recipient: string): Verdict {

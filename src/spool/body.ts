@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import Database from '../sqlite/better-sqlite3.ts';
 import { DatabaseUnusableError, requireWhole } from '../sqlite/open-database.ts';
 import { limits } from '../limits.ts';
 import type { Spool } from './spool.ts';
@@ -24,11 +25,18 @@ export function writeBody(spool: Spool, seq: number, pieces: readonly Buffer[]):
 
 /**
  * For a message whose bytes are damaged: throws SqliteError when a page of the tree is broken, on which or below
- * which other messages have their bytes. Bytes that do not fit a page of the tree have pages of their own, which are not
- * read here.
+ * which other messages have their bytes, or when rows are missing, as where a page of another tree is in its place. Bytes
+ * that do not fit a page of the tree have pages of their own, which are not read here.
  */
 export function requireSoundTree(spool: Spool, seq: number): void {
-  spool.sql('SELECT length(bytes) FROM body WHERE message = ? ORDER BY part').all(seq);
+  const row = spool
+    .sql<{ missing: number }>(
+      `SELECT size - (SELECT coalesce(sum(length(bytes)), 0) FROM body WHERE message = seq) AS missing
+       FROM message WHERE seq = ?`,
+    )
+    .get(seq);
+  if (row && requireWhole(row).missing === 0) return;
+  throw new Database.SqliteError('the table body lacks bytes of a message', 'SQLITE_CORRUPT');
 }
 
 /** Whether the bytes of a message are still there. */

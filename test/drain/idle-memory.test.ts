@@ -3,8 +3,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { prepare } from '../../debian/make/prepare.ts';
-import { start } from '../support/program.ts';
+import { inCheckout, start } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
+
+/** The variables that a unit sets; those of the proxy are the same. */
+function environmentOf(unit: string): NodeJS.ProcessEnv {
+  const text = readFileSync(inCheckout(`systemd/${unit}.service`), 'utf8');
+  return Object.fromEntries(
+    [...text.matchAll(/^Environment=(\w+)=(.*)$/gm)].map(([, ...each]) => each),
+  );
+}
 
 /** Node.js itself takes 43 to 46 MB, before it runs anything. */
 const MOST_MB = 80;
@@ -12,7 +20,10 @@ const MOST_MB = 80;
 test('drain and proxy of the packages take little memory while they have nothing to do', async (t) => {
   const [prepared, cwd] = [scratch(t), scratch(t)];
   prepare(prepared);
-  const env = { GMAIL_SECRET_KEY: 'a secret key of this test' };
+  const env = {
+    GMAIL_SECRET_KEY: 'a secret key of this test',
+    ...environmentOf('appengine-mailer'),
+  };
   const run = (args: readonly string[], more: NodeJS.ProcessEnv = {}) =>
     start(t, process.execPath, [join(prepared, 'lib/appengine-mailer.mjs'), ...args], {
       cwd,

@@ -17,6 +17,7 @@ import { setLifetime } from '../../src/spool/lifetime.ts';
 import { latestNumber } from '../../src/spool/list.ts';
 import { recordReturnRefused } from '../../src/spool/operate.ts';
 import type { Spool } from '../../src/spool/spool.ts';
+import { requireSoundTree } from '../../src/spool/body.ts';
 import { repeatId } from '../../src/spool/repeat-id.ts';
 import { beginTransfer, exportsInto } from '../../src/spool/transfer.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
@@ -124,12 +125,15 @@ test('each statement of the spool has the columns, of the types, that the code e
     for (const [site, found] of columnsOf(spool, () => run(spool, id))) columns.set(site, found);
     assert.ok(columns.size > 0, name);
   }
+  const latestSeq = spools[0].db.prepare<[], number>('SELECT max(seq) FROM message').pluck();
   const others = columnsOf(spools[0], () => {
     for (const [site, found] of columnsOf(spools[1], () => moveBetween(spools[0], spools[1])))
       columns.set(site, found);
     setLifetime(spools[0], 1);
     latestNumber(spools[0]);
     repeatId(spools[0], handOver(), NOW);
+    enqueue(spools[0], handOver({ eximId: 'three' }), NOW);
+    requireSoundTree(spools[0], latestSeq.get() ?? 0);
     recordReturnRefused(spools[0], 'none', 'why');
   });
   for (const [site, found] of others) columns.set(site, found);
