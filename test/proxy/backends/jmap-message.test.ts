@@ -189,6 +189,19 @@ test('a session stays where the server only throttles, and is read again after o
   }
 });
 
+test('an SMTP error of Cyrus without a refusal may mean that the message was sent (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  const answered = async (description: string) => {
+    jmap.verdict = () => ({ type: 'smtpProtocolError', description });
+    return (await told(backend, one)).join();
+  };
+  assert.equal(await answered('5.7.1 sender refused'), '4.3.0 a@example.org');
+  assert.equal(await answered('4.3.2 not now'), '4.3.0 a@example.org');
+  assert.equal(await answered('go'), 'unknown a@example.org');
+  assert.equal(await answered('2.1.5 ok'), 'unknown a@example.org');
+  assert.equal(jmap.emails.size, 0);
+});
+
 test('an email that is there already is submitted and stays', async (t) => {
   const { jmap, backend } = await start(t);
   jmap.emails.set('E-of-a-person', Buffer.from('Subject: x\n\ntext\n'));

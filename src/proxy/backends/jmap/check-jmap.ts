@@ -11,7 +11,7 @@ export async function checkJmap(account: JmapAccount): Promise<Finding> {
   try {
     const session = await readJmapSession(new JmapServer(account, thisMachine), account.url);
     const { identities, uploadBytes } = session;
-    const named = identities.slice(0, limits.namedSenders).map(({ email }) => email);
+    const named = identities.slice(0, limits.namedSenders).map(({ email }) => email || ANY_SENDER);
     const text = `the account may send as ${named.join(', ')}, messages up to ${uploadBytes} bytes`;
     return ok('login', text);
   } catch (error) {
@@ -19,6 +19,9 @@ export async function checkJmap(account: JmapAccount): Promise<Finding> {
     return fault('login', error.message, REMEDY);
   }
 }
+
+/** Cyrus IMAP has one identity, whose address is empty, and takes every sender with it. */
+const ANY_SENDER = 'senders that it does not list';
 
 const REMEDY =
   'set --jmap-url, and JMAP_TOKEN or --jmap-user and JMAP_PASSWORD, right; the token or password has to allow reading mail and sending';

@@ -22,6 +22,9 @@ export interface JmapError {
 export function jmapOutcome({ type, description }: JmapError): CallOutcome {
   const text = typeof description === 'string' ? `: ${description}` : '';
   const reason = `the JMAP server answered ${type}${text}`;
+  if (type === 'smtpProtocolError' && !SMTP_REFUSAL.test(String(description))) {
+    return { kind: 'unknown', reason };
+  }
   const status = REFUSED[type];
   if (status !== undefined) return { kind: 'refused', status, reason };
   if (type === 'rateLimit') {
@@ -31,6 +34,12 @@ export function jmapOutcome({ type, description }: JmapError): CallOutcome {
   if (retryAfterMs !== undefined) return { kind: 'unavailable', reason, retryAfterMs };
   return { kind: 'refused', status: statuses.trouble, reason };
 }
+
+/**
+ * An error between Cyrus IMAP and its SMTP server has the text of that server's last answer. A refusal begins with a status.
+ * Any other text is of an earlier answer, such as that to DATA: the answer to the message never came, and it may be sent.
+ */
+const SMTP_REFUSAL = /^[45]\.\d{1,3}\.\d{1,3}(?!\S)/;
 
 const REFUSED: Partial<Record<string, string>> = {
   forbiddenMailFrom: statuses.senderRefused,
