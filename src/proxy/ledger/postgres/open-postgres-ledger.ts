@@ -44,7 +44,7 @@ export async function openPostgresLedger(
           clock,
           stop: waiting.stop,
           failed: (reason) =>
-            waiting.because(`the ledger cannot be used: ${name}: ${postgresFault(reason)}`),
+            waiting.because(`the ledger ${name} cannot be used: ${postgresFault(reason)}`),
           tell: (reason) => journal.databaseLost(name, postgresFault(reason)),
           isFinal: (reason) => !mayPass(reason),
         })
