@@ -117,11 +117,6 @@ test(
       () => 'not reloaded',
     );
     const as = (user: string) => server.url.replace('ledger@', `${user}@`);
-    const refusal = async (what: Promise<unknown>): Promise<string> =>
-      what.then(
-        () => assert.fail('it is taken'),
-        ({ exitCode, message }: CommandError) => `${exitCode} ${message}`,
-      );
     const secretive = await refusal(openPostgresLedger(as('secretive'), { journal }));
     assert.match(
       secretive,
@@ -173,3 +168,10 @@ test(
     await proxy.stop();
   },
 );
+
+async function refusal(what: Promise<unknown>): Promise<string> {
+  return what.then(
+    () => assert.fail('it is taken'),
+    ({ exitCode, message }: CommandError) => `${exitCode} ${message}`,
+  );
+}
