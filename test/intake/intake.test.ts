@@ -296,7 +296,7 @@ suite(
         assert.deepEqual(ids, ['before', 'one', 'two']);
         const { stderr } = server.program;
         assert.equal(stderr.match(/^the spool \S+ takes no mail: /gm)?.length, 1, stderr);
-        assert.match(stderr, new RegExp(`takes no mail: .*${reason.source}`));
+        assert.match(stderr, new RegExp(`takes no mail:.*${reason.source}`));
         assert.doesNotMatch(stderr, /try again later/);
         assert.match(stderr, /^the spool \S+ takes mail again$/m);
       });
