@@ -70,6 +70,8 @@ export const limits = {
   intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
+  /** How many messages with the same bytes are looked at to find one that was for some of the same recipients. */
+  repeatsLookedAt: 20,
 
   // SQLite files: spool and ledger (sqlite/)
 
