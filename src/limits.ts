@@ -61,10 +61,17 @@ export const limits = {
   intakeRefusals: 20,
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
+  /**
+   * While another program writes to the spool, the LMTP server waits so long for it at a time, and clients wait for an answer:
+   * longer than drain's transactions last. After that it serves its clients, and tries again and again for busyMs.
+   */
+  intakeBusyMs: 50,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
   intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
+  /** How many messages with the same bytes are looked at to find one that was for some of the same recipients. */
+  repeatsLookedAt: 20,
 
   // SQLite files: spool and ledger (sqlite/)
 
