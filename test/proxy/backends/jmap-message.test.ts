@@ -240,6 +240,30 @@ test('a refusal is about the message or about the account, and leaves no email b
   assert.deepEqual(jmap.submitted, []);
 });
 
+test('the null sender is sent, or where it is forbidden the default sender, or it is refused alone with a reason (law 9)', async (t) => {
+  const { jmap } = await start(t);
+  const { ca } = jmap.server;
+  const backend = jmapBackend(jmap.account, { ca, defaultSender: 'noreply@example.org' });
+  const report = { sender: '', recipients: ['a@example.org', 'b@example.org'] };
+  const senders = () => jmap.submitted.splice(0).map(({ sender }) => sender);
+  const sent = ['2.0.0 a@example.org', '2.0.0 b@example.org'];
+  assert.deepEqual(await told(backend, report), sent);
+  assert.deepEqual(senders(), ['']);
+  jmap.verdict = ({ sender }) => (sender === '' ? { type: 'forbiddenMailFrom' } : undefined);
+  assert.deepEqual(await told(backend, report), sent);
+  assert.deepEqual(senders(), ['noreply@example.org']);
+  const without = await deliverBy(jmapBackend(jmap.account, { ca }), report);
+  for (const result of without) {
+    assert.ok('status' in result);
+    assert.match(`${result.status} ${result.reason}`, /^5\.7\.1 .*forbiddenMailFrom/);
+  }
+  jmap.verdict = () => ({ type: 'forbiddenMailFrom' });
+  const refused = ['5.7.1 a@example.org', '5.7.1 b@example.org'];
+  assert.deepEqual(await told(backend, report), refused, 'not for ever');
+  assert.deepEqual(senders(), []);
+  assert.equal(jmap.emails.size, 0);
+});
+
 test('a session stays where the server only throttles, and is read again after other trouble', async (t) => {
   const { jmap, backend } = await start(t);
   const sessions = () => jmap.server.requests.filter(({ method }) => method === 'GET').length;

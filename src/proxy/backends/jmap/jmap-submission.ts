@@ -21,19 +21,22 @@ interface Email {
   isOurs: boolean;
 }
 
-/** The submission of one message whose bytes are uploaded. */
+/** A message whose bytes are uploaded. */
+interface Uploaded extends Pick<Delivery, 'sender'> {
+  blobId: string;
+  /** Stands in for the null sender, where the server does not take it. */
+  defaultSender: string | undefined;
+}
+
+/** The submission of one message. */
 export class JmapSubmission {
   readonly #server: JmapServer;
   readonly #session: JmapSession;
-  readonly #message: Pick<Delivery, 'sender'> & { blobId: string };
+  readonly #message: Uploaded;
   /** How many submissions were refused since one was taken. */
   #refusals = 0;
 
-  constructor(
-    server: JmapServer,
-    session: JmapSession,
-    message: Pick<Delivery, 'sender'> & { blobId: string },
-  ) {
+  constructor(server: JmapServer, session: JmapSession, message: Uploaded) {
     this.#server = server;
     this.#session = session;
     this.#message = message;
@@ -44,6 +47,11 @@ export class JmapSubmission {
     const imported = await this.#import();
     if ('kind' in imported) return this.#results(imported, recipients);
     const { outcome, error } = await this.#send(imported, recipients);
+    const { sender, defaultSender } = this.#message;
+    if (error?.type === 'forbiddenMailFrom' && sender === '' && defaultSender !== undefined) {
+      const message = { ...this.#message, sender: defaultSender };
+      return new JmapSubmission(this.#server, this.#session, message).submit(recipients);
+    }
     if (error) return this.#withFewer(error, outcome, recipients);
     return this.#results(outcome, recipients);
   }
