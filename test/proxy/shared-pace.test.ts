@@ -42,13 +42,20 @@ test('proxies that share a ledger in PostgreSQL', needs('postgres'), async (t) =
     'give the provider no more than one quota together, and say when it goes on',
     async (inner) => {
       const url = await server.database('day');
-      const { smtp, roads, proxies } = await twoProxies(inner, url, '--pace-day', '10');
-      const posts = Array.from({ length: 30 }, async (_, each) =>
-        post(roads[each % 2 === 0 ? 0 : 1], [`r${each}@example.org`]),
-      );
-      const answers = await Promise.all(posts);
-      assert.equal(answers.filter((answer) => answer === '2.0.0').length, 10, answers.join());
-      assert.equal(smtp.messages.length, 10);
+      const { smtp, roads, proxies } = await twoProxies(inner, url, '--pace-day', '40');
+      // Several clients of each, one post after the other: both proxies change the ledger again and again at the same time.
+      const clients = Array.from({ length: 8 }, async (_, client) => {
+        const answers: string[] = [];
+        for (let each = 0; each < 10; each += 1) {
+          answers.push(
+            await post(roads[client % 2 === 0 ? 0 : 1], [`r${client}.${each}@example.org`]),
+          );
+        }
+        return answers;
+      });
+      const answers = (await Promise.all(clients)).flat();
+      assert.equal(answers.filter((answer) => answer === '2.0.0').length, 40, answers.join());
+      assert.equal(smtp.messages.length, 40);
       for (const answer of answers.filter((each) => each !== '2.0.0')) {
         const seconds = Number(/^429 after (\d+) s$/.exec(answer)?.[1]);
         // What was sent in a step of the window counts until the whole step is a day old.
@@ -56,7 +63,7 @@ test('proxies that share a ledger in PostgreSQL', needs('postgres'), async (t) =
       }
       for (const proxy of proxies) {
         assert.equal(
-          proxy.stderr.match(/--pace-day 10 is used up: it goes on in 24 h/g)?.length,
+          proxy.stderr.match(/--pace-day 40 is used up: it goes on in 24 h/g)?.length,
           1,
         );
         assert.doesNotMatch(proxy.stderr, /attention|refused with/);
