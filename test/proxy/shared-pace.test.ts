@@ -58,7 +58,7 @@ test('proxies that share a ledger in PostgreSQL', needs('postgres'), async (t) =
       assert.equal(smtp.messages.length, 40);
       for (const answer of answers.filter((each) => each !== '2.0.0')) {
         const seconds = Number(/^429 after (\d+) s$/.exec(answer)?.[1]);
-        // What was sent in a step of the window counts until the whole step is a day old.
+        // A step of the window counts until all of it is a day old.
         assert.ok(seconds > DAY_SECONDS - 30 && seconds <= DAY_SECONDS * 1.01, answer);
       }
       for (const proxy of proxies) {

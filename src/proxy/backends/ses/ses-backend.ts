@@ -18,6 +18,8 @@ import type { SesAccount } from './ses-options.ts';
 export function sesBackend(account: SesAccount, surroundings: SesSurroundings = {}): Backend {
   const { machine = thisMachine, defaultSender } = surroundings;
   const ses = new SesApi(account, machine, surroundings);
+  /** Whether a message was sent by this account since the start. */
+  let isProven = false;
 
   async function deliver(delivery: Delivery): Promise<Result[]> {
     const { recipients } = delivery;
@@ -30,7 +32,10 @@ export function sesBackend(account: SesAccount, surroundings: SesSurroundings = 
     const results = await inBatches(batchesOf(fit, limits.sesRecipients), async (batch) =>
       callResults(batch, async (to) => {
         const addresses = to.map((recipient) => sesAddress(recipient) ?? recipient);
-        return sesOutcome(await ses.sendEmail(sender ?? '', addresses, message), addresses);
+        const answer = await ses.sendEmail(sender ?? '', addresses, message);
+        const outcome = sesOutcome(answer, addresses, isProven);
+        isProven ||= outcome.kind === 'sent';
+        return outcome;
       }),
     );
     return [...results, ...unfit.map((recipient) => ({ recipient, ...NOT_ASCII }))];
