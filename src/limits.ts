@@ -527,6 +527,8 @@ export const limits = {
   /** How often a message without an answer is looked up, and the wait before each time but the first. */
   jmapLooks: 3,
   jmapLookMs: 5 * SECOND,
+  /** After so many refusals of a message in a row, its recipients are not divided any further to find those that are meant. */
+  jmapRefusals: 16,
   /** How long before they end the keys of a role are renewed; Amazon has new ones 5 minutes before that. */
   awsKeysRenewMs: 4 * MINUTE,
   /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */
