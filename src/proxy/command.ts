@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { durationText, parseDuration } from '../host/duration.ts';
 import { command } from '../host/command.ts';
@@ -148,7 +149,7 @@ export const proxyCommand = command({
       lock.take();
       const ledger = await openLedger(place, { journal, takeOverMs });
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
-      const deliverer = new Deliverer(options);
+      const deliverer = new Deliverer({ ...options, proxy: `${hostname()} ${addressOf(server)}` });
       const { withinRequest } = backend;
       const note = keptText(chosen);
       const ledgerId = ledger.id;

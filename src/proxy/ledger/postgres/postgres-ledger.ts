@@ -4,6 +4,7 @@ import { untilAborted } from '../../../host/until-aborted.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { ProxyJournal } from '../../proxy-journal.ts';
+import type { FigureStore } from '../figure-store.ts';
 import { DigestConflictError, type Known, type Ledger, type Settlement } from '../ledger.ts';
 import { storedName, type MessageName } from '../message-name.ts';
 import { pruneLedgerLoop } from '../prune-ledger-loop.ts';
@@ -11,6 +12,7 @@ import { Batcher } from './batcher.ts';
 import { Bell } from './bell.ts';
 import { LookLoop } from './look-loop.ts';
 import { postgresFault, PostgresLostError } from './postgres-error.ts';
+import { PostgresFigures } from './postgres-figures.ts';
 import type { PostgresSession, Statement, Task } from './postgres-session.ts';
 import { sql } from './statements.ts';
 import { isStorable, storable } from './storable.ts';
@@ -78,6 +80,12 @@ export class PostgresLedger implements Ledger {
     });
     this.#owner = options.session.owner;
     this.#session = this.#use(options.session);
+  }
+
+  figures(proxy: string): FigureStore {
+    return new PostgresFigures(proxy, this.clock, async (statement, values) =>
+      this.#query('house', statement, values),
+    );
   }
 
   async known(
@@ -180,6 +188,7 @@ export class PostgresLedger implements Ledger {
       await forget(sql.forgetUnknown, limits.historyMs),
       await forget(sql.forgetRanges, limits.historyMs),
       await forget(sql.forgetEnded, limits.unheardMs),
+      await forget(sql.forgetFigures, limits.historyMs),
     ];
     return counts.some((count) => count >= limits.purgeRows);
   }
