@@ -25,6 +25,7 @@ export class ProxyFigures {
   #added = new Tally();
   #present = new Map<string, Figure>();
   #keeping: Promise<void> | undefined;
+  #read: Figure[] | undefined;
 
   constructor(clock: Clock, store: FigureStore) {
     this.#clock = clock;
@@ -50,10 +51,18 @@ export class ProxyFigures {
     this.#set('queue_oldest_ms', key, oldestMs);
   }
 
-  /** All figures that are kept, and before that keeps what was counted. Rejects when the ledger cannot be read. */
+  /**
+   * All figures that are kept, and before that keeps what was counted. While the ledger cannot be read they are those that
+   * were read last, so that metrics still tell that the proxy cannot work; rejects when there are none.
+   */
   async read(): Promise<Figure[]> {
     await this.keep();
-    return this.#store.read();
+    try {
+      this.#read = await this.#store.read();
+    } catch (error) {
+      if (!this.#read) throw error;
+    }
+    return this.#read;
   }
 
   /** The samples of a ring, oldest first. */
