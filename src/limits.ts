@@ -412,8 +412,17 @@ export const limits = {
   ledgerGaps: 20,
   /** How often the proxy keeps what it counts in the ledger. */
   keepFiguresMs: 10 * SECOND,
+  /** How often it notes in a shared ledger that its figures are in use; after historyMs they are forgotten. */
+  figuresUsedMs: 1 * DAY,
   /** Recipients listed as unknown that are counted. */
   unknownCounted: 10_000,
+
+  // Progress of commands on a terminal (host/progress.ts)
+
+  /** What takes less is not shown; how often it is drawn; and how many of these draws make the rate for the time left. */
+  progressAfterMs: 500,
+  progressMs: 200,
+  progressRates: 50,
 
   // Views: metrics and what is made of them (watch/)
 
