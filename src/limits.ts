@@ -93,6 +93,8 @@ export const limits = {
 
   /** The spool stores a message in parts of this size. */
   bodyPartBytes: 1 * MiB,
+  /** Drain reads messages of up to this size as it claims them, all by one query, and keeps them in memory. */
+  smallBodyBytes: 64 * KiB,
   /** Free pages the spool keeps for its next messages; what is above goes back to the disk. */
   sparePagesBytes: 16 * MiB,
   /** Pages given back, and rows deleted, in one step of house-keeping. */
