@@ -48,7 +48,7 @@ if (lacking !== false) print('the backlog', lacking, '', false);
 else {
   const discard = await rate(drainToDiscard, BACKLOG);
   const smtp = await rate(drainToSmtp, BACKLOG);
-  const byPostfix = await rate(postfix, BACKLOG);
+  const byPostfix = await rate(postfix(), BACKLOG);
   const [toDiscard, toSmtp] = [discard / byPostfix, smtp / byPostfix];
   print(
     'drain to proxy, against Postfix to smtp-sink',

@@ -55,14 +55,18 @@ export const drainToSmtp: Relaying = async (count) =>
   });
 
 /** From the start of drain to its end: everything is recorded as sent. */
-async function drained(road: Road, count: number): Promise<number> {
+export async function drained(
+  road: Road,
+  count: number,
+  more: NodeJS.ProcessEnv = {},
+): Promise<number> {
   const spool = new Spool(road.spool, 'drain');
   fillSpool(spool, count, { now: spool.now(), message: MESSAGE });
   spool.close();
   // Its journal goes to a file, as those of the others.
   const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), 'drain', '--once'];
   const args = ['-c', 'exec "$@" 2>"$0"', join(road.folder, 'log'), ...program];
-  const env = { GMAIL_PROXY_URL: `http://${road.address}/`, GMAIL_SECRET_KEY: road.key };
+  const env = { GMAIL_PROXY_URL: `http://${road.address}/`, GMAIL_SECRET_KEY: road.key, ...more };
   const took = await seconds(async () => {
     const { code } = await run(road.t, '/bin/sh', [...args, '--spool', road.spool], { env });
     assert.equal(code, 0, `see ${road.folder}/log`);
