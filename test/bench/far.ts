@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { farAway } from '../support/far-away.ts';
 import { inCheckout, run } from '../support/program.ts';
 import { scratch } from '../support/scratch.ts';
+import type { Rate } from './backlog.ts';
 import { inBench } from './in-bench.ts';
 
-/** Messages a second over a link of 80 ms, there and back: drain with TLS, and Postfix. */
+/** Over a link of 80 ms, there and back: drain with TLS, and Postfix. */
 export interface FarFigures {
-  drain: number;
-  postfix: number;
+  drain: Rate;
+  postfix: Rate;
 }
 
 /** Backlogs over the same link, of so many messages each. */

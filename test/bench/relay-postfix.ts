@@ -41,8 +41,9 @@ smtp_dns_support_level = disabled
       await master.stop();
 
       const services = 'qmgr unix n - n 300 1 qmgr\nsmtp unix - - n - - smtp\n';
-      return seconds(async () => {
+      const took = await seconds(async () => {
         await startPostfix(t, folder, { main, services });
         await sink.taken(count);
       });
+      return { seconds: took };
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { syncBuiltinESMExports } from 'node:module';
 import test, { type TestContext } from 'node:test';
-import tls from 'node:tls';
+import nodeTls from 'node:tls';
 import { limits } from '../../src/limits.ts';
 import { attempt } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
@@ -110,7 +110,7 @@ test(
     const url = new URL(`https://localhost:${forwarder.port}/`);
     const connection = new Connection({ url, key, ca: cert.toString() });
     t.after(() => connection.close());
-    const create = t.mock.method(tls, 'createSecureContext');
+    const create = t.mock.method(nodeTls, 'createSecureContext');
     syncBuiltinESMExports();
     const attempts = Array.from({ length: 5 }, async () => attempt(connection, request, never));
     await proxy.received(5);
