@@ -70,8 +70,12 @@ export const limits = {
 
   /** How long any writer waits for another one's transaction on the spool or the ledger. */
   busyMs: 20 * SECOND,
-  /** How often a writer looks again where SQLite does not wait by itself. */
+  /** How often a program that opens a file looks again where SQLite does not wait by itself. */
   busyPollMs: 20,
+  /** How often a writer looks whether another one's transaction has ended. */
+  writerPollMs: 2,
+  /** The same for drain, which has to take turns with many. */
+  drainPollMs: 0.25,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,
   /** A log that is larger is reported, again every `faultRepeatMs`: some program reads an old state without end. */
@@ -93,6 +97,8 @@ export const limits = {
 
   /** The spool stores a message in parts of this size. */
   bodyPartBytes: 1 * MiB,
+  /** Drain reads messages of up to this size as it claims them, all by one query, and keeps them in memory. */
+  smallBodyBytes: 64 * KiB,
   /** Free pages the spool keeps for its next messages; what is above goes back to the disk. */
   sparePagesBytes: 16 * MiB,
   /** Pages given back, and rows deleted, in one step of house-keeping. */

@@ -285,10 +285,11 @@ class DrainLoop {
   ): Promise<Attempt> {
     const post = upstream.endpoint.begin(this.#clock.now());
     let damage: string | undefined;
-    const body = readBody(this.#options.spool, message.seq, message.size);
-    const bytes = watchDamage(body, (fault) => {
-      damage = fault;
-    });
+    const bytes = message.body
+      ? [message.body]
+      : watchDamage(readBody(this.#options.spool, message.seq, message.size), (fault) => {
+          damage = fault;
+        });
     const inProgress = (recipients: readonly string[]) => {
       this.#options.journal.inProgress(message, message.attempts + 1, recipients);
       this.#passed(upstream, 'post-passed');

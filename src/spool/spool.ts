@@ -1,6 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../host/clock.ts';
+import { limits } from '../limits.ts';
 import type SQLite from '../sqlite/better-sqlite3.ts';
 import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../sqlite/open-database.ts';
@@ -67,7 +68,10 @@ export class Spool {
       migrate: access === 'drain',
       create: access !== 'operator',
     });
-    this.files = new OpenFiles(this.db);
+    this.files = new OpenFiles(
+      this.db,
+      access === 'drain' ? limits.drainPollMs : limits.writerPollMs,
+    );
     if (access !== 'drain') return;
     try {
       this.#time = new ObservedTime(this.db, clock);
