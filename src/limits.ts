@@ -128,9 +128,17 @@ export const limits = {
 
   /** How long a drain that starts waits for the lock of its spool. */
   lockMs: 1 * SECOND,
-  /** Drain: posts and bytes of messages in flight. */
-  inFlight: 64,
+  /** Posts in flight at most, whatever their round trips allow, and bytes of their messages. */
+  inFlight: 256,
   inFlightBytes: 64 * MiB,
+  /** Fewer posts are in flight only after trouble, or when the proxy has asked for fewer. */
+  inFlightMin: 8,
+  /** As many posts are in flight as take twice the time of a post alone, and so long besides (drain/concurrency.ts). */
+  queuedMs: 50,
+  /** How often it is found out anew how long a post takes alone. */
+  lookEveryMs: 1 * MINUTE,
+  /** While there are fewer posts in flight, those that take longer than `slowPostMs` do not count. */
+  inFlightSlow: 64,
   /** Messages that the proxy is still sending when others take their places. */
   asked: 64,
   /** The share of `inFlightBytes` that is left for messages behind one that does not fit. */
@@ -357,8 +365,8 @@ export const limits = {
 
   // Proxy: requests and keys (proxy/)
 
-  /** Connections that the proxy has open at once. */
-  connections: 1000,
+  /** Connections that the proxy has open at once: those of a dozen hosts that are far away, each with `inFlight` posts. */
+  connections: 4000,
   /** How long the headers of a request may take. */
   headersMs: 20 * SECOND,
   /** How often the proxy looks for connections whose headers take too long. */
