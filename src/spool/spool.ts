@@ -1,6 +1,7 @@
 import { mkdirSync, rmdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../host/clock.ts';
+import { limits } from '../limits.ts';
 import type SQLite from '../sqlite/better-sqlite3.ts';
 import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../sqlite/open-database.ts';
@@ -39,8 +40,8 @@ export const spoolSchema = { name: 'spool', migrations } as const;
 /** Beginning of the name of a folder that is made in the spool's to wake drain, and removed at once. */
 export const WAKE = 'wake-';
 
-/** What a program may do to the spool's file when it opens it. */
-export type Access = 'drain' | 'pipe' | 'operator';
+/** Who opens the spool: what he may do to its file, and how long he waits for another program that writes to it. */
+export type Access = 'drain' | 'pipe' | 'intake' | 'operator';
 
 /**
  * An open spool: the SQLite file `spool.db` in a folder. The verbs (enqueue, claim, record, …) are
@@ -56,7 +57,7 @@ export class Spool {
   readonly #statements = new Map<string, SQLite.Statement>();
 
   /**
-   * Opens the spool in an existing folder. Drain and pipe make it where there is none; only drain
+   * Opens the spool in an existing folder. Drain, pipe and intake make it where there is none; only drain
    * brings an older one up to date. Throws DatabaseUnusableError or SqliteError.
    */
   constructor(folder: string, access: Access, clock: Clock = systemClock) {
@@ -66,6 +67,7 @@ export class Spool {
       ...spoolSchema,
       migrate: access === 'drain',
       create: access !== 'operator',
+      waitMs: access === 'intake' ? limits.intakeBusyMs : limits.busyMs,
     });
     this.files = new OpenFiles(this.db);
     if (access !== 'drain') return;

@@ -174,6 +174,60 @@ export const sql = statements({
       RETURNING message)
     SELECT count(*)::integer AS count FROM old`,
   now: `SELECT ${NOW}::float8 AS now`,
+
+  /**
+   * $1: proxy; $2, $3, $4: names, labels and values of figures that are added to those of this proxy; $5, $6, $7: the same of
+   * figures that are set, and those of all proxies.
+   */
+  keepFigures: `
+    WITH used AS (
+      INSERT INTO proxy (name, used_at) VALUES ($1, ${NOW})
+      ON CONFLICT (name) DO UPDATE SET used_at = excluded.used_at),
+    added AS (
+      INSERT INTO figure AS kept (proxy, name, label, value)
+      SELECT $1, added.* FROM unnest($2::text[], $3::text[], $4::bigint[]) AS added (name, label, value)
+      ORDER BY name, label
+      ON CONFLICT (proxy, name, label) DO UPDATE
+        SET value = least(kept.value + excluded.value, ${Number.MAX_SAFE_INTEGER}))
+    INSERT INTO figure (proxy, name, label, value)
+    SELECT '', present.* FROM unnest($5::text[], $6::text[], $7::bigint[]) AS present (name, label, value)
+    ORDER BY name, label
+    ON CONFLICT (proxy, name, label) DO UPDATE SET value = excluded.value`,
+  /** $1: proxy; $2: how many unknown recipients to count. The figures of this proxy and of all, and the time. */
+  figures: `
+    SELECT name, label, value::float8 AS value, ${NOW}::float8 AS now
+    FROM figure WHERE proxy IN ('', $1)
+    UNION ALL
+    SELECT 'unknown_listed', '', count(*)::float8, ${NOW}::float8
+    FROM (SELECT FROM unknown LIMIT $2) AS counted
+    ORDER BY name, label`,
+  /** $1: proxy; $2: step of the ring; $3: milliseconds. Notes, once in that time, that the figures are in use. */
+  latestSample: `
+    WITH used AS (UPDATE proxy SET used_at = ${NOW} WHERE name = $1 AND used_at < ${NOW} - $3::bigint)
+    SELECT figures FROM sample WHERE proxy = $1 AND step_ms = $2 ORDER BY slot DESC LIMIT 1`,
+  /** $1: proxy; $2, $3: steps and slots of the rings; $4: figures. Does what writeSample in sqlite/samples.ts does. */
+  writeSample: `
+    WITH ring AS (
+      SELECT step_ms, slots, ${NOW} / step_ms AS slot
+      FROM unnest($2::bigint[], $3::bigint[]) AS ring (step_ms, slots)),
+    written AS (
+      INSERT INTO sample (proxy, step_ms, slot, at, figures)
+      SELECT $1, step_ms, slot, ${NOW}, $4 FROM ring
+      ON CONFLICT (proxy, step_ms, slot) DO UPDATE SET at = excluded.at, figures = excluded.figures)
+    DELETE FROM sample USING ring
+    WHERE proxy = $1 AND sample.step_ms = ring.step_ms AND (sample.slot > ring.slot OR sample.slot <
+      (SELECT max(slot) FROM sample AS kept WHERE kept.proxy = $1 AND kept.step_ms = ring.step_ms
+        AND kept.slot <= ring.slot - ring.slots))`,
+  /** $1: proxy; $2: step of the ring. */
+  samples: `
+    SELECT slot::float8 AS slot, at::float8 AS at, figures FROM sample
+    WHERE proxy = $1 AND step_ms = $2 ORDER BY sample.slot`,
+  /** $1: before. Figures of proxies that are not there any more. */
+  forgetFigures: `
+    WITH old AS (DELETE FROM proxy WHERE used_at < $1 RETURNING name),
+    figures AS (DELETE FROM figure USING old WHERE proxy = old.name),
+    samples AS (DELETE FROM sample USING old WHERE proxy = old.name)
+    SELECT count(*)::integer AS count FROM old`,
 });
 
 /**
