@@ -488,6 +488,8 @@ export const limits = {
    */
   takeOverMs: 15 * MINUTE,
   takeOverMinMs: 1 * SECOND,
+  /** How much longer a proxy may be silent that is sending nothing, before it counts as dead. */
+  idleOwnerMs: 1 * HOUR,
 
   // The smtp backend, and SMTP to the local mail server
 
