@@ -437,7 +437,7 @@ export const limits = {
   databaseConnectMs: 10 * SECOND,
   databaseStatementMs: 10 * SECOND,
   databaseAnswerMs: 15 * SECOND,
-  /** How soon a server that was lost is tried again. */
+  /** How soon a server that was lost, or that was not there at the start, is tried again. */
   databaseRetryMs: 1 * SECOND,
   /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
   databaseIdleMs: 10 * SECOND,
@@ -451,10 +451,13 @@ export const limits = {
   /** How often one of the proxies adds up observed time and looks whether others have died. */
   ledgerLookMs: 10 * SECOND,
   /**
-   * How long a proxy may be cut off from the database before what it was sending is listed as unknown; `--take-over`. A
-   * proxy that is alive comes back within `databaseRetryMs`; one that died holds up its messages for this time.
+   * How long a proxy may be silent before what it was sending is listed as unknown; `--take-over`, at least `takeOverMinMs`. Longer
+   * than the backend of a proxy that is only cut off from the database may take to answer what it has got (`smtpDotMs`,
+   * `providerAnswerMs`): until then its message may still be sent, and the other proxies would send it a second time (law 13).
+   * A proxy that is alive comes back within `databaseRetryMs`; one that was killed holds up its messages for this time.
    */
-  takeOverMs: 1 * MINUTE,
+  takeOverMs: 15 * MINUTE,
+  takeOverMinMs: 1 * SECOND,
 
   // The smtp backend, and SMTP to the local mail server
 
