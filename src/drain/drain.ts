@@ -283,14 +283,24 @@ class DrainLoop {
     upstream: Upstream,
     ledger: string | null | undefined,
   ): Promise<Attempt> {
+    const { journal } = this.#options;
     const post = upstream.endpoint.begin(this.#clock.now());
     let damage: string | undefined;
     const body = readBody(this.#options.spool, message.seq, message.size);
     const bytes = watchDamage(body, (fault) => {
       damage = fault;
     });
+    let waiting: { since: number; toldAt: number } | undefined;
     const inProgress = (recipients: readonly string[]) => {
-      this.#options.journal.inProgress(message, message.attempts + 1, recipients);
+      const now = this.#clock.now();
+      if (waiting) {
+        if (now - waiting.toldAt < limits.faultRepeatMs) return;
+        waiting.toldAt = now;
+        journal.longInProgress(message, recipients, upstream.url, now - waiting.since);
+        return;
+      }
+      waiting = { since: now, toldAt: now };
+      journal.inProgress(message, message.attempts + 1, recipients);
       this.#passed(upstream, 'post-passed');
       if (this.#asked.size < limits.asked) this.#asked.add(message.seq);
       post.end();

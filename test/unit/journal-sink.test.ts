@@ -128,6 +128,8 @@ const ofDrain: Calls<DrainJournal> = {
       waitMs: 1000,
     }),
   inProgress: (journal, text) => journal.inProgress(mail(text), 2, [text, 'a@b']),
+  longInProgress: (journal, text) =>
+    journal.longInProgress(mail(text), [text, 'a@b'], text, 3_600_000),
   endpointSlower: (journal, text) => journal.endpointSlower(text, text, 2),
   endpointDown: (journal, text) =>
     journal.endpointDown([text, text], { text, failures: 2, waitMs: 1000, queued: 7 }),
