@@ -232,6 +232,42 @@ test('a message that waits for a proxy that is taken from GMAIL_PROXY_URL goes t
   assert.equal(stateOf(road, id)?.state, 'sent');
 });
 
+test('a message waits for a proxy that is gone: another one with its ledger is asked, although mail goes to one before it (law 6)', async (t) => {
+  const road = new Road(t);
+  const { first, second, urls } = await twoProxies(t, road, ['shared', 'another']);
+  const third = await ScriptedProxy.start(t, road.key, (post) => post.accept());
+  third.ledger = 'shared';
+  const [id = ''] = handIn(road.spool, [{}]);
+  const drain = road.drain([], { GMAIL_PROXY_URL: `${urls} ${third.url}` });
+  await drain.says(/> sent \(/);
+  assert.deepEqual(mailOf(second), []);
+  assert.deepEqual(
+    mailOf(third).map((post) => [post.id, post.ledger]),
+    [[id, 'shared']],
+  );
+  assert.equal((await drain.stop()).code, 0);
+});
+
+test('the second proxy was posted a message and has not answered when the first takes mail again: the second is asked, and sends it (law 6)', async (t) => {
+  const road = new Road(t);
+  const { first, second, urls } = await twoProxies(t, road, ['one', 'two']);
+  die(first);
+  second.script = (post) => (hasMail(post) ? drop(post) : post.accept());
+  const [id = ''] = handIn(road.spool, [{}]);
+  const drain = road.drain([], { GMAIL_PROXY_URL: urls });
+  await drain.says(/deferred \(4\.3\.0/);
+  [first.greet, first.script] = [(post) => post.accept(), (post) => post.accept()];
+  await first.received(1, ({ recipients }) => recipients.length === 0);
+  handIn(road.spool, [{}]);
+  await drain.says(/> sent \(/);
+  second.script = (post) => post.accept();
+  await road.queue('retry', id);
+  await drain.says(/> sent \(/, 2);
+  assert.deepEqual([mailOf(first).length, mailOf(second).at(-1)?.id], [1, id]);
+  assert.ok(drain.stderr.split('deferred (4.3.0').length < 5, drain.stderr);
+  assert.equal((await drain.stop()).code, 0);
+});
+
 test('when no proxy answers there is one outage, and drain --once ends with 69', async (t) => {
   const road = new Road(t);
   handIn(road.spool, [{}]);
