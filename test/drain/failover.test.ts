@@ -234,7 +234,7 @@ test('a message that waits for a proxy that is taken from GMAIL_PROXY_URL goes t
 
 test('a message waits for a proxy that is gone: another one with its ledger is asked, although mail goes to one before it (law 6)', async (t) => {
   const road = new Road(t);
-  const { first, second, urls } = await twoProxies(t, road, ['shared', 'another']);
+  const { second, urls } = await twoProxies(t, road, ['shared', 'another']);
   const third = await ScriptedProxy.start(t, road.key, (post) => post.accept());
   third.ledger = 'shared';
   const [id = ''] = handIn(road.spool, [{}]);
