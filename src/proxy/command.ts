@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { durationFrom, durationText } from '../host/duration.ts';
 import { command } from '../host/command.ts';
@@ -155,7 +156,7 @@ export const proxyCommand = command({
       const waiting = { because, stop: stopped };
       const ledger = await openLedger(place, { journal, takeOverMs, waiting });
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
-      const deliverer = new Deliverer(options);
+      const deliverer = new Deliverer({ ...options, proxy: `${hostname()} ${addressOf(server)}` });
       const { withinRequest } = backend;
       const note = keptText(chosen);
       const ledgerId = ledger.id;

@@ -1,14 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { sleep, systemClock, type Clock } from '../../host/clock.ts';
-import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
 import { v2Type } from '../../wire/frame.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
-import { addressText, listen, type Listener, type ListenAt } from '../../host/net/listen.ts';
+import { listen, type Listener, type ListenAt } from '../../host/net/listen.ts';
 import { ALLOWED, onClientError } from './on-client-error.ts';
 import type { Service } from './post.ts';
 import { retryLater, type Reply } from './reply.ts';
@@ -111,14 +110,7 @@ export class HttpServer {
   }
 
   async #listen(listenAt: ListenAt): Promise<Listener<Server>[]> {
-    const listeners = await this.#listenOn(() => this.#makeServer(), listenAt).catch(
-      (error: Error) => {
-        const { wanted } = listenAt;
-        const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-        const text = `cannot listen on ${where}: ${error.message}`;
-        throw new CommandError(exitCodes.configuration, text);
-      },
-    );
+    const listeners = await this.#listenOn(() => this.#makeServer(), listenAt);
     for (const { server } of listeners) {
       server.on('error', ({ message }) => this.#journal.trouble(`the server fails: ${message}`));
     }

@@ -3,6 +3,7 @@ import { untilAborted } from '../../../host/until-aborted.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { ProxyJournal } from '../../proxy-journal.ts';
+import type { FigureStore } from '../figure-store.ts';
 import { DigestConflictError, type Known, type Ledger, type Settlement } from '../ledger.ts';
 import { storedName, type MessageName } from '../message-name.ts';
 import { pruneLedgerLoop } from '../prune-ledger-loop.ts';
@@ -11,6 +12,7 @@ import { Bell } from './bell.ts';
 import { columns } from './columns.ts';
 import { LookLoop } from './look-loop.ts';
 import { postgresFault, PostgresLostError } from './postgres-error.ts';
+import { PostgresFigures } from './postgres-figures.ts';
 import { PostgresLink, type LinkOptions, type Recipients } from './postgres-link.ts';
 import type { Statement } from './postgres-session.ts';
 import { SharedPace } from './shared-pace.ts';
@@ -65,6 +67,12 @@ export class PostgresLedger implements Ledger {
       keyOf: ({ name }) => name,
       sizeOf: ({ settled }) => settled.length,
     });
+  }
+
+  figures(proxy: string): FigureStore {
+    return new PostgresFigures(proxy, this.clock, async (statement, values) =>
+      this.#link.query('house', statement, values),
+    );
   }
 
   async known(
@@ -150,6 +158,7 @@ export class PostgresLedger implements Ledger {
       await forget(sql.forgetUnknown, limits.historyMs),
       await forget(sql.forgetRanges, limits.historyMs),
       await forget(sql.forgetEnded, limits.unheardMs),
+      await forget(sql.forgetFigures, limits.historyMs),
     ];
     return counts.some((count) => count >= limits.purgeRows);
   }

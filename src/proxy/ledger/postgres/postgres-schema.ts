@@ -90,6 +90,9 @@ function newer(found: number): SchemaUnusableError {
  *            others have seen no look of it (look-loop.ts)
  * pace       at: the time of the last change, as the proxy counted it on since the last look; changes: how many there were
  * clock      looks: how often a proxy has added time (look-loop.ts)
+ * proxy      the proxies that keep figures, by host and address, so that a restart goes on with them; used_at: observed time
+ * figure     proxy: whose it is; '' for those that are set, and belong to all
+ * sample     the rings of each proxy
  *
  * There is no foreign key, which would be looked up with every recipient: both are written and deleted together.
  */
@@ -160,5 +163,25 @@ CREATE TABLE clock (
   looks bigint NOT NULL DEFAULT 0
 );
 INSERT INTO clock (observed_ms, written_at) VALUES (2592000000, extract(epoch FROM now()) * 1000);
+`,
+  `
+CREATE TABLE proxy (name text COLLATE "C" PRIMARY KEY, used_at bigint NOT NULL);
+
+CREATE TABLE figure (
+  proxy text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  label text COLLATE "C" NOT NULL,
+  value bigint NOT NULL CHECK (value >= 0),
+  PRIMARY KEY (proxy, name, label)
+);
+
+CREATE TABLE sample (
+  proxy text COLLATE "C" NOT NULL,
+  step_ms bigint NOT NULL CHECK (step_ms > 0),
+  slot bigint NOT NULL CHECK (slot >= 0),
+  at bigint NOT NULL,
+  figures text NOT NULL,
+  PRIMARY KEY (proxy, step_ms, slot)
+);
 `,
 ];
