@@ -11,6 +11,7 @@ import { nullmailer } from './relay-nullmailer.ts';
 import { postfix } from './relay-postfix.ts';
 import { scale } from './scale.ts';
 import { wakingMs } from './waking.ts';
+import { besideWriters } from './writers.ts';
 
 // `npm run bench`: the budgets of the product as ratios, measured in one run on one machine. A number after it is that of the
 // messages of the burst.
@@ -62,6 +63,14 @@ else {
   const perSecond = [discard, smtp, byPostfix].map((each) => Math.round(each)).join(', ');
   print('(messages a second: to proxy, and relayed, Postfix)', perSecond);
 }
+
+const { alone, beside } = await besideWriters();
+print(
+  'drain beside 8 writers that never pause, against drain alone',
+  times(beside / alone),
+  'at least 0.50',
+  beside >= alone / 2,
+);
 
 if (needs('postgres').skip === false) {
   const shared = (await rate(drainToShared, BACKLOG)) / (await rate(drainToDiscard, BACKLOG));
