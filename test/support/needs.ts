@@ -8,6 +8,9 @@ export const POSTFIX = ['/opt/postfix', ''].find((root) =>
 /** Where OpenSMTPD is unpacked. */
 export const OPENSMTPD = '/opt/opensmtpd';
 
+/** Where Cyrus IMAP is unpacked, with what serves JMAP. */
+export const CYRUS = '/opt/cyrus';
+
 /** Where nullmailer is unpacked. */
 export const NULLMAILER = '/opt/nullmailer';
 
@@ -21,6 +24,9 @@ const machine = {
   postfix: () => POSTFIX !== undefined || 'it needs Postfix (Debian: postfix, see .ci/run)',
   opensmtpd: () =>
     exists(`${OPENSMTPD}/usr/sbin/smtpd`) || 'it needs OpenSMTPD (Debian: opensmtpd, see .ci/run)',
+  cyrus: () =>
+    exists(`${CYRUS}/usr/lib/cyrus/bin/httpd`) ||
+    'it needs Cyrus IMAP (Debian: cyrus-common, cyrus-caldav, see .ci/run)',
   nullmailer: () =>
     exists(`${NULLMAILER}/usr/sbin/nullmailer-send`) ||
     'it needs nullmailer (Debian: nullmailer, see .ci/run)',

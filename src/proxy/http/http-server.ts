@@ -32,6 +32,10 @@ export class HttpServer {
   /** Undefined when the service cannot be opened. */
   readonly #service: Promise<Service | undefined>;
   #setService: (service: Service | undefined) => void = () => {};
+  /** Resolves when the service cannot be opened yet, and requests are answered so; `#reason` says why. */
+  readonly #isDelayed: Promise<undefined>;
+  #delay: () => void = () => {};
+  #reason = 'the proxy cannot start';
   #listeners: readonly Listener<Server>[] = [];
   #stopping = false;
 
@@ -46,6 +50,9 @@ export class HttpServer {
     this.#service = new Promise((resolve) => {
       this.#setService = resolve;
     });
+    this.#isDelayed = new Promise((resolve) => {
+      this.#delay = () => resolve(undefined);
+    });
   }
 
   /** The addresses on which it listens, each HOST:PORT or unix:PATH. */
@@ -54,13 +61,19 @@ export class HttpServer {
   }
 
   /**
-   * Listens at all places, and then opens the service; requests that come meanwhile wait for it. So a proxy that cannot
-   * listen (CommandError 78) has made no files. Rejects, and listens nowhere, where the service cannot be opened.
+   * Listens at all places, and then opens the service; requests that come meanwhile wait for it, or are answered 503 with the
+   * reason that `delay` gives. So a proxy that cannot listen (CommandError 78) has made no files. Rejects, and listens nowhere, where the service cannot be opened.
    */
-  async start<S extends Service>(listenAt: ListenAt, open: () => Promise<S>): Promise<S> {
+  async start<S extends Service>(
+    listenAt: ListenAt,
+    open: (delay: (reason: string) => void) => Promise<S>,
+  ): Promise<S> {
     try {
       this.#listeners = await this.#listen(listenAt);
-      const service = await open();
+      const service = await open((reason) => {
+        this.#reason = reason;
+        this.#delay();
+      });
       this.#setService(service);
       return service;
     } catch (error) {
@@ -70,12 +83,17 @@ export class HttpServer {
     }
   }
 
+  /** The service, which may still be opened; undefined when it cannot be, or not yet. */
+  async #opened(): Promise<Service | undefined> {
+    return Promise.race([this.#service, this.#isDelayed]);
+  }
+
   /** Takes no more requests, and waits for those that it has and for the backend, for limits.stopMs at most. */
   async stop(): Promise<void> {
     this.#stopping = true;
     const finished = new AbortController();
     const timeUp = sleep(this.#clock, limits.stopMs, { signal: finished.signal });
-    const service = await this.#service;
+    const service = await this.#opened();
     service?.deliverer.stop();
     for (const response of this.#unread) response.end();
     const servers = this.#listeners.map(({ server }) => server);
@@ -141,7 +159,7 @@ export class HttpServer {
     );
     if (!reply) return; // The client is gone.
     this.#logRefusal(request, reply, client);
-    (await this.#service)?.deliverer.figures.count('requests', String(reply.status));
+    (await this.#opened())?.deliverer.figures.count('requests', String(reply.status));
     await this.#send(request, response, reply);
   }
 
@@ -152,8 +170,8 @@ export class HttpServer {
 
   async #route(request: IncomingMessage, client: string): Promise<Reply> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
-    const service = await this.#service;
-    if (!service) return retryLater('the proxy cannot start');
+    const service = await this.#opened();
+    if (!service) return retryLater(this.#reason);
     if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
     const { method } = request;
     if (method === 'GET' || method === 'HEAD') return { status: 200, text: '' };
