@@ -77,8 +77,12 @@ export const limits = {
 
   /** How long any writer waits for another one's transaction on the spool or the ledger. */
   busyMs: 20 * SECOND,
-  /** How often a writer looks again where SQLite does not wait by itself. */
+  /** How often a program that opens a file looks again where SQLite does not wait by itself. */
   busyPollMs: 20,
+  /** How often a writer looks whether another one's transaction has ended. */
+  writerPollMs: 2,
+  /** The same for drain, which has to take turns with many. */
+  drainPollMs: 0.25,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,
   /** A log that is larger is reported, again every `faultRepeatMs`: some program reads an old state without end. */
@@ -100,6 +104,8 @@ export const limits = {
 
   /** The spool stores a message in parts of this size. */
   bodyPartBytes: 1 * MiB,
+  /** Drain reads messages of up to this size as it claims them, all by one query, and keeps them in memory. */
+  smallBodyBytes: 64 * KiB,
   /** Free pages the spool keeps for its next messages; what is above goes back to the disk. */
   sparePagesBytes: 16 * MiB,
   /** Pages given back, and rows deleted, in one step of house-keeping. */
@@ -122,9 +128,17 @@ export const limits = {
 
   /** How long a drain that starts waits for the lock of its spool. */
   lockMs: 1 * SECOND,
-  /** Drain: posts and bytes of messages in flight. */
-  inFlight: 64,
+  /** Posts in flight at most, whatever their round trips allow, and bytes of their messages. */
+  inFlight: 256,
   inFlightBytes: 64 * MiB,
+  /** Fewer posts are in flight only after trouble, or when the proxy has asked for fewer. */
+  inFlightMin: 8,
+  /** As many posts are in flight as take twice the time of a post alone, and so long besides (drain/concurrency.ts). */
+  queuedMs: 50,
+  /** How often it is found out anew how long a post takes alone. */
+  lookEveryMs: 1 * MINUTE,
+  /** While there are fewer posts in flight, those that take longer than `slowPostMs` do not count. */
+  inFlightSlow: 64,
   /** Messages that the proxy is still sending when others take their places. */
   asked: 64,
   /** The share of `inFlightBytes` that is left for messages behind one that does not fit. */
@@ -351,8 +365,8 @@ export const limits = {
 
   // Proxy: requests and keys (proxy/)
 
-  /** Connections that the proxy has open at once. */
-  connections: 1000,
+  /** Connections that the proxy has open at once: those of a dozen hosts that are far away, each with `inFlight` posts. */
+  connections: 4000,
   /** How long the headers of a request may take. */
   headersMs: 20 * SECOND,
   /** How often the proxy looks for connections whose headers take too long. */
@@ -474,6 +488,8 @@ export const limits = {
    */
   takeOverMs: 15 * MINUTE,
   takeOverMinMs: 1 * SECOND,
+  /** How much longer a proxy may be silent that is sending nothing, before it counts as dead. */
+  idleOwnerMs: 1 * HOUR,
 
   // The smtp backend, and SMTP to the local mail server
 

@@ -21,6 +21,7 @@ import { generator, type Random } from './support/random.ts';
 /** The pure decisions, and the tests that are nearest to each: none that starts programs, which have no mutants. */
 const targets: Record<string, string[]> = {
   'drain/backoff.ts': ['unit/backoff'],
+  'drain/concurrency.ts': ['unit/concurrency', 'unit/endpoint'],
   'drain/decide-outcome.ts': ['unit/decide-outcome'],
   'drain/endpoint.ts': ['unit/endpoint'],
   'drain/plan-turn.ts': ['unit/plan-turn'],

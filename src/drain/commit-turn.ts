@@ -1,4 +1,4 @@
-import { requireSoundTree } from '../spool/body.ts';
+import { readSmallBodies, requireSoundTree } from '../spool/body.ts';
 import { claim, type Claimed } from '../spool/claim.ts';
 import { recordDown, recordPassed } from '../spool/endpoint.ts';
 import { addFigures } from '../spool/figures.ts';
@@ -22,11 +22,11 @@ interface Turn {
  */
 export function commitTurn(spool: Spool, plan: TurnPlan): Turn {
   const { now, endpoint, outcomes, answering, capacity, last, postTo } = plan;
-  return spool.transaction(() => {
+  const turn = spool.transaction(() => {
     if (endpoint.to === 'up') recordPassed(spool, now, endpoint.uses?.fallback);
     if (endpoint.to === 'down') recordDown(spool, endpoint.reason, now, endpoint.asksAt);
+    record(spool, outcomes, now);
     for (const outcome of outcomes) {
-      record(spool, outcome, now);
       if (outcome.attempt.damage !== undefined) requireSoundTree(spool, outcome.seq);
       if (outcome.hold) holdForOperator(spool, outcome.seq, outcome.hold);
     }
@@ -40,4 +40,7 @@ export function commitTurn(spool: Spool, plan: TurnPlan): Turn {
     const claimed = claim(spool, capacity, now, { last, postedTo });
     return { claimed, queued: queuedMessages(spool) };
   });
+  const bodies = readSmallBodies(spool, turn.claimed);
+  for (const message of turn.claimed) message.body = bodies.get(message.seq);
+  return turn;
 }

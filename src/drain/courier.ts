@@ -57,9 +57,10 @@ export class Courier {
       if (result.kind !== 'verdicts') return result;
       if (!post.ask) {
         passed = true;
+        const now = this.#clock.now();
+        this.#endpoint.postPassed(now, now - startedAt);
         // That this very post passed says nothing of those that follow.
-        startedAt = this.#clock.now();
-        this.#endpoint.postPassed(startedAt);
+        startedAt = now;
       }
       const slow = result.verdicts.filter(isInProgress);
       if (slow.length > 0) inProgress(slow.map(({ recipient }) => recipient));

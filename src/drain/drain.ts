@@ -287,10 +287,11 @@ class DrainLoop {
     const { journal } = this.#options;
     const post = upstream.endpoint.begin(this.#clock.now());
     let damage: string | undefined;
-    const body = readBody(this.#options.spool, message.seq, message.size);
-    const bytes = watchDamage(body, (fault) => {
-      damage = fault;
-    });
+    const bytes = message.body
+      ? [message.body]
+      : watchDamage(readBody(this.#options.spool, message.seq, message.size), (fault) => {
+          damage = fault;
+        });
     let waiting: { since: number; toldAt: number } | undefined;
     const inProgress = (recipients: readonly string[]) => {
       const now = this.#clock.now();

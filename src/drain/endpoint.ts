@@ -1,5 +1,6 @@
 import { limits } from '../limits.ts';
 import { endpointBackoffMs } from './backoff.ts';
+import { afterPost, oneAtOnce, type Concurrency } from './concurrency.ts';
 
 /** A post that counts as in flight until it ends. */
 export interface PostInFlight {
@@ -16,13 +17,13 @@ export interface PostInFlight {
 
 /**
  * The state of an endpoint, which all messages share: up, with a limit of posts in flight that
- * grows with every post that passes, and is halved when the proxy asks for fewer; or down until a time, when
+ * adapts to their round trips (concurrency.ts), and is halved when the proxy asks for fewer; or down until a time, when
  * a single probe may go. Times are milliseconds of a monotonic clock, so that no clock step lengthens an outage.
  */
 export class Endpoint {
   #downUntil: number | undefined;
   #failures = 0;
-  #limit = 1;
+  #concurrency: Concurrency = oneAtOnce;
   /** Whether the proxy asked for fewer posts: until then a slow post holds up no other. */
   #paced = false;
   #pausedUntil = -Infinity;
@@ -57,12 +58,12 @@ export class Endpoint {
   }
 
   /**
-   * How many posts may be begun: none while down, then a limit that doubles with each round trip. Before the
-   * proxy has asked for fewer posts, one that takes longer than limits.slowPostMs does not count.
+   * How many posts may be begun: none while down, then a limit that adapts. Before the proxy has asked for fewer
+   * posts, one that takes longer than limits.slowPostMs does not count while there are fewer than limits.inFlightSlow.
    */
   capacity(now: number): number {
     if (this.#downUntil !== undefined || now < this.#pausedUntil) return 0;
-    return Math.max(0, this.#limit - this.#counted(now).length);
+    return Math.max(0, Math.min(this.#limit - this.#counted(now).length, this.#placesLeft));
   }
 
   /** In how many milliseconds a post may be begun although none ends before; Infinity when never. */
@@ -70,9 +71,10 @@ export class Endpoint {
     if (this.#downUntil !== undefined) return Infinity;
     const counted = this.#counted(now);
     const pause = Math.max(0, this.#pausedUntil - now);
-    if (counted.length < this.#limit) return pause;
+    if (counted.length < this.#limit && this.#placesLeft > 0) return pause;
+    if (this.#paced || this.#placesLeft <= 0) return Infinity;
     const first = Math.min(...counted.map(({ startedAt }) => startedAt));
-    return this.#paced ? Infinity : Math.max(pause, first + limits.slowPostMs - now);
+    return Math.max(pause, first + limits.slowPostMs - now);
   }
 
   /** Counts a post as in flight until it ends. */
@@ -95,21 +97,22 @@ export class Endpoint {
     if (this.#downUntil !== undefined && this.#downUntil > now) return;
     this.#downUntil = now;
     this.#untried = true;
-    this.#limit = 1;
+    this.#concurrency = oneAtOnce;
   }
 
   /** A post broke or was too slow: fewer at once, since they may be in each other's way. One is always allowed. */
   halveConcurrency(): void {
-    this.#limit = Math.max(1, Math.floor(this.#limit / 2));
+    this.#limitTo(Math.max(1, Math.floor(this.#limit / 2)));
   }
 
-  /** A post with recipients was answered with verdicts. */
-  postPassed(now: number): void {
+  /** A post with recipients was answered with verdicts; `tookMs`: its round trip. */
+  postPassed(now: number, tookMs: number): void {
+    const post = { beganAt: now - tookMs, now, inFlight: this.#inFlight.size };
+    this.#concurrency = afterPost(this.#concurrency, post);
     this.#postPassedAt = now;
     this.#failures = 0;
     this.#downUntil = undefined;
     this.#untried = false;
-    this.#limit = Math.min(this.#limit + 1, limits.inFlight);
     this.#slowSince = undefined;
     this.#quotaUntil = -Infinity;
     this.#reported = undefined;
@@ -154,7 +157,7 @@ export class Endpoint {
     this.#untried = false;
     this.#generation += 1;
     this.#inFlight.clear();
-    this.#limit = 1;
+    this.#concurrency = oneAtOnce;
     this.#paced = false;
     this.#pausedUntil = -Infinity;
     const wait = endpointBackoffMs(this.#failures, random, retryAfterMs);
@@ -175,9 +178,22 @@ export class Endpoint {
       this.#slowedAt = now;
       this.#paced = true;
       // Not one: a single slow post would hold up all others.
-      this.#limit = Math.max(2, Math.floor(this.#inFlight.size / 2));
+      this.#limitTo(Math.max(2, Math.floor(this.#inFlight.size / 2)));
     }
     return this.#limit;
+  }
+
+  get #limit(): number {
+    return Math.floor(this.#concurrency.limit);
+  }
+
+  /** From here on each post that passes adds one again. */
+  #limitTo(limit: number): void {
+    this.#concurrency = { ...this.#concurrency, limit, isRising: true };
+  }
+
+  get #placesLeft(): number {
+    return Math.max(this.#limit, limits.inFlightSlow) - this.#inFlight.size;
   }
 
   #counted(now: number): { startedAt: number }[] {

@@ -17,7 +17,7 @@ export const noProgress: Progress = { begin() {}, add() {} };
 
 /**
  * Runs an action, and shows how far it is where standard error is a terminal: a bar, how many messages a second, and the time
- * that is left. What is done soon is not shown. The library is loaded here, so that nothing else pays for it.
+ * that is left. No bar is shown for work that ends soon. The library is loaded here, so that nothing else pays for it.
  */
 export async function withProgress<T>(action: (progress: Progress) => Promise<T>): Promise<T> {
   if (!process.stderr.isTTY || process.env['TERM'] === 'dumb') return action(noProgress);

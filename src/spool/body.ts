@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import Database from '../sqlite/better-sqlite3.ts';
 import { DatabaseUnusableError, requireWhole } from '../sqlite/open-database.ts';
 import { limits } from '../limits.ts';
@@ -11,6 +11,32 @@ import type { Spool } from './spool.ts';
  */
 export function readBody(spool: Spool, seq: number, size: number): Iterable<Buffer> {
   return { [Symbol.iterator]: () => readParts(spool, seq, size) };
+}
+
+/**
+ * The bytes of the small ones of these messages (limits.smallBodyBytes) by their numbers, read by one query: of those that
+ * are as they were stored, and none where one of them cannot be read. readBody says what is wrong with a message. Never
+ * throws.
+ */
+export function readSmallBodies(
+  spool: Spool,
+  messages: readonly { seq: number; size: number }[],
+): ReadonlyMap<number, Buffer> {
+  const small = messages.filter(({ size }) => size <= limits.smallBodyBytes);
+  try {
+    const rows = spool
+      .sql<{ seq: number; digest: Buffer; bytes: Buffer }>(
+        `SELECT seq, digest, bytes FROM message JOIN body ON message = seq AND part = 0
+         WHERE seq IN (SELECT value FROM json_each(?))`,
+      )
+      .all(JSON.stringify(small.map(({ seq }) => seq)));
+    const whole = rows.filter(({ digest, bytes }) =>
+      digest.equals(hash('sha256', bytes, 'buffer')),
+    );
+    return new Map(whole.map(({ seq, bytes }) => [seq, bytes]));
+  } catch {
+    return new Map();
+  }
 }
 
 /** Stores the bytes of a message in parts; also an empty message has one. */
@@ -44,9 +70,11 @@ export function hasBody(spool: Spool, seq: number): boolean {
   return spool.sql('SELECT 1 FROM body WHERE message = ? AND part = 0').get(seq) !== undefined;
 }
 
-/** Forgets the bytes of a message. */
-export function deleteBody(spool: Spool, seq: number): void {
-  spool.sql('DELETE FROM body WHERE message = ?').run(seq);
+/** Forgets the bytes of messages. */
+export function deleteBodies(spool: Spool, seqs: readonly number[]): void {
+  spool
+    .sql('DELETE FROM body WHERE message IN (SELECT value FROM json_each(?))')
+    .run(JSON.stringify(seqs));
 }
 
 /** The same bytes in parts of PART_BYTES, the last of which may be shorter, and empty where it is the only one. */
@@ -73,7 +101,7 @@ function joined([first, ...more]: readonly Buffer[]): Buffer {
 }
 
 function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> {
-  const hash = createHash('sha256');
+  const hashed = createHash('sha256');
   let read = 0;
   for (let part = 0; part === 0 || read < size; part += 1) {
     const row = spool
@@ -83,13 +111,13 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
       throw new DatabaseUnusableError(`the spool has lost part ${part} of the message's bytes`);
     const { bytes } = requireWhole(row);
     read += bytes.length;
-    hash.update(bytes);
+    hashed.update(bytes);
     yield bytes;
   }
   const message = spool
     .sql<{ digest: Buffer }>('SELECT digest FROM message WHERE seq = ?')
     .get(seq);
-  if (!message || !requireWhole(message).digest.equals(hash.digest())) {
+  if (!message || !requireWhole(message).digest.equals(hashed.digest())) {
     throw new DatabaseUnusableError('the spool has other bytes of the message than Exim wrote');
   }
 }

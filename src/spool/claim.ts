@@ -3,7 +3,7 @@ import { decodeAddress } from '../mail/address.ts';
 import { limits } from '../limits.ts';
 import { outageMs as totalOutageMs } from './endpoint.ts';
 import type { LifetimeStart } from './lifetime.ts';
-import { proxyOf, type PostedTo } from './posted-to.ts';
+import type { PostedTo } from './posted-to.ts';
 import type { Spool } from './spool.ts';
 
 /** A message that drain has taken to send, with the recipients still pending. */
@@ -20,6 +20,8 @@ export interface Claimed extends LifetimeStart {
   recipients: { position: number; address: string }[];
   /** The proxy that was posted it before and has not answered for all of these: only its ledger knows what became of them. */
   unansweredBy?: PostedTo | undefined;
+  /** Its bytes, where it is small and whole (readSmallBodies): readBody reads those of others. */
+  body?: Buffer | undefined;
 }
 
 /** What may still be put in flight. */
@@ -51,43 +53,66 @@ export function claim(
   // Nothing expires for want of a drain: the lifetime begins when a message is first tried.
   const outage = totalOutageMs(spool, now);
   const due = spool
-    .sql<
-      Omit<Claimed, 'sender' | 'recipients' | 'unansweredBy'> & { sender: Buffer; posted: number }
-    >(
+    .sql<DueRow>(
       `SELECT seq, id, exim_id AS eximId, sender, size, queued_at AS queuedAt, attempts, deferrals,
          iif(posted_at IS NULL, :now, renewed_at) AS renewedAt,
-         iif(posted_at IS NULL, :outage, outage_ms) AS outageMs, coalesce(posted_to, 0) AS posted
-       FROM message WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
+         iif(posted_at IS NULL, :outage, outage_ms) AS outageMs,
+         coalesce(url, '') AS url, coalesce(ledger, '') AS ledger
+       FROM message LEFT JOIN proxy ON number = posted_to
+       WHERE state = 'queued' AND due_at <= :now ORDER BY due_at, seq LIMIT :most`,
     )
     .all({ now, outage, most: room.messages + limits.claimLookAhead })
     .map(requireWhole);
-
-  const claimed: Claimed[] = [];
-  let bytes = room.bytes;
   const late = (seq: number) => Number(last.has(seq));
-  for (const { posted, ...message } of due.toSorted((one, two) => late(one.seq) - late(two.seq))) {
-    if (claimed.length === room.messages) break;
+  const fitting = thatFit(
+    due.toSorted((one, two) => late(one.seq) - late(two.seq)),
+    room,
+  );
+  if (fitting.length === 0) return [];
+
+  const seqs = JSON.stringify(fitting.map(({ seq }) => seq));
+  spool
+    .sql(
+      `UPDATE message SET state = 'sending', due_at = NULL, posted_at = coalesce(posted_at, :now),
+         renewed_at = iif(posted_at IS NULL, :now, renewed_at),
+         outage_ms = iif(posted_at IS NULL, :outage, outage_ms),
+         posted_to = coalesce((SELECT number FROM proxy WHERE number = posted_to), :postedTo)
+       WHERE seq IN (SELECT value FROM json_each(:seqs))`,
+    )
+    .run({ seqs, now, outage, postedTo });
+  const recipients = pendingRecipients(spool, seqs);
+  return fitting.map(({ url, ledger, ...message }) => ({
+    ...message,
+    sender: decodeAddress(message.sender),
+    recipients: recipients.get(message.seq) ?? [],
+    ...(url !== '' && { unansweredBy: { url, ledger: ledger || null } }),
+  }));
+}
+
+/** A message that is due; the proxy that has not answered for all of its recipients, empty where there is none. */
+interface DueRow extends Omit<Claimed, 'sender' | 'recipients' | 'unansweredBy' | 'body'> {
+  sender: Buffer;
+  url: string;
+  ledger: string;
+}
+
+/** Those of the messages that there is room for. */
+function thatFit<Message extends { size: number }>(
+  messages: readonly Message[],
+  room: Capacity,
+): Message[] {
+  const fitting: Message[] = [];
+  let { bytes } = room;
+  for (const message of messages) {
+    if (fitting.length === room.messages) break;
     if (capacityFor(message.size) > bytes) {
       bytes = Math.min(bytes, room.bypassBytes);
       continue;
     }
     bytes -= capacityFor(message.size);
-    const { seq, renewedAt, outageMs } = message;
-    const unansweredBy = posted === 0 ? undefined : proxyOf(spool, posted);
-    spool
-      .sql(
-        `UPDATE message SET state = 'sending', due_at = NULL, posted_at = coalesce(posted_at, :now),
-           renewed_at = :renewedAt, outage_ms = :outageMs, posted_to = :posted WHERE seq = :seq`,
-      )
-      .run({ seq, renewedAt, outageMs, now, posted: unansweredBy ? posted : postedTo });
-    claimed.push({
-      ...message,
-      sender: decodeAddress(message.sender),
-      recipients: pendingRecipients(spool, message.seq),
-      ...(unansweredBy && { unansweredBy }),
-    });
+    fitting.push(message);
   }
-  return claimed;
+  return fitting;
 }
 
 /** The room for bytes that is left beside the messages in flight. */
@@ -129,15 +154,22 @@ export function recoverClaimed(spool: Spool, now: number): number {
   );
 }
 
-function pendingRecipients(spool: Spool, seq: number): Claimed['recipients'] {
-  return spool
-    .sql<{ position: number; address: Buffer }>(
-      `SELECT position, address FROM recipient
-       WHERE message = ? AND state = 'pending' ORDER BY position`,
+/** The pending recipients of messages, by the numbers of these; `seqs` is a list in JSON. */
+function pendingRecipients(spool: Spool, seqs: string): ReadonlyMap<number, Claimed['recipients']> {
+  const rows = spool
+    .sql<{ message: number; position: number; address: Buffer }>(
+      `SELECT message, position, address FROM recipient
+       WHERE message IN (SELECT value FROM json_each(?)) AND state = 'pending' ORDER BY message, position`,
     )
-    .all(seq)
-    .map(requireWhole)
-    .map(({ position, address }) => ({ position, address: decodeAddress(address) }));
+    .all(seqs)
+    .map(requireWhole);
+  const recipients = new Map<number, Claimed['recipients']>();
+  for (const { message, position, address } of rows) {
+    const those = recipients.get(message) ?? [];
+    recipients.set(message, those);
+    those.push({ position, address: decodeAddress(address) });
+  }
+  return recipients;
 }
 
 const BYPASS_BYTES = limits.inFlightBytes * limits.passingShare;

@@ -1,4 +1,5 @@
 import { limits } from '../limits.ts';
+import { jsonText } from '../sqlite/json-text.ts';
 import type { Spool } from './spool.ts';
 
 /**
@@ -32,29 +33,34 @@ export interface HistoryEvent {
   reason: string | null;
 }
 
+/** An event that happens now to the message of that number. */
+export interface NewEvent {
+  seq: number;
+  what: HistoryEventName;
+  status?: string;
+  reason?: string;
+}
+
 /**
- * Adds an event to the history of a message, of which the first few and the latest are kept. Two rows
- * at the most are touched, however long the history. Runs inside the caller's transaction.
+ * Adds events to the histories of messages, of which the first few and the latest are kept. Two rows at the most are
+ * touched for each, however long the history. Runs inside the caller's transaction.
  */
-export function addToHistory(
-  spool: Spool,
-  seq: number,
-  {
-    what,
-    status = null,
-    reason = null,
-  }: { what: HistoryEventName; status?: string | null; reason?: string | null },
-): void {
+export function addToHistory(spool: Spool, ...events: readonly NewEvent[]): void {
+  const rows = events.map(({ seq, what, status, reason }) => [seq, what, status, reason]);
   const added = spool
-    .sql<{ number: number }>(
+    .sql<{ message: number; number: number }>(
       `INSERT INTO history (message, number, at, what, status, reason)
-       SELECT :seq, coalesce(max(number), 0) + 1, :at, :what, :status, :reason
-       FROM history WHERE message = :seq RETURNING number`,
+       SELECT value ->> 0,
+         1 + coalesce((SELECT max(number) FROM history WHERE message = value ->> 0), 0),
+         :at, value ->> 1, value ->> 2, value ->> 3
+       FROM json_each(:rows) RETURNING message, number`,
     )
-    .get({ seq, at: spool.clock.wallNow(), what, status, reason });
-  const surplus = (added?.number ?? 0) - limits.historyLatest;
-  if (surplus <= limits.historyFirst) return;
-  spool.sql('DELETE FROM history WHERE message = ? AND number = ?').run(seq, surplus);
+    .all({ at: spool.clock.wallNow(), rows: jsonText(rows) });
+  for (const { message, number } of added) {
+    const surplus = number - limits.historyLatest;
+    if (surplus <= limits.historyFirst) continue;
+    spool.sql('DELETE FROM history WHERE message = ? AND number = ?').run(message, surplus);
+  }
 }
 
 /** What is known of a message's history, oldest first. */

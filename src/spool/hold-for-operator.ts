@@ -18,5 +18,5 @@ export function holdForOperator(spool: Spool, seq: number, { status, reason }: H
        WHERE seq = :seq AND state = 'queued'`,
     )
     .run({ seq, status, reason });
-  if (changes > 0) addToHistory(spool, seq, { what: 'postponed', status, reason });
+  if (changes > 0) addToHistory(spool, { seq, what: 'postponed', status, reason });
 }

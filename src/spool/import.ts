@@ -1,6 +1,6 @@
 import { spaceFault } from '../host/free-space.ts';
 import { limits } from '../limits.ts';
-import { deleteBody, writeBody } from './body.ts';
+import { deleteBodies, writeBody } from './body.ts';
 import { outageMs } from './endpoint.ts';
 import { SpoolFullError } from './enqueue.ts';
 import { recordTransfer, type Exported } from './export.ts';
@@ -56,7 +56,7 @@ function importOne(
   addRecipients(spool, seq, missing);
   if (place === 'sending') return 'imported'; // It stays so: the proxy's answer is to be recorded.
   if (place !== 'waiting') {
-    deleteBody(spool, seq);
+    deleteBodies(spool, [seq]);
     writeBody(spool, seq, [message.bytes]);
     queue(spool, seq, times.now);
     recordTransfer(spool, seq, transfer, held);

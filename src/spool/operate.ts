@@ -2,7 +2,7 @@ import { isCorruption } from '../sqlite/is-corruption.ts';
 import { encodeAddress } from '../mail/address.ts';
 import { statuses } from '../mail/enhanced-status.ts';
 import { limits } from '../limits.ts';
-import { deleteBody, hasBody } from './body.ts';
+import { deleteBodies, hasBody } from './body.ts';
 import { callEndpoint, outageMs } from './endpoint.ts';
 import { addToHistory } from './history.ts';
 import { finish } from './record.ts';
@@ -56,7 +56,7 @@ export function operateEach(
   ids: readonly string[],
   { verb, now, force = false }: Order,
 ): OperationOutcome[] {
-  const each = (forget: typeof deleteBody) =>
+  const each = (forget: typeof deleteBodies) =>
     spool.transaction(() => {
       const outcomes = ids.map((id) => operateOn(spool, id, { verb, now, force, forget }));
       if (SENDS.has(verb) && outcomes.some(({ operated }) => operated === 'done')) {
@@ -65,7 +65,7 @@ export function operateEach(
       return outcomes;
     });
   try {
-    return each(deleteBody);
+    return each(deleteBodies);
   } catch (error) {
     if (!isCorruption(error)) throw error;
     return each(() => {}); // Bytes on a damaged page go when the spool is repaired.
@@ -74,7 +74,7 @@ export function operateEach(
 
 interface OperationContext extends Required<Order> {
   /** Deletes a body. */
-  forget: typeof deleteBody;
+  forget: typeof deleteBodies;
 }
 
 function operateOn(spool: Spool, id: string, context: OperationContext): OperationOutcome {
@@ -87,7 +87,7 @@ function operateOn(spool: Spool, id: string, context: OperationContext): Operati
   const recipients = countIn(spool, row.seq, concerned(verb, row));
   const operated = operations[verb](spool, row, context);
   if (operated !== 'done') return { operated, recipients: 0 };
-  addToHistory(spool, row.seq, { what: verb });
+  addToHistory(spool, { seq: row.seq, what: verb });
   return { operated, recipients };
 }
 
@@ -133,8 +133,8 @@ export function recordReturnRefused(
       `UPDATE recipient SET state = 'deleted' WHERE message = ? AND address = ? AND state = 'pending'`,
     );
     for (const address of taken) leave.run(message.seq, encodeAddress(address));
-    if (taken.length > 0) addToHistory(spool, message.seq, { what: 'returned' });
-    addToHistory(spool, message.seq, { what: 'kept', reason });
+    if (taken.length > 0) addToHistory(spool, { seq: message.seq, what: 'returned' });
+    addToHistory(spool, { seq: message.seq, what: 'kept', reason });
   });
 }
 

@@ -1,6 +1,7 @@
-import { deleteBody } from './body.ts';
+import { jsonText } from '../sqlite/json-text.ts';
+import { deleteBodies } from './body.ts';
 import { addToHistory } from './history.ts';
-import type { RecipientState, Spool } from './spool.ts';
+import type { MessageState, RecipientState, Spool } from './spool.ts';
 
 /** What one claim of a message came to. */
 export interface Outcome {
@@ -30,56 +31,90 @@ export interface Outcome {
 }
 
 /**
- * Writes an outcome: recipients first, then the message, which is queued again while one of them is
- * pending and finished otherwise. Runs inside the caller's transaction.
+ * Writes outcomes, each of another message: recipients first, then the message, which is queued again while one of them
+ * is pending and finished otherwise. As many statements for many outcomes as for one. Runs inside the caller's
+ * transaction.
  */
-export function record(spool: Spool, outcome: Outcome, now: number): void {
-  const { seq, charged, unanswered = false, warnings, dueAt } = outcome;
-  const { lastStatus, lastReason, story } = outcome;
-  for (const { position, state, status, reason, remoteMta = null } of outcome.verdicts) {
-    spool
-      .sql(
-        `UPDATE recipient SET state = :state, status = :status, reason = :reason, remote_mta = :remoteMta
-         WHERE message = :seq AND position = :position AND state = 'pending'`,
-      )
-      .run({ seq, position, state, status, reason, remoteMta });
+export function record(spool: Spool, outcomes: readonly Outcome[], now: number): void {
+  if (outcomes.length === 0) return;
+  recordVerdicts(spool, outcomes);
+  const states = recordAttempts(spool, outcomes, now);
+  const events = outcomes.map(({ seq, charged, lastStatus, lastReason, story }) => {
+    const what = charged ? ('attempt' as const) : ('postponed' as const);
+    return { seq, what, status: lastStatus, reason: story ?? lastReason };
+  });
+  addToHistory(spool, ...events);
+  const done = outcomes.filter(({ seq }) => WITHOUT_BODY.has(states.get(seq)));
+  deleteBodies(
+    spool,
+    done.map(({ seq }) => seq),
+  );
+  for (const { seq, warnings } of outcomes) {
+    if (warnings > 0 && states.get(seq) === 'queued') oweWarning(spool, seq, warnings);
   }
+}
+
+function recordVerdicts(spool: Spool, outcomes: readonly Outcome[]): void {
+  const rows = outcomes.flatMap(({ seq, verdicts }) =>
+    verdicts.map(({ position, state, status, reason, remoteMta }) => {
+      return { seq, position, state, status, reason, remoteMta };
+    }),
+  );
   spool
     .sql(
-      `UPDATE message SET attempts = attempts + :charge, deferrals = deferrals + :charge,
-         last_status = :lastStatus, last_reason = :lastReason,
-         posted_to = iif(:unanswered, posted_to, NULL) WHERE seq = :seq`,
+      `UPDATE recipient SET state = value ->> 'state', status = value ->> 'status',
+         reason = value ->> 'reason', remote_mta = value ->> 'remoteMta'
+       FROM json_each(:rows)
+       WHERE message = value ->> 'seq' AND position = value ->> 'position' AND state = 'pending'`,
     )
-    .run({ seq, charge: Number(charged), unanswered: Number(unanswered), lastStatus, lastReason });
-  const what = charged ? 'attempt' : 'postponed';
-  addToHistory(spool, seq, { what, status: lastStatus, reason: story ?? lastReason });
-  if (finish(spool, seq, now)) return;
-  if (warnings > 0) oweWarning(spool, seq, warnings);
-  spool
-    .sql(`UPDATE message SET state = 'queued', due_at = :dueAt WHERE seq = :seq`)
-    .run({ seq, dueAt });
+    .run({ rows: jsonText(rows) });
+}
+
+/** Charges messages with their attempts, and gives them the states that follow; returns these by their numbers. */
+function recordAttempts(
+  spool: Spool,
+  outcomes: readonly Outcome[],
+  now: number,
+): ReadonlyMap<number, MessageState> {
+  const rows = outcomes.map(
+    ({ seq, charged, unanswered = false, dueAt, lastStatus, lastReason }) => {
+      return { seq, charge: Number(charged), unanswered, dueAt, lastStatus, lastReason };
+    },
+  );
+  const updated = spool
+    .sql<{ seq: number; state: MessageState }>(
+      `UPDATE message SET state = next, due_at = iif(next = 'queued', value ->> 'dueAt', NULL),
+         finished_at = iif(next = 'queued', NULL, :now), attempts = attempts + (value ->> 'charge'),
+         deferrals = deferrals + (value ->> 'charge'), last_status = value ->> 'lastStatus',
+         last_reason = value ->> 'lastReason', posted_to = iif(value ->> 'unanswered', posted_to, NULL)
+       FROM (SELECT value, (SELECT ${STATE} FROM recipient WHERE message = value ->> 'seq') AS next
+         FROM json_each(:rows))
+       WHERE seq = value ->> 'seq' AND next IS NOT NULL RETURNING seq, state`,
+    )
+    .all({ now, rows: jsonText(rows) });
+  const states = new Map(updated.map(({ seq, state }) => [seq, state]));
+  const lost = outcomes.find(({ seq }) => !states.has(seq));
+  if (lost) throw lostRecipients(lost.seq);
+  return states;
 }
 
 /**
  * Finishes a message that has no pending recipient: its state follows from theirs, and its body goes
  * unless a failure may still be looked into. Returns false when one is pending.
  */
-export function finish(spool: Spool, seq: number, now: number, forget = deleteBody): boolean {
-  const states = new Set(
-    spool
-      .sql<{ state: RecipientState }>('SELECT DISTINCT state FROM recipient WHERE message = ?')
-      .all(seq)
-      .map(({ state }) => state),
-  );
-  if (states.has('pending')) return false;
-  const state = (['failed', 'deleted', 'bounced', 'sent'] as const).find((each) =>
-    states.has(each),
-  );
-  if (!state) throw new Error(`message ${seq} of the spool has lost its recipients`);
+export function finish(spool: Spool, seq: number, now: number, forget = deleteBodies): boolean {
+  const next = spool
+    .sql<{ state: MessageState | null }>(
+      `SELECT ${STATE} AS state FROM recipient WHERE message = ?`,
+    )
+    .get(seq);
+  if (!next?.state) throw lostRecipients(seq);
+  const { state } = next;
+  if (state === 'queued') return false;
   spool
     .sql(`UPDATE message SET state = :state, due_at = NULL, finished_at = :now WHERE seq = :seq`)
     .run({ seq, state, now });
-  if (state === 'sent' || state === 'deleted') forget(spool, seq);
+  if (WITHOUT_BODY.has(state)) forget(spool, [seq]);
   return true;
 }
 
@@ -95,4 +130,16 @@ function oweWarning(spool: Spool, seq: number, warnings: number): void {
   spool
     .sql('UPDATE message SET warned = max(warned, :warnings) WHERE seq = :seq')
     .run({ seq, warnings });
+}
+
+/** SQL: the state of a message that follows from the states of its recipients; NULL when it has none. */
+const STATE = `CASE WHEN max(state = 'pending') THEN 'queued' WHEN max(state = 'failed') THEN 'failed'
+  WHEN max(state = 'deleted') THEN 'deleted' WHEN max(state = 'bounced') THEN 'bounced'
+  WHEN max(state = 'sent') THEN 'sent' END`;
+
+/** Nobody wants to look into the bytes of such a message. */
+const WITHOUT_BODY: ReadonlySet<MessageState | undefined> = new Set(['sent', 'deleted']);
+
+function lostRecipients(seq: number): Error {
+  return new Error(`message ${seq} of the spool has lost its recipients`);
 }

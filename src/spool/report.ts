@@ -127,7 +127,7 @@ export function markReported(
     }
     reopenOrDelete(spool, seq, kind, 0);
     if (kind === 'failure') finish(spool, seq, now);
-    addToHistory(spool, seq, { what: kind === 'failure' ? 'reported' : 'warned' });
+    addToHistory(spool, { seq, what: kind === 'failure' ? 'reported' : 'warned' });
   }
   countReport(spool, report.sender, now);
   const label = report.batched ? 'summary' : report.kind;

@@ -6,6 +6,7 @@ import type SQLite from '../sqlite/better-sqlite3.ts';
 import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../sqlite/open-database.ts';
 import { OpenFiles } from '../sqlite/open-files.ts';
+import type { LockWait } from '../sqlite/while-busy.ts';
 import { migrations } from './schema.ts';
 
 /** States of a message; src/README.md has the table. */
@@ -43,6 +44,12 @@ export const WAKE = 'wake-';
 /** Who opens the spool: what he may do to its file, and how long he waits for another program that writes to it. */
 export type Access = 'drain' | 'pipe' | 'intake' | 'operator';
 
+/** Drain takes turns with many writers; the LMTP server must not keep its clients waiting. */
+const LOCK_WAITS: Partial<Record<Access, LockWait>> = {
+  drain: { pollMs: limits.drainPollMs },
+  intake: { waitMs: limits.intakeBusyMs },
+};
+
 /**
  * An open spool: the SQLite file `spool.db` in a folder. The verbs (enqueue, claim, record, …) are
  * functions over it, one file each. `now` is observed time in all of them.
@@ -67,9 +74,9 @@ export class Spool {
       ...spoolSchema,
       migrate: access === 'drain',
       create: access !== 'operator',
-      waitMs: access === 'intake' ? limits.intakeBusyMs : limits.busyMs,
+      ...LOCK_WAITS[access],
     });
-    this.files = new OpenFiles(this.db);
+    this.files = new OpenFiles(this.db, LOCK_WAITS[access]);
     if (access !== 'drain') return;
     try {
       this.#time = new ObservedTime(this.db, clock);

@@ -13,7 +13,7 @@ import { limits } from '../limits.ts';
 import { requireRootGivenUp } from '../host/give-up-root.ts';
 import { irregularity } from '../host/regular-file.ts';
 import Database, { NoBinaryError } from './better-sqlite3.ts';
-import { isBusy } from './is-corruption.ts';
+import { whileBusy } from './while-busy.ts';
 
 export type { Database } from 'better-sqlite3';
 
@@ -62,14 +62,15 @@ export function openDatabase(file: string, format: Format): Database.Database {
     db.pragma('foreign_keys = ON');
     // Cannot be switched on later; must come before anything is written to a new file.
     if (format.create) db.pragma('auto_vacuum = INCREMENTAL');
-    whileBusy(() => db.pragma('journal_mode = WAL'), waitMs);
+    // SQLite's own waiting covers neither a change of the journal mode nor the moment in which another process recovers the log.
+    whileBusy(() => db.pragma('journal_mode = WAL'), { waitMs });
     // From now on it is locked against being replaced; before, rebuildDatabase may have done so.
     if (inode(file) !== found?.ino) {
       throw new DatabaseUnusableError(`the ${format.name} ${file} was just replaced: try again`);
     }
     db.pragma('synchronous = FULL');
     db.pragma(`journal_size_limit = ${limits.walBytes}`);
-    whileBusy(() => adopt(db, file, format), waitMs);
+    whileBusy(() => adopt(db, file, format), { waitMs });
     return db;
   } catch (error) {
     db.close();
@@ -228,25 +229,3 @@ export function schemaOf(db: Database.Database): number {
 export function inode(file: string): number | undefined {
   return statSync(file, { throwIfNoEntry: false })?.ino;
 }
-
-/**
- * SQLite's own waiting does not cover a change of the journal mode, nor the moment in which another
- * process recovers the log: wait for these too.
- */
-function whileBusy(action: () => unknown, waitMs: number = limits.busyMs): void {
-  const deadline = uptimeMs() + waitMs;
-  for (;;) {
-    try {
-      action();
-      return;
-    } catch (error) {
-      if (!isBusy(error) || uptimeMs() > deadline) throw error;
-      Atomics.wait(pause, 0, 0, limits.busyPollMs);
-    }
-  }
-}
-
-/** Not `performance.now`, which loads a module of Node's that exim-pipe does without. */
-const uptimeMs = () => process.uptime() * 1000;
-
-const pause = new Int32Array(new SharedArrayBuffer(4));

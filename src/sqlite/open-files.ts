@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { limits } from '../limits.ts';
 import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
+import { whileBusy, type LockWait } from './while-busy.ts';
 
 /**
  * The three files of an open database: the file itself, its write-ahead log, and what its users share (-shm).
@@ -10,11 +11,19 @@ import { DatabaseReplacedError, inode, type Database } from './open-database.ts'
  */
 export class OpenFiles {
   readonly #db: Database;
+  readonly #lockWait: Required<LockWait>;
   readonly #inodes: ReadonlyMap<string, number | undefined>;
 
-  /** The database was just opened and read: from then on all three files are there. */
-  constructor(db: Database) {
+  /**
+   * The database was just opened and read: from then on all three files are there. A transaction waits for those of other
+   * programs so long.
+   */
+  constructor(
+    db: Database,
+    { waitMs = limits.busyMs, pollMs = limits.writerPollMs }: LockWait = {},
+  ) {
     this.#db = db;
+    this.#lockWait = { waitMs, pollMs };
     // A file system that SQLite can share no memory on has no log; `check` says so.
     const ends = db.pragma('journal_mode', { simple: true }) === 'wal' ? FILES : [''];
     this.#inodes = new Map(ends.map((end) => [`${db.name}${end}`, inode(`${db.name}${end}`)]));
@@ -35,6 +44,9 @@ export class OpenFiles {
    * Runs the action in one IMMEDIATE transaction: all of it is committed and on disk, or nothing. Throws
    * DatabaseReplacedError before it would write into a log that is not its own any more, and when what was
    * committed is in files that nobody else finds: then it may be lost.
+   *
+   * While another program writes, it looks at even intervals whether that has ended. SQLite's own waiting looks ever more
+   * rarely, so that those who come later are served first, and a writer among several that never pause waits for seconds.
    */
   transaction<Result>(action: () => Result): Result {
     const run = this.#db.transaction(() => {
@@ -42,9 +54,18 @@ export class OpenFiles {
       this.requireInPlace();
       return result;
     });
-    const result = run.immediate();
+    const result = this.#db.inTransaction ? run() : this.#inTurn(() => run.immediate());
     this.requireInPlace();
     return result;
+  }
+
+  #inTurn<Result>(run: () => Result): Result {
+    this.#db.pragma('busy_timeout = 0');
+    try {
+      return whileBusy(run, this.#lockWait);
+    } finally {
+      this.#db.pragma(`busy_timeout = ${this.#lockWait.waitMs}`);
+    }
   }
 
   /** Copies the log into the file, as far as nobody reads an older state, and if nobody does, empties it. */
@@ -57,7 +78,7 @@ export class OpenFiles {
     } catch {
       // The next operation on the database fails and reports what is wrong.
     } finally {
-      this.#db.pragma(`busy_timeout = ${limits.busyMs}`);
+      this.#db.pragma(`busy_timeout = ${this.#lockWait.waitMs}`);
     }
   }
 

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from '../../src/sqlite/better-sqlite3.ts';
 import { account } from '../support/account.ts';
 import { PrivateExim } from '../support/private-exim.ts';
-import { processTree } from '../support/process-tree.ts';
-import { run, type Program } from '../support/program.ts';
+import { run } from '../support/program.ts';
 import { bsmtp, Road } from '../support/road.ts';
 import { MESSAGE, RECIPIENT, seconds, SENDER } from './backlog.ts';
+import { cpuMs } from './cpu-ms.ts';
 import { inBench } from './in-bench.ts';
 import { median } from './statistics.ts';
 import { SmtpSink } from './smtp-sink.ts';
@@ -158,19 +157,4 @@ async function withIntake(t: TestContext) {
   return { road, folder: road.folder, server };
 }
 
-/** The CPU that a program has used, in milliseconds (proc_pid_stat(5)): it runs as the owner of the spool, below the first process. */
-function cpuMs({ child }: Program): number {
-  const processes = processTree(child.pid ?? 0);
-  return processes.reduce((sum, { pid }) => sum + processCpuMs(pid), 0);
-}
-
-function processCpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  const ticks = Number(fields[11]) + Number(fields[12]);
-  return (ticks * 1000) / TICKS;
-}
-
-const TICKS = Number(execFileSync('getconf', ['CLK_TCK']).toString());
 const EXIM = '/usr/sbin/exim4';

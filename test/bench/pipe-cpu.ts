@@ -5,14 +5,20 @@ import { inCheckout, run } from '../support/program.ts';
 import { bsmtp } from '../support/road.ts';
 import { scratch } from '../support/scratch.ts';
 import { MESSAGE, RECIPIENT, SENDER } from './backlog.ts';
+import { cpuMsOfTimes } from './cpu-ms.ts';
 import { inBench } from './in-bench.ts';
 import { median } from './statistics.ts';
 
 const ROUNDS = 7;
 const RUNS = 10;
 
-/** CPU of exim-pipe for a message of 4 KB, its launcher included, against `node -e 0`: median of the rounds. */
-export async function pipeCpu(): Promise<number> {
+/** CPU for a message of 4 KB, its launcher included: against `node -e 0`, and in milliseconds; medians of the rounds. */
+export interface PipeCpu {
+  ratio: number;
+  ms: number;
+}
+
+export async function pipeCpu(): Promise<PipeCpu> {
   return inBench(async (t) => {
     const folder = scratch(t);
     const spool = join(folder, 'spool');
@@ -33,16 +39,17 @@ export async function pipeCpu(): Promise<number> {
         ...command,
       ]);
       assert.equal(code, 0, stderr);
-      const last = String(stdout).trimEnd().split('\n').at(-1) ?? '';
-      const times = [...last.matchAll(/(\d+)m([\d.]+)s/g)];
-      const [user = NaN, system = NaN] = times.map(([, min, s]) => Number(min) * 60 + Number(s));
-      return user + system;
+      return cpuMsOfTimes(stdout) / RUNS;
     };
-    const ratios: number[] = [];
+    const rounds: PipeCpu[] = [];
     for (let round = 0; round < ROUNDS; round += 1) {
       const bare = await cpu(round, process.execPath, '-e', '0');
-      ratios.push((await cpu(round, inCheckout('exim/exim-pipe'), '--spool', spool)) / bare);
+      const ms = await cpu(round, inCheckout('exim/exim-pipe'), '--spool', spool);
+      rounds.push({ ratio: ms / bare, ms });
     }
-    return median(ratios);
+    return {
+      ratio: median(rounds.map(({ ratio }) => ratio)),
+      ms: median(rounds.map(({ ms }) => ms)),
+    };
   });
 }

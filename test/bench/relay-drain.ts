@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { Spool } from '../../src/spool/spool.ts';
 import { fillSpool } from '../support/fill-spool.ts';
 import { PostgresServer } from '../support/postgres.ts';
-import { inCheckout, run } from '../support/program.ts';
+import { inCheckout, run, type Program } from '../support/program.ts';
 import { Road } from '../support/road.ts';
-import { MESSAGE, seconds, type Relaying } from './backlog.ts';
+import { MESSAGE, seconds, type Relayed, type Relaying } from './backlog.ts';
+import { cpuMs, cpuMsOfTimes } from './cpu-ms.ts';
 import { inBench } from './in-bench.ts';
 import { SmtpSink } from './smtp-sink.ts';
 
@@ -13,8 +14,7 @@ import { SmtpSink } from './smtp-sink.ts';
 export const drainToDiscard: Relaying = async (count) =>
   inBench(async (t) => {
     const road = new Road(t);
-    await road.proxy(['--backend', 'discard']);
-    return drained(road, count);
+    return drained(road, await road.proxy(['--backend', 'discard']), count);
   });
 
 /** The same with the ledger in PostgreSQL, which has the disk and the processors of this machine too. */
@@ -22,8 +22,8 @@ export const drainToShared: Relaying = async (count) =>
   inBench(async (t) => {
     const server = await PostgresServer.start(t);
     const road = new Road(t);
-    await road.proxy(['--backend', 'discard'], server.environment, 'postgres:');
-    return drained(road, count);
+    const proxy = await road.proxy(['--backend', 'discard'], server.environment, 'postgres:');
+    return drained(road, proxy, count);
   });
 
 /** Three hosts, with a third of the messages each, to proxies with one ledger in PostgreSQL: one, or three. */
@@ -32,15 +32,22 @@ export function drainsToShared(proxies: 1 | 3): Relaying {
     inBench(async (t) => {
       const server = await PostgresServer.start(t);
       const roads = Array.from({ length: 3 }, () => new Road(t));
-      for (const [at, road] of roads.entries()) {
-        const first = roads[0] ?? road;
-        if (at < proxies)
-          await road.proxy(['--backend', 'discard'], server.environment, 'postgres:');
-        else road.address = first.address;
+      const [first = new Road(t)] = roads;
+      const shared = await first.proxy(['--backend', 'discard'], server.environment, 'postgres:');
+      const started = [shared];
+      for (const road of roads.slice(1)) {
+        if (proxies === 1) road.address = first.address;
+        else
+          started.push(await road.proxy(['--backend', 'discard'], server.environment, 'postgres:'));
       }
-      return seconds(async () => {
-        await Promise.all(roads.map(async (road) => drained(road, Math.floor(count / 3))));
-      });
+      return {
+        seconds: await seconds(async () => {
+          const each = Math.floor(count / 3);
+          await Promise.all(
+            roads.map(async (road, nth) => drained(road, started[nth] ?? shared, each)),
+          );
+        }),
+      };
     });
 }
 
@@ -50,23 +57,32 @@ export const drainToSmtp: Relaying = async (count) =>
     const road = new Road(t);
     const { port } = await SmtpSink.start(t);
     const smtp = ['--smtp-host', '127.0.0.1', '--smtp-port', `${port}`, '--smtp-security', 'none'];
-    await road.proxy(['--backend', 'smtp', ...smtp]);
-    return drained(road, count);
+    return drained(road, await road.proxy(['--backend', 'smtp', ...smtp]), count);
   });
 
 /** From the start of drain to its end: everything is recorded as sent. */
-async function drained(road: Road, count: number): Promise<number> {
+export async function drained(
+  road: Road,
+  proxy: Program,
+  count: number,
+  more: NodeJS.ProcessEnv = {},
+): Promise<Relayed> {
   const spool = new Spool(road.spool, 'drain');
   fillSpool(spool, count, { now: spool.now(), message: MESSAGE });
   spool.close();
   // Its journal goes to a file, as those of the others.
   const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), 'drain', '--once'];
-  const args = ['-c', 'exec "$@" 2>"$0"', join(road.folder, 'log'), ...program];
-  const env = { GMAIL_PROXY_URL: `http://${road.address}/`, GMAIL_SECRET_KEY: road.key };
+  const script = '"$@" 2>"$0"; code=$?; times; exit $code';
+  const args = ['-c', script, join(road.folder, 'log'), ...program, '--spool', road.spool];
+  const env = { GMAIL_PROXY_URL: `http://${road.address}/`, GMAIL_SECRET_KEY: road.key, ...more };
+  const before = cpuMs(proxy);
+  let drainMs = NaN;
   const took = await seconds(async () => {
-    const { code } = await run(road.t, '/bin/sh', [...args, '--spool', road.spool], { env });
+    const { code, stdout } = await run(road.t, '/bin/sh', args, { env });
     assert.equal(code, 0, `see ${road.folder}/log`);
+    drainMs = cpuMsOfTimes(stdout);
   });
+  const proxyMs = cpuMs(proxy) - before;
   assert.equal((await road.stats())['sent'], count);
-  return took;
+  return { seconds: took, cpuMs: { drain: drainMs, proxy: proxyMs } };
 }

@@ -20,11 +20,12 @@ export const exim: Relaying = async (count) =>
     const input = Buffer.concat(Array.from({ length: count }, () => message));
     const taken = await run(t, EXIM, ['-C', config, '-odq', '-bS'], { input });
     assert.equal(taken.code, 0, taken.stderr);
-    return seconds(async () => {
+    const took = await seconds(async () => {
       const { code, stderr } = await run(t, EXIM, ['-C', config, '-q']);
       assert.equal(code, 0, stderr);
       await sink.taken(count);
     });
+    return { seconds: took };
   });
 
 const EXIM = '/usr/sbin/exim4';

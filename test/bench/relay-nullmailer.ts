@@ -40,10 +40,11 @@ mount -t overlay -o lowerdir="$0"/etc:/etc overlay /etc
 mount -t overlay -o lowerdir="$1"/usr/lib:/usr/lib overlay /usr/lib
 mount --bind "$0"/spool /var/spool
 exec "$1"/usr/sbin/nullmailer-send`;
-    return seconds(async () => {
+    const took = await seconds(async () => {
       const args = ['-m', '--propagation', 'unchanged', '/bin/sh', '-ec', script, folder];
       const { code, stderr } = await run(t, 'unshare', [...args, NULLMAILER]);
       assert.equal(code, 0, stderr);
       await sink.taken(count);
     });
+    return { seconds: took };
   });

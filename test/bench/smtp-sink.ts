@@ -18,12 +18,12 @@ export class SmtpSink {
     this.port = port;
   }
 
-  static async start(t: TestContext): Promise<SmtpSink> {
+  /** It listens at an address of IPv4. */
+  static async start(t: TestContext, address = '127.0.0.1'): Promise<SmtpSink> {
     const sink = new SmtpSink(await freePort());
     const program = join(POSTFIX ?? '', 'usr/sbin/smtp-sink');
-    const child = spawn(program, ['-u', account().name, '-c', `127.0.0.1:${sink.port}`, '1000'], {
-      env: POSTFIX_ENV,
-    });
+    const args = ['-u', account().name, '-c', `${address}:${sink.port}`, '1000'];
+    const child = spawn(program, args, { env: POSTFIX_ENV });
     t.after(async () => new Program(child).stop());
     // It shows its counters each time that one of them changes.
     child.stdout.on('data', (chunk: Buffer) => {
@@ -32,7 +32,7 @@ export class SmtpSink {
       sink.#waiting();
     });
     await until(
-      async () => listens(sink.port),
+      async () => listens(address, sink.port),
       () => 'smtp-sink does not listen',
     );
     return sink;
@@ -58,9 +58,9 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Whether somebody listens on a port of 127.0.0.1. */
-async function listens(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
+/** Whether somebody listens at an address. */
+async function listens(address: string, port: number): Promise<boolean> {
+  const socket = connect(port, address);
   const heard = new Promise<boolean>((resolve) => {
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
   });

@@ -121,7 +121,7 @@ function madeSpool(t: TestContext): { folder: string; spool: Spool } {
       lastStatus,
       lastReason,
     };
-    spool.transaction(() => record(spool, { seq, verdicts, ...rest }, spool.now()));
+    spool.transaction(() => record(spool, [{ seq, verdicts, ...rest }], spool.now()));
   };
   settle(1, [
     ['sent', '2.0.0', 'ok'],

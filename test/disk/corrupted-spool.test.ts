@@ -50,11 +50,8 @@ function spoolWithAll(t: TestContext): string {
       if (!fate) return; // Left as being sent.
       const verdicts = recipients.map(({ position }) => ({ position, ...fate, reason: 'so' }));
       const [lastStatus, lastReason] = [fate.status, 'so'];
-      record(
-        spool,
-        { seq, verdicts, lastStatus, lastReason, charged: true, warnings: 0, dueAt: 9000 },
-        6000,
-      );
+      const rest = { lastStatus, lastReason, charged: true, warnings: 0, dueAt: 9000 };
+      record(spool, [{ seq, verdicts, ...rest }], 6000);
     });
   });
   operate(spool, ids[200] ?? '', { verb: 'hold', now: 7000 });

@@ -275,6 +275,22 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
     },
   );
 
+  await t.test(
+    'a proxy that stands still and sends nothing is not taken for dead',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner);
+      one.stop.abort();
+      const silent = async () => query('SELECT FROM owner WHERE missing_ms > 800');
+      await until(
+        async () => (await silent()).length > 0,
+        () => 'nobody counts',
+      );
+      assert.deepEqual(await one.post('id', [a]), ['2.0.0 told']);
+      assert.deepEqual(await two.post('id', [a]), ['2.0.0 told']);
+      assert.equal(two.calls.length, 0);
+    },
+  );
+
   await t.test('a proxy that was taken for dead finds that out by its next look', async (inner) => {
     const { one, query } = await twoProxies(inner, { takeOverMs: 2000 });
     await query(`DELETE FROM owner`);

@@ -1,4 +1,5 @@
 import type { Entry } from '../../src/host/systemd/journal-sink.ts';
+import { limits } from '../../src/limits.ts';
 import { stats } from '../../src/spool/stats.ts';
 import type { SimHost } from './sim-host.ts';
 import { UNLIMITED, type Happening, type Story } from './story.ts';
@@ -243,7 +244,7 @@ const HOUR_MS = 3_600_000;
 const FIRST_WARNING_MS = 4 * HOUR_MS;
 
 /** Connections to one address: the posts in flight and those that ask, of three hosts, and some that are being closed. */
-const CONNECTIONS_MAX = 3 * 140;
+const CONNECTIONS_MAX = 3 * (limits.inFlight + limits.asked + 12);
 
 /** What the journals of a world may have: at all, for each recipient, and an hour. */
 const LINES_MIN = 500;

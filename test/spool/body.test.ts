@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/limits.ts';
-import { deleteBody, hasBody, readBody } from '../../src/spool/body.ts';
+import { deleteBodies, hasBody, readBody, readSmallBodies } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
@@ -54,7 +54,30 @@ test('a part that is missing is an error, never a shorter message (law 3)', (t) 
 test('a deleted body is gone with all its parts', (t) => {
   const { spool } = spoolWith(t, 2 * PART);
   assert.equal(hasBody(spool, 1), true);
-  deleteBody(spool, 1);
+  deleteBodies(spool, [1]);
   assert.equal(hasBody(spool, 1), false);
   assert.deepEqual(spool.sql('SELECT * FROM body').all(), []);
+});
+
+test('small bodies are read together, those alone that are as they were stored (law 3)', (t) => {
+  const spool = freshSpool(t);
+  const sizes = [0, 18, limits.smallBodyBytes, limits.smallBodyBytes + 1, 18, 18];
+  for (const [nth, size] of sizes.entries()) {
+    enqueue(spool, handOver({ eximId: `${nth}`, message: Buffer.alloc(size, nth) }), 1000);
+  }
+  const messages = sizes.map((size, nth) => ({ seq: nth + 1, size }));
+  spool.db.exec(
+    `UPDATE body SET bytes = zeroblob(18) WHERE message = 5; DELETE FROM body WHERE message = 6`,
+  );
+  const bodies = readSmallBodies(spool, messages);
+  assert.deepEqual([...bodies.keys()], [1, 2, 3]);
+  for (const [seq, bytes] of bodies) {
+    assert.ok(bytes.equals(Buffer.concat([...readBody(spool, seq, bytes.length)])));
+  }
+  assert.throws(() => [...readBody(spool, 5, 18)], /other bytes/);
+
+  spool.sql = () => {
+    throw new Error('the disk failed');
+  };
+  assert.equal(readSmallBodies(spool, messages).size, 0, 'each is left to readBody then');
 });

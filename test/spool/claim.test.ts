@@ -170,7 +170,7 @@ test('only recipients that are still pending are claimed, and the first post is 
     lastStatus: '2.0.0',
     lastReason: 'ok',
   };
-  spool.transaction(() => record(spool, { seq: first?.seq ?? 0, verdicts, ...rest }, NOW + 2));
+  spool.transaction(() => record(spool, [{ seq: first?.seq ?? 0, verdicts, ...rest }], NOW + 2));
   const [second] = spool.transaction(() => claim(spool, { bypassBytes: 0, ...ample }, NOW + 3));
   assert.deepEqual(second?.recipients, [{ position: 1, address: 'b@x' }]);
   assert.deepEqual([second?.attempts, second?.deferrals], [1, 1]);

@@ -25,7 +25,7 @@ test('an attempt is remembered with the outcome, charged or not, and what an ope
         lastStatus: '4.2.2',
         lastReason: `charged: ${charged}`,
       };
-      record(spool, { seq: 1, verdicts: [], charged, ...said }, NOW + 1);
+      record(spool, [{ seq: 1, verdicts: [], charged, ...said }], NOW + 1);
     });
   }
   operate(spool, id, { verb: 'hold', now: NOW + 2 });
@@ -47,7 +47,7 @@ test('the first and the latest are kept, the numbers tell what is missing (law 1
   const { historyFirst: first, historyLatest: latest } = limits;
   const total = first + latest + 25;
   for (let number = 1; number <= total; number += 1) {
-    addToHistory(spool, 1, { what: 'hold' });
+    addToHistory(spool, { seq: 1, what: 'hold' });
   }
   const history = historyOf(spool, 1);
   assert.deepEqual(

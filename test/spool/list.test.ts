@@ -29,7 +29,7 @@ function finish(spool: Spool, eximId: string, state: 'sent' | 'failed'): void {
   const status = state === 'sent' ? '2.0.0' : '5.1.1';
   const verdicts = [{ position: 0, state, status, reason: 'so' }];
   const rest = { charged: false, warnings: 0, dueAt: NOW, lastStatus: status, lastReason: 'so' };
-  spool.transaction(() => record(spool, { seq, verdicts, ...rest }, NOW));
+  spool.transaction(() => record(spool, [{ seq, verdicts, ...rest }], NOW));
 }
 
 /** A spool with a message in each state, named by it. */

@@ -102,29 +102,31 @@ const verdict = fc.constantFrom(
 const records = fc
   .record({
     which: fc.nat(5),
+    many: fc.integer({ min: 1, max: 3 }),
     given: fc.array(verdict, { minLength: 4, maxLength: 4 }),
     charged: fc.boolean(),
     wait: fc.constantFrom(0, 30_000, 36 * 60_000),
   })
-  .map(({ which, given, charged, wait }) =>
+  .map(({ which, many, given, charged, wait }) =>
     command(
-      `record ${which} ${given.map((each) => each?.status).join()} ${charged ? 'charged ' : ''}${wait}`,
+      `record ${which} and ${many - 1} more ${given.map((each) => each?.status).join()} ${charged ? 'charged ' : ''}${wait}`,
       (model, { spool, inFlight }) => {
-        const [claimed] = inFlight.splice(which % Math.max(1, inFlight.length), 1);
-        if (!claimed) return;
-        const message = model.messages.find(({ id }) => id === claimed.id);
-        assert.ok(message);
-        const verdicts = claimed.recipients.flatMap(({ position }, place) => {
-          const each = given[place] as Omit<ModelVerdict, 'position'> | undefined;
-          return each ? [{ position, ...each }] : [];
-        });
+        const ended = inFlight.splice(which % Math.max(1, inFlight.length), many);
         const rest = { charged, warnings: 0, dueAt: model.now + wait, lastStatus: '4.4.1' };
-        const said = verdicts.map((each) => ({ ...each, reason: 'so' }));
-        spool.transaction(() => {
-          const outcome = { seq: claimed.seq, verdicts: said, lastReason: 'so', ...rest };
-          record(spool, outcome, model.now);
+        const outcomes = ended.map(({ seq, id, recipients }, nth) => {
+          // Each of them fares differently.
+          const verdicts = recipients.flatMap(({ position }, place) => {
+            const each = given[(place + nth) % given.length] as
+              Omit<ModelVerdict, 'position'> | undefined;
+            return each ? [{ position, ...each }] : [];
+          });
+          const message = model.messages.find((each) => each.id === id);
+          assert.ok(message);
+          model.record(message, verdicts, rest);
+          const said = verdicts.map((each) => ({ ...each, reason: 'so' }));
+          return { seq, verdicts: said, lastReason: 'so', ...rest };
         });
-        model.record(message, verdicts, rest);
+        spool.transaction(() => record(spool, outcomes, model.now));
       },
     ),
   );

@@ -174,7 +174,7 @@ function fate(clocks: Clocks, folder: string, acts: readonly Act[], steps: boole
       delayWarningsMs: [4 * HOUR, DAY],
       retryTimes: usualRetryTimes,
     });
-    spool.transaction(() => record(spool, decided, now));
+    spool.transaction(() => record(spool, [decided], now));
   };
   const verdict = { recipient: 'r@example.org', status: '4.2.2', reason: 'full' };
   const diagnosis = { text: 'down', scope: 'endpoint' } as const;

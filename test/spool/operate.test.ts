@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { claim } from '../../src/spool/claim.ts';
-import { deleteBody } from '../../src/spool/body.ts';
+import { deleteBodies } from '../../src/spool/body.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { historyOf } from '../../src/spool/history.ts';
 import { findMessages } from '../../src/spool/list.ts';
@@ -36,7 +36,7 @@ function posted(spool: Spool, ...said: ('sent' | 'pending' | 'failed')[]): strin
     lastStatus: '4.2.2',
     lastReason: 'so',
   };
-  spool.transaction(() => record(spool, { seq: claimed?.seq ?? 0, verdicts, ...rest }, NOW));
+  spool.transaction(() => record(spool, [{ seq: claimed?.seq ?? 0, verdicts, ...rest }], NOW));
   return id;
 }
 
@@ -77,7 +77,7 @@ test('a retry tries what failed, and not again what was sent (law 6)', (t) => {
 test('a retry needs the bytes', (t) => {
   const spool = freshSpool(t);
   const id = posted(spool, 'failed');
-  deleteBody(spool, 1);
+  deleteBodies(spool, [1]);
   assert.equal(operate(spool, id, { verb: 'retry', now: NOW }), 'wrong-state');
   assert.deepEqual(states(spool, id), ['failed', 'failed']);
 });
@@ -154,7 +154,7 @@ const situations: Record<Situation, (spool: Spool) => string> = {
   failed: (spool) => posted(spool, 'failed'),
   'failed, body gone': (spool) => {
     const id = posted(spool, 'failed');
-    deleteBody(spool, 1);
+    deleteBodies(spool, [1]);
     return id;
   },
   bounced: (spool) => {
@@ -165,7 +165,7 @@ const situations: Record<Situation, (spool: Spool) => string> = {
   'bounced, body gone': (spool) => {
     const id = posted(spool, 'failed');
     told(spool);
-    deleteBody(spool, 1);
+    deleteBodies(spool, [1]);
     return id;
   },
   sent: (spool) => posted(spool, 'sent'),

@@ -67,7 +67,7 @@ class Queues {
             : { position, state: 'pending' as const, status: '4.0.0', reason: 'later' };
         });
         const rest = { charged: true, warnings: 0, lastStatus: '4.0.0', lastReason: 'later' };
-        record(spool, { seq, verdicts, dueAt: now, ...rest }, now);
+        record(spool, [{ seq, verdicts, dueAt: now, ...rest }], now);
       }
     });
   }

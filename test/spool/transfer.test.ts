@@ -105,6 +105,7 @@ test('export and import find their rows by an index (law 11)', async (t) => {
     importMessages(spool, back, [message], { now: NOW, transitMs: 0 });
   });
   for (const { sql, steps } of plans) {
-    for (const step of steps) assert.doesNotMatch(step, /^SCAN (?!endpoint$|counter$|clock$)/, sql);
+    for (const step of steps)
+      assert.doesNotMatch(step, /^SCAN (?!endpoint$|counter$|clock$|json_each VIRTUAL)/, sql);
   }
 });

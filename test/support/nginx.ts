@@ -5,21 +5,29 @@ import type { TestContext } from 'node:test';
 import { certificate } from './certificate.ts';
 import { inCheckout, start } from './program.ts';
 
+/** How an nginx differs from the sample. */
+interface NginxOptions {
+  bodyLimit: string;
+  /** The name in its certificate, and in its URL. */
+  name?: string;
+  listens?: string;
+}
+
 /**
  * An nginx before a proxy at HOST:PORT, with the configuration of debian/examples/nginx.conf, but for names,
- * port, certificate and the limit of bodies. All of it is in the folder.
+ * port, certificate and the limit of bodies. It listens at `listens`, an address of IPv4. All of it is in the folder.
  */
 export async function nginx(
   t: TestContext,
   folder: string,
   address: string,
-  bodyLimit: string,
+  { bodyLimit, name = 'localhost', listens = '127.0.0.1' }: NginxOptions,
 ): Promise<{ url: string; port: number; caFile: string }> {
   const sample = readFileSync(inCheckout('debian/examples/nginx.conf'), 'utf8');
-  const { file } = await certificate(t, folder);
+  const { file } = await certificate(t, folder, name);
   const port = await freePort(); // Of IPv4 and IPv6.
   const changes: [RegExp, string][] = [
-    [/listen 443/, `listen 127.0.0.1:${port}`],
+    [/listen 443/, `listen ${listens}:${port}`],
     [/listen \[::\]:443/, `listen [::1]:${port}`],
     [/(?<=ssl_certificate ).*(?=;)/, file],
     [/(?<=ssl_certificate_key ).*(?=;)/, file.replace(/pem$/, 'key')],
@@ -31,21 +39,22 @@ export async function nginx(
     return text.replace(pattern, to);
   }, sample);
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${join(folder, name)};`,
+    (each) => `${each}_temp_path ${join(folder, each)};`,
   );
   const lines = [
     'daemon off;',
     'master_process off;', // One process, which a test can kill.
     `pid ${join(folder, 'nginx.pid')};`,
     'error_log stderr notice;',
-    'events {}',
+    'events { worker_connections 4096; }',
     `http {\naccess_log off;\n${temporary.join('\n')}\n${server}}\n`,
   ];
   const config = join(folder, 'nginx.conf');
   writeFileSync(config, lines.join('\n'));
   const program = start(t, '/usr/sbin/nginx', ['-e', 'stderr', '-p', folder, '-c', config]);
   await program.says(/getrlimit/); // After the port is open.
-  return { url: `https://127.0.0.1:${port}/`, port, caFile: file };
+  const host = name === 'localhost' ? listens : name;
+  return { url: `https://${host}:${port}/`, port, caFile: file };
 }
 
 async function freePort(): Promise<number> {

@@ -1,7 +1,7 @@
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { limits } from '../../src/limits.ts';
-import { readBody } from '../../src/spool/body.ts';
+import { readBody, readSmallBodies } from '../../src/spool/body.ts';
 import { latestIds } from '../../src/spool/latest-ids.ts';
 import { endpointRecord, recordDown, recordPassed } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -53,11 +53,14 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
   nextDueAt: (spool) => nextDueAt(spool),
   recoverClaimed: (spool) => recoverClaimed(spool, NOW),
   catchUp: (spool) => catchUp(spool, NOW, Date.now(), limits.messageMaxMs),
-  readBody: (spool) => [...readBody(spool, 1, 18)],
+  readBody: (spool) => {
+    readSmallBodies(spool, [{ seq: 1, size: 18 }]);
+    return [...readBody(spool, 1, 18)];
+  },
   record: (spool) => {
     const verdicts = [{ position: 0, state: 'sent' as const, status: '2.0.0', reason: 'ok' }];
     const rest = { charged: false, warnings: 0, dueAt: NOW, lastStatus: '2.0.0', lastReason: 'ok' };
-    spool.transaction(() => record(spool, { seq: 1, verdicts, ...rest }, NOW));
+    spool.transaction(() => record(spool, [{ seq: 1, verdicts, ...rest }], NOW));
   },
   endpoint: (spool) => {
     recordDown(spool, 'gone', NOW, NOW);
@@ -117,7 +120,7 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
   },
   history: (spool) => {
     const kept = limits.historyFirst + limits.historyLatest;
-    for (let nth = 0; nth <= kept; nth += 1) addToHistory(spool, 1, { what: 'hold' });
+    for (let nth = 0; nth <= kept; nth += 1) addToHistory(spool, { seq: 1, what: 'hold' });
     historyOf(spool, 1);
   },
   findMessages: (spool, id) => findMessages(spool, id, NOW)[0],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../src/limits.ts';
-import { readBody } from '../../src/spool/body.ts';
+import { readSmallBodies } from '../../src/spool/body.ts';
 import { catchUp } from '../../src/spool/catch-up.ts';
 import { claim, nextDueAt, recoverClaimed } from '../../src/spool/claim.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
@@ -22,12 +22,11 @@ export const spoolWork = {
     const room = { messages: limits.inFlight, bytes: limits.inFlightBytes, bypassBytes: 0 };
     const claimed = spool.transaction(() => claim(spool, room, now));
     assert.equal(claimed.length, limits.inFlight);
-    for (const { seq, size } of claimed) for (const part of readBody(spool, seq, size)) part.at(0);
+    assert.equal(readSmallBodies(spool, claimed).size, limits.inFlight);
     const verdict = { position: 0, state: 'sent', status: '2.0.0', reason: 'ok' } as const;
     const rest = { charged: true, warnings: 0, dueAt: now, lastStatus: '2.0.0', lastReason: 'ok' };
-    spool.transaction(() => {
-      for (const { seq } of claimed) record(spool, { seq, verdicts: [verdict], ...rest }, now);
-    });
+    const outcomes = claimed.map(({ seq }) => ({ seq, verdicts: [verdict], ...rest }));
+    spool.transaction(() => record(spool, outcomes, now));
   },
   'look when the next is due': (spool) => nextDueAt(spool),
   'start of drain': (spool, _nth, now) => {

@@ -19,16 +19,16 @@ function fill(endpoint: Endpoint, now = 0): PostInFlight[] {
 function passAll(endpoint: Endpoint, now: number): number {
   const posts = fill(endpoint, now);
   for (const post of posts) {
-    endpoint.postPassed(now);
+    endpoint.postPassed(now, 0);
     post.end();
   }
   return posts.length;
 }
 
-test('one post goes first; then the posts in flight double with each round trip, up to 64', () => {
+test('one post goes first; then the posts in flight double with each round trip, up to 256', () => {
   const endpoint = new Endpoint();
-  const rounds = Array.from({ length: 8 }, (_, now) => passAll(endpoint, now));
-  assert.deepEqual(rounds, [1, 2, 4, 8, 16, 32, 64, 64]);
+  const rounds = Array.from({ length: 10 }, (_, now) => passAll(endpoint, now));
+  assert.deepEqual(rounds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 256]);
 });
 
 test('while it is down nothing may be begun, also when its time is up, until a probe passes', () => {
@@ -56,7 +56,7 @@ test('a probe does not reset the count of failures, a post does', () => {
     [1, 2, 4, 8, 16, 32, 60, 60].map((seconds) => seconds * SECOND),
   );
   assert.equal(endpoint.failures, 8);
-  endpoint.postPassed(HOUR);
+  endpoint.postPassed(HOUR, 0);
   assert.equal(endpoint.failures, 0);
   assert.equal(endpoint.trouble(HOUR, 0, undefined), SECOND);
 });
@@ -90,7 +90,7 @@ test('of posts that fail together only the first counts; a Retry-After among the
 test('a post that passes late ends the outage', () => {
   const endpoint = new Endpoint();
   endpoint.trouble(0, 0, HOUR);
-  endpoint.postPassed(10);
+  endpoint.postPassed(10, 0);
   assert.equal(endpoint.downUntil, undefined);
   assert.ok(endpoint.capacity(0) > 0);
 });
@@ -124,7 +124,7 @@ test('a post begun before an outage that fails after it is no second outage', ()
   );
 });
 
-test('whatever happens, there is room for at most 64, none while down, and some in the end', (t) => {
+test('whatever happens, there is room for at most 256, none while down, and some in the end', (t) => {
   const begins = ['begin', 'begin', 'begin'] as const;
   const event = fc.constantFrom(...begins, 'pass', 'fail', 'retry after', 'probe', 'slower');
   holds(
@@ -136,7 +136,7 @@ test('whatever happens, there is room for at most 64, none while down, and some 
         const now = turn * 500;
         if (each === 'begin' && endpoint.capacity(now) > 0) inFlight.push(endpoint.begin(now));
         if (each === 'slower') inFlight[0]?.slowDown(now, 5 * SECOND);
-        if (each === 'pass') endpoint.postPassed(now);
+        if (each === 'pass') endpoint.postPassed(now, 0);
         if (each === 'fail') endpoint.trouble(now, 0.5, undefined);
         if (each === 'retry after') endpoint.trouble(now, 0.5, 30 * SECOND);
         if (each === 'probe') endpoint.probePassed();
@@ -158,7 +158,7 @@ test('passedSince tells whether a post passed, not a probe, after a time', () =>
   const endpoint = new Endpoint();
   endpoint.probePassed();
   assert.equal(endpoint.passedSince(-SECOND), false);
-  endpoint.postPassed(100);
+  endpoint.postPassed(100, 0);
   assert.equal(endpoint.passedSince(99), true);
   assert.equal(endpoint.passedSince(100), false);
 });
@@ -173,7 +173,7 @@ test('a fault is told at once, then hourly, each for itself, and at once again a
   assert.equal(told('the DNS', HOUR + 2), true, 'another fault');
   endpoint.probePassed();
   assert.equal(told('the DNS', HOUR + 3), false, 'a probe says nothing of posts');
-  endpoint.postPassed(HOUR + 4);
+  endpoint.postPassed(HOUR + 4, 0);
   assert.equal(told('the DNS', HOUR + 5), true);
 });
 
@@ -205,8 +205,10 @@ test('posts that began before the limit was halved do not halve it again; each t
   );
   for (const post of posts) post.end();
   assert.equal(endpoint.capacity(100), 32);
-  endpoint.postPassed(200);
-  assert.equal(endpoint.capacity(200), 33);
+  const [passed] = fill(endpoint, 200);
+  endpoint.postPassed(200, 0);
+  passed?.end();
+  assert.equal(endpoint.capacity(200), 2, 'one ended, and one more may be begun');
   const [late] = fill(endpoint, 300);
   assert.equal(late?.slowDown(400, undefined), 16);
   for (let times = 0; times < 9; times += 1) endpoint.begin(500 + times).slowDown(501 + times, 0);
@@ -228,7 +230,7 @@ test('posts that break halve how many may be in flight, down to one and never to
   assert.equal(endpoint.capacity(0), 0, 'the one post is in flight');
   post.end();
   assert.equal(endpoint.capacity(0), 1);
-  endpoint.postPassed(0);
+  endpoint.postPassed(0, 0);
   assert.equal(endpoint.capacity(0), 2, 'it grows again');
 });
 
@@ -244,11 +246,12 @@ test('more posts in flight than the new limit leave no capacity, and never less 
 
 test('a proxy that asks for fewer posts and lets none pass for an hour has an outage (law 5)', () => {
   const endpoint = new Endpoint();
-  const post = endpoint.begin(0);
+  const [post, other] = [endpoint.begin(0), endpoint.begin(0)];
   assert.equal(post.slowDown(SECOND, undefined), 2);
   assert.equal(post.slowDown(SECOND + limits.slowerMaxMs, undefined), 2);
   assert.equal(post.slowDown(SECOND + limits.slowerMaxMs + 1, undefined), undefined);
-  endpoint.postPassed(2 * limits.slowerMaxMs);
+  endpoint.postPassed(2 * limits.slowerMaxMs, 0);
+  other.end();
   assert.equal(post.slowDown(3 * limits.slowerMaxMs, undefined), 3, 'one passed meanwhile');
 });
 

@@ -33,7 +33,7 @@ function work(spool: Spool, count: number, state: 'sent' | 'pending'): void {
   for (const { seq } of claimed) {
     const verdicts = [{ position: 0, state, status, reason: 'so' }];
     const outcome = { seq, verdicts, charged: true, warnings: 0, ...last };
-    spool.transaction(() => record(spool, outcome, spool.now()));
+    spool.transaction(() => record(spool, [outcome], spool.now()));
   }
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { syncBuiltinESMExports } from 'node:module';
 import test, { type TestContext } from 'node:test';
+import nodeTls from 'node:tls';
 import { limits } from '../../src/limits.ts';
 import { attempt } from '../../src/wire/attempt.ts';
 import { Connection } from '../../src/wire/connection.ts';
@@ -59,7 +61,9 @@ test('more attempts at once than there are connections: the others wait, and go 
   const connection = new Connection({ url: new URL(proxy.url), key });
   t.after(() => connection.close());
   const giveUp = new AbortController();
-  const attempts = Array.from({ length: 140 }, async () => attempt(connection, request, never));
+  const attempts = Array.from({ length: MOST + 19 }, async () =>
+    attempt(connection, request, never),
+  );
   const givenUp = attempt(connection, request, giveUp.signal);
   await proxy.received(MOST);
   giveUp.abort();
@@ -70,7 +74,7 @@ test('more attempts at once than there are connections: the others wait, and go 
   };
   for (const each of held) each.accept();
   for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
-  assert.deepEqual([proxy.posts.length, ports.size], [140, MOST]);
+  assert.deepEqual([proxy.posts.length, ports.size], [MOST + 19, MOST]);
 });
 
 test(
@@ -92,6 +96,30 @@ test(
       assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
     }
     assert.equal(ports.size, 5);
+  },
+);
+
+test(
+  'all connections to a proxy share what was read of the certificates that are trusted',
+  needs('openssl'),
+  async (t) => {
+    const held: Received[] = [];
+    const proxy = await ScriptedProxy.start(t, key.toString(), (post) => void held.push(post));
+    const { key: tlsKey, cert } = await certificate(t, scratch(t));
+    const forwarder = await Forwarder.open(t, proxy.url, { key: tlsKey, cert });
+    const url = new URL(`https://localhost:${forwarder.port}/`);
+    const connection = new Connection({ url, key, ca: cert.toString() });
+    t.after(() => connection.close());
+    const create = t.mock.method(nodeTls, 'createSecureContext');
+    syncBuiltinESMExports();
+    const attempts = Array.from({ length: 5 }, async () => attempt(connection, request, never));
+    await proxy.received(5);
+    for (const each of held) each.accept();
+    for (const answer of await Promise.all(attempts)) assert.equal(answer.kind, 'verdicts');
+    const ofClients = create.mock.calls.filter(({ arguments: [options] }) => options?.ca);
+    create.mock.restore();
+    syncBuiltinESMExports();
+    assert.equal(ofClients.length, 1);
   },
 );
 

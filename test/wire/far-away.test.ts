@@ -44,7 +44,7 @@ for (const [name, network] of [
 ] as const) {
   test(
     `${name}, and there is no IPv6: drain, gmail, check, the relay and the mail server of the host are reached (law 13)`,
-    needs('root', 'python3'),
+    needs('root', 'cc'),
     async (t) => {
       const { road, run, proxy, says, drain } = await farRoad(t, network);
       const files = await proxy('--backend', 'file');

@@ -19,7 +19,7 @@ test(
   async (t) => {
     const road = new Road(t);
     await road.proxy();
-    const { url, caFile } = await nginx(t, road.folder, road.address, '62m');
+    const { url, caFile } = await nginx(t, road.folder, road.address, { bodyLimit: '62m' });
     const large = randomBytes(60_000_000);
     handIn(road.spool, [
       { bytes: randomBytes(66_000_000), recipients: ['too-large@example.org'] },
@@ -56,7 +56,7 @@ test(
     const keys = join(road.folder, 'keys');
     writeFileSync(keys, `# name web1\n${road.key}\n`, { mode: 0o600 });
     const proxy = await road.proxy(['--keys-file', keys, '--rate', '2/min']);
-    const { port, caFile } = await nginx(t, road.folder, road.address, '62m');
+    const { port, caFile } = await nginx(t, road.folder, road.address, { bodyLimit: '62m' });
     const post = async (host: string, key: string): Promise<number | undefined> => {
       const { headers, body } = encodePost({ key, sender: 's@x.example' });
       const ca = readFileSync(caFile);

@@ -7,6 +7,13 @@ const NOW = '(SELECT observed_ms FROM clock)';
 /** For how long an owner was silent, with $2 milliseconds more: a look does not count a time in which nobody could look. */
 const SILENT = `missing_ms + least($2, ${2 * limits.ledgerLookMs})`;
 
+/**
+ * Whether an owner is taken for dead by the one with the number $4. One that has nothing begun has more time: a provider of
+ * computers may let an idle program stand still.
+ */
+const DEAD = `number <> $4 AND ${SILENT} >= $5 + CASE WHEN EXISTS (
+        SELECT FROM recipient WHERE recipient.owner = owner.number AND state = 'begun') THEN 0 ELSE ${limits.idleOwnerMs} END`;
+
 function statements<Name extends string>(texts: Record<Name, string>): Record<Name, Statement> {
   const named = Object.entries<string>(texts).map(([name, text]) => [name, { name, text }]);
   return Object.fromEntries(named) as Record<Name, Statement>;
@@ -26,10 +33,11 @@ export const sql = statements({
 
   /**
    * $1: owner; $2, $3, $4: name, id and digest of messages; $5, $6: message and address; $7: the wall clock. Begins those
-   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one.
+   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one. Shows that the owner is alive.
    */
   begin: `
-    WITH post AS (SELECT * FROM unnest($2::text[], $3::text[], $4::bytea[]) AS post (name, id, digest)),
+    WITH awake AS (UPDATE owner SET missing_ms = 0 WHERE number = $1 AND missing_ms > 0),
+    post AS (SELECT * FROM unnest($2::text[], $3::text[], $4::bytea[]) AS post (name, id, digest)),
     noted AS (
       INSERT INTO message (name, digest, at, doubtful)
       SELECT name, digest, ${NOW},
@@ -121,7 +129,7 @@ export const sql = statements({
   /**
    * $1: looks; $2: milliseconds; $3: the wall clock; $4: owner; $5: milliseconds; $6: reason. Adds time that no other
    * proxy has added since this one looked last, counts for how long others have not looked, and takes over from those that were
-   * silent for $5. Returns nothing when another proxy has added time, or has taken this one for dead.
+   * silent for $5 while they had something begun. Returns nothing when another proxy has added time, or has taken this one for dead.
    */
   look: `
     WITH time AS (
@@ -129,9 +137,8 @@ export const sql = statements({
       WHERE looks = $1 AND EXISTS (SELECT FROM owner WHERE number = $4)
       RETURNING looks, observed_ms),
     counted AS (
-      UPDATE owner SET missing_ms = CASE WHEN number = $4 THEN 0 ELSE ${SILENT} END FROM time
-      WHERE number = $4 OR ${SILENT} < $5),
-    gone AS (DELETE FROM owner USING time WHERE number <> $4 AND ${SILENT} >= $5 RETURNING number),
+      UPDATE owner SET missing_ms = CASE WHEN number = $4 THEN 0 ELSE ${SILENT} END FROM time WHERE NOT (${DEAD})),
+    gone AS (DELETE FROM owner USING time WHERE ${DEAD} RETURNING number),
     ${unknownOf('time', '$6', '$3')}
     SELECT time.looks::float8 AS looks, observed_ms::float8 AS observed, message, address,
       CASE WHEN waited THEN pg_notify('appengine_mailer', message) END

@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import Database from '../../src/sqlite/better-sqlite3.ts';
+import { SqliteLedger } from '../../src/proxy/ledger/sqlite/sqlite-ledger.ts';
+import { Road } from '../support/road.ts';
+import { inBench } from './in-bench.ts';
+import { peakBytes } from './memory.ts';
+import { drained } from './relay-drain.ts';
+
+const FEW = 1000;
+const MANY = 10_000_000;
+const MESSAGES = 3000;
+const DRAINS = 3;
+
+/** How much more a ledger of 10,000,000 takes than one of 1,000, each in turn: ratios. */
+export async function ledgerScale(): Promise<Record<string, number>> {
+  return inBench(async (t) => {
+    const ledgers = [FEW, MANY].map((rows) => ledgerOf(t, rows));
+    const best = ledgers.map(() => ({ startMs: Infinity, seconds: Infinity, rssBytes: Infinity }));
+    for (let turn = 0; turn < DRAINS; turn += 1) {
+      for (const [which, ledger] of ledgers.entries()) {
+        const road = new Road(t);
+        const begun = performance.now();
+        const proxy = await road.proxy(['--backend', 'discard'], {}, ledger);
+        const startMs = performance.now() - begun;
+        const { seconds } = await drained(road, proxy, MESSAGES);
+        const rssBytes = peakBytes(proxy.child.pid);
+        await proxy.stop();
+        const so = best[which];
+        if (!so) continue;
+        so.startMs = Math.min(so.startMs, startMs);
+        so.seconds = Math.min(so.seconds, seconds);
+        so.rssBytes = Math.min(so.rssBytes, rssBytes);
+      }
+    }
+    const ratio = (what: 'startMs' | 'seconds' | 'rssBytes') =>
+      (best[1]?.[what] ?? NaN) / (best[0]?.[what] ?? NaN);
+    return {
+      'start of the proxy': ratio('startMs'),
+      'drain, time for 3,000 messages': ratio('seconds'),
+      'RSS of the proxy': ratio('rssBytes'),
+    };
+  });
+}
+
+/** A ledger that has sent so many messages, with ids in their order. */
+function ledgerOf(t: TestContext, rows: number): string {
+  const file = join(new Road(t).folder, 'ledger.db');
+  new SqliteLedger(file).close();
+  const db = new Database(file);
+  db.pragma('synchronous = OFF');
+  db.exec(`WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ${rows})
+    INSERT INTO message (id, digest, at) SELECT printf('0190%028x', n), zeroblob(32), 0 FROM number`);
+  db.exec(`INSERT INTO recipient SELECT id, 'r@example.org', 'sent', '2.0.0', 'ok' FROM message`);
+  db.pragma('wal_checkpoint(TRUNCATE)');
+  db.close();
+  return file;
+}
