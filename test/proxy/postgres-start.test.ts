@@ -137,6 +137,11 @@ test(
       assert.ok(!text.includes('To do'), text);
       assert.match(todo ?? '', /GRANT USAGE ON SCHEMA/);
     }
+    await server.query('GRANT USAGE ON SCHEMA appengine_mailer TO nobody');
+    await server.query('GRANT SELECT ON ALL TABLES IN SCHEMA appengine_mailer TO nobody');
+    await (await PostgresLedgerReader.open(as('nobody'))).close();
+    const { value: tables } = await checkPostgres(as('nobody')).next();
+    assert.match(`${tables?.ok} ${tables?.text}`, /^false this user may not write into/);
   },
 );
 
