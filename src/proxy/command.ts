@@ -300,9 +300,9 @@ export async function becomeOwnerWithSecrets(
   { kind, name }: LedgerPlace,
   before = () => {},
 ): Promise<void> {
-  const file = kind === 'file' ? name : resolve('ledger.db');
-  const unusable = (error: Error) => unusableLedger(file, error);
-  await becomeOwner(dirname(file), unusable, () => {
+  const folder = kind === 'file' ? dirname(name) : '.';
+  const unusable = (error: Error) => unusableLedger(kind === 'file' ? name : folder, error);
+  await becomeOwner(folder, unusable, () => {
     before();
     return withSettings(SECRETS);
   });
