@@ -269,15 +269,13 @@ class DrainLoop {
     this.alarm.wake();
   }
 
-  /**
-   * The proxy that knows what became of a message that was posted there; the proxy of its URL is asked, where it may be
-   * the one.
-   */
+  /** The proxy that knows what became of a message that was posted there; those that may be it are asked, one after the other. */
   async #holderOf(posted: PostedTo): Promise<Upstream | undefined> {
-    const holder = this.#upstreams.holderOf(posted);
-    const own = this.#upstreams.all.find(({ url }) => url === posted.url);
-    if (holder || !own || (own.endpoint.downUntil ?? 0) > this.#clock.now()) return holder;
-    await this.#probe(own);
+    for (const upstream of this.#upstreams.mayHold(posted)) {
+      const holder = this.#upstreams.holderOf(posted);
+      if (holder) return holder;
+      if ((upstream.endpoint.downUntil ?? 0) <= this.#clock.now()) await this.#probe(upstream);
+    }
     return this.#upstreams.holderOf(posted);
   }
 
@@ -353,7 +351,7 @@ class DrainLoop {
     const result = await upstream.courier.probe();
     if (result.kind === 'verdicts' || result.kind === 'slower') {
       upstream.endpoint.probePassed();
-      this.#upstreams.answered(this.#clock.now());
+      this.#upstreams.answered(upstream, this.#clock.now());
       this.#passed(upstream, 'probe-passed');
     } else if (result.kind !== 'aborted') {
       this.#endpointTrouble(upstream, diagnose(result), upstream.endpoint);
