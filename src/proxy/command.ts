@@ -10,7 +10,13 @@ import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
-import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
+import {
+  firstLine,
+  readSetting,
+  withSettings,
+  workingFolder,
+  type SettingName,
+} from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd/systemd-sockets.ts';
 import { limits } from '../limits.ts';
@@ -352,7 +358,7 @@ export function senderRules(
 
 function settingOfDefaultSender(): DefaultSender | undefined {
   const name = 'GMAIL_DEFAULT_SENDER';
-  const setting = readSetting(name, { environment: process.env, folder: '.' });
+  const setting = readSetting(name, { environment: process.env, folder: workingFolder() });
   return setting && parseSetting(name, firstLine(setting).toString(), parseDefaultSender);
 }
 
