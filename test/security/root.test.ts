@@ -166,7 +166,7 @@ test(
         input: '',
       });
     const proxy = begin('--listen', `unix:${join(state, 'socket')}`);
-    await proxy.says(/started/);
+    await proxy.says(/proxy listens on/);
     await proxy.stop();
     const { code, stdout, stderr } = await begin('check').ended;
     assert.deepEqual([code, stderr], [0, ''], stdout.toString());
