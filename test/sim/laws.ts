@@ -2,7 +2,7 @@ import type { Entry } from '../../src/host/systemd/journal-sink.ts';
 import { limits } from '../../src/limits.ts';
 import { stats } from '../../src/spool/stats.ts';
 import type { SimHost } from './sim-host.ts';
-import { UNLIMITED, type Happening, type Story } from './story.ts';
+import { proxiesOf, UNLIMITED, type Happening, type Story } from './story.ts';
 
 /** A message that a host has taken. */
 interface Accepted {
@@ -100,7 +100,7 @@ export class Laws {
     this.#lines += 1;
     if (fields['MAIL_EVENT'] !== 'endpoint_down') return;
     const host = Number(program.name.slice('host'.length));
-    if (!this.#story.happenings.some((each) => mayLookDown(each, this.#story.hosts[host] ?? 0))) {
+    if (!this.#befell(host, mayLookDown)) {
       this.#break(`law 13: the endpoint of ${program.name} is called down: ${text}`);
     }
   }
@@ -161,12 +161,12 @@ export class Laws {
     const { copies, refusals, reports, decided } = seen;
     const unknown = this.#unknown.get(`${message.id} ${address}`) ?? 0;
     const { host } = message;
-    const proxy = this.#story.hosts[Number(host.name.slice('host'.length))] ?? 0;
     const { happenings } = this.#story;
+    const number = Number(host.name.slice('host'.length));
     const isEnd = row.state === 'bounced' || row.state === 'failed';
     const isTold = isEnd && message.sender !== '';
-    const answersMayBeLost = happenings.some((each) => mayLoseAnswer(each, proxy));
-    const mayForget = happenings.some((each) => each.kind === 'vanish' && each.proxy === proxy);
+    const answersMayBeLost = this.#befell(number, mayLoseAnswer);
+    const mayForget = this.#befell(number, mayForgetSent);
     const reportsMayRepeat = happenings.some((each) => mayRepeatReport(each, host.name));
     const faults: [boolean, string][] = [
       [
@@ -188,6 +188,12 @@ export class Laws {
     this.#break(`${fault[1]}: ${what}, ${said}`);
   }
 
+  /** Whether something of this kind happens to one of the proxies that a host names. */
+  #befell(host: number, kind: (happening: Happening, proxy: number) => boolean): boolean {
+    const proxies = proxiesOf(this.#story, host);
+    return this.#story.happenings.some((each) => proxies.some((proxy) => kind(each, proxy)));
+  }
+
   #break(text: string): void {
     this.#broken ??= text;
   }
@@ -206,6 +212,11 @@ export class Laws {
 /** The Exim id of the message that an address of the world is a recipient of. */
 function eximIdOf(recipient: string): string {
   return recipient.split('-')[0] ?? '';
+}
+
+/** Whether the proxy loses what it knows. */
+function mayForgetSent(happening: Happening, proxy: number): boolean {
+  return happening.kind === 'vanish' && happening.proxy === proxy;
 }
 
 /** Whether it may take the relay's answer to a whole message from a proxy, or the proxy from its memory. */
@@ -229,7 +240,9 @@ function mayRepeatReport(happening: Happening, host: string): boolean {
 /** Whether drain may rightly call its endpoint down. Slowness is no reason, nor is anything that happens to the host. */
 function mayLookDown(happening: Happening, proxy: number): boolean {
   const { kind } = happening;
-  if (kind === 'network') return [`proxy${proxy}`, `relay${proxy}`].includes(happening.where);
+  if (kind === 'network') {
+    return [`proxy${proxy}`, `proxy${proxy}-b`, `relay${proxy}`].includes(happening.where);
+  }
   if (kind === 'kill' || kind === 'crash' || kind === 'full' || kind === 'suspend') {
     return happening.who === `proxy${proxy}`;
   }

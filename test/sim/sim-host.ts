@@ -118,14 +118,15 @@ export class SimHost {
     program.onDeath(() => {
       queueMicrotask(() => spool.db.close());
     });
-    const connection = new Connection(
-      { url: new URL(`http://${world.proxyOf(this).address}/`), key: this.key },
-      program.machine,
-    );
+    const proxies = world.proxyAddresses(this).map((address) => {
+      const url = new URL(`http://${address}/`);
+      const connection = new Connection({ url, key: this.key }, program.machine);
+      return { connection, postOnce: postOnceOver(connection, 'v2') };
+    });
     this.#stop = new AbortController();
     const options = {
       spool,
-      proxies: [{ connection, postOnce: postOnceOver(connection, 'v2') }],
+      proxies,
       journal: drainJournal((entry) => program.isAlive && world.told(this, entry)),
       notify: new SdNotify({}),
       reports: {

@@ -17,7 +17,7 @@ import type { World } from './world.ts';
 /** A proxy of the world: a ledger, which survives everything, and the program, which does not. */
 export class SimProxy {
   readonly name: string;
-  readonly address: string;
+  readonly addresses: readonly string[];
   readonly relay: string;
   readonly wall: WallClock;
   readonly ledgerFile: string;
@@ -25,11 +25,15 @@ export class SimProxy {
   #program: Program | undefined;
   #hosts: readonly SimHost[] = [];
 
-  constructor(world: World, name: string, { address, relay }: { address: string; relay: string }) {
+  constructor(
+    world: World,
+    name: string,
+    { addresses, relay }: { addresses: readonly string[]; relay: string },
+  ) {
     this.#world = world;
     this.wall = world.newWallClock();
     this.name = name;
-    this.address = address;
+    this.addresses = addresses;
     this.relay = relay;
     this.ledgerFile = `${world.folder}/${name}.db`;
   }
@@ -83,12 +87,14 @@ export class SimProxy {
     }));
     const listenOn = async (makeServer: () => Server) => {
       const server = makeServer();
-      const unlisten = world.network.listen(this.address, {
-        program,
-        accept: (socket) => server.emit('connection', socket),
-      });
-      program.onDeath(unlisten);
-      return [{ address: this.address, server }];
+      for (const address of this.addresses) {
+        const unlisten = world.network.listen(address, {
+          program,
+          accept: (socket) => server.emit('connection', socket),
+        });
+        program.onDeath(unlisten);
+      }
+      return [{ address: this.addresses.join(), server }];
     };
     void new HttpServer(journal, { clock: machine, listenOn }).start({}, async () => ({
       keys,

@@ -40,9 +40,14 @@ export type Happening = { at: number } & (
 /** Everything that is decided of a world before it begins. */
 export interface Story {
   seed: number;
-  /** Each host's proxy. */
+  /** Each host's proxy, or the first of its proxies. */
   hosts: number[];
   proxies: number;
+  /**
+   * Whether hosts name several proxies: each proxy of the world at two addresses, which have one ledger and are struck
+   * one by one. The second address is called proxyN-b.
+   */
+  several?: boolean;
   /** One way, in milliseconds, from hosts to their proxies and from proxies to their relay. */
   latencyMs: { proxies: number[]; relays: number[] };
   relayConnections: number;
@@ -72,6 +77,7 @@ export function inventStory(seed: number): Story {
     seed,
     hosts: Array.from({ length: hosts }, () => random.below(proxies)),
     proxies,
+    several: new Random(seed ^ 0x5e7).chance(0.4),
     latencyMs: {
       proxies: Array.from({ length: proxies }, () => random.between(1, 500)),
       relays: Array.from({ length: proxies }, () => random.between(1, 200)),
@@ -118,9 +124,15 @@ function anyProgram(random: Random, { hosts, proxies }: Story): string {
   return random.chance(0.5) ? `host${random.below(hosts.length)}` : `proxy${random.below(proxies)}`;
 }
 
-function anyPlace(random: Random, { hosts, proxies }: Story): string {
+function anyProxyAddress(random: Random, { proxies, several }: Story): string {
+  const proxy = `proxy${random.below(proxies)}`;
+  return several && random.chance(0.5) ? `${proxy}-b` : proxy;
+}
+
+function anyPlace(random: Random, story: Story): string {
+  const { hosts, proxies } = story;
   return random.pick([
-    `proxy${random.below(proxies)}`,
+    anyProxyAddress(random, story),
     `relay${random.below(proxies)}`,
     `mail.host${random.below(hosts.length)}`,
   ]);
@@ -133,8 +145,7 @@ const MAKERS: {
   network: (random, story) => {
     const fault = random.pick(['refused', 'silent', 'cut', 'doubled'] as const);
     // What arrives twice at an SMTP server is two messages, whatever we do.
-    const where =
-      fault === 'doubled' ? `proxy${random.below(story.proxies)}` : anyPlace(random, story);
+    const where = fault === 'doubled' ? anyProxyAddress(random, story) : anyPlace(random, story);
     return { kind: 'network', where, fault, forMs: random.between(SECOND, 2 * HOUR) };
   },
   kill: (random, story) => ({
@@ -195,6 +206,13 @@ const MAKERS: {
 
 /** The kinds of faults that worlds have. */
 export const faultKinds = Object.keys(MAKERS) as (keyof typeof MAKERS)[];
+
+/** The proxies that a host names, by their numbers, in its order. */
+export function proxiesOf({ hosts, proxies, several }: Story, host: number): number[] {
+  const first = hosts[host] ?? 0;
+  if (!several) return [first];
+  return [first, ...Array.from({ length: proxies }, (_, n) => n).filter((n) => n !== first)];
+}
 
 /** When all faults of a story are over. */
 export function faultsEnd({ happenings }: Story): number {

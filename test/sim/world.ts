@@ -10,7 +10,7 @@ import { Random } from './random.ts';
 import { SimHost } from './sim-host.ts';
 import { SimProxy } from './sim-proxy.ts';
 import { serveSmtp, type Answer, type Step } from './smtp-server.ts';
-import { calm, faultsEnd, type Happening, type Mood, type Story } from './story.ts';
+import { calm, faultsEnd, proxiesOf, type Happening, type Mood, type Story } from './story.ts';
 import { WallClock } from './wall-clock.ts';
 import { VirtualTime } from './virtual-time.ts';
 
@@ -74,12 +74,14 @@ export class World {
     this.network = new Network(this.time, new Random(story.seed ^ 0x7e7));
     this.folder = mkdtempSync('/dev/shm/appengine-mailer-world-');
     this.#proxies = Array.from({ length: story.proxies }, (_, n) => {
-      const address = `10.0.1.${n}:8025`;
+      const addresses = [`10.0.1.${n}:8025`, `10.0.3.${n}:8025`].slice(0, story.several ? 2 : 1);
       const relay = `10.0.2.${n}:25`;
-      this.network.latencyMs.set(address, story.latencyMs.proxies[n] ?? 1);
+      for (const address of addresses) {
+        this.network.latencyMs.set(address, story.latencyMs.proxies[n] ?? 1);
+      }
       this.network.latencyMs.set(relay, story.latencyMs.relays[n] ?? 1);
       this.network.listen(relay, { accept: (socket) => this.#serve(socket, `relay${n}`) });
-      return new SimProxy(this, `proxy${n}`, { address, relay });
+      return new SimProxy(this, `proxy${n}`, { addresses, relay });
     });
     this.#hosts = story.hosts.map((_, n) => {
       const host = new SimHost(this, `host${n}`);
@@ -100,7 +102,7 @@ export class World {
     let events = 0;
     try {
       for (const [n, proxy] of this.#proxies.entries()) {
-        proxy.start(this.#hosts.filter((_, host) => this.story.hosts[host] === n));
+        proxy.start(this.#hosts.filter((_, host) => proxiesOf(this.story, host).includes(n)));
       }
       for (const host of this.#hosts) host.start();
       for (const happening of this.story.happenings) {
@@ -165,11 +167,10 @@ export class World {
     return program;
   }
 
-  proxyOf(host: SimHost): SimProxy {
-    const proxy =
-      this.#proxies[this.story.hosts[this.#hosts.indexOf(host)] ?? 0] ?? this.#proxies[0];
-    if (!proxy) throw new Error('a world without a proxy');
-    return proxy;
+  /** The addresses of a host's proxies, in the order in which it names them. */
+  proxyAddresses(host: SimHost): readonly string[] {
+    const numbers = proxiesOf(this.story, this.#hosts.indexOf(host));
+    return numbers.flatMap((number) => this.#proxies[number]?.addresses ?? []);
   }
 
   log(who: string, text: string): void {
@@ -394,8 +395,10 @@ export class World {
   }
 
   #addressOf(where: string): string {
-    const proxy = this.#proxies.find(({ name }) => name === where);
-    if (proxy) return proxy.address;
+    for (const { name, addresses } of this.#proxies) {
+      const address = addresses[[name, `${name}-b`].indexOf(where)];
+      if (address !== undefined) return address;
+    }
     if (where.startsWith('relay')) return `10.0.2.${where.slice('relay'.length)}:25`;
     return `${where}:25`;
   }
