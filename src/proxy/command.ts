@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { durationFrom, durationText } from '../host/duration.ts';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
@@ -300,9 +300,9 @@ export async function becomeOwnerWithSecrets(
   { kind, name }: LedgerPlace,
   before = () => {},
 ): Promise<void> {
-  const file = kind === 'file' ? name : join(serviceFolder() ?? '.', 'ledger.db');
-  const unusable = (error: Error) => unusableLedger(file, error);
-  await becomeOwner(dirname(file), unusable, () => {
+  const folder = kind === 'file' ? dirname(name) : (serviceFolder() ?? '.');
+  const unusable = (error: Error) => unusableLedger(kind === 'file' ? name : folder, error);
+  await becomeOwner(folder, unusable, () => {
     before();
     return withSettings(SECRETS);
   });

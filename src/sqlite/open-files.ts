@@ -15,8 +15,8 @@ export class OpenFiles {
   readonly #inodes: ReadonlyMap<string, number | undefined>;
 
   /**
-   * The database was just opened and read: from then on all three files are there. A transaction waits for those of other
-   * programs so long.
+   * The database was just opened and read: from then on all three files are there. While another program
+   * writes, a transaction waits for `waitMs` and looks every `pollMs`.
    */
   constructor(
     db: Database,

@@ -144,6 +144,7 @@ function resultOf(
 ): PostResult {
   const serverTime = signedTime(connection, id, request, { headers, body });
   if (serverTime === undefined) connection.pool.passOver(turn);
+  else if (status === 503) connection.pool.leave(turn);
   if (status === 200) {
     if (serverTime === undefined) {
       return { kind: 'invalid-response', signed: false, fault: UNSIGNED };

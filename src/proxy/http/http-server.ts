@@ -29,12 +29,12 @@ export class HttpServer {
   readonly #unanswered = new WeakMap<Duplex, Set<ServerResponse>>();
   /** Responses that are written to clients that are still sending their requests. */
   readonly #unread = new Set<ServerResponse>();
-  /** Undefined when the service cannot be opened. */
-  readonly #service: Promise<Service | undefined>;
-  #setService: (service: Service | undefined) => void = () => {};
-  /** Resolves when the service cannot be opened yet, and requests are answered so; `#reason` says why. */
-  readonly #isDelayed: Promise<undefined>;
-  #delay: () => void = () => {};
+  /** Undefined while it cannot be opened. */
+  #service: Service | undefined;
+  /** Resolves when the service is open, or cannot be opened yet or at all; until then requests wait. */
+  readonly #ready: Promise<void>;
+  #makeReady: () => void = () => {};
+  /** Why there is no service. */
   #reason = 'the proxy cannot start';
   #listeners: readonly Listener<Server>[] = [];
   #stopping = false;
@@ -47,11 +47,8 @@ export class HttpServer {
     this.#journal = journal;
     this.#clock = clock;
     this.#unauthenticated = new UnauthenticatedLines(clock, (count) => journal.strangers(count));
-    this.#service = new Promise((resolve) => {
-      this.#setService = resolve;
-    });
-    this.#isDelayed = new Promise((resolve) => {
-      this.#delay = () => resolve(undefined);
+    this.#ready = new Promise((resolve) => {
+      this.#makeReady = resolve;
     });
   }
 
@@ -61,8 +58,9 @@ export class HttpServer {
   }
 
   /**
-   * Listens at all places, and then opens the service; requests that come meanwhile wait for it, or are answered 503 with the
-   * reason that `delay` gives. So a proxy that cannot listen (CommandError 78) has made no files. Rejects, and listens nowhere, where the service cannot be opened.
+   * Listens at all places, and then opens the service; requests that come meanwhile wait for it, or are answered 503 with
+   * the reason that `delay` gives. So a proxy that cannot listen (CommandError 78) has made no files. Rejects, and listens
+   * nowhere, where the service cannot be opened.
    */
   async start<S extends Service>(
     listenAt: ListenAt,
@@ -72,12 +70,13 @@ export class HttpServer {
       this.#listeners = await this.#listen(listenAt);
       const service = await open((reason) => {
         this.#reason = reason;
-        this.#delay();
+        this.#makeReady();
       });
-      this.#setService(service);
+      this.#service = service;
+      this.#makeReady();
       return service;
     } catch (error) {
-      this.#setService(undefined);
+      this.#makeReady();
       for (const { server } of this.#listeners) server.close();
       throw error;
     }
@@ -85,7 +84,8 @@ export class HttpServer {
 
   /** The service, which may still be opened; undefined when it cannot be, or not yet. */
   async #opened(): Promise<Service | undefined> {
-    return Promise.race([this.#service, this.#isDelayed]);
+    await this.#ready;
+    return this.#service;
   }
 
   /** Takes no more requests, and waits for those that it has and for the backend, for limits.stopMs at most. */
