@@ -15,11 +15,12 @@ export class RestlessWriters {
     count: number,
     work: Pick<RestlessWriter, 'folder' | 'message' | 'holdMs'>,
   ) {
-    const file = new URL('restless-writer.ts', import.meta.url);
+    const here = (file: string) => new URL(file, import.meta.url);
+    const execArgv = ['--import', here('tsx-in-threads.mjs').href];
     const shared = { commits: this.#commits, stop: this.#stop };
     this.#threads = Array.from({ length: count }, (_, nth) => {
       const workerData: RestlessWriter = { ...work, ...shared, name: `writer-${nth}` };
-      return new Worker(file, { workerData });
+      return new Worker(here('restless-writer.ts'), { workerData, execArgv });
     });
     t.after(async () => Promise.all(this.#threads.map(async (thread) => thread.terminate())));
   }
