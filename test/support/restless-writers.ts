@@ -15,12 +15,12 @@ export class RestlessWriters {
     count: number,
     work: Pick<RestlessWriter, 'folder' | 'message' | 'holdMs'>,
   ) {
-    const here = (file: string) => new URL(file, import.meta.url);
-    const execArgv = ['--import', here('tsx-in-threads.mjs').href];
+    // Whatever the main thread was started with.
+    const execArgv = ['--import', besideThis('tsx-in-threads.mjs').href];
     const shared = { commits: this.#commits, stop: this.#stop };
     this.#threads = Array.from({ length: count }, (_, nth) => {
       const workerData: RestlessWriter = { ...work, ...shared, name: `writer-${nth}` };
-      return new Worker(here('restless-writer.ts'), { workerData, execArgv });
+      return new Worker(besideThis('restless-writer.ts'), { workerData, execArgv });
     });
     t.after(async () => Promise.all(this.#threads.map(async (thread) => thread.terminate())));
   }
@@ -43,4 +43,8 @@ export class RestlessWriters {
     Atomics.store(this.#stop, 0, 1);
     await Promise.all(this.#threads.map(async (thread) => once(thread, 'exit')));
   }
+}
+
+function besideThis(file: string): URL {
+  return new URL(file, import.meta.url);
 }
