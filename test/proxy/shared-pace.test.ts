@@ -36,7 +36,7 @@ async function post(road: Road, recipients: readonly string[], subject = 'x'): P
 }
 
 test('proxies that share a ledger in PostgreSQL', needs('postgres'), async (t) => {
-  const server = await PostgresServer.start(t, { settings: { fsync: 'off' } });
+  const server = await PostgresServer.start(t);
 
   await t.test(
     'give the provider no more than one quota together, and say when it goes on',

@@ -1,4 +1,5 @@
 import { command } from '../../host/command.ts';
+import { countOf } from '../../host/count-of.ts';
 import { showDuration, parseDuration } from '../../host/duration.ts';
 import { localTime } from '../../host/local-time.ts';
 import { showBytes } from '../../host/show-bytes.ts';
@@ -104,8 +105,8 @@ function totals({ total, since, until }: QueueReport): string[] {
   const { accepted, bytes, sent, deferred, failed } = total;
   return [
     `from ${localTime(since)} to ${localTime(until)}`,
-    `${accepted} messages accepted, ${showBytes(bytes)}`,
-    `${sent} recipients sent, ${deferred} deferrals, ${failed} recipients failed`,
+    `${countOf(accepted, 'message')} accepted, ${showBytes(bytes)}`,
+    `${countOf(sent, 'recipient')} sent, ${countOf(deferred, 'deferral')}, ${countOf(failed, 'recipient')} failed`,
   ];
 }
 
