@@ -5,6 +5,7 @@ import { drain } from '../../src/drain/drain.ts';
 import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { store } from '../../src/spool/enqueue.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';
+import { Bundler } from '../../src/wire/bundler.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { postOnceOver } from '../../src/wire/post-once.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
@@ -125,7 +126,13 @@ export class SimHost {
     this.#stop = new AbortController();
     const options = {
       spool,
-      proxies: [{ connection, postOnce: postOnceOver(connection, 'v2') }],
+      proxies: [
+        {
+          connection,
+          postOnce: postOnceOver(connection, 'v2'),
+          bundler: new Bundler(connection),
+        },
+      ],
       journal: drainJournal((entry) => program.isAlive && world.told(this, entry)),
       notify: new SdNotify({}),
       reports: {

@@ -1,9 +1,16 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import {
+  bundleType,
+  decodeBundle,
+  encodeAnswers,
+  encodePart,
+  type BundledPost,
+} from '../../src/wire/bundle.ts';
 import { decodeFrame, type QueueReport } from '../../src/wire/frame.ts';
 import { sign } from '../../src/wire/sign.ts';
-import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
+import { encodeVerdicts, type AnswerExtras, type Verdict } from '../../src/wire/verdicts.ts';
 import { inTime } from './in-time.ts';
 
 interface Answer {
@@ -30,18 +37,18 @@ export class Received {
   readonly response: ServerResponse;
   /** The key that answers are signed with. */
   readonly key: string;
-  /** The ledger that answers tell. */
-  readonly #shown: string | undefined;
+  /** The ledger that answers tell, and whether they tell of bundles. */
+  readonly #shown: AnswerExtras;
 
   constructor(
-    { key, ledger: shown }: Pick<ScriptedProxy, 'key' | 'ledger'>,
+    { key, ledger: shown, bundle }: Pick<ScriptedProxy, 'key' | 'ledger' | 'bundle'>,
     request: IncomingMessage,
     response: ServerResponse,
     body: Buffer,
   ) {
     const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body);
     this.key = key;
-    this.#shown = shown;
+    this.#shown = { ledger: shown, ...(bundle && { bundles: true }) };
     this.ledger = ledger;
     this.id = String(request.headers['webhook-id']);
     this.timestamp = String(request.headers['webhook-timestamp']);
@@ -58,7 +65,7 @@ export class Received {
   /** Answers 200 with verdicts, well-formed and signed. */
   answer(verdictOf: (recipient: string) => Omit<Verdict, 'recipient'>): void {
     const verdicts = this.recipients.map((recipient) => ({ recipient, ...verdictOf(recipient) }));
-    this.signed(200, encodeVerdicts(this.id, verdicts, { ledger: this.#shown }));
+    this.signed(200, encodeVerdicts(this.id, verdicts, this.#shown));
   }
 
   /** Answers 200: everything is sent. */
@@ -95,6 +102,47 @@ export class Received {
   }
 }
 
+/** A bundle as a scripted proxy received it. */
+export class ReceivedBundle {
+  readonly id: string;
+  readonly signature: string;
+  readonly posts: readonly BundledPost[];
+  readonly response: ServerResponse;
+  readonly key: string;
+
+  constructor(key: string, { headers }: IncomingMessage, response: ServerResponse, body: Buffer) {
+    this.key = key;
+    this.id = String(headers['webhook-id']);
+    this.signature = String(headers['webhook-signature']);
+    this.posts = decodeBundle(body);
+    this.response = response;
+  }
+
+  /** Answers that some of the posts were sent, in a part of their own; a test may give it another key or id. */
+  accept(posts: readonly BundledPost[], { key = this.key, id = this.id } = {}): void {
+    const body = encodeAnswers(
+      posts.map((post) => {
+        const { recipients } = decodeFrame(post.body).envelope;
+        const verdicts = recipients.map((recipient) => ({
+          recipient,
+          status: '2.0.0',
+          reason: 'sent',
+        }));
+        const text = encodeVerdicts(post.id, verdicts, { bundles: true });
+        return { id: post.id, status: 200, retryAfter: 0, body: text };
+      }),
+    );
+    this.part(body, { key, id });
+  }
+
+  /** Sends any bytes as a part, well-formed and signed. */
+  part(body: Buffer, { key = this.key, id = this.id } = {}): void {
+    const timestamp = String(Math.floor(Date.now() / 1000));
+    const signature = sign(Buffer.from(key), { id, timestamp, body: [body] });
+    this.response.write(encodePart({ timestamp, signature, body }));
+  }
+}
+
 /** Answers a post in whatever way the test wants. */
 export type Script = (post: Received) => void | Promise<void>;
 
@@ -107,6 +155,9 @@ export class ScriptedProxy {
   /** The id of its ledger, which its answers tell where there is one. */
   ledger: string | undefined;
   script: Script;
+  /** All bundles that came; without a script for them it is an older proxy, which takes none. */
+  readonly bundles: ReceivedBundle[] = [];
+  bundle: ((bundle: ReceivedBundle) => void) | undefined;
   url = '';
   #waiting = new Set<() => void>();
   readonly #greeted = new WeakSet<Socket>();
@@ -157,6 +208,11 @@ export class ScriptedProxy {
       for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     } catch {
       return; // The client went away.
+    }
+    if (this.bundle && request.headers['content-type'] === bundleType) {
+      const received = new ReceivedBundle(this.key, request, response, Buffer.concat(chunks));
+      this.bundles.push(received);
+      return this.bundle(received);
     }
     const post = new Received(this, request, response, Buffer.concat(chunks));
     const isFirst = !this.#greeted.has(request.socket);

@@ -33,7 +33,11 @@ export const WRONG_SIGNATURE: Reply = {
   text: "the signature is of none of the proxy's keys",
 };
 
-function headersFault({ id, timestamp }: SignatureCheck, arrivedAt: number): Reply | undefined {
+/** The answer to a request whose id or timestamp is wrong. */
+export function headersFault(
+  { id, timestamp }: SignatureCheck,
+  arrivedAt: number,
+): Reply | undefined {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
   }
@@ -45,8 +49,9 @@ function headersFault({ id, timestamp }: SignatureCheck, arrivedAt: number): Rep
   };
 }
 
-async function answerFrame(
-  { body, client }: Post,
+/** Answers one post whose signature was right. Rejects as replyToError takes it. */
+export async function answerFrame(
+  { body, client }: Pick<Post, 'body' | 'client'>,
   id: string,
   key: Key,
   { deliverer, rate, note, ledgerId }: Service,
@@ -56,7 +61,7 @@ async function answerFrame(
   if (bytes.length > limits.messageBytes) {
     return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
   }
-  const own = { ledger: ledgerId };
+  const own = { ledger: ledgerId, bundles: true };
   if (ledger !== undefined && ledger !== ledgerId) {
     // What another proxy may have sent is not known here (law 6).
     return { ...verdictsReply(id, [], own), status: 412 };
@@ -76,7 +81,8 @@ async function answerFrame(
   return verdictsReply(id, verdicts, own);
 }
 
-function replyToError(error: unknown): Reply {
+/** The answer to an error of answerFrame; throws any other one, which is a defect. */
+export function replyToError(error: unknown): Reply {
   if (error instanceof FrameError) return { status: 400, text: error.message };
   if (error instanceof DigestConflictError) return { status: 409, text: error.message };
   if (error instanceof BackendBusyError) {
@@ -97,7 +103,8 @@ function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
   };
 }
 
-function signed(reply: Reply, id: string, key: Key, clock: Clock): Reply {
+/** The answer, signed with the key that signed the request. */
+export function signed(reply: Reply, id: string, key: Key, clock: Clock): Reply {
   const timestamp = String(Math.floor(clock.wallNow() / 1000));
   const signature = sign(key.secret, { id, timestamp, body: [Buffer.from(reply.text)] });
   return {
