@@ -61,10 +61,17 @@ export const limits = {
   intakeRefusals: 20,
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
+  /**
+   * While another program writes to the spool, the LMTP server waits so long for it at a time, and clients wait for an answer:
+   * longer than drain's transactions last. After that it serves its clients, and tries again and again for busyMs.
+   */
+  intakeBusyMs: 50,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
   intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
+  /** How many messages with the same bytes are looked at to find one that was for some of the same recipients. */
+  repeatsLookedAt: 20,
 
   // SQLite files: spool and ledger (sqlite/)
 
@@ -425,8 +432,17 @@ export const limits = {
   ledgerGaps: 20,
   /** How often the proxy keeps what it counts in the ledger. */
   keepFiguresMs: 10 * SECOND,
+  /** How often it notes in a shared ledger that its figures are in use; after historyMs they are forgotten. */
+  figuresUsedMs: 1 * DAY,
   /** Recipients listed as unknown that are counted. */
   unknownCounted: 10_000,
+
+  // Progress of commands on a terminal (host/progress.ts)
+
+  /** What takes less is not shown; how often it is drawn; and how many of these draws make the rate for the time left. */
+  progressAfterMs: 500,
+  progressMs: 200,
+  progressRates: 50,
 
   // Views: metrics and what is made of them (watch/)
 
@@ -457,7 +473,7 @@ export const limits = {
   databaseConnectMs: 10 * SECOND,
   databaseStatementMs: 10 * SECOND,
   databaseAnswerMs: 15 * SECOND,
-  /** How soon a server that was lost is tried again. */
+  /** How soon a server that was lost, or that was not there at the start, is tried again. */
   databaseRetryMs: 1 * SECOND,
   /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
   databaseIdleMs: 10 * SECOND,
@@ -471,10 +487,15 @@ export const limits = {
   /** How often one of the proxies adds up observed time and looks whether others have died. */
   ledgerLookMs: 10 * SECOND,
   /**
-   * How long a proxy may be cut off from the database before what it was sending is listed as unknown; `--take-over`. A
-   * proxy that is alive comes back within `databaseRetryMs`; one that died holds up its messages for this time.
+   * How long a proxy may be silent before what it was sending is listed as unknown; `--take-over`, at least `takeOverMinMs`. Longer
+   * than the backend of a proxy that is only cut off from the database may take to answer what it has got (`smtpDotMs`,
+   * `providerAnswerMs`): until then its message may still be sent, and the other proxies would send it a second time (law 13).
+   * A proxy that is alive comes back within `databaseRetryMs`; one that was killed holds up its messages for this time.
    */
-  takeOverMs: 1 * MINUTE,
+  takeOverMs: 15 * MINUTE,
+  takeOverMinMs: 1 * SECOND,
+  /** How much longer a proxy may be silent that is sending nothing, before it counts as dead. */
+  idleOwnerMs: 1 * HOUR,
 
   // The smtp backend, and SMTP to the local mail server
 
@@ -537,6 +558,8 @@ export const limits = {
   /** How often a message without an answer is looked up, and the wait before each time but the first. */
   jmapLooks: 3,
   jmapLookMs: 5 * SECOND,
+  /** After so many refusals of a message in a row, its recipients are not divided any further to find those that are meant. */
+  jmapRefusals: 16,
   /** How long before they end the keys of a role are renewed; Amazon has new ones 5 minutes before that. */
   awsKeysRenewMs: 4 * MINUTE,
   /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */

@@ -15,7 +15,7 @@ export function bundle(options) {
     outExtension: { '.js': '.mjs' },
     alias: {
       yargs: './debian/make/yargs.mjs',
-      'string-width': './debian/make/string-width.mjs',
+      'string-width': './debian/make/string-width.cjs',
       http: './debian/make/node-http.cjs',
       'node:http': './debian/make/node-http.cjs',
     },

@@ -9,7 +9,7 @@ export async function tellRebuilt(
   nothing: string,
 ): Promise<void> {
   const earlier = await tellRepair(file, printAllButSummary);
-  rebuild();
+  await rebuild();
   const summary = (await tellRepair(file, printAllButSummary)) ?? earlier;
   if (summary !== undefined) throw new CommandError(exitCodes.no, summary);
   await print(nothing);

@@ -6,6 +6,7 @@ import { logIsCut } from '../sqlite/log-is-cut.ts';
 import { machineNames } from '../host/machine-names.ts';
 import { DatabaseReplacedError } from '../sqlite/open-database.ts';
 import { drainJournal, type DrainJournal } from './drain-journal.ts';
+import { withProgress } from '../host/progress.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
 import { withSettings } from '../host/settings.ts';
 import type { HostPort } from '../host/net/connect-socket.ts';
@@ -15,8 +16,6 @@ import type { OptionTable } from '../host/options.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { watchLog } from '../sqlite/watch-log.ts';
 import { limits } from '../limits.ts';
-import { printable } from '../mail/printable.ts';
-import type { Counters } from '../spool/stats.ts';
 import { adoptRescued } from '../spool/recover/rescue.ts';
 import { spoolFile, type Spool } from '../spool/spool.ts';
 import { becomeOwnerOfSpool, spoolOption, withSpool } from '../spool/with-spool.ts';
@@ -100,18 +99,11 @@ export const drainCommand = command({
         }));
         const unserve = await serve(argv.metrics, spool, journal);
         try {
-          return await drain({
-            spool,
-            proxies,
-            journal,
-            notify,
-            reports,
-            delayWarningsMs: argv.delayWarnings,
-            retryTimes: times,
-            once: argv.once,
-            stop,
-            progress: argv.once && process.stdout.isTTY ? showProgress : undefined,
-          });
+          const { delayWarnings: delayWarningsMs, once } = argv;
+          const options = { spool, proxies, journal, notify, reports, delayWarningsMs, once, stop };
+          const all = { ...options, retryTimes: times };
+          if (!once) return await drain(all);
+          return await withProgress(async (progress) => drain({ ...all, progress }));
         } catch (error) {
           if (error instanceof DatabaseReplacedError) tellReplaced(spool, journal, error.message);
           throw error;
@@ -147,11 +139,6 @@ async function serve(
     end.abort();
     await serving;
   };
-}
-
-function showProgress({ queued, sending, sent }: Counters): void {
-  const text = printable(`${queued} queued, ${sending} being sent, ${sent} sent so far`);
-  process.stdout.write(`\r\x1b[K${text}\r`);
 }
 
 /** Ages in milliseconds; `none` is none. Throws ValueError. */

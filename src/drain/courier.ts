@@ -41,8 +41,8 @@ export class Courier {
   /**
    * Posts a message until every recipient has a verdict or there is trouble. A connection that broke
    * while other posts or a probe pass is given a second try, over a new one, before the message is charged
-   * with it. It is posted for the `ledger`, where one is known. `inProgress` is called with recipients that the proxy is
-   * still sending when it answers.
+   * with it. It is posted for the `ledger`, where one is known. `inProgress` is called with the recipients that the proxy is
+   * still sending, after the post and after each time that it was asked.
    */
   async deliver(
     message: Claimed,
@@ -64,15 +64,16 @@ export class Courier {
       const result = bundled.result ?? (await this.#postOnce(post, signal));
       unanswered ||=
         result.kind === 'verdicts' ? result.verdicts.some(isInProgress) : mayBeSent(result);
-      if (result.kind === 'verdicts' && !post.ask) {
+      if (result.kind !== 'verdicts') return result;
+      if (!post.ask) {
         passed = true;
         const now = this.#clock.now();
         this.#endpoint.postPassed(now, now - startedAt);
         // That this very post passed says nothing of those that follow.
         startedAt = now;
-        const slow = result.verdicts.filter(isInProgress);
-        if (slow.length > 0) inProgress(slow.map(({ recipient }) => recipient));
       }
+      const slow = result.verdicts.filter(isInProgress);
+      if (slow.length > 0) inProgress(slow.map(({ recipient }) => recipient));
       return result;
     };
     for (let tries = 1; ; tries += 1) {

@@ -140,6 +140,24 @@ export const drainEvents = {
       has the message and goes on with it. This host asks again until the result is known. The message is
       not sent a second time, nothing is counted against it, and other mail goes on. Nothing has to be done.`,
   },
+  longInProgress: {
+    id: '6d699635acb04e9aaaf8963681fc1d92',
+    priority: priorities.warning,
+    /** The proxy says for `ms` that it is sending the message to these recipients; told again every limits.faultRepeatMs. */
+    entry: (mail: JournalMail, recipients: readonly string[], url: string, ms: number) => ({
+      text:
+        `${nameOf(mail)}: for ${showDuration(ms)} the proxy ${url} has been sending it to ${addressList(recipients)}; ` +
+        'it is asked on, and the message stays in the queue. Look at the proxy: its journal says what its relay does',
+      fields: { ...mailFields(mail), MAIL_RECIPIENT: recipients },
+    }),
+    subject: 'The proxy has been sending message @MAIL_ID@ for a long time',
+    manual: HOST,
+    help: `
+      The proxy has answered for an hour or longer that it is still sending message @MAIL_ID@ (Exim id
+      @EXIM_ID@). A relay that takes so long is rare, and the proxy gives up by itself. This host asks on: the
+      message is neither lost nor sent a second time. Look at the journal of the proxy, and at its relay. If the
+      proxy hangs, restart it: it lists the recipients as unknown then, and they are sent again.`,
+  },
   endpointSlower: {
     id: 'c2b2e174626811f9ccae712476a47b22',
     priority: priorities.info,

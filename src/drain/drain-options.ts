@@ -1,7 +1,7 @@
+import type { Progress } from '../host/progress.ts';
 import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import type { watchSpool } from '../spool/watch-spool.ts';
 import type { Spool } from '../spool/spool.ts';
-import type { Counters } from '../spool/stats.ts';
 import type { Bundler } from '../wire/bundler.ts';
 import type { Connection } from '../wire/connection.ts';
 import type { PostOnce } from '../wire/post-once.ts';
@@ -33,6 +33,6 @@ export interface DrainOptions extends RetryPolicy {
   stop: AbortSignal;
   /** Notices what other programs commit; watchSpool when undefined. */
   watch?: typeof watchSpool;
-  /** Called now and then with the present counters. */
-  progress?: ((counters: Counters) => void) | undefined;
+  /** Hears of each message whose attempt has ended. */
+  progress?: Progress;
 }

@@ -143,6 +143,7 @@ class DrainLoop {
 
   async run(): Promise<Ending> {
     this.#giveUpProxies();
+    this.#options.progress?.begin(queuedMessages(this.#options.spool));
     for (;;) {
       this.#turn();
       const ending = this.#options.stop.aborted ? this.#endingOfStop() : this.#endingOfOnce();
@@ -174,7 +175,7 @@ class DrainLoop {
 
   /** One round: records the attempts that ended, claims what is due in the same transaction, posts it. */
   #turn(): void {
-    const { spool, journal, notify, once, stop, progress } = this.#options;
+    const { spool, journal, notify, once, stop } = this.#options;
     const fault = () => `${spoolTroubleStatus}: ${this.#spoolTrouble.text}`;
     if (this.#clock.now() < this.#spoolTrouble.retryAt) return notify.working(fault);
     try {
@@ -188,7 +189,6 @@ class DrainLoop {
       if (this.#tellInMs() <= 0) void this.#upstreams.current?.courier.probe();
       this.#keepHouseWhenTime();
       this.#takeSampleWhenTime();
-      progress?.(stats(spool).counters);
       notify.working(() => statusText(stats(spool), spool.now(), this.#clock.wallNow()));
       this.#dueAt = nextDueAt(spool) ?? Infinity;
       if (this.#spoolTrouble.failures > 0) journal.spoolUsable(spool.folder);
@@ -201,13 +201,14 @@ class DrainLoop {
   }
 
   #recordAndClaim(): void {
-    const { spool, journal } = this.#options;
+    const { spool, journal, progress } = this.#options;
     const capacity = this.#capacity();
     const isNews = this.#attempts.length > 0 || this.#events.length > 0;
     if (capacity.messages === 0 && !isNews) return;
 
     const plan = planTurn(this.#facts(capacity), this.#options, () => this.#clock.random());
     const { claimed, queued } = commitTurn(spool, plan);
+    progress?.add(this.#attempts.length);
     this.#attempts = [];
     this.#events = [];
     this.#tooLarge = capacity.messages > 0 && claimed.length === 0;
@@ -288,6 +289,7 @@ class DrainLoop {
     upstream: Upstream,
     ledger: string | null | undefined,
   ): Promise<Attempt> {
+    const { journal } = this.#options;
     const post = upstream.endpoint.begin(this.#clock.now());
     let damage: string | undefined;
     const bytes = message.body
@@ -295,8 +297,17 @@ class DrainLoop {
       : watchDamage(readBody(this.#options.spool, message.seq, message.size), (fault) => {
           damage = fault;
         });
+    let waiting: { since: number; toldAt: number } | undefined;
     const inProgress = (recipients: readonly string[]) => {
-      this.#options.journal.inProgress(message, message.attempts + 1, recipients);
+      const now = this.#clock.now();
+      if (waiting) {
+        if (now - waiting.toldAt < limits.faultRepeatMs) return;
+        waiting.toldAt = now;
+        journal.longInProgress(message, recipients, upstream.url, now - waiting.since);
+        return;
+      }
+      waiting = { since: now, toldAt: now };
+      journal.inProgress(message, message.attempts + 1, recipients);
       this.#passed(upstream, 'post-passed');
       if (this.#asked.size < limits.asked) this.#asked.add(message.seq);
       post.end();

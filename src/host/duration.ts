@@ -8,6 +8,15 @@ export function parseDuration(text: string): number {
   return Number(match[1]) * unit;
 }
 
+/** Makes a function that reads a duration which is no shorter than this. It throws ValueError. */
+export function durationFrom(minMs: number): (text: string) => number {
+  return (text) => {
+    const ms = parseDuration(text);
+    if (ms < minMs) throw takes(`a duration of ${durationText(minMs)} or more`, text);
+    return ms;
+  };
+}
+
 /** A duration as parseDuration reads it, in the largest unit that it is whole in: 30s, 5d. */
 export function durationText(ms: number): string {
   const [unit, size] = Object.entries(UNITS_MS)

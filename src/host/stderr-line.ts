@@ -7,8 +7,19 @@ import { printable } from '../mail/printable.ts';
  */
 export function stderrLine(text: string, prefix: '' | `<${number}>` = ''): void {
   const line = printable(text).replace(/^<(?=\d{1,3}>)/, String.raw`\x3c`);
+  makeRoom();
   process.stderr.write(`${prefix}${line}\n`);
 }
+
+/** Has something done before each line, as a progress bar that has to make room; returns what ends that. */
+export function beforeStderrLines(action: () => void): () => void {
+  makeRoom = action;
+  return () => {
+    makeRoom = () => {};
+  };
+}
+
+let makeRoom = () => {};
 
 /** Writes the error that ends a program as one line to standard error; the journal gets it with the priority err. */
 export function stderrError(text: string): void {

@@ -4,7 +4,7 @@ import { enqueue, SpoolFullError, type Stored } from '../spool/enqueue.ts';
 import { repeatId } from '../spool/repeat-id.ts';
 import { Spool } from '../spool/spool.ts';
 import { GroupCommit, type Transactional } from '../sqlite/group-commit.ts';
-import { failureText } from './failure-text.ts';
+import { failureReason } from './failure-text.ts';
 import type { IntakeJournal } from './intake-journal.ts';
 import type { Received } from './lmtp-session.ts';
 
@@ -27,7 +27,7 @@ export class SpoolWriter {
     this.folder = folder;
     this.#journal = journal;
     this.#clock = clock;
-    this.#commits = new GroupCommit(() => this.#database());
+    this.#commits = new GroupCommit(() => this.#database(), { clock, waitMs: limits.busyMs });
   }
 
   /** Why nothing could be stored the last time, as a sentence; undefined where all is well. */
@@ -78,7 +78,7 @@ export class SpoolWriter {
   #open(): Spool {
     if (this.#spool) return this.#spool;
     const close = () => this.close();
-    this.#spool = new Spool(this.folder, 'pipe', this.#clock);
+    this.#spool = new Spool(this.folder, 'intake', this.#clock);
     this.#stopTimer = this.#clock.timer(limits.intakeSpoolMs, close, { idle: true });
     return this.#spool;
   }
@@ -90,7 +90,7 @@ export class SpoolWriter {
 
   #tell(error: unknown): void {
     if (!(error instanceof SpoolFullError)) this.close();
-    const text = failureText(error);
+    const text = failureReason(error);
     const now = this.#clock.now();
     if (text === this.#trouble?.text && now < this.#trouble.againAt) return;
     this.#trouble = { text, againAt: now + limits.faultRepeatMs };

@@ -1,5 +1,6 @@
-import { dirname, resolve } from 'node:path';
-import { durationText, parseDuration } from '../host/duration.ts';
+import { hostname } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { durationFrom, durationText } from '../host/duration.ts';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
 import { exitCodes, CommandError } from '../host/command-error.ts';
@@ -23,7 +24,7 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { ledgerPlace, type LedgerPlace } from './ledger/ledger-place.ts';
+import { ledgerPlace, serviceFolder, type LedgerPlace } from './ledger/ledger-place.ts';
 import { lockOf, openLedger } from './ledger/open-ledger.ts';
 import { ledgerText } from './ledger/postgres/postgres-url.ts';
 import { unusableLedger } from './ledger/sqlite/open-sqlite-ledger.ts';
@@ -57,10 +58,10 @@ export const proxyOptions = {
   },
   'take-over': {
     value: 'DURATION',
-    parse: parseDuration,
+    parse: durationFrom(limits.takeOverMinMs),
     default: durationText(limits.takeOverMs),
     describe:
-      'How long a proxy may be cut off from a shared ledger before others count as unknown what it was sending',
+      'How long a proxy may be dead, suspended or cut off from a shared ledger before others count as unknown what it was sending',
   },
   dir: {
     value: 'DIR',
@@ -143,12 +144,19 @@ export const proxyCommand = command({
     const chosen = await chooseBackend(argv, origins, resolve(dir));
     const policy = senderPolicy(rules, journal);
     const lock = lockOf(place);
-    const open = async () => {
+    const stopped = stopSignal();
+    const notify = new SdNotify();
+    const open = async (delay: (reason: string) => void) => {
       const backend = await openBackend(chosen, journal, rules.defaultSender);
       lock.take();
-      const ledger = await openLedger(place, { journal, takeOverMs });
+      const because = (reason: string) => {
+        delay(reason);
+        notify.working(() => `attention: ${reason}`);
+      };
+      const waiting = { because, stop: stopped };
+      const ledger = await openLedger(place, { journal, takeOverMs, waiting });
       const options = { ledger, backend, policy, quotas, journal, recipientsMax, softBounce };
-      const deliverer = new Deliverer(options);
+      const deliverer = new Deliverer({ ...options, proxy: `${hostname()} ${addressOf(server)}` });
       const { withinRequest } = backend;
       const note = keptText(chosen);
       const ledgerId = ledger.id;
@@ -169,6 +177,8 @@ export const proxyCommand = command({
       settings,
       backend: argv.backend,
       about,
+      notify,
+      stopped,
     });
     await ledger.close();
     lock.release();
@@ -221,16 +231,19 @@ interface WorkingProxy {
   backend: string;
   /** The backend and the allowed senders, for people. */
   about: string;
+  notify: SdNotify;
+  /** Aborts when it is asked to end. */
+  stopped: AbortSignal;
 }
 
 /** Works until this program is stopped or the files of the ledger are replaced: then it returns what is wrong. */
 async function work(proxy: WorkingProxy): Promise<Error | undefined> {
-  const { server, ledger, deliverer, journal, settings, about } = proxy;
+  const { server, ledger, deliverer, journal, settings, about, notify, stopped } = proxy;
   const stopping = new AbortController();
-  const stop = AbortSignal.any([stopSignal(), stopping.signal]);
+  const stop = AbortSignal.any([stopped, stopping.signal]);
   watchKeys(settings.keys, journal, stop);
   tellStart(proxy);
-  void reportWork(`${addressOf(server)}; ${about}`, deliverer, new SdNotify(), stop);
+  void reportWork(`${addressOf(server)}; ${about}`, deliverer, notify, stop);
   void deliverer.figures.tend(stop);
   const ends = new AbortController();
   const serving = serve(proxy, ends.signal);
@@ -279,14 +292,15 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
 }
 
 /**
- * Gives up root for the owner of the folder of a ledger's file, with the secrets, which only root may read. `before` is
+ * Gives up root for the owner of the folder of a ledger's file, with the secrets, which only root may read; for a ledger in
+ * PostgreSQL, for the account of the service, or where there is none for the owner of the working directory. `before` is
  * called while it is still root. Throws unusableLedger, and CommandError 78 for a setting.
  */
 export async function becomeOwnerWithSecrets(
-  { kind, name: file }: LedgerPlace,
+  { kind, name }: LedgerPlace,
   before = () => {},
 ): Promise<void> {
-  if (kind !== 'file') return;
+  const file = kind === 'file' ? name : join(serviceFolder() ?? '.', 'ledger.db');
   const unusable = (error: Error) => unusableLedger(file, error);
   await becomeOwner(dirname(file), unusable, () => {
     before();

@@ -32,6 +32,8 @@ import { VerdictTeller } from './verdict-teller.ts';
 
 export interface DelivererOptions {
   ledger: Ledger;
+  /** Whose figures it keeps, where several proxies share the ledger (Ledger.figures). */
+  proxy?: string;
   backend: Backend;
   policy: SenderPolicy;
   journal: ProxyJournal;
@@ -85,7 +87,7 @@ export class Deliverer {
     this.#policy = options.policy;
     this.#journal = options.journal;
     this.#pacer = new Pacer(options.quotas ?? [], options.ledger, options.journal);
-    this.figures = new ProxyFigures(options.ledger);
+    this.figures = new ProxyFigures(this.clock, options.ledger.figures(options.proxy ?? ''));
     this.teller = new VerdictTeller(options.journal, this.figures);
   }
 

@@ -21,14 +21,15 @@ import type { FigureStore } from './ledger/figure-store.ts';
  */
 export class ProxyFigures {
   readonly #clock: Clock;
-  readonly #store: FigureStore | undefined;
+  readonly #store: FigureStore;
   #added = new Tally();
   #present = new Map<string, Figure>();
   #keeping: Promise<void> | undefined;
+  #read: Figure[] | undefined;
 
-  constructor({ clock, figures }: { clock: Clock; figures?: FigureStore }) {
+  constructor(clock: Clock, store: FigureStore) {
     this.#clock = clock;
-    this.#store = figures;
+    this.#store = store;
   }
 
   count(name: string, label = '', by = 1): void {
@@ -50,21 +51,28 @@ export class ProxyFigures {
     this.#set('queue_oldest_ms', key, oldestMs);
   }
 
-  /** All figures that are kept, and before that keeps what was counted. Rejects when the ledger cannot be read. */
+  /**
+   * All figures that are kept, and before that keeps what was counted. While the ledger cannot be read they are those that
+   * were read last, so that metrics still tell that the proxy cannot work; rejects when there are none.
+   */
   async read(): Promise<Figure[]> {
-    if (!this.#store) return [...this.#added.figures, ...this.#present.values()];
     await this.keep();
-    return this.#store.read();
+    try {
+      this.#read = await this.#store.read();
+    } catch (error) {
+      if (!this.#read) throw error;
+    }
+    return this.#read;
   }
 
-  /** The samples of a ring, oldest first; none where the ledger keeps none. */
+  /** The samples of a ring, oldest first. */
   async samples(ring: RingName): Promise<Sample[]> {
-    return this.#store?.samples(ring) ?? [];
+    return this.#store.samples(ring);
   }
 
   /** Observed time of the ledger, in which samples are taken. */
   now(): number {
-    return this.#store?.now() ?? 0;
+    return this.#store.now();
   }
 
   /** Keeps what is counted, and takes samples for plots, until stopped. */
@@ -74,7 +82,7 @@ export class ProxyFigures {
       await this.keep();
       if (this.#clock.now() < sampleAt) continue;
       sampleAt = this.#clock.now() + limits.sampleMs;
-      await this.#store?.takeSample().catch(() => {}); // The next one has it all.
+      await this.#store.takeSample().catch(() => {}); // The next one has it all.
     }
   }
 
@@ -95,7 +103,7 @@ export class ProxyFigures {
 
   async #keepNow(): Promise<void> {
     const [added, present] = [this.#added.figures, this.#present];
-    if (!this.#store || (added.length === 0 && present.size === 0)) return;
+    if (added.length === 0 && present.size === 0) return;
     this.#added = new Tally();
     this.#present = new Map();
     try {

@@ -412,17 +412,20 @@ export const proxyEvents = {
   databaseLost: {
     id: '1d4f0c8f6b2e4d0c9a57e3b1c86f2d94',
     priority: priorities.warning,
-    /** Nothing is begun until it is back. */
+    /** Nothing is begun until it is back. Told for each reason, and again while it lasts. */
     entry: (ledger: string, text: string) => ({
-      text: `attention: the connection to the database of the ledger ${ledger} is lost (${text}): posts are answered with 503 until it is back`,
+      text: `attention: the database of the ledger ${ledger} cannot be used: posts are answered with 503 until it can: ${text}`,
     }),
-    subject: 'The proxy has lost the database of its ledger',
+    subject: 'The proxy has no database for its ledger',
     manual: PROXY,
     help: `
       Nothing is taken while the proxy cannot write down what it sends: posts are answered with 503, and the
       hosts keep the mail. Messages that the backend has are sent, and the results are written down when the
       connection is back. If that takes longer than --take-over while other proxies have the database, they
       list these messages as unknown.
+
+      If the line says that the database has another ledger, or none, PGHOST or PGDATABASE lead to another
+      database than before. The proxy uses it only after a restart, since it does not know what was sent.
 
       To do: see whether PostgreSQL runs, and whether this machine can reach it.`,
   },
@@ -438,6 +441,41 @@ export const proxyEvents = {
     subject: 'The proxy has the database of its ledger again',
     manual: PROXY,
     help: 'Posts are taken again, and what was sent meanwhile is written down. Nothing has to be done.',
+  },
+  databaseUnsafe: {
+    id: 'c2d8a1f0b7e64c3fa9185d20e6b3974d',
+    priority: priorities.warning,
+    /** `risk`: the settings of the server that are off. */
+    entry: (ledger: string, risk: string) => ({
+      text:
+        `attention: ${risk} of the database server of the ledger ${ledger} is off: a crash of that machine can forget or ` +
+        'damage what was sent, which is then sent again. To do: set it to on in postgresql.conf',
+    }),
+    subject: 'The database server of the ledger may forget what was sent',
+    manual: PROXY,
+    help: `
+      fsync and full_page_writes of PostgreSQL ensure that a crash or a power cut loses nothing that was
+      committed. The line says which of them is off. Mail goes on. Set it to on in postgresql.conf of the
+      server, and have the server read it again: SELECT pg_reload_conf().`,
+  },
+  databaseSetBack: {
+    id: '5e0b7c94a1d3482f96c8e47d1f2a605b',
+    priority: priorities.error,
+    /** Commits that this proxy has seen are not there any more. */
+    entry: (ledger: string, lostMs: number) => ({
+      text:
+        `attention: the database of the ledger ${ledger} has lost at least the last ${showDuration(Math.max(1000, lostMs))}: ` +
+        'what was sent then is forgotten, and is sent again if it is posted again. To do: see synchronous_standby_names',
+    }),
+    subject: 'The database of the ledger has lost what was committed last',
+    manual: PROXY,
+    help: `
+      A standby was promoted that had not received the last commits, an old backup was restored, or a former
+      primary is in use again beside the new one. Mail goes on. A host that got the proxy's answer does not
+      post such mail again. One that did not posts it, and it is sent again, which nobody can list.
+
+      To prevent that, name the standby in synchronous_standby_names of the primary, so that a commit waits
+      for it, and see that a former primary cannot come back as one.`,
   },
   ledgerRepaired: {
     id: '435aacf979b5aeea4c7c643209be9547',

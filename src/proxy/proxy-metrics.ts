@@ -13,7 +13,7 @@ export interface ProxyView {
   backend: { kind: string; trouble: string | undefined };
 }
 
-/** Reads the view of a proxy. Rejects when its ledger cannot be read. */
+/** Reads the view of a proxy. Rejects when its ledger cannot be read and never was. */
 export async function proxyView({
   deliverer,
   keys,

@@ -73,34 +73,30 @@ export interface GivenUp extends PostedTo {
 }
 
 /**
- * Lets messages go to any proxy that waited for one which does not come back: one that an operator took from the `urls`
- * in use, or a ledger in whose place its URL has shown another one for limits.ledgerGoneMs. Forgets proxies that are of
- * no use any more.
+ * Lets messages go to any proxy that waited for one which does not come back: neither it nor another one with its ledger is
+ * there. One is there while an operator has its URL among the `urls` in use, unless that URL has shown another ledger for
+ * limits.ledgerGoneMs. Forgets proxies that are of no use any more.
  */
 export function giveUpProxies(spool: Spool, urls: readonly string[], now: number): GivenUp[] {
-  const listed = '(SELECT value FROM json_each(:urls))';
-  const gone = {
-    urls: JSON.stringify(urls),
-    before: now - limits.ledgerGoneMs,
-  };
+  const present = `WITH present AS (SELECT number, ledger FROM proxy AS shown
+    WHERE url IN (SELECT value FROM json_each(:urls)) AND (ledger = '' OR
+      NOT EXISTS (SELECT 1 FROM proxy WHERE url = shown.url AND since > shown.since AND since <= :before)))`;
+  const when = { urls: JSON.stringify(urls), before: now - limits.ledgerGoneMs };
   return spool.transaction(() => {
     const givenUp = spool
       .sql<PostedTo & { number: number }>(
-        `SELECT number, url, nullif(ledger, '') AS ledger FROM proxy AS old WHERE
-           url NOT IN ${listed}
-             AND NOT EXISTS (SELECT 1 FROM proxy WHERE url IN ${listed} AND ledger = old.ledger AND ledger <> '')
-           OR ledger <> ''
-             AND EXISTS (SELECT 1 FROM proxy WHERE url = old.url AND since > old.since AND since <= :before)`,
+        `${present} SELECT number, url, nullif(ledger, '') AS ledger FROM proxy AS old
+         WHERE number NOT IN (SELECT number FROM present)
+           AND NOT EXISTS (SELECT 1 FROM present WHERE ledger = old.ledger AND ledger <> '')`,
       )
-      .all(gone)
+      .all(when)
       .map(({ number, ...proxy }) => ({ ...proxy, messages: freeMessages(spool, number, now) }));
     spool
       .sql(
-        `DELETE FROM proxy WHERE number NOT IN (SELECT posted_to FROM message WHERE posted_to IS NOT NULL)
-           AND (url NOT IN ${listed} OR EXISTS (SELECT 1 FROM proxy AS later
-             WHERE later.url = proxy.url AND (later.since, later.number) > (proxy.since, proxy.number)))`,
+        `${present} DELETE FROM proxy WHERE number NOT IN (SELECT number FROM present)
+           AND number NOT IN (SELECT posted_to FROM message WHERE posted_to IS NOT NULL)`,
       )
-      .run({ urls: gone.urls });
+      .run(when);
     return givenUp.filter(({ messages }) => messages > 0);
   });
 }

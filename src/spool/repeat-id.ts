@@ -6,33 +6,50 @@ import type { Spool } from './spool.ts';
 
 /**
  * The Exim id under which a message is stored that came without an id of its mail server: that of the same bytes
- * (`digest`) with the same envelope that came within limits.repeatMs before `now`, which it then repeats, or a new one.
- * It is `lmtp-`, a hash of the envelope, and when the first of them came, in observed time.
+ * (`digest`) of the same sender for some of the same recipients that came within limits.repeatMs before `now`, which it
+ * then repeats, or a new one. A client that was not answered for all recipients repeats the message for the others alone.
+ *
+ * The id is `lmtp-`, a hash of bytes and sender, a hash of the recipients, and when the first of them came, in observed
+ * time. So an exact repeat is found among any number of messages with the same bytes, and others among a few of these.
  */
 export function repeatId(
   spool: Spool,
   { envelope, digest }: { envelope: Envelope; digest: Buffer },
   now: number,
 ): string {
-  const prefix = `lmtp-${envelopeHash(envelope)}-`;
-  const same = spool
-    .sql<{ eximId: string }>(
-      `SELECT exim_id AS eximId FROM message
-       WHERE exim_id > :prefix AND exim_id < :prefix || ':' AND digest = :digest`,
-    )
-    .all({ prefix, digest });
-  const found = same.find(({ eximId }) => {
-    const age = now - Number(eximId.slice(prefix.length));
-    return age >= 0 && age < limits.repeatMs;
+  const recipients = envelope.recipients.map((recipient) => encodeAddress(recipient));
+  const content = `lmtp-${hashOf([digest, encodeAddress(envelope.sender)])}-`;
+  // The order of the recipients does not count.
+  const exact = `${content}${hashOf(recipients.toSorted((one, other) => one.compare(other)))}-`;
+  const since = timeText(now - limits.repeatMs + 1);
+  const until = timeText(now);
+  const same = (from: string, to: string) =>
+    spool
+      .sql<{ seq: number; eximId: string }>(
+        `SELECT seq, exim_id AS eximId FROM message
+         WHERE exim_id BETWEEN :from AND :to AND digest = :digest LIMIT :most`,
+      )
+      .all({ from, to, digest, most: limits.repeatsLookedAt });
+  const [repeated] = same(exact + since, exact + until);
+  if (repeated) return repeated.eximId;
+  const has = spool.sql<{ seq: number }>(
+    'SELECT message AS seq FROM recipient WHERE message = ? AND address = ?',
+  );
+  const overlapping = same(content, `${content}~`).find(({ seq, eximId }) => {
+    const time = eximId.slice(exact.length);
+    return time >= since && time <= until && recipients.some((address) => has.get(seq, address));
   });
-  return found?.eximId ?? `${prefix}${Math.floor(now)}`;
+  return overlapping?.eximId ?? exact + until;
 }
 
-/** The order of the recipients does not count. */
-function envelopeHash({ sender, recipients }: Envelope): string {
+/** Observed time in as many digits as it ever has, so that the order of the texts is that of the times. */
+function timeText(ms: number): string {
+  return String(Math.floor(ms)).padStart(14, '0');
+}
+
+/** 16 hexadecimal digits. */
+function hashOf(parts: readonly Buffer[]): string {
   const hash = createHash('sha256');
-  for (const address of [sender, ...recipients.toSorted()]) {
-    hash.update(encodeAddress(address)).update('\n');
-  }
-  return hash.digest('hex').slice(0, 32);
+  for (const part of parts) hash.update(part).update('\n');
+  return hash.digest('hex').slice(0, 16);
 }

@@ -6,6 +6,7 @@ import type SQLite from '../sqlite/better-sqlite3.ts';
 import { ObservedTime, storedTime } from '../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../sqlite/open-database.ts';
 import { OpenFiles } from '../sqlite/open-files.ts';
+import type { LockWait } from '../sqlite/while-busy.ts';
 import { migrations } from './schema.ts';
 
 /** States of a message; src/README.md has the table. */
@@ -40,8 +41,14 @@ export const spoolSchema = { name: 'spool', migrations } as const;
 /** Beginning of the name of a folder that is made in the spool's to wake drain, and removed at once. */
 export const WAKE = 'wake-';
 
-/** What a program may do to the spool's file when it opens it. */
-export type Access = 'drain' | 'pipe' | 'operator';
+/** Who opens the spool: what he may do to its file, and how long he waits for another program that writes to it. */
+export type Access = 'drain' | 'pipe' | 'intake' | 'operator';
+
+/** Drain takes turns with many writers; the LMTP server must not keep its clients waiting. */
+const LOCK_WAITS: Partial<Record<Access, LockWait>> = {
+  drain: { pollMs: limits.drainPollMs },
+  intake: { waitMs: limits.intakeBusyMs },
+};
 
 /**
  * An open spool: the SQLite file `spool.db` in a folder. The verbs (enqueue, claim, record, …) are
@@ -57,7 +64,7 @@ export class Spool {
   readonly #statements = new Map<string, SQLite.Statement>();
 
   /**
-   * Opens the spool in an existing folder. Drain and pipe make it where there is none; only drain
+   * Opens the spool in an existing folder. Drain, pipe and intake make it where there is none; only drain
    * brings an older one up to date. Throws DatabaseUnusableError or SqliteError.
    */
   constructor(folder: string, access: Access, clock: Clock = systemClock) {
@@ -67,11 +74,9 @@ export class Spool {
       ...spoolSchema,
       migrate: access === 'drain',
       create: access !== 'operator',
+      ...LOCK_WAITS[access],
     });
-    this.files = new OpenFiles(
-      this.db,
-      access === 'drain' ? limits.drainPollMs : limits.writerPollMs,
-    );
+    this.files = new OpenFiles(this.db, LOCK_WAITS[access]);
     if (access !== 'drain') return;
     try {
       this.#time = new ObservedTime(this.db, clock);

@@ -24,8 +24,13 @@ export function stats(spool: Spool): Stats {
 
 /** How many messages are neither finished nor held. */
 export function queuedMessages(spool: Spool): number {
-  const { queued, sending } = counters(spool).counters;
-  return queued + sending;
+  return messagesIn(spool, ['queued', 'sending']);
+}
+
+/** How many messages are in these states. */
+export function messagesIn(spool: Spool, states: readonly MessageState[]): number {
+  const { counters: by } = counters(spool);
+  return states.reduce((sum, state) => sum + by[state], 0);
 }
 
 function counters(spool: Spool): Pick<Stats, 'counters' | 'bytes'> {

@@ -27,6 +27,8 @@ export interface Format {
   migrate: boolean;
   /** Whether a missing file is made. */
   create: boolean;
+  /** How long to wait each time that another program writes to the file; limits.busyMs unless told otherwise. */
+  waitMs?: number;
 }
 
 /** A database cannot be used as it is; the message says why and what to do. */
@@ -54,19 +56,21 @@ export class DatabaseReplacedError extends DatabaseUnusableError {
  */
 export function openDatabase(file: string, format: Format): Database.Database {
   const { db, found } = open(file, format.create);
+  const { waitMs = limits.busyMs } = format;
   try {
+    db.pragma(`busy_timeout = ${waitMs}`);
     db.pragma('foreign_keys = ON');
     // Cannot be switched on later; must come before anything is written to a new file.
     if (format.create) db.pragma('auto_vacuum = INCREMENTAL');
     // SQLite's own waiting covers neither a change of the journal mode nor the moment in which another process recovers the log.
-    whileBusy(() => db.pragma('journal_mode = WAL'), limits.busyPollMs);
+    whileBusy(() => db.pragma('journal_mode = WAL'), { waitMs });
     // From now on it is locked against being replaced; before, rebuildDatabase may have done so.
     if (inode(file) !== found?.ino) {
       throw new DatabaseUnusableError(`the ${format.name} ${file} was just replaced: try again`);
     }
     db.pragma('synchronous = FULL');
     db.pragma(`journal_size_limit = ${limits.walBytes}`);
-    whileBusy(() => adopt(db, file, format), limits.busyPollMs);
+    whileBusy(() => adopt(db, file, format), { waitMs });
     return db;
   } catch (error) {
     db.close();
@@ -84,7 +88,7 @@ export function openToRead(
 ): Database.Database {
   const db = connectToRead(file);
   try {
-    whileBusy(() => requireCurrent(db, file, format), limits.busyPollMs);
+    whileBusy(() => requireCurrent(db, file, format));
     return db;
   } catch (error) {
     db.close();

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { limits } from '../limits.ts';
 import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
-import { whileBusy } from './while-busy.ts';
+import { whileBusy, type LockWait } from './while-busy.ts';
 
 /**
  * The three files of an open database: the file itself, its write-ahead log, and what its users share (-shm).
@@ -11,16 +11,19 @@ import { whileBusy } from './while-busy.ts';
  */
 export class OpenFiles {
   readonly #db: Database;
-  readonly #pollMs: number;
+  readonly #lockWait: Required<LockWait>;
   readonly #inodes: ReadonlyMap<string, number | undefined>;
 
   /**
-   * The database was just opened and read: from then on all three files are there. A transaction that waits for another
-   * program's looks every `pollMs`.
+   * The database was just opened and read: from then on all three files are there. A transaction waits for those of other
+   * programs so long.
    */
-  constructor(db: Database, pollMs: number = limits.writerPollMs) {
+  constructor(
+    db: Database,
+    { waitMs = limits.busyMs, pollMs = limits.writerPollMs }: LockWait = {},
+  ) {
     this.#db = db;
-    this.#pollMs = pollMs;
+    this.#lockWait = { waitMs, pollMs };
     // A file system that SQLite can share no memory on has no log; `check` says so.
     const ends = db.pragma('journal_mode', { simple: true }) === 'wal' ? FILES : [''];
     this.#inodes = new Map(ends.map((end) => [`${db.name}${end}`, inode(`${db.name}${end}`)]));
@@ -59,9 +62,9 @@ export class OpenFiles {
   #inTurn<Result>(run: () => Result): Result {
     this.#db.pragma('busy_timeout = 0');
     try {
-      return whileBusy(run, this.#pollMs);
+      return whileBusy(run, this.#lockWait);
     } finally {
-      this.#db.pragma(`busy_timeout = ${limits.busyMs}`);
+      this.#db.pragma(`busy_timeout = ${this.#lockWait.waitMs}`);
     }
   }
 
@@ -75,7 +78,7 @@ export class OpenFiles {
     } catch {
       // The next operation on the database fails and reports what is wrong.
     } finally {
-      this.#db.pragma(`busy_timeout = ${limits.busyMs}`);
+      this.#db.pragma(`busy_timeout = ${this.#lockWait.waitMs}`);
     }
   }
 

@@ -1,12 +1,18 @@
 import { limits } from '../limits.ts';
 import { isBusy } from './is-corruption.ts';
 
-/**
- * Runs an action, and again every `pollMs` while other programs have the database locked, for limits.busyMs: then it
- * throws SQLite's error.
- */
-export function whileBusy<Result>(action: () => Result, pollMs: number): Result {
-  const deadline = uptimeMs() + limits.busyMs;
+/** How a program waits while others have the database locked: for how long, and how often it looks; in milliseconds. */
+export interface LockWait {
+  waitMs?: number;
+  pollMs?: number;
+}
+
+/** Runs an action, and again while other programs have the database locked. After that time it throws SQLite's error. */
+export function whileBusy<Result>(
+  action: () => Result,
+  { waitMs = limits.busyMs, pollMs = limits.busyPollMs }: LockWait = {},
+): Result {
+  const deadline = uptimeMs() + waitMs;
   for (;;) {
     try {
       return action();

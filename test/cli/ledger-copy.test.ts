@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
 import { exclusiveLock } from '../../src/sqlite/exclusive-lock.ts';
+import type { Ledger } from '../../src/proxy/ledger/ledger.ts';
 import { openPostgresLedger } from '../../src/proxy/ledger/postgres/open-postgres-ledger.ts';
+import { dayQuota } from '../../src/proxy/pace/quota.ts';
+import { Spending } from '../../src/proxy/pace/spending.ts';
 import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { sqliteEngine } from '../support/ledger-engines.ts';
 import { needs } from '../support/needs.ts';
@@ -80,6 +83,40 @@ test(
       'sent again, and listed',
     );
     assert.equal(await shared.prune(), false);
+  },
+);
+
+test(
+  'ledger copy takes along what was spent of quotas, once, and at its age',
+  needs('postgres'),
+  async (t) => {
+    const place = await sqliteEngine.place(t);
+    const file = await place.open();
+    const day = [dayQuota(100)];
+    const spend = async (shared: Ledger, recipients: number) =>
+      shared.changePace((text, now) => {
+        const spending = new Spending(text, day, now);
+        spending.spend(recipients);
+        return { text: spending.toString(), result: spending.left };
+      });
+    assert.equal(await spend(file, 60), 40);
+    await file.close();
+    await place.letPass(10 * 3_600_000);
+    const server = await PostgresServer.start(t, { settings: { fsync: 'off' } });
+    const shared = await openPostgresLedger(server.url, { journal });
+    t.after(async () => shared.close());
+    await spend(shared, 10);
+    for (let run = 1; run <= 2; run += 1) {
+      const { code, stderr } = await ledger(t, 'copy', '--ledger', place.name, '--to', server.url);
+      assert.equal(code, 0, stderr);
+      assert.equal(await spend(shared, 0), 30);
+    }
+    const left = async (afterHours: number) =>
+      shared.changePace((text, now) => {
+        const later = new Spending(text, day, now + afterHours * 3_600_000);
+        return { text, result: later.left };
+      });
+    assert.deepEqual([await left(13.5), await left(14.5), await left(24.5)], [30, 90, 100]);
   },
 );
 

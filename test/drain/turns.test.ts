@@ -28,11 +28,14 @@ class CountedDrain {
     options: Pick<DrainOptions, 'spool' | 'once' | 'journal'>,
     { proxy = 'http://127.0.0.1:1/', smtpPort = 1 },
   ) {
+    const notify = new SdNotify({});
+    // Each turn gives a sign of life.
+    notify.working = () => (this.#turns += 1);
     const connection = new Connection({ url: new URL(proxy), key: Buffer.from('a key') });
     this.ending = drain({
       ...options,
       proxies: [{ connection, postOnce: postOnceOver(connection, 'v2') }],
-      notify: new SdNotify({}),
+      notify,
       reports: {
         server: { host: '127.0.0.1', port: smtpPort },
         perHour: 20,
@@ -41,7 +44,6 @@ class CountedDrain {
       delayWarningsMs: [],
       retryTimes: usualRetryTimes,
       stop: this.#stop.signal,
-      progress: () => (this.#turns += 1),
     });
     t.after(async () => {
       this.stop();

@@ -2,8 +2,12 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
+import { MovedTime } from '../support/moved-time.ts';
+import { needs } from '../support/needs.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
+
+const HOUR = 3_600_000;
 
 test('5.1.1 for one of three recipients fails that one, and the others are sent (law 5)', async (t) => {
   const road = new Road(t);
@@ -108,3 +112,25 @@ test('a proxy that finds every recipient one too many defers them and is not ask
   const [message] = lookInto(road.spool).messages;
   assert.deepEqual([message?.state, message?.attempts], ['queued', 1]);
 });
+
+test(
+  'what the proxy says it is still sending is told once, and again each hour, until it is decided',
+  needs('faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const time = new MovedTime(road);
+    const proxy = await ScriptedProxy.start(t, road.key, (post) => post.inProgress());
+    handIn(road.spool, [{}]);
+    const drain = road.drain([], { GMAIL_PROXY_URL: proxy.url, ...time.env });
+    await proxy.received(2, ({ ask }) => ask);
+    assert.equal(drain.stderr.split('the proxy is still sending it').length, 2);
+    assert.doesNotMatch(drain.stderr, /for .* has been sending it/);
+    for (const told of ['60 min', '2 h']) {
+      time.move(HOUR);
+      await drain.says(new RegExp(`for ${told} the proxy ${proxy.url} has been sending it to <`));
+    }
+    proxy.script = (post) => post.accept();
+    await drain.says(/> sent \(/);
+    assert.equal(drain.stderr.split('has been sending it').length, 3);
+  },
+);

@@ -183,7 +183,7 @@ suite('The launcher, handing one message over', { concurrency: 3 }, () => {
       assert.match((await hand({})).stdout.toString(), /^queued/);
       assert.equal((await road.messages()).length, 1);
       const { stdout } = await hand({ APPENGINE_MAILER_SPOOL: `${road.folder}/missing` });
-      assert.match(stdout.toString(), /ENOENT: .*missing'/);
+      assert.match(stdout.toString(), /the folder of the spool is missing \(.*missing\)/);
     },
   );
 });

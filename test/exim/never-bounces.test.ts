@@ -33,7 +33,7 @@ interface Trouble {
 const troubles: Trouble[] = [
   {
     what: 'the spool is locked for longer than anybody waits',
-    reason: said('database is locked'),
+    reason: said('another program has been writing to the spool for 20 s \\(database is locked\\)'),
     spoil: (_exim, file) => {
       const other = new Database(file);
       other.exec('BEGIN IMMEDIATE');
@@ -42,7 +42,7 @@ const troubles: Trouble[] = [
   },
   {
     what: 'the folder of the spool is missing',
-    reason: said("ENOENT: no such file or directory, stat '.*'"),
+    reason: said('the folder of the spool is missing \\(.*\\)\\. To do: .*'),
     spoil: (exim) => {
       rmSync(exim.road.spool, { recursive: true });
       return () => exim.giveSpool();

@@ -94,6 +94,8 @@ async function serve(t: TestContext) {
 }
 
 const MINUTE = 60_000;
+/** Real time within which the server has to close after time has passed by the clock: a limit that is broken fails soon. */
+const SOON_MS = 20_000;
 
 test('a silent client is sent away after 5 minutes, and one that speaks is not', async (t) => {
   const { clock, open } = await serve(t);
@@ -102,7 +104,7 @@ test('a silent client is sent away after 5 minutes, and one that speaks is not',
   speaking.say('NOOP\r\n');
   await speaking.hears(/^250/);
   await clock.pass(2 * MINUTE + 1000);
-  assert.match(await silent.closed(), /\r\n421 4\.4\.2 nothing has come for too long\r\n$/);
+  assert.match(await silent.closed(SOON_MS), /\r\n421 4\.4\.2 nothing has come for too long\r\n$/);
   speaking.say('NOOP\r\n');
   await speaking.hears(/^250/, 2);
 });
@@ -118,13 +120,13 @@ test('a command that comes too slowly ends the connection after 5 minutes, and a
     await turns();
     await clock.pass(MINUTE);
   }
-  assert.match(await command.closed(), /\r\n421 4\.4\.2 this takes too long\r\n$/);
+  assert.match(await command.closed(SOON_MS), /\r\n421 4\.4\.2 this takes too long\r\n$/);
   for (let minute = 6; minute < 31; minute += 1) {
     message.say('x');
     await turns();
     await clock.pass(MINUTE);
   }
-  assert.match(await message.closed(), /\r\n421 4\.4\.2 this takes too long\r\n$/);
+  assert.match(await message.closed(SOON_MS), /\r\n421 4\.4\.2 this takes too long\r\n$/);
   assert.deepEqual(stored(road.spool), []);
 });
 
@@ -162,7 +164,7 @@ test('law 7: a client that is silent for 10 s while others wait for its memory i
   const { clock, open, road } = await serve(t);
   const { first, large } = await crowd(open);
   await clock.pass(limits.intakeStallMs + 1000);
-  assert.match(await first.closed(), /\r\n421 4\.4\.2 nothing has come for too long\r\n$/);
+  assert.match(await first.closed(SOON_MS), /\r\n421 4\.4\.2 nothing has come for too long\r\n$/);
   await large.hears(/^250 2\.0\.0 queued/);
   assert.equal(stored(road.spool).length, 1);
 });
@@ -175,10 +177,36 @@ test('law 7: a message that waits for memory for 90 s is to be handed over again
     await turns();
     await clock.pass(4000);
   }
-  assert.match(await large.closed(), /\r\n421 4\.3\.1 too many large messages come at once/);
+  assert.match(await large.closed(SOON_MS), /\r\n421 4\.3\.1 too many large messages come at once/);
   first.say('\r\n.\r\n');
   await first.hears(/^250 2\.0\.0 queued/);
   assert.equal(stored(road.spool).length, 1);
+});
+
+test('law 1: a message is 4xx when another program has been writing to the spool for 20 s, and the next one is taken', async (t) => {
+  const { clock, open, road } = await serve(t);
+  const [client, beside] = [await open(), await open()];
+  client.say(Buffer.concat([Buffer.from('LHLO x\r\n'), lmtpMail({ eximId: 'before' })]));
+  await client.hears(/^250 2\.0\.0 queued/);
+  const other = new Database(join(road.spool, 'spool.db'));
+  other.exec('BEGIN IMMEDIATE');
+  client.say(lmtpMail({ eximId: 'locked' }));
+  await client.hears(/^354/, 2);
+  beside.say('NOOP\r\n');
+  await beside.hears(/^250 2\.0\.0 OK/);
+  assert.doesNotMatch(client.text, /queued.*[^]*queued/);
+  await clock.sleep(limits.busyMs);
+  await client.hears(
+    /^451 4\.3\.0 not queued, try again later: another program has been writing to the spool for 20 s/,
+  );
+  other.exec('ROLLBACK');
+  other.close();
+  client.say(lmtpMail({ eximId: 'locked' }));
+  await client.hears(/^250 2\.0\.0 queued/, 2);
+  assert.deepEqual(
+    stored(road.spool).map(({ eximId }) => eximId),
+    ['before', 'locked'],
+  );
 });
 
 test('the time in which the machine slept counts for nobody', async (t) => {

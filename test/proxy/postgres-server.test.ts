@@ -93,7 +93,6 @@ test(
     const data = join(primary.folder, 'standby');
     mkdirSync(data, { mode: 0o700 });
     giveAway(data);
-    // A standby that is waited for: it has every commit.
     runAsPostgres(
       'pg_basebackup',
       '-h',
@@ -107,6 +106,15 @@ test(
       'stream',
     );
     const standby = await PostgresServer.start(t, { data });
+    // It is waited for: it has every commit.
+    await primary.query(`ALTER SYSTEM SET synchronous_standby_names = '*'`);
+    await primary.query('SELECT pg_reload_conf()');
+    await until(
+      async () =>
+        (await primary.query(`SELECT FROM pg_stat_replication WHERE sync_state = 'sync'`)).length >
+        0,
+      () => standby.log,
+    );
     const hosts = [primary, standby].map(({ folder }) => encodeURIComponent(folder)).join(',');
     const lines: string[] = [];
     const ledger = await open(`postgres://ledger@${hosts}/ledger`, lines);
@@ -117,8 +125,6 @@ test(
     await primary.stop('SIGQUIT');
     await assert.rejects(ledger.begin(message('three'), digest, [a]));
     await standby.query('SELECT pg_promote()');
-    await standby.query(`ALTER SYSTEM SET synchronous_standby_names = ''`);
-    await standby.query('SELECT pg_reload_conf()');
     for (;;) {
       const isBack = await ledger.check().then(
         () => true,

@@ -247,6 +247,91 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
   );
 
   await t.test(
+    'law 6, law 7: what a suspended proxy has begun, whose connections stay, is listed once; it overwrites nothing when it wakes up',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner);
+      const { first, answer } = await beginAt(one, [a]);
+      one.stop.abort(); // It looks no more.
+      const [told = ''] = await two.post('id', [a]);
+      assert.match(
+        told,
+        /^4\.4\.2 the proxy that was sending it ended, was cut off or was suspended/,
+      );
+      assert.deepEqual(await two.post('id', [a]), ['2.0.0 told']);
+      one.status = '5.0.0';
+      answer();
+      assert.deepEqual(await first, ['5.0.0 told'], 'its own client hears what happened');
+      await assert.rejects(one.post('new', [b]), /another proxy has taken this one for dead/);
+      assert.equal(one.calls.length, 1, 'it begins nothing as the one that was taken for dead');
+      await one.isBack();
+      assert.deepEqual(await one.post('new', [b]), ['5.0.0 told']);
+      const states = await query(`SELECT state, status FROM recipient WHERE message = 'web1/id'`);
+      assert.deepEqual(states, [{ state: 'sent', status: '2.0.0' }], 'nothing is overwritten');
+      assert.deepEqual(
+        await query('SELECT message, address FROM unknown'),
+        [{ message: 'web1/id', address: a }],
+        'once',
+      );
+    },
+  );
+
+  await t.test(
+    'a proxy that stands still and sends nothing is not taken for dead',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner);
+      one.stop.abort();
+      const silent = async () => query('SELECT FROM owner WHERE missing_ms > 800');
+      await until(
+        async () => (await silent()).length > 0,
+        () => 'nobody counts',
+      );
+      assert.deepEqual(await one.post('id', [a]), ['2.0.0 told']);
+      assert.deepEqual(await two.post('id', [a]), ['2.0.0 told']);
+      assert.equal(two.calls.length, 0);
+    },
+  );
+
+  await t.test('a proxy that was taken for dead finds that out by its next look', async (inner) => {
+    const { one, query } = await twoProxies(inner, { takeOverMs: 2000 });
+    await query(`DELETE FROM owner`);
+    await one.isBack();
+    assert.ok(one.journal.some((line) => line.includes('has taken this one for dead')));
+  });
+
+  await t.test(
+    'law 7: what was begun for a proxy that was taken for dead meanwhile is listed by the next look',
+    async (inner) => {
+      const { two, query } = await twoProxies(inner);
+      await two.post('id', [a]);
+      await query(`INSERT INTO recipient (message, address, state, owner)
+        VALUES ('web1/id', '${b}', 'begun', (SELECT max(number) + 1 FROM owner))`);
+      await until(
+        async () => (await query('SELECT FROM unknown')).length > 0,
+        () => 'it stays begun',
+      );
+      assert.deepEqual(await two.post('id', [b]), ['2.0.0 told']);
+      assert.equal((await query('SELECT FROM unknown')).length, 1, 'once');
+    },
+  );
+
+  await t.test('law 6: a database that has lost its last commits is told', async (inner) => {
+    const { one, query } = await twoProxies(inner);
+    const looks = async () => (await query<{ looks: string }>('SELECT looks FROM clock'))[0]?.looks;
+    await until(
+      async () => Number(await looks()) > 5,
+      () => 'no looks',
+    );
+    await query('UPDATE clock SET looks = 1, observed_ms = observed_ms - 7200000');
+    await until(
+      () =>
+        one.journal.some((line) =>
+          /has lost at least the last 2 h: .*synchronous_standby_names/.test(line),
+        ),
+      () => one.journal.join('\n'),
+    );
+  });
+
+  await t.test(
     'a proxy that is back before --take-over settles what it sent meanwhile',
     async (inner) => {
       const { one, two, query, cutOff, letBack } = await twoProxies(inner, { takeOverMs: 60_000 });

@@ -33,9 +33,9 @@ async function measured(t: TestContext, rows: number) {
   spool.db.pragma('wal_autocheckpoint = 0'); // It would copy pages at some moment or other.
   const found = new Map<string, Awaited<ReturnType<typeof pagesOf>>>();
   for (const [what, work] of Object.entries(spoolWork)) {
-    work(spool, 500, NOW); // Prepares the statements.
+    work(spool, 900, NOW); // Prepares the statements.
     spool.db.pragma('shrink_memory'); // Empties the cache.
-    found.set(what, await pagesOf(() => work(spool, 501, NOW)));
+    found.set(what, await pagesOf(() => work(spool, 901, NOW)));
   }
   return found;
 }

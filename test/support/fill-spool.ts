@@ -4,7 +4,8 @@ import { handOver } from './hand-over.ts';
 
 /**
  * Fills an empty spool with so many queued messages, whose Exim ids are many-1, many-2, …, one queued
- * each millisecond until `now`. The first is enqueued, the others are its likes: SQLite makes them faster.
+ * each millisecond until `now`. The first is enqueued, the others are its likes: SQLite makes them faster. Their ids
+ * are UUIDs of version 7 in the order in which they were queued, as those of new-id.ts are.
  */
 export function fillSpool(
   spool: Spool,
@@ -26,7 +27,7 @@ const LIKES = [
   `WITH RECURSIVE number (n) AS (VALUES (CAST(:first AS INTEGER)) UNION ALL SELECT n + 1 FROM number WHERE n < :last)
    INSERT INTO message
      (seq, id, exim_id, digest, sender, size, state, queued_at, due_at, renewed_at, outage_ms)
-   SELECT n, lower(hex(randomblob(16))), 'many-' || n, digest, sender, size, state, queued_at + n,
+   SELECT n, printf('%012x70008%015x', queued_at + n, n), 'many-' || n, digest, sender, size, state, queued_at + n,
      due_at + n, renewed_at + n, outage_ms
    FROM number, message WHERE seq = 1`,
   `INSERT INTO body (message, part, bytes) SELECT seq, part, bytes FROM message, body

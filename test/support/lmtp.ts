@@ -90,9 +90,9 @@ export class LmtpClient {
     return this.closed();
   }
 
-  /** Waits until the connection is closed; returns all that the server has said. */
-  async closed(): Promise<string> {
-    await inTime(this.#closed, () => `not closed: ${this.#text}`);
+  /** Waits until the connection is closed, for so long at most; returns all that the server has said. */
+  async closed(withinMs?: number): Promise<string> {
+    await inTime(this.#closed, () => `not closed: ${this.#text}`, withinMs);
     return this.#text;
   }
 }

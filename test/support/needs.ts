@@ -5,6 +5,9 @@ export const POSTFIX = ['/opt/postfix', ''].find((root) =>
   exists(`${root}/usr/lib/postfix/sbin/master`),
 );
 
+/** Where Cyrus IMAP is unpacked, with what serves JMAP. */
+export const CYRUS = '/opt/cyrus';
+
 /** Where nullmailer is unpacked. */
 export const NULLMAILER = '/opt/nullmailer';
 
@@ -16,6 +19,9 @@ const machine = {
   root: () => process.geteuid?.() === 0 || 'it needs root',
   exim4: () => exists('/usr/sbin/exim4') || 'it needs exim4 (Debian: exim4-daemon-light)',
   postfix: () => POSTFIX !== undefined || 'it needs Postfix (Debian: postfix, see .ci/run)',
+  cyrus: () =>
+    exists(`${CYRUS}/usr/lib/cyrus/bin/httpd`) ||
+    'it needs Cyrus IMAP (Debian: cyrus-common, cyrus-caldav, see .ci/run)',
   nullmailer: () =>
     exists(`${NULLMAILER}/usr/sbin/nullmailer-send`) ||
     'it needs nullmailer (Debian: nullmailer, see .ci/run)',

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
@@ -8,6 +8,7 @@ import { account } from './account.ts';
 import { certificate } from './certificate.ts';
 import { run, type Program } from './program.ts';
 import { POSTFIX } from './needs.ts';
+import { portBefore } from './port-before.ts';
 import { scratch } from './scratch.ts';
 import { POSTFIX_ENV, startPostfix } from './start-postfix.ts';
 
@@ -52,7 +53,7 @@ export class PrivatePostfix {
     const main = [mainOf(folder), ...(tls ? [] : ['smtpd_tls_security_level = none']), auth];
     const config = { main: `${main.join('\n')}\n`, services: SERVICES };
     const master = await startPostfix(t, folder, config);
-    const port = await listen(t, join(folder, 'queue', 'public', 'smtpd'));
+    const port = await portBefore(t, join(folder, 'queue', 'public', 'smtpd'));
     return new PrivatePostfix(t, folder, master, port, cert);
   }
 
@@ -127,22 +128,6 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = ${path}
 smtpd_tls_auth_only = no
 smtpd_client_restrictions = permit_sasl_authenticated, reject`;
-}
-
-/** Postfix cannot choose a free port, so it serves a socket file, and this the port. */
-async function listen(t: TestContext, path: string): Promise<number> {
-  const server = createServer((socket) => {
-    const smtpd = connect(path);
-    socket.pipe(smtpd).pipe(socket);
-    for (const each of [socket, smtpd]) {
-      each.on('error', () => {});
-      each.on('close', () => (each === socket ? smtpd : socket).destroy());
-    }
-    t.after(() => socket.destroy());
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => server.close());
-  return (server.address() as AddressInfo).port;
 }
 
 function mainOf(folder: string): string {

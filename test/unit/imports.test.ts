@@ -213,7 +213,7 @@ test('the bundle of exim-pipe holds better-sqlite3 and what that needs, and no o
     'src/spool',
     'src/sqlite',
   ]);
-  assert.doesNotMatch(bundle, /undici|yargs|koffi/);
+  assert.doesNotMatch(bundle, /undici|yargs|koffi|cli-progress/);
 });
 
 /** What opens connections, and who alone may use it; a client that is handed its connection says so. */

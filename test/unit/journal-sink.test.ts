@@ -128,6 +128,8 @@ const ofDrain: Calls<DrainJournal> = {
       waitMs: 1000,
     }),
   inProgress: (journal, text) => journal.inProgress(mail(text), 2, [text, 'a@b']),
+  longInProgress: (journal, text) =>
+    journal.longInProgress(mail(text), [text, 'a@b'], text, 3_600_000),
   endpointSlower: (journal, text) => journal.endpointSlower(text, text, 2),
   endpointDown: (journal, text) =>
     journal.endpointDown([text, text], { text, failures: 2, waitMs: 1000, queued: 7 }),
@@ -195,6 +197,8 @@ const ofProxy: Calls<ProxyJournal> = {
   ledgerLogShrunk: (journal, text) => journal.ledgerLogShrunk(text),
   databaseLost: (journal, text) => journal.databaseLost(text, text),
   databaseBack: (journal, text) => journal.databaseBack(text, 1000, false),
+  databaseUnsafe: (journal, text) => journal.databaseUnsafe(text, text),
+  databaseSetBack: (journal, text) => journal.databaseSetBack(text, 1000),
   ledgerRepaired: (journal, text) => journal.ledgerRepaired(text),
   ledgerReplaced: (journal, text) => journal.ledgerReplaced(text),
   trouble: (journal, text) => journal.trouble(text),

@@ -48,6 +48,7 @@ const SES: [status: number, type: string, text: string, outcome: string][] = [
     '5.7.1',
   ],
   [400, 'MessageRejected', `Email address is not verified. ${failed('b@x.org, A@x.org')}`, quota],
+  [400, 'MessageRejected', 'Address blacklisted.', 'badAddress'],
   [400, 'MessageRejected', 'Your message contains a virus', '5.6.0'],
   [400, 'BadRequestException', 'Duplicate header Subject', '5.6.0'],
   [400, 'BadRequestException', 'Illegal address', 'badAddress'],
@@ -60,6 +61,11 @@ const SES: [status: number, type: string, text: string, outcome: string][] = [
   [403, 'ExpiredTokenException', 'expired', minute],
   [403, 'AccessDeniedException', 'not authorized to perform ses:SendEmail', minute],
   [403, '', '<html>a firewall</html>', minute],
+  [400, 'NotAuthorized', 'You do not have permission to perform this action.', minute],
+  [400, 'RequestExpired', 'Request has expired.', minute],
+  [400, 'RequestTimeTooSkewed', 'the difference is too large', minute],
+  [400, 'OptInRequired', 'The account is not subscribed to the service', minute],
+  [400, 'RequestThrottledException', 'slower', slower],
   [404, 'NotFoundException', 'Configuration set does not exist', minute],
   [302, '', '', minute],
   [408, '', '', minute],
@@ -87,12 +93,17 @@ test('law 5: an answer of Amazon SES fails the message only where it is about th
   for (const [status, type, message, expected] of SES) {
     const named = type === '' ? {} : { 'x-amzn-errortype': `${type}:http://x/` };
     const inHeader = answer(status, { message }, named);
-    assert.equal(brief(sesOutcome(inHeader, to)), expected, `${status} ${type} ${message}`);
+    assert.equal(brief(sesOutcome(inHeader, to, true)), expected, `${status} ${type} ${message}`);
     const inBody = answer(status, { __type: `com.amazonaws.ses#${type}`, message });
-    if (type !== '') assert.equal(brief(sesOutcome(inBody, to)), expected, `${status} ${type}`);
+    if (type !== '') {
+      assert.equal(brief(sesOutcome(inBody, to, true)), expected, `${status} ${type}`);
+    }
+    const first = expected === '5.7.1' ? minute : expected;
+    assert.equal(brief(sesOutcome(inHeader, to, false)), first, `${status} ${type} at first`);
   }
-  assert.equal(brief(sesOutcome(answer(200, { MessageId: 'x' }), to)), 'sent');
-  assert.equal(brief(sesOutcome(answer(200, '<html>welcome to the hotel</html>'), to)), 'unknown');
+  assert.equal(brief(sesOutcome(answer(200, { MessageId: 'x' }), to, false)), 'sent');
+  const hotel = answer(200, '<html>welcome to the hotel</html>');
+  assert.equal(brief(sesOutcome(hotel, to, false)), 'unknown');
 });
 
 const MAILGUN: [status: number, text: string, outcome: string][] = [

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { handIn } from '../support/hand-in.ts';
 import { needs } from '../support/needs.ts';
+import { PostgresServer } from '../support/postgres.ts';
 import type { Program } from '../support/program.ts';
 import { assertGoodMetrics, valueOf } from '../support/promtool.ts';
 import { Road } from '../support/road.ts';
@@ -148,3 +149,47 @@ test('where another program has the port, mail goes on without metrics', async (
   await drain.says(/metrics cannot be served at 127\.0\.0\.1:\d+: .*EADDRINUSE/);
   await drain.says(/attempt 1: .* sent/);
 });
+
+test(
+  'proxies that share a ledger count each for itself, also after a restart, and show the same unknown recipients',
+  needs('postgres'),
+  async (t) => {
+    const { road, keys } = namedRoad(t);
+    const server = await PostgresServer.start(t);
+    const ledger = await server.database('figures');
+    const other = await servedAt(await road.proxy([...METRICS, ...keys], {}, ledger));
+    road.address = '127.0.0.1:1';
+    const proxy = await road.proxy([...METRICS, ...keys], {}, ledger);
+    handIn(road.spool, [{}, {}]);
+    await sendAll(road);
+    const posts = 'proxy_posts_total{key="web1"}';
+    assert.equal(valueOf(await metricsAt(await servedAt(proxy)), posts), 2);
+    assert.equal(valueOf(await metricsAt(other), posts), 0);
+    await server.query(
+      `INSERT INTO unknown (message, address, at, reason, listed_at) VALUES ('id', 'a@b', 0, 'so', 0)`,
+      [],
+      'figures',
+    );
+    proxy.child.kill('SIGKILL');
+    await proxy.ended;
+    const again = await servedAt(await road.proxy([...METRICS, ...keys], {}, ledger));
+    for (const [address, count] of [
+      [again, 2],
+      [other, 0],
+    ] as const) {
+      const text = await metricsAt(address);
+      assert.equal(valueOf(text, posts), count);
+      assert.equal(valueOf(text, 'proxy_unknown'), 1);
+      assert.ok(valueOf(text, 'proxy_key_last_seen_timestamp_seconds{key="web1"}'));
+      const page = await (await fetch(`http://${address}/`)).text();
+      assert.match(page, /unknown recipients<\/dt>\s*<dd class="bad">1</);
+    }
+
+    await server.kill();
+    handIn(road.spool, [{}]);
+    await road.drain(['--once']).ended;
+    const away = await metricsAt(again);
+    assert.equal(valueOf(away, posts), 2, 'the last that the ledger has told');
+    assert.equal(valueOf(away, 'proxy_backend_up{backend="file"}'), 0);
+  },
+);

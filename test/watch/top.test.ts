@@ -11,8 +11,8 @@ import { etaOf, ratesOf } from '../../src/watch/rates.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
+import { InTerminal } from '../support/in-terminal.ts';
 import { needs } from '../support/needs.ts';
-import { bundledProgram, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 
 const MINUTE = 60_000;
@@ -109,23 +109,12 @@ test(
   async (t) => {
     const road = new Road(t);
     handIn(road.spool, [{}]);
-    const words = `${process.execPath} ${bundledProgram} queue top --spool ${road.spool}`;
-    const program = start(t, '/usr/bin/script', ['-qec', words, '/dev/null'], {
-      env: { TERM: 'xterm' },
-    });
-    let shown = '';
-    program.child.stdout?.on('data', (data: Buffer) => (shown += data.toString()));
-    const until = async (pattern: RegExp) => {
-      for (let tries = 0; tries < 300 && !pattern.test(shown); tries += 1) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      assert.match(shown, pattern);
-    };
-    await until(/1 queued/);
-    program.child.stdin?.write('s');
-    await until(/by size/);
-    program.child.stdin?.write('q');
-    assert.equal((await program.ended).code, 0);
-    assert.ok(shown.endsWith('\u001B[?1049l'), shown.slice(-40));
+    const terminal = new InTerminal(t, ['queue', 'top', '--spool', road.spool]);
+    await terminal.shows(/1 queued/);
+    terminal.type('s');
+    await terminal.shows(/by size/);
+    terminal.type('q');
+    assert.equal((await terminal.program.ended).code, 0);
+    assert.ok(terminal.shown.endsWith('\u001B[?1049l'), terminal.shown.slice(-40));
   },
 );

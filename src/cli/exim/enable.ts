@@ -29,7 +29,7 @@ export const enableCommand = command({
   options: {
     'without-dkim': {
       flag: true,
-      describe: 'Enable although Exim signs with DKIM, which it cannot do for a pipe',
+      describe: 'Enable although Exim signs with DKIM, and signs only what it sends by SMTP',
     },
   },
   run: async ({ withoutDkim }) => {

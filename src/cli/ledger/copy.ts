@@ -1,6 +1,6 @@
 import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
-import { takes } from '../../host/option-values.ts';
+import { ValueError } from '../../host/option-values.ts';
 import { isPostgres, ledgerText } from '../../proxy/ledger/postgres/postgres-url.ts';
 import {
   becomeOwnerOfLedger,
@@ -20,7 +20,8 @@ export const ledgerCopyCommand = command({
     to: {
       value: 'postgres:[//HOST/DATABASE]',
       parse: (text: string) => {
-        if (!isPostgres(text)) throw takes('postgres: or postgres://HOST/DATABASE', text);
+        // It may have a password in it.
+        if (!isPostgres(text)) throw new ValueError('takes postgres: or postgres://HOST/DATABASE');
         return ledgerText(text);
       },
       describe: 'Where to copy it',

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { command } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { noProgress, withProgress } from '../../host/progress.ts';
 import { limits } from '../../limits.ts';
 import { confirmExported, takeBack } from '../../spool/export.ts';
 import type { Filter } from '../../spool/list.ts';
@@ -89,7 +90,9 @@ async function exportAll(
 ): Promise<void> {
   const transfer = beginTransfer(spool, 'export', file);
   const { done, recipients, busy, damaged } = await orUndo(spool, transfer, fd, async () => {
-    const results = await exportMessages(spool, transfer, fd, filter ?? {});
+    const results = await withProgress(async (progress) =>
+      exportMessages(spool, { transfer, fd, filter: filter ?? {}, progress }),
+    );
     if (results.done === 0) ftruncateSync(fd);
     fsyncSync(fd);
     return results;
@@ -159,10 +162,15 @@ async function confirmAll(spool: Spool, reader: TransferReader): Promise<void> {
     );
   }
   decideTransfer(spool, transfer.number, 'confirmed');
-  let confirmed = 0;
-  for (const messages of batches(reader.messages(), limits.operatorBatch, ({ size }) => size)) {
-    confirmed += confirmExported(spool, transfer.number, messages, spool.now());
-  }
+  const confirmed = await withProgress(async (progress) => {
+    progress.begin(undefined);
+    let done = 0;
+    for (const messages of batches(reader.messages(), limits.operatorBatch, ({ size }) => size)) {
+      done += confirmExported(spool, transfer.number, messages, spool.now());
+      progress.add(messages.length);
+    }
+    return Promise.resolve(done);
+  });
   spool.wakeDrain();
   await print(`removed ${countOf(confirmed, 'message')} from this queue`);
 }
@@ -178,19 +186,24 @@ async function takeBackAll(spool: Spool, file: string): Promise<void> {
         : 'this export was confirmed: its messages are in another queue',
     );
   }
-  let back = 0;
-  for (const { number } of open) back += returnAll(spool, number);
+  const back = await withProgress(async (progress) => {
+    progress.begin(undefined);
+    let done = 0;
+    for (const { number } of open) done += returnAll(spool, number, progress);
+    return Promise.resolve(done);
+  });
   await print(
     `took back ${countOf(back, 'message')}; remove the file, since no queue may import it now`,
   );
 }
 
-function returnAll(spool: Spool, number: number): number {
+function returnAll(spool: Spool, number: number, progress = noProgress): number {
   decideTransfer(spool, number, 'taken back');
   let back = 0;
   for (;;) {
     const some = takeBack(spool, number, spool.now());
     if (some === 0) break;
+    progress.add(some);
     back += some;
   }
   spool.wakeDrain();

@@ -2,7 +2,8 @@ import { parseDuration } from '../../host/duration.ts';
 import { takes, ValueError } from '../../host/option-values.ts';
 import type { OptionTable, Values } from '../../host/options.ts';
 import type { Filter } from '../../spool/list.ts';
-import { messageStates } from '../../spool/spool.ts';
+import { messageStates, type MessageState, type Spool } from '../../spool/spool.ts';
+import { messagesIn } from '../../spool/stats.ts';
 
 /** Options that choose messages by what they are: always whole messages, with all their recipients. */
 export const filterOptions = {
@@ -36,6 +37,16 @@ export function filterOf(
     recipient,
     queuedBefore: olderThan === undefined ? undefined : wallNow - olderThan,
   };
+}
+
+/** How many messages the filter chooses, by the counters of the spool; undefined where only a scan can tell. */
+export function countOfFilter(
+  spool: Spool,
+  { states, ...others }: Filter,
+  usual: readonly MessageState[],
+): number | undefined {
+  const isByState = Object.values(others).every((each) => each === undefined);
+  return isByState ? messagesIn(spool, states ?? usual) : undefined;
 }
 
 /** What a command says when no message is as its filter wants. */

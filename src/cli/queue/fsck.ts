@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { command } from '../../host/command.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
+import { withProgress } from '../../host/progress.ts';
 import { anyText } from '../../host/option-values.ts';
 import { faultsOf } from '../../sqlite/is-corruption.ts';
 import { schemaFaults } from '../../sqlite/schema-faults.ts';
@@ -46,7 +47,10 @@ async function inspect(folder: string): Promise<void> {
   const faults = await withSpool(folder, 'operator', async ({ db }) => {
     db.exec('BEGIN'); // Damage may end the transaction.
     const ofSchema = faultsOf(() => schemaFaults(db, spoolFile(folder), spoolSchema));
-    return [...ofSchema, ...inspectSpool(db)];
+    const ofContent = await withProgress(async (progress) =>
+      Promise.resolve(inspectSpool(db, progress)),
+    );
+    return [...ofSchema, ...ofContent];
   });
   await print([...new Set(faults)]);
   if (faults.length === 0) return print(`nothing is wrong with the spool ${folder}`);
@@ -60,8 +64,9 @@ async function repair(folder: string, untold: boolean): Promise<void> {
   stopSignal(); // Once a new file is in place, a signal must not keep it from telling what is lost.
   const busy = `a drain is at work on ${folder}: systemctl stop appengine-mailer`;
   await withDrainLock(folder, busy, async () => {
-    const rebuild = () => rebuildSpool(folder, Date.now());
-    if (untold) return rebuild();
+    if (untold) return void rebuildSpool(folder, Date.now());
+    const rebuild = async () =>
+      withProgress(async (progress) => Promise.resolve(rebuildSpool(folder, Date.now(), progress)));
     return tellRebuilt(spoolFile(folder), rebuild, `nothing is wrong with the spool ${folder}`);
   });
 }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../limits.ts';
+import { noProgress, type Progress } from '../../host/progress.ts';
 import { recoverClaimed } from '../../spool/claim.ts';
 import { drainLock } from '../../spool/locks.ts';
 import { findMessages, latestNumber, listMessages, type Filter } from '../../spool/list.ts';
@@ -11,6 +12,7 @@ import {
 } from '../../spool/operate.ts';
 import type { MessageState, Spool } from '../../spool/spool.ts';
 import { batches } from './batches.ts';
+import { countOfFilter } from './filter.ts';
 
 /** What an operator wants done, and to which messages. */
 export interface Operation {
@@ -20,6 +22,7 @@ export interface Operation {
   /** Without states, it chooses among those that the verb is for. */
   filter: Filter;
   force: boolean;
+  progress?: Progress;
   /** Called before a batch is touched; what it throws ends the operation. With `after` a batch is one message. */
   before?: ((ids: readonly string[]) => Promise<void>) | undefined;
   /** Called with each message for which the verb is done; says what came of it in the end. */
@@ -35,19 +38,17 @@ export type Results = Map<Result, { count: number; recipients: number; ids: stri
 /** Operates on everything that is not being sent or given to Exim, then on what was, when its outcome is known. */
 export async function operateAll(
   spool: Spool,
-  { verb, names, filter, force, before, after }: Operation,
+  { verb, names, filter, force, progress = noProgress, before, after }: Operation,
 ): Promise<Results> {
   const results: Results = new Map();
   const end = async ({ operated, recipients }: OperationOutcome, id: string) => {
     const result = operated === 'done' && after ? await after(id) : operated;
-    const sum = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
-    results.set(result, sum);
-    sum.count += 1;
-    sum.recipients += recipients;
-    if (sum.count <= limits.namedMessages) sum.ids.push(id);
+    progress.add(1);
+    count(results, result, { id, recipients });
   };
   const busy: string[] = [];
-  const chosen = names.length === 0 ? fitting(spool, verb, filter) : named(spool, names);
+  const { ids: chosen, total } = chosenBy(spool, { verb, names, filter });
+  progress.begin(total);
   for (const ids of batches(chosen, after && 1)) {
     await before?.(ids);
     const batch = operateEach(spool, ids, { verb, now: spool.now(), force });
@@ -67,6 +68,18 @@ export async function operateAll(
   return results;
 }
 
+function count(
+  results: Results,
+  result: Result,
+  { id, recipients }: { id: string; recipients: number },
+): void {
+  const sum = results.get(result) ?? { count: 0, recipients: 0, ids: [] };
+  results.set(result, sum);
+  sum.count += 1;
+  sum.recipients += recipients;
+  if (sum.count <= limits.namedMessages) sum.ids.push(id);
+}
+
 /** Waits for the outcome of what is being sent, or given to Exim; without a drain nothing is sent. */
 export async function whenIdle<Step extends { operated: string }>(
   spool: Spool,
@@ -84,6 +97,19 @@ export async function whenIdle<Step extends { operated: string }>(
 }
 
 const MISSING: OperationOutcome = { operated: 'missing', recipients: 0 };
+
+/** The messages that are meant, and how many they are, where that is known. */
+function chosenBy(
+  spool: Spool,
+  { verb, names, filter }: Pick<Operation, 'verb' | 'names' | 'filter'>,
+): { ids: Iterable<string>; total: number | undefined } {
+  if (names.length === 0) {
+    const total = countOfFilter(spool, filter, STATES[verb]);
+    return { ids: fitting(spool, verb, filter), total };
+  }
+  const ids = named(spool, names);
+  return { ids, total: ids.length };
+}
 
 /** Ids of the messages that the filter chooses; what arrives meanwhile is left alone. */
 function* fitting(spool: Spool, verb: Verb, filter: Filter): Generator<string> {

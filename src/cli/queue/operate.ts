@@ -2,6 +2,7 @@ import { command, type Command, type Words } from '../../host/command.ts';
 import { countOf } from '../../host/count-of.ts';
 import { showDuration } from '../../host/duration.ts';
 import { exitCodes, CommandError, type ExitCode } from '../../host/command-error.ts';
+import { withProgress } from '../../host/progress.ts';
 import type { OptionTable, Values } from '../../host/options.ts';
 import { limits } from '../../limits.ts';
 import { hasBody } from '../../spool/body.ts';
@@ -42,7 +43,10 @@ function operateCommand(verb: Verb, describe: string, options: OptionTable = {})
     run: async (argv) => {
       const chosen = chosenBy(verb, argv);
       await withSpool(argv.spool, 'operator', async (spool) => {
-        await tell(spool, chosen, await operateAll(spool, chosen));
+        const results = await withProgress(async (progress) =>
+          operateAll(spool, { ...chosen, progress }),
+        );
+        await tell(spool, chosen, results);
       });
     },
   });
@@ -61,8 +65,10 @@ function returnCommand(): Command {
       if (!argv.byOwner) await serveExim(argv.exim, argv.spool);
       const exim = new EximRunner(argv.exim);
       await withSpool(argv.spool, 'operator', async (spool) => {
-        const results = await giveBack(spool, exim, (steps) =>
-          operateAll(spool, { ...chosen, ...steps }),
+        const results = await withProgress(async (progress) =>
+          giveBack(spool, exim, async (steps) =>
+            operateAll(spool, { ...chosen, ...steps, progress }),
+          ),
         );
         await tell(spool, chosen, results);
       });

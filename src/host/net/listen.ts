@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { lstatSync, rmSync } from 'node:fs';
 import { isIPv6, SocketAddress, type ListenOptions, type Server } from 'node:net';
+import { CommandError, exitCodes } from '../command-error.ts';
 import { connectSocket, type HostPort, type UnixPath } from './connect-socket.ts';
 import { hostPortText, parseHostPort } from './host-port.ts';
 import { ValueError } from '../option-values.ts';
@@ -32,7 +33,7 @@ export function parseListen(text: string): HostPort | UnixPath {
 
 /**
  * Listens on every socket that is handed over, and also on the wanted address when no such socket has it, each with a
- * server of its own. When it rejects, it listens nowhere.
+ * server of its own. When it rejects, with CommandError 78, it listens nowhere.
  */
 export async function listen<S extends Server>(
   makeServer: () => S,
@@ -51,7 +52,9 @@ export async function listen<S extends Server>(
     return listeners;
   } catch (error) {
     for (const { server } of listeners) server.close();
-    throw error;
+    const where = wanted ? addressText(wanted) : 'the sockets of systemd';
+    const text = `cannot listen on ${where}: ${(error as Error).message}`;
+    throw new CommandError(exitCodes.configuration, text);
   }
 }
 

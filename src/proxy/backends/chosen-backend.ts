@@ -96,7 +96,7 @@ export async function openBackend(
   }
   if (chosen.kind === 'jmap') {
     const { jmapBackend } = await import('./jmap/jmap-backend.ts');
-    return jmapBackend(chosen.account);
+    return jmapBackend(chosen.account, { defaultSender: defaultSender?.address });
   }
   if (chosen.kind === 'appengine') {
     const { appengineBackend } = await import('./appengine/appengine-backend.ts');

@@ -1,9 +1,10 @@
 import { CommandError } from '../../host/command-error.ts';
-import { fault, note, ok, type Finding } from '../../host/finding.ts';
+import { countOf } from '../../host/count-of.ts';
+import { fault, note, notChecked, ok, type Finding } from '../../host/finding.ts';
 import { OWNERS } from '../ledger/postgres/advisory-locks.ts';
 import type { Connection } from '../ledger/postgres/connect-postgres.ts';
 import { libpqSettings } from '../ledger/postgres/libpq-settings.ts';
-import { postgresFault } from '../ledger/postgres/postgres-error.ts';
+import { postgresRemedy, PostgresUnusableError } from '../ledger/postgres/postgres-error.ts';
 import { schemaNote } from '../ledger/postgres/postgres-schema.ts';
 import { connectSessions } from '../ledger/postgres/postgres-session.ts';
 
@@ -18,34 +19,40 @@ export async function* checkPostgres(name: string): AsyncGenerator<Finding> {
     yield missing === undefined
       ? ok('ledger', `${name} can be used by several proxies`)
       : note('ledger', `${name}: ${missing}`, RIGHT_DATABASE);
-    yield* checkDurability(house);
+    yield await checkDurability(house);
     yield await checkProxies(house);
   } catch (error) {
-    const text = error instanceof CommandError ? error.message : postgresFault(error as Error);
-    yield fault('ledger', `cannot use ${name}: ${text}`, USABLE);
+    const { message } = error as Error;
+    yield fault('ledger', `cannot use ${name}: ${message}`, remedyOf(error as Error));
   } finally {
     for (const each of connections) each.destroy();
   }
 }
 
+function remedyOf(error: Error): string {
+  const saysItself = error instanceof PostgresUnusableError || error instanceof CommandError;
+  return saysItself ? AS_SAID : (postgresRemedy(error) ?? USABLE);
+}
+
 /** What of the server's settings could forget commits. */
-async function* checkDurability({ client }: Connection): AsyncGenerator<Finding> {
-  const { rows } = await client.query<{ fsync: string; replicas: string | null }>(
-    `SELECT current_setting('fsync') AS fsync,
-      (SELECT string_agg(application_name, ', ') FROM pg_stat_replication WHERE sync_state = 'async') AS replicas`,
-  );
-  const { fsync, replicas = null } = rows[0] ?? {};
-  if (fsync === 'off') {
-    yield fault(
-      'durability',
-      'fsync is off: a crash of the server can forget what was sent',
-      FSYNC,
-    );
-  } else if (replicas !== null) {
-    yield note('durability', `${replicas} follow the server asynchronously`, REPLICAS);
-  } else {
-    yield ok('durability', 'what is committed stays');
+async function checkDurability({ client, risk }: Connection): Promise<Finding> {
+  if (risk !== undefined) {
+    const text = `${risk} is off: a crash of the server can forget what was sent`;
+    return fault('durability', text, `set ${risk} to on in postgresql.conf`);
   }
+  // Only members of pg_monitor see the replicas of others; sync_state is null for the rest.
+  const { rows } = await client.query<{ replicas: number; unseen: number }>(
+    `SELECT count(*) FILTER (WHERE sync_state IN ('async', 'potential'))::integer AS replicas,
+      count(*) FILTER (WHERE sync_state IS NULL)::integer AS unseen FROM pg_stat_replication`,
+  );
+  const { replicas = 0, unseen = 0 } = rows[0] ?? {};
+  if (unseen > 0) {
+    const text = `whether ${countOf(unseen, 'standby')} of the server have every commit`;
+    return notChecked('durability', `${text} (GRANT pg_monitor shows it)`);
+  }
+  if (replicas === 0) return ok('durability', 'what is committed stays');
+  const text = `${countOf(replicas, 'standby')} of the server may lack the last commits`;
+  return note('durability', text, REPLICAS);
 }
 
 async function checkProxies({ client }: Connection): Promise<Finding> {
@@ -62,8 +69,8 @@ async function checkProxies({ client }: Connection): Promise<Finding> {
 
 const RIGHT_DATABASE =
   'see that this is the right database (PGDATABASE): with another ledger, what was sent before may be sent again';
+const AS_SAID = 'set that right, and run this again';
 const USABLE = 'see PGHOST, PGDATABASE, PGUSER and PGSSLMODE, and whether PostgreSQL runs';
-const FSYNC = 'set fsync = on in postgresql.conf';
 const REPLICAS =
   'when one of them is promoted, the last commits may be lost, and what was sent then may be sent again: name it in synchronous_standby_names to prevent that';
 const START = 'systemctl start appengine-mailer-proxy, or appengine-mailer-proxy by hand';

@@ -15,12 +15,12 @@ import { readKeys } from '../policy/keyring.ts';
 import { sendersText } from '../policy/senders-text.ts';
 import { checkBackend } from './check-backend.ts';
 import { checkKeys } from './check-keys.ts';
-import { ledgerPlace } from '../ledger/ledger-place.ts';
+import { ledgerPlace, SERVICE_FOLDER } from '../ledger/ledger-place.ts';
 import { checkLedger } from './check-ledger.ts';
 
 /**
- * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root becomes the owner
- * of the ledger's folder first (law 14).
+ * Checks whether the proxy can work with these options, in the order of its start; nothing is sent. Root is given up first
+ * (law 14).
  */
 export async function* checkProxy(argv: ProxyOptions, origins: Origins): AsyncGenerator<Finding> {
   if (!origins.has('ledger')) enterServiceFolder(argv.ledger);
@@ -65,6 +65,5 @@ async function found<T>(check: string, look: () => T | Promise<T>): Promise<T | 
   }
 }
 
-const SERVICE_FOLDER = '/var/lib/appengine-mailer-proxy';
 const REMEDY =
   'set that right in /etc/envdir or /etc/default/appengine-mailer-proxy, then systemctl restart appengine-mailer-proxy';

@@ -1,7 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { sleep, systemClock, type Clock } from '../../host/clock.ts';
-import { exitCodes, CommandError } from '../../host/command-error.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
 import { bundleType } from '../../wire/bundle.ts';
@@ -10,7 +9,7 @@ import { answerBundle } from './answer-bundle.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
-import { addressText, listen, type Listener, type ListenAt } from '../../host/net/listen.ts';
+import { listen, type Listener, type ListenAt } from '../../host/net/listen.ts';
 import { ALLOWED, onClientError } from './on-client-error.ts';
 import type { Service } from './post.ts';
 import { retryLater, type Reply } from './reply.ts';
@@ -32,9 +31,13 @@ export class HttpServer {
   readonly #unanswered = new WeakMap<Duplex, Set<ServerResponse>>();
   /** Responses that are written to clients that are still sending their requests. */
   readonly #unread = new Set<ServerResponse>();
-  /** Undefined when the service cannot be opened. */
-  readonly #service: Promise<Service | undefined>;
-  #setService: (service: Service | undefined) => void = () => {};
+  /** Undefined while it cannot be opened. */
+  #service: Service | undefined;
+  /** Resolves when the service is open, or cannot be opened yet or at all; until then requests wait. */
+  readonly #ready: Promise<void>;
+  #makeReady: () => void = () => {};
+  /** Why there is no service. */
+  #reason = 'the proxy cannot start';
   #listeners: readonly Listener<Server>[] = [];
   #stopping = false;
 
@@ -46,8 +49,8 @@ export class HttpServer {
     this.#journal = journal;
     this.#clock = clock;
     this.#unauthenticated = new UnauthenticatedLines(clock, (count) => journal.strangers(count));
-    this.#service = new Promise((resolve) => {
-      this.#setService = resolve;
+    this.#ready = new Promise((resolve) => {
+      this.#makeReady = resolve;
     });
   }
 
@@ -57,20 +60,34 @@ export class HttpServer {
   }
 
   /**
-   * Listens at all places, and then opens the service; requests that come meanwhile wait for it. So a proxy that cannot
-   * listen (CommandError 78) has made no files. Rejects, and listens nowhere, where the service cannot be opened.
+   * Listens at all places, and then opens the service; requests that come meanwhile wait for it, or are answered 503 with
+   * the reason that `delay` gives. So a proxy that cannot listen (CommandError 78) has made no files. Rejects, and listens
+   * nowhere, where the service cannot be opened.
    */
-  async start<S extends Service>(listenAt: ListenAt, open: () => Promise<S>): Promise<S> {
+  async start<S extends Service>(
+    listenAt: ListenAt,
+    open: (delay: (reason: string) => void) => Promise<S>,
+  ): Promise<S> {
     try {
       this.#listeners = await this.#listen(listenAt);
-      const service = await open();
-      this.#setService(service);
+      const service = await open((reason) => {
+        this.#reason = reason;
+        this.#makeReady();
+      });
+      this.#service = service;
+      this.#makeReady();
       return service;
     } catch (error) {
-      this.#setService(undefined);
+      this.#makeReady();
       for (const { server } of this.#listeners) server.close();
       throw error;
     }
+  }
+
+  /** The service, which may still be opened; undefined when it cannot be, or not yet. */
+  async #opened(): Promise<Service | undefined> {
+    await this.#ready;
+    return this.#service;
   }
 
   /** Takes no more requests, and waits for those that it has and for the backend, for limits.stopMs at most. */
@@ -78,7 +95,7 @@ export class HttpServer {
     this.#stopping = true;
     const finished = new AbortController();
     const timeUp = sleep(this.#clock, limits.stopMs, { signal: finished.signal });
-    const service = await this.#service;
+    const service = await this.#opened();
     service?.deliverer.stop();
     for (const response of this.#unread) response.end();
     const servers = this.#listeners.map(({ server }) => server);
@@ -95,14 +112,7 @@ export class HttpServer {
   }
 
   async #listen(listenAt: ListenAt): Promise<Listener<Server>[]> {
-    const listeners = await this.#listenOn(() => this.#makeServer(), listenAt).catch(
-      (error: Error) => {
-        const { wanted } = listenAt;
-        const where = wanted ? addressText(wanted) : 'the sockets of systemd';
-        const text = `cannot listen on ${where}: ${error.message}`;
-        throw new CommandError(exitCodes.configuration, text);
-      },
-    );
+    const listeners = await this.#listenOn(() => this.#makeServer(), listenAt);
     for (const { server } of listeners) {
       server.on('error', ({ message }) => this.#journal.trouble(`the server fails: ${message}`));
     }
@@ -151,7 +161,7 @@ export class HttpServer {
     );
     if (!reply) return; // The client is gone.
     this.#logRefusal(request.headers['webhook-id'] as string | undefined, reply, client);
-    (await this.#service)?.deliverer.figures.count('requests', String(reply.status));
+    (await this.#opened())?.deliverer.figures.count('requests', String(reply.status));
     await this.#send(request, response, reply);
   }
 
@@ -162,8 +172,8 @@ export class HttpServer {
 
   async #route(request: IncomingMessage, client: string): Promise<Reply> {
     const { pathname } = URL.parse(request.url ?? '/', 'http://proxy') ?? {};
-    const service = await this.#service;
-    if (!service) return retryLater('the proxy cannot start');
+    const service = await this.#opened();
+    if (!service) return retryLater(this.#reason);
     if (pathname !== '/') return { status: 404, text: 'not found: the proxy is at /' };
     const { method } = request;
     if (method === 'GET' || method === 'HEAD') return { status: 200, text: '' };

@@ -2,11 +2,11 @@ import type { Figure } from '../../sqlite/figures.ts';
 import type { RingName, Sample } from '../../sqlite/samples.ts';
 
 /**
- * Where a ledger keeps figures: of all proxies that share it, together. Every method rejects as those of Ledger, and nothing
- * was written then.
+ * Where a ledger keeps the figures of a proxy. Where several proxies share the ledger, what is added is of this proxy alone,
+ * and what is set of all together. Every method rejects as those of Ledger.
  */
 export interface FigureStore {
-  /** Adds to some figures, and sets others, in one commit. */
+  /** Adds to some figures, and sets others, in one commit. They may be counted twice where the answer is lost. */
   keep(added: readonly Figure[], present: readonly Figure[]): Promise<void>;
   /** All figures, and how many recipients are listed as unknown now (`unknown_listed`, limits.unknownCounted at most). */
   read(): Promise<Figure[]>;

@@ -51,8 +51,8 @@ export interface Ledger {
    * ledger was opened, since they were left as begun.
    */
   readonly unknown: { listed: number; found: number };
-  /** Where the proxy's figures are kept; a ledger without one keeps none, and they begin anew with each start. */
-  readonly figures?: FigureStore;
+  /** Where a proxy's figures are kept; `proxy` is a name that it keeps when it starts again, and that no other one has. */
+  figures(proxy: string): FigureStore;
 
   /**
    * What is known of these recipients. Recipients that were sent under the same id before the key had a name count too where

@@ -1,11 +1,11 @@
 import { constants, existsSync, lstatSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { becomeOwner } from '../../host/become-owner.ts';
 import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { withSettings, type SettingName } from '../../host/settings.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble, troubleExitCode } from '../../sqlite/database-trouble.ts';
-import { ledgerPlace, type LedgerPlace } from './ledger-place.ts';
+import { ledgerPlace, SERVICE_FOLDER, serviceFolder, type LedgerPlace } from './ledger-place.ts';
 import { ledgerText } from './postgres/postgres-url.ts';
 import type { Copied } from './postgres/copy-ledger.ts';
 import type { LedgerReader } from './read-ledger.ts';
@@ -29,7 +29,7 @@ export async function withLedger<T>(
   command: (ledger: LedgerReader, name: string) => Promise<T>,
 ): Promise<T> {
   const { kind, name } = chosenLedger(given);
-  if (kind === 'file') await becomeOwnerOfLedger(name);
+  await (kind === 'file' ? becomeOwnerOfLedger(name) : becomeServiceAccount());
   try {
     const ledger = kind === 'file' ? new SqliteLedgerReader(name) : await openPostgres(name);
     try {
@@ -49,7 +49,9 @@ async function openPostgres(name: string): Promise<LedgerReader> {
 
 /** The ledger that an option names, or else the one that is here or of the service. */
 export function chosenLedger(given: string | undefined): LedgerPlace {
-  return ledgerPlace(given ?? (existsSync('ledger.db') ? 'ledger.db' : SERVICE_LEDGER));
+  return ledgerPlace(
+    given ?? (existsSync('ledger.db') ? 'ledger.db' : join(SERVICE_FOLDER, 'ledger.db')),
+  );
 }
 
 /** copyLedger. Rejects with CommandError where the database is at fault. */
@@ -87,6 +89,20 @@ export async function becomeOwnerOfLedger(
   await becomeOwner(dirname(file), failure, ...(secrets.length > 0 ? [environment] : []));
 }
 
+/**
+ * Has root become the account of the service, where there is one, for a ledger in PostgreSQL: with the password, and with the
+ * account's name where the server goes by that. Throws CommandError.
+ */
+export async function becomeServiceAccount(): Promise<void> {
+  const folder = serviceFolder();
+  if (folder === undefined) return;
+  await becomeOwner(folder, notPermitted, () => withSettings(['PGPASSWORD']));
+}
+
+function notPermitted({ message }: Error): CommandError {
+  return new CommandError(exitCodes.notPermitted, message);
+}
+
 /** An error of a database or of the file system as a sentence and an exit code; all others stay as they are. */
 export function ledgerFailure(file: string, error: Error): Error {
   if (error instanceof CommandError) return error;
@@ -106,6 +122,3 @@ export function ledgerFailure(file: string, error: Error): Error {
     `the ledger ${file} cannot be used: ${ledgerFault(file, error)}`,
   );
 }
-
-/** The ledger of the units in systemd/. */
-const SERVICE_LEDGER = '/var/lib/appengine-mailer-proxy/ledger.db';

@@ -55,6 +55,24 @@ export class Spending {
   }
 }
 
+/**
+ * A text in which what another ledger's text says was spent counts too. Its times are `laterMs` later by this ledger's time; they
+ * are rounded up, so that nothing is forgotten too early.
+ */
+export function addSpending(text: string, other: string, laterMs: number): string {
+  const kept = keptOf(text);
+  for (const [window, steps = []] of Object.entries(keptOf(other))) {
+    const stepMs = Number(window) / limits.paceBuckets;
+    const sum = new Map(kept[window]);
+    for (const [step, recipients] of steps) {
+      const at = Math.max(0, step + Math.ceil(laterMs / stepMs));
+      sum.set(at, (sum.get(at) ?? 0) + recipients);
+    }
+    kept[window] = [...sum];
+  }
+  return JSON.stringify(kept);
+}
+
 /** What was spent in the steps of one quota's window, the oldest first. */
 class Window {
   readonly quota: Quota;

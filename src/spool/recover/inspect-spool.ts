@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Database } from '../../sqlite/open-database.ts';
-import { faultsOf } from '../../sqlite/is-corruption.ts';
+import { noProgress } from '../../host/progress.ts';
+import { faultsOf, unlessDamaged } from '../../sqlite/is-corruption.ts';
 import { clockFaults } from '../../sqlite/observed-time.ts';
 import { sqliteFaults } from '../../sqlite/sqlite-faults.ts';
 import { messageStates } from '../spool.ts';
@@ -9,12 +10,14 @@ import { messageStates } from '../spool.ts';
  * Says what is wrong with the content of a spool, in a sentence each: SQLite's own checks, law 8's sum, and
  * whether each message has its recipients and its bytes.
  */
-export function inspectSpool(db: Database): string[] {
+export function inspectSpool(db: Database, progress = noProgress): string[] {
   return [
     ...faultsOf(() => sqliteFaults(db)),
     ...faultsOf(() => clockFaults(db)),
     ...faultsOf(() => counterFaults(db)),
-    ...faultsOf(() => messageFaults(db).map(({ id, fault }) => `message ${id}: ${fault}`)),
+    ...faultsOf(() =>
+      messageFaults(db, progress).map(({ id, fault }) => `message ${id}: ${fault}`),
+    ),
   ];
 }
 
@@ -27,7 +30,7 @@ export interface MessageFault {
 }
 
 /** The messages that are still needed and lack recipients or bytes. */
-export function messageFaults(db: Database): MessageFault[] {
+export function messageFaults(db: Database, progress = noProgress): MessageFault[] {
   const recipients = db.prepare<[number, string], number>(
     'SELECT count(*) FROM recipient WHERE message = ? AND state = ?',
   );
@@ -35,8 +38,10 @@ export function messageFaults(db: Database): MessageFault[] {
     "SELECT part, coalesce(CAST(bytes AS BLOB), x'') FROM body WHERE message = ? ORDER BY part",
   );
   const faults: MessageFault[] = [];
+  progress.begin(unlessDamaged(() => db.prepare<[], number>(COUNTED).pluck().get()));
   for (const message of db.prepare<[], Needed>(NEEDED).iterate()) {
     const { seq, id, state } = message;
+    progress.add(1);
     const concerned = state === 'failed' ? 'failed' : 'pending';
     if (state !== 'bounced' && recipients.pluck().get(seq, concerned) === 0) {
       faults.push({ seq, id, what: 'recipients', fault: 'its recipients are lost' });
@@ -55,8 +60,10 @@ interface Needed {
   digest: Buffer;
 }
 
+const STATES = "('queued', 'sending', 'held', 'failed', 'bounced')";
 const NEEDED = `SELECT seq, id, state, size, coalesce(CAST(digest AS BLOB), x'') AS digest FROM message
-  WHERE state IN ('queued', 'sending', 'held', 'failed', 'bounced') ORDER BY seq`;
+  WHERE state IN ${STATES} ORDER BY seq`;
+const COUNTED = `SELECT sum(messages) FROM counter WHERE name IN ${STATES}`;
 
 /** What is wrong with the bytes of a message; what has failed may have none any more. Zeros on a page read as NULL. */
 function bodyFaults(parts: Iterable<[number, Buffer]>, { state, size, digest }: Needed): string[] {

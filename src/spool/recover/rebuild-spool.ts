@@ -1,3 +1,4 @@
+import { noProgress, type Progress } from '../../host/progress.ts';
 import { copyRows, type Gap } from '../../sqlite/recover/copy-rows.ts';
 import type { Database } from '../../sqlite/open-database.ts';
 import { restoreTime } from '../../sqlite/observed-time.ts';
@@ -6,6 +7,7 @@ import {
   type Rebuilt,
   type SalvageSource,
 } from '../../sqlite/recover/rebuild-database.ts';
+import type { Row } from '../../sqlite/recover/read-rows.ts';
 import { statuses } from '../../mail/enhanced-status.ts';
 import { spoolFile, spoolSchema } from '../spool.ts';
 import { copyIndexes } from './copy-indexes.ts';
@@ -25,14 +27,17 @@ export interface RebuiltSpool extends Rebuilt, Saved {}
  * its recipients and bytes is as it was. Only for the holder of the drain lock. `wallNow` is in milliseconds
  * since 1970. Errors are those of rebuildDatabase.
  */
-export function rebuildSpool(folder: string, wallNow: number): RebuiltSpool {
+export function rebuildSpool(folder: string, wallNow: number, progress = noProgress): RebuiltSpool {
   const saved: Saved = { damaged: [], lost: 0, notes: [] };
   const result = rebuildDatabase(
     spoolFile(folder),
     { ...spoolSchema, migrate: true, create: false },
     {
-      inspect: inspectSpool,
-      fill: (fresh, source) => Object.assign(saved, salvage(fresh, source, wallNow)),
+      inspect: (db) => inspectSpool(db, progress),
+      fill: (fresh, source) => {
+        const rows = (table: string) => counted(table, source.rows(table), progress);
+        Object.assign(saved, salvage(fresh, { ...source, rows }, wallNow));
+      },
       report: (faults, kept) => repairSentences(folder, faults, kept, saved),
     },
   );
@@ -98,6 +103,19 @@ function salvage(db: Database, source: SalvageSource, wallNow: number): Saved {
   })();
   const { damaged, lost, notes } = repair;
   return { damaged, lost, notes };
+}
+
+/** The rows of a table; the messages whose bytes are among them are counted. */
+function* counted(
+  table: string,
+  rows: Iterable<Row | undefined>,
+  progress: Progress,
+): Generator<Row | undefined> {
+  if (table === 'body') progress.begin(undefined);
+  for (const row of rows) {
+    if (table === 'body' && row?.values[1] === 0) progress.add(1);
+    yield row;
+  }
 }
 
 /** A recipient who was never answered for can be posted; about the others an operator is to decide. */

@@ -8,6 +8,7 @@ import { thisMachine } from '../../../src/host/machine.ts';
 import { BackendUnavailableError } from '../../../src/proxy/backends/backend.ts';
 import { AwsCredentials } from '../../../src/proxy/backends/ses/aws-credentials.ts';
 import { sesBackend } from '../../../src/proxy/backends/ses/ses-backend.ts';
+import { closedPort } from '../../support/closed-port.ts';
 import { deliverBy } from '../../support/deliver-by.ts';
 import { scratch } from '../../support/scratch.ts';
 import { ScriptedSes } from '../../support/scripted-ses.ts';
@@ -159,7 +160,17 @@ test('a machine without a role, or one where that is forbidden: the mail waits, 
   const metadata = await ScriptedMetadata.start(t);
   metadata.role = '';
   const endpoint = { AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url };
-  await assert.rejects(roleKeys(endpoint), /no keys for Amazon SES: .* answered 404/);
+  await assert.rejects(
+    roleKeys(endpoint),
+    /no keys for Amazon SES: .* answered 404: this machine has no role; set AWS_ACCESS_KEY_ID/,
+  );
+  const nowhere = { AWS_EC2_METADATA_SERVICE_ENDPOINT: `http://127.0.0.1:${await closedPort()}` };
+  await assert.rejects(roleKeys(nowhere), /no keys for Amazon SES: .*ECONNREFUSED.*hop limit of 2/);
+  const unreadable = {
+    AWS_CONTAINER_CREDENTIALS_FULL_URI: `${metadata.url}/keys`,
+    AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: '/nonexistent/token',
+  };
+  await assert.rejects(roleKeys(unreadable), /no keys for Amazon SES: .*\/nonexistent\/token/);
   await assert.rejects(
     roleKeys({ ...endpoint, AWS_EC2_METADATA_DISABLED: 'true' }),
     /no keys are set, and AWS_EC2_METADATA_DISABLED forbids/,

@@ -129,15 +129,81 @@ test('recipients that are not valid are refused alone, all others get the messag
   };
   const recipients = ['bad1@example.org', 'a@example.org', 'bad2@bücher.example'];
   assert.deepEqual(await told(backend, { recipients }), [
+    '2.0.0 a@example.org',
     '5.1.3 bad1@example.org',
     '5.1.3 bad2@bücher.example',
-    '2.0.0 a@example.org',
   ]);
   assert.deepEqual(
     jmap.submitted.map((each) => each.recipients),
     [['a@example.org']],
   );
   assert.equal(jmap.emails.size, 0);
+});
+
+test('a recipient that is named along with one that is refused for good may be refused for now (law 5)', async (t) => {
+  const { jmap, backend } = await start(t);
+  // As Cyrus does.
+  jmap.verdict = ({ recipients }) => {
+    const invalidRecipients = recipients.filter((to) => !to.startsWith('a'));
+    if (invalidRecipients.some((to) => to.startsWith('bad'))) {
+      return { type: 'invalidRecipients', invalidRecipients };
+    }
+    return invalidRecipients.length > 0 ? { type: 'forbiddenToSend' } : undefined;
+  };
+  const recipients = ['bad@example.org', 'a1@example.org', 'later@example.org', 'a2@example.org'];
+  assert.deepEqual((await told(backend, { recipients })).toSorted(), [
+    '2.0.0 a1@example.org',
+    '2.0.0 a2@example.org',
+    '4.3.0 later@example.org',
+    '5.1.3 bad@example.org',
+  ]);
+  const reached = jmap.submitted.flatMap((each) => each.recipients);
+  assert.deepEqual(reached, ['a1@example.org', 'a2@example.org']);
+  assert.equal(jmap.emails.size, 0);
+});
+
+test('one recipient that is refused for now holds up no other, and an account that may not send is asked a few times (law 5)', async (t) => {
+  const { jmap, backend } = await start(t);
+  const recipients = Array.from({ length: 100 }, (_, number) => `r${number}@example.org`);
+  const later = ['r0@example.org', 'r63@example.org', 'r64@example.org'];
+  let submissions = 0;
+  jmap.verdict = (submission) => {
+    submissions += 1;
+    const isLater = submission.recipients.some((to) => later.includes(to));
+    return isLater ? { type: 'forbiddenToSend' } : undefined;
+  };
+  const deferred = (await told(backend, { recipients })).filter((line) => line.startsWith('4.3.0'));
+  assert.deepEqual(
+    deferred,
+    later.map((recipient) => `4.3.0 ${recipient}`),
+  );
+  const reached = jmap.submitted.flatMap((each) => each.recipients);
+  assert.deepEqual([reached.length, new Set(reached).size], [97, 97]);
+
+  submissions = 0;
+  jmap.verdict = () => {
+    submissions += 1;
+    return { type: 'forbiddenToSend' };
+  };
+  const refused = await told(backend, { recipients });
+  assert.ok(refused.every((line) => line.startsWith('4.3.0')));
+  assert.equal(refused.length, 100);
+  assert.ok(submissions < limits.jmapRefusals + 10, String(submissions));
+});
+
+test('a server that fails in the middle of several submissions: those that were sent are (law 6)', async (t) => {
+  const { jmap, backend } = await start(t);
+  jmap.verdict = ({ recipients }) => {
+    if (recipients.length > 1) return { type: 'forbiddenToSend' };
+    return jmap.submitted.length > 0 ? { type: 'serverUnavailable' } : undefined;
+  };
+  const recipients = ['a@example.org', 'b@example.org', 'c@example.org'];
+  assert.deepEqual(await told(backend, { recipients }), [
+    '2.0.0 a@example.org',
+    '4.5.3 b@example.org',
+    '4.5.3 c@example.org',
+  ]);
+  assert.equal(jmap.submitted.length, 1);
 });
 
 test('recipients that are too many for the server get several submissions', async (t) => {
@@ -172,6 +238,30 @@ test('a refusal is about the message or about the account, and leaves no email b
   await assert.rejects(told(backend, one), BackendUnavailableError);
   assert.equal(jmap.emails.size, 0);
   assert.deepEqual(jmap.submitted, []);
+});
+
+test('the null sender is sent, or where it is forbidden the default sender, or it is refused alone with a reason (law 9)', async (t) => {
+  const { jmap } = await start(t);
+  const { ca } = jmap.server;
+  const backend = jmapBackend(jmap.account, { ca, defaultSender: 'noreply@example.org' });
+  const report = { sender: '', recipients: ['a@example.org', 'b@example.org'] };
+  const senders = () => jmap.submitted.splice(0).map(({ sender }) => sender);
+  const sent = ['2.0.0 a@example.org', '2.0.0 b@example.org'];
+  assert.deepEqual(await told(backend, report), sent);
+  assert.deepEqual(senders(), ['']);
+  jmap.verdict = ({ sender }) => (sender === '' ? { type: 'forbiddenMailFrom' } : undefined);
+  assert.deepEqual(await told(backend, report), sent);
+  assert.deepEqual(senders(), ['noreply@example.org']);
+  const without = await deliverBy(jmapBackend(jmap.account, { ca }), report);
+  for (const result of without) {
+    assert.ok('status' in result);
+    assert.match(`${result.status} ${result.reason}`, /^5\.7\.1 .*forbiddenMailFrom/);
+  }
+  jmap.verdict = () => ({ type: 'forbiddenMailFrom' });
+  const refused = ['5.7.1 a@example.org', '5.7.1 b@example.org'];
+  assert.deepEqual(await told(backend, report), refused, 'not for ever');
+  assert.deepEqual(senders(), []);
+  assert.equal(jmap.emails.size, 0);
 });
 
 test('a session stays where the server only throttles, and is read again after other trouble', async (t) => {

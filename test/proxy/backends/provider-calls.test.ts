@@ -205,6 +205,17 @@ test('Mailgun gets the recipients of the envelope, tracking off, and the message
   ]);
 });
 
+test('a message with the null sender goes out by Mailgun like any other: its envelope sender is its own (law 9)', async (t) => {
+  const { mailgun, backend } = await start(t);
+  const bytes = Buffer.from('From: Mailer-Daemon@host.example\r\n\r\nreport\r\n');
+  for (const sender of ['sender@example.org', '']) {
+    const results = await deliverBy(backend, { sender, recipients: ['a@example.org'], bytes });
+    assert.deepEqual(statusesOf(results, ['a@example.org']), ['2.0.0']);
+  }
+  const [usual, report] = mailgun.messages;
+  assert.deepEqual(report, usual);
+});
+
 test('the address that Mailgun finds invalid is found by halves, and nobody gets the message twice (law 6)', async (t) => {
   const { mailgun, backend } = await start(t);
   const recipients = Array.from({ length: 33 }, (_, number) => `r${number}@example.org`);

@@ -81,6 +81,20 @@ test('without an answer to a call, it alone is unknown (law 6)', async (t) => {
   assert.match(results[100] ?? '', /^4\.5\.3 /);
 });
 
+test('a sender that is not verified is the account at first, and then this sender alone (law 5)', async (t) => {
+  const { ses, backend } = await start(t);
+  const failed =
+    'Email address is not verified. The following identities failed the check in region';
+  ses.script = ({ sender }) =>
+    sender.endsWith('@example.org')
+      ? TAKEN
+      : sesError(400, 'MessageRejected', `${failed} EU-WEST-1: ${sender}`);
+  const from = async (sender: string) => told(backend, { sender, recipients: ['a@example.org'] });
+  await assert.rejects(from('x@other.example'), /failed the check.*see whether --ses-region/);
+  assert.match((await from('me@example.org')).join(), /^2\.0\.0 /);
+  assert.match((await from('x@other.example')).join(), /^5\.7\.1 /);
+});
+
 test('the null sender is the default sender, or refused alone with a reason (law 9)', async (t) => {
   const { ses, backend } = await start(t, { defaultSender: 'reports@example.org' });
   await told(backend, { sender: '', recipients: ['a@example.org'] });

@@ -15,13 +15,22 @@ import { JmapServer } from './jmap-server.ts';
 import { JmapSessions, type JmapSession } from './jmap-session.ts';
 import { JmapSubmission } from './jmap-submission.ts';
 
+/** What is around the backend, besides its account. */
+export interface JmapSurroundings {
+  /** Stands in for the null sender, where the server does not take it. */
+  defaultSender?: string | undefined;
+  machine?: Machine;
+  /** PEM of the certificate authorities to trust instead of Node's own. */
+  ca?: string[];
+}
+
 /**
  * Sends by a JMAP server (RFC 8620, RFC 8621): the message is uploaded in CRLF and imported, submitted with the true envelope, and
  * destroyed when they were sent. README.md in this folder has the facts.
  */
 export function jmapBackend(
   account: JmapAccount,
-  { machine = thisMachine, ca }: { machine?: Machine; ca?: string[] } = {},
+  { defaultSender, machine = thisMachine, ca }: JmapSurroundings = {},
 ): Backend {
   const server = new JmapServer(account, machine, ca);
   const sessions = new JmapSessions(server, account.url);
@@ -48,7 +57,9 @@ export function jmapBackend(
     if (typeof blobId !== 'string' || uploaded.status >= 300) {
       throw server.refusal(uploaded, 'an upload');
     }
-    return new JmapSubmission(server, session, { ...delivery, blobId }).submit(recipients);
+    const { sender } = delivery;
+    const submission = new JmapSubmission(server, session, { sender, blobId, defaultSender });
+    return submission.submit(recipients);
   }
 
   return limited(limits.jmapDeliveries, deliver);

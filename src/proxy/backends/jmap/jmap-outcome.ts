@@ -35,6 +35,12 @@ export function jmapOutcome({ type, description }: JmapError): CallOutcome {
   return { kind: 'refused', status: statuses.trouble, reason };
 }
 
+/** Whether some recipients may be refused for now and not all, without their names: as Cyrus does when its relay answers 4xx. */
+export function mayBeOfSome({ type, description }: JmapError): boolean {
+  if (type === 'forbiddenToSend') return true;
+  return type === 'smtpProtocolError' && String(description).startsWith('4.');
+}
+
 /**
  * An error between Cyrus IMAP and its SMTP server has the text of that server's last answer. A refusal begins with a status.
  * Any other text is of an earlier answer, such as that to DATA: the answer to the message never came, and it may be sent.

@@ -4,8 +4,8 @@ import { canonicalAddress } from '../../../mail/canonical-address.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import { BackendUnavailableError, type Delivery, type Result } from '../backend.ts';
 import { callResults, type CallOutcome } from '../provider/call-outcome.ts';
-import { inBatches } from '../provider/in-batches.ts';
-import { jmapOutcome, type JmapError } from './jmap-outcome.ts';
+import { batchesOf, inBatches } from '../provider/in-batches.ts';
+import { jmapOutcome, mayBeOfSome, type JmapError } from './jmap-outcome.ts';
 import {
   nothingSent,
   type JmapServer,
@@ -21,17 +21,22 @@ interface Email {
   isOurs: boolean;
 }
 
-/** The submission of one message whose bytes are uploaded. */
+/** A message whose bytes are uploaded. */
+interface Uploaded extends Pick<Delivery, 'sender'> {
+  blobId: string;
+  /** Stands in for the null sender, where the server does not take it. */
+  defaultSender: string | undefined;
+}
+
+/** The submission of one message. */
 export class JmapSubmission {
   readonly #server: JmapServer;
   readonly #session: JmapSession;
-  readonly #message: Pick<Delivery, 'sender'> & { blobId: string };
+  readonly #message: Uploaded;
+  /** How many submissions were refused since one was taken. */
+  #refusals = 0;
 
-  constructor(
-    server: JmapServer,
-    session: JmapSession,
-    message: Pick<Delivery, 'sender'> & { blobId: string },
-  ) {
+  constructor(server: JmapServer, session: JmapSession, message: Uploaded) {
     this.#server = server;
     this.#session = session;
     this.#message = message;
@@ -42,31 +47,53 @@ export class JmapSubmission {
     const imported = await this.#import();
     if ('kind' in imported) return this.#results(imported, recipients);
     const { outcome, error } = await this.#send(imported, recipients);
+    const { sender, defaultSender } = this.#message;
+    if (error?.type === 'forbiddenMailFrom' && sender === '' && defaultSender !== undefined) {
+      const message = { ...this.#message, sender: defaultSender };
+      return new JmapSubmission(this.#server, this.#session, message).submit(recipients);
+    }
     if (error) return this.#withFewer(error, outcome, recipients);
     return this.#results(outcome, recipients);
   }
 
-  /** Leaves out recipients that are not valid, and divides those that are too many. */
+  /**
+   * Submits again to fewer recipients at once, where a refusal may be of some of them. Those that it names are tried alone:
+   * Cyrus names one that is refused for now along with one that is refused for good.
+   */
   async #withFewer(
-    { type, invalidRecipients, maxRecipients }: JmapError,
+    error: JmapError,
     outcome: CallOutcome,
     recipients: readonly string[],
   ): Promise<Result[]> {
-    if (type === 'tooManyRecipients' && recipients.length > 1) {
-      const half = Math.ceil(recipients.length / 2);
-      const size =
-        typeof maxRecipients === 'number' ? Math.max(1, Math.floor(maxRecipients)) : half;
-      return inBatches(recipients, Math.min(size, half), async (batch) => this.submit(batch));
+    const named = namedIn(error, recipients);
+    if (recipients.length === 1) {
+      const { reason } = outcome;
+      const refused: CallOutcome = { kind: 'refused', status: statuses.badRecipient, reason };
+      return this.#results(named.length === 1 ? refused : outcome, recipients);
     }
-    const named = new Set(Array.isArray(invalidRecipients) ? invalidRecipients : []);
-    const isBad = (recipient: string) =>
-      named.has(recipient) || named.has(canonicalAddress(recipient));
-    const bad = recipients.filter(isBad);
-    if (type !== 'invalidRecipients' || bad.length === 0) return this.#results(outcome, recipients);
-    const { reason } = outcome;
-    const refused = bad.map((recipient) => ({ recipient, status: statuses.badRecipient, reason }));
-    const good = recipients.filter((recipient) => !isBad(recipient));
-    return good.length === 0 ? refused : [...refused, ...(await this.submit(good))];
+    const batches = this.#batches(error, recipients, named);
+    if (!batches) return this.#results(outcome, recipients);
+    return inBatches(batches, async (batch) => this.submit(batch));
+  }
+
+  /** What is submitted in place of a submission that was refused; undefined: nothing. */
+  #batches(
+    error: JmapError,
+    recipients: readonly string[],
+    named: readonly string[],
+  ): (readonly string[])[] | undefined {
+    const { type, maxRecipients } = error;
+    if (named.length > 0) {
+      const others = recipients.filter((recipient) => !named.includes(recipient));
+      return [...(others.length > 0 ? [others] : []), ...named.map((recipient) => [recipient])];
+    }
+    const half = Math.ceil(recipients.length / 2);
+    if (type === 'tooManyRecipients') {
+      const most = typeof maxRecipients === 'number' ? Math.floor(maxRecipients) : half;
+      return batchesOf(recipients, Math.max(1, Math.min(most, half)));
+    }
+    const isDivided = mayBeOfSome(error) && this.#refusals < limits.jmapRefusals;
+    return isDivided ? batchesOf(recipients, half) : undefined;
   }
 
   /** Makes an email of the uploaded bytes. Nothing is sent by that, whatever becomes of it. */
@@ -124,8 +151,10 @@ export class JmapSubmission {
     }
     const made = createdBy(answer, 's');
     if ('id' in made) {
+      this.#refusals = 0;
       return { outcome: { kind: 'sent', reason: `taken by the JMAP server as ${made.id}` } };
     }
+    this.#refusals += 1;
     await this.#cleanUp(email);
     return { outcome: jmapOutcome(made), error: made };
   }
@@ -203,6 +232,15 @@ function createdBy(response: MethodResponse | undefined, name: string): { id: st
   if (response.error !== undefined) return { type: response.error, description: response.text };
   const { id } = Object(Object(response.result['created'])[name]) as { id?: unknown };
   return typeof id === 'string' ? { id } : errorIn(response, 'notCreated', name);
+}
+
+/** The recipients that invalidRecipients names. */
+function namedIn({ type, invalidRecipients }: JmapError, recipients: readonly string[]): string[] {
+  if (type !== 'invalidRecipients' || !Array.isArray(invalidRecipients)) return [];
+  const named = new Set<unknown>(invalidRecipients);
+  return recipients.filter(
+    (recipient) => named.has(recipient) || named.has(canonicalAddress(recipient)),
+  );
 }
 
 /** The SetError for an object. */

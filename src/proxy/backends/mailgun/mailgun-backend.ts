@@ -5,7 +5,7 @@ import { statuses } from '../../../mail/enhanced-status.ts';
 import { limited, type Backend } from '../backend.ts';
 import { inCrlf } from '../in-crlf.ts';
 import { callResults } from '../provider/call-outcome.ts';
-import { inBatches } from '../provider/in-batches.ts';
+import { batchesOf, inBatches } from '../provider/in-batches.ts';
 import { MailgunApi } from './mailgun-api.ts';
 import type { MailgunAccount } from './mailgun-options.ts';
 import { mailgunOutcome } from './mailgun-outcome.ts';
@@ -25,7 +25,7 @@ export function mailgunBackend(
       const reason = `the message is larger than ${limits.mailgunMessageBytes} bytes, which is all that Mailgun takes`;
       return recipients.map((recipient) => ({ recipient, status: statuses.tooLarge, reason }));
     }
-    return inBatches(recipients, limits.mailgunRecipients, async (batch) =>
+    return inBatches(batchesOf(recipients, limits.mailgunRecipients), async (batch) =>
       callResults(batch, async (to) =>
         mailgunOutcome(await mailgun.send(to.map(canonicalAddress), message), machine),
       ),

@@ -1,7 +1,7 @@
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import { BackendThrottledError, BackendUnavailableError, type Result } from '../backend.ts';
-import { inBatches } from './in-batches.ts';
+import { batchesOf, inBatches } from './in-batches.ts';
 
 /** What a provider's answer to a call comes to for the recipients of the call. */
 export type CallOutcome =
@@ -30,7 +30,7 @@ export async function callResults(
     return resultsOf(outcome, recipients);
   }
   const half = Math.ceil(recipients.length / 2);
-  return inBatches(recipients, half, async (part) => callResults(part, call));
+  return inBatches(batchesOf(recipients, half), async (part) => callResults(part, call));
 }
 
 function resultsOf(outcome: CallOutcome, recipients: readonly string[]): Result[] {

@@ -2,28 +2,32 @@ import { statuses } from '../../../mail/enhanced-status.ts';
 import { BackendUnavailableError, type Result } from '../backend.ts';
 
 /**
- * The results of several calls for the recipients of one message, `size` of them in each, one call after the other. When a
- * call has not brought certain results, no other is made. Rejects as the first call does where that was unavailable: then
+ * The results of several calls for the recipients of one message, one call for each batch, one after the other. When a call
+ * has not brought certain results, no other is made. Rejects as the first call does where that was unavailable: then
  * nothing was sent. Recipients that no call has had get the status by which they are posted again at once.
  */
 export async function inBatches(
-  recipients: readonly string[],
-  size: number,
+  batches: readonly (readonly string[])[],
   call: (recipients: readonly string[]) => Promise<Result[]>,
 ): Promise<Result[]> {
   const results: Result[] = [];
-  for (let at = 0; at < recipients.length; at += size) {
-    const batch = recipients.slice(at, at + size);
+  for (const [at, batch] of batches.entries()) {
     const { given, why } = await resultsOfCall(batch, call, at === 0);
     results.push(...given);
     if (why === undefined) continue;
-    const rest = recipients.slice(at + given.length);
+    const rest = batches.slice(given.length > 0 ? at + 1 : at).flat();
     return [
       ...results,
       ...rest.map((recipient) => ({ recipient, status: statuses.surplus, reason: why })),
     ];
   }
   return results;
+}
+
+/** Recipients in batches of `size` each; the last one may have fewer. */
+export function batchesOf(recipients: readonly string[], size: number): string[][] {
+  const count = Math.ceil(recipients.length / size);
+  return Array.from({ length: count }, (_, at) => recipients.slice(at * size, (at + 1) * size));
 }
 
 /** What a call has given, and why no other is to be made. */

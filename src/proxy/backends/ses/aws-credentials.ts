@@ -57,8 +57,10 @@ export class AwsCredentials {
         return;
       }
       this.#role = undefined;
-      const text = `there are no keys for Amazon SES: ${(error as Error).message}`;
+      const text = `there are no keys for Amazon SES: ${(error as Error).message}; ${REMEDY}`;
       throw new BackendUnavailableError(text, limits.providerRefusedMs);
     }
   }
 }
+
+const REMEDY = 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role';

@@ -32,7 +32,8 @@ export async function roleKeys(
     const ask = async (call: ProviderCall) => {
       const answer = await client.call({ ...call, answerMs: limits.awsKeysMs });
       if (answer.status === 200) return answer;
-      throw new Error(`${source} ${url.host} answered ${answer.status}`);
+      const why = call.path === ROLES && answer.status === 404 ? ': this machine has no role' : '';
+      throw new Error(`${source} ${url.host} answered ${answer.status}${why}`);
     };
     const answer = container
       ? await ask({ method: 'GET', headers: containerHeaders(environment) })
@@ -51,14 +52,17 @@ async function instanceKeys(ask: Ask): Promise<Response> {
     method: 'PUT',
     path: '/latest/api/token',
     headers: { 'x-aws-ec2-metadata-token-ttl-seconds': String(limits.awsTokenSeconds) },
+  }).catch((error: Error) => {
+    throw new Error(`${error.message} (a container on EC2 reaches it with a hop limit of 2 alone)`);
   });
   const headers = { 'x-aws-ec2-metadata-token': headerValue(token.body.toString()) };
-  const path = '/latest/meta-data/iam/security-credentials/';
-  const roles = await ask({ method: 'GET', path, headers });
+  const roles = await ask({ method: 'GET', path: ROLES, headers });
   const [role = ''] = roles.body.toString().trim().split('\n');
   if (role === '') throw new Error('this machine has no role');
-  return ask({ method: 'GET', path: path + encodeURIComponent(role), headers });
+  return ask({ method: 'GET', path: ROLES + encodeURIComponent(role), headers });
 }
+
+const ROLES = '/latest/meta-data/iam/security-credentials/';
 
 /** AWS SDKs and Tools Reference Guide, "Container credential provider". */
 function containerUrl(environment: NodeJS.ProcessEnv): URL | undefined {

@@ -6,7 +6,7 @@ import { statuses } from '../../../mail/enhanced-status.ts';
 import { limited, type Backend, type Delivery, type Result } from '../backend.ts';
 import { inCrlf, type CrlfMessage } from '../in-crlf.ts';
 import { callResults } from '../provider/call-outcome.ts';
-import { inBatches } from '../provider/in-batches.ts';
+import { batchesOf, inBatches } from '../provider/in-batches.ts';
 import { base64Length, SesApi, type SesSurroundings } from './ses-api.ts';
 import { sesOutcome } from './ses-outcome.ts';
 import type { SesAccount } from './ses-options.ts';
@@ -18,6 +18,8 @@ import type { SesAccount } from './ses-options.ts';
 export function sesBackend(account: SesAccount, surroundings: SesSurroundings = {}): Backend {
   const { machine = thisMachine, defaultSender } = surroundings;
   const ses = new SesApi(account, machine, surroundings);
+  /** Whether a message was sent by this account since the start. */
+  let isProven = false;
 
   async function deliver(delivery: Delivery): Promise<Result[]> {
     const { recipients } = delivery;
@@ -27,10 +29,13 @@ export function sesBackend(account: SesAccount, surroundings: SesSurroundings = 
     if (fault) return recipients.map((recipient) => ({ recipient, ...fault }));
     const fit = recipients.filter((recipient) => sesAddress(recipient) !== undefined);
     const unfit = recipients.filter((recipient) => !fit.includes(recipient));
-    const results = await inBatches(fit, limits.sesRecipients, async (batch) =>
+    const results = await inBatches(batchesOf(fit, limits.sesRecipients), async (batch) =>
       callResults(batch, async (to) => {
         const addresses = to.map((recipient) => sesAddress(recipient) ?? recipient);
-        return sesOutcome(await ses.sendEmail(sender ?? '', addresses, message), addresses);
+        const answer = await ses.sendEmail(sender ?? '', addresses, message);
+        const outcome = sesOutcome(answer, addresses, isProven);
+        isProven ||= outcome.kind === 'sent';
+        return outcome;
       }),
     );
     return [...results, ...unfit.map((recipient) => ({ recipient, ...NOT_ASCII }))];

@@ -29,16 +29,23 @@ export function isOfKeys({ type }: SesError): boolean {
 
 /** Whether the signature was refused because of the time in it. */
 export function isOfClock({ type, text }: SesError): boolean {
-  return /^RequestTimeTooSkewed|Signature/.test(type) && OF_CLOCK.test(`${type} ${text}`);
+  return (
+    /^Request(?:TimeTooSkewed|Expired)|Signature/.test(type) && OF_CLOCK.test(`${type} ${text}`)
+  );
 }
 
 const OF_CLOCK = /expired|not yet current|skew/i;
 
 /**
  * What an answer of Amazon SES to SendEmail comes to, for a message to `recipients`. Errors that it does not have a row
- * for are temporary. README.md in this folder has the table.
+ * for are temporary. While the account is not proven, since nothing was sent by it, a sender that is not verified is its
+ * trouble: its region may be wrong, or its identities lack. README.md in this folder has the table.
  */
-export function sesOutcome(response: Response, recipients: readonly string[]): CallOutcome {
+export function sesOutcome(
+  response: Response,
+  recipients: readonly string[],
+  isProven: boolean,
+): CallOutcome {
   if (response.status === 200) {
     const { MessageId: id } = jsonOf(response.body);
     if (typeof id === 'string') return { kind: 'sent', reason: `taken by Amazon SES as ${id}` };
@@ -48,12 +55,13 @@ export function sesOutcome(response: Response, recipients: readonly string[]): C
   const { status, type, text } = error;
   const said = `Amazon SES answered ${status}${type && ` ${type}`}${text && `: ${text}`}`;
   const row = ROWS.find(({ when }) => when.test(`${status} ${type} ${text}`));
-  return (row?.outcome ?? otherwise)({ ...error, said, recipients });
+  return (row?.outcome ?? otherwise)({ ...error, said, recipients, isProven });
 }
 
 interface Answered extends SesError {
   said: string;
   recipients: readonly string[];
+  isProven: boolean;
 }
 
 type Outcome = (answered: Answered) => CallOutcome;
@@ -93,8 +101,17 @@ const unverified: Outcome = (answered) => {
   const isSandbox = identities.length > 0 && identities.every((each) => to.has(each.toLowerCase()));
   return isSandbox
     ? unavailable(limits.providerQuotaMs, SANDBOX)(answered)
-    : refused(statuses.senderRefused)(answered);
+    : senderRefused(answered);
 };
+
+/** By the first message it may be the set-up of the account, and by a later one it is this sender. */
+const senderRefused: Outcome = (answered) =>
+  answered.isProven
+    ? refused(statuses.senderRefused)(answered)
+    : unavailable(limits.providerRefusedMs, IDENTITIES)(answered);
+
+const IDENTITIES =
+  'see whether --ses-region is the region in which your senders are verified (SES console, Identities)';
 
 const SANDBOX = 'the account is in the sandbox: ask Amazon for production access';
 
@@ -107,7 +124,7 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
   },
   // The rate of a second.
   {
-    when: /^(?:429 |4\d\d (?:TooManyRequests|Throttling|LimitExceeded|\w+ .*maximum sending rate exceeded))/i,
+    when: /^(?:429 |4\d\d (?:TooManyRequests|\w*Throttl|LimitExceeded|\w+ .*maximum sending rate exceeded))/i,
     outcome: throttled(limits.providerSlowerMs),
   },
   {
@@ -122,14 +139,14 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
     when: /^400 \w+ .*(?:\bsending .*\bfor (?:the )?configuration set|recipient count exceeds)/i,
     outcome: refused(statuses.trouble),
   },
-  { when: /^4\d\d MailFromDomainNotVerified/, outcome: refused(statuses.senderRefused) },
+  { when: /^4\d\d MailFromDomainNotVerified/, outcome: senderRefused },
   { when: /^4\d\d MessageRejected .*address(?:es)? (?:is|are) not verified/i, outcome: unverified },
   {
     when: /^413 |^4\d\d \w*TooLarge|^400 \w+ .*\b(?:size|length)\b.*(?:exceed|larger|limit|more than)/i,
     outcome: refused(statuses.tooLarge),
   },
   {
-    when: /^400 BadRequest\w* .*(?:illegal|invalid|missing|contains).*(?:address|domain)|^400 BadRequest\w* .*(?:address|domain) .*(?:illegal|invalid|contains)/i,
+    when: /^400 BadRequest\w* .*(?:illegal|invalid|missing|contains).*(?:address|domain)|^400 (?:BadRequest\w*|MessageRejected) .*(?:address|domain) .*(?:illegal|invalid|contains|blacklisted|suppress)/i,
     outcome: ({ said: reason }) => ({ kind: 'badAddress', reason }),
   },
   {
@@ -137,7 +154,7 @@ const ROWS: { when: RegExp; outcome: Outcome }[] = [
     outcome: refused(statuses.badContent),
   },
   {
-    when: /^403 |^40[01] (?:\w*Signature|UnrecognizedClient|InvalidClientTokenId|ExpiredToken|AccessDenied|MissingAuthentication)/,
+    when: /^403 |^40[01] (?:\w*Signature|UnrecognizedClient|InvalidClientTokenId|ExpiredToken|AccessDenied|MissingAuthentication|RequestTimeTooSkewed|RequestExpired|NotAuthorized|OptInRequired|InvalidAction)/,
     outcome: unavailable(
       limits.providerRefusedMs,
       'see whether the keys are right and their user or role may ses:SendEmail and ses:SendRawEmail',

@@ -3,7 +3,7 @@ import { connectSocket } from '../../../host/net/connect-socket.ts';
 import { withinTime } from '../../../host/within-time.ts';
 import { limits } from '../../../limits.ts';
 import { isSocket, type PostgresSettings, type ServerAddress } from './libpq-settings.ts';
-import { PostgresUnusableError } from './postgres-error.ts';
+import { PostgresUnusableError, StandbyError } from './postgres-error.ts';
 
 /** A connection to the server, with what is set in its session. */
 export interface Connection {
@@ -12,6 +12,8 @@ export interface Connection {
   pid: number;
   /** Whether the server speaks for itself: a pooler in between tells clients other numbers of processes. */
   isDirect: boolean;
+  /** Which settings of the server could make it forget what it has committed, as words; undefined for none. */
+  risk?: string | undefined;
   /** Ends it at once, whatever is under way. */
   destroy(): void;
 }
@@ -29,8 +31,8 @@ export async function connectPostgres(
     let connection: Connection | undefined;
     try {
       connection = await connectTo(settings, server);
-      await requireFit(connection.client, toRead);
-      return { ...connection, server };
+      const risk = await requireFit(connection.client, toRead);
+      return { ...connection, server, risk };
     } catch (error) {
       connection?.destroy();
       fault = error;
@@ -69,7 +71,7 @@ async function open(
     ...server,
     user: settings.user,
     database: settings.database,
-    password: () => password ?? '',
+    password: () => password ?? missingPassword(settings.user),
     ssl: ssl ?? false,
     application_name: 'appengine-mailer',
     connectionTimeoutMillis: limits.databaseConnectMs,
@@ -92,13 +94,23 @@ async function open(
   }
 }
 
+/** The client asks for a password only where the server does. */
+function missingPassword(user: string): never {
+  throw new PostgresUnusableError(
+    `the server asks for the password of the user ${JSON.stringify(user)}, and there is none: set PGPASSWORD, or write ` +
+      'it into the file that PGPASSFILE names',
+  );
+}
+
 /**
- * Statements look rows up by index, whatever the planner thinks of tables that have just grown (law 11), and are planned
+ * A commit is on the disk when it is answered, also after somebody changed the server's or the user's setting: what a session
+ * has set itself stays. Statements look rows up by index, whatever the planner thinks of tables that have just grown (law 11), and are planned
  * once. A server whose client is gone must find that out soon, as the client's locks last until then; these settings do
  * nothing on a Unix socket, where the system tells it.
  */
 const SESSION = [
   'SET search_path = appengine_mailer',
+  'SET synchronous_commit = on',
   `SET statement_timeout = ${limits.databaseStatementMs}`,
   `SET idle_in_transaction_session_timeout = ${limits.databaseStatementMs}`,
   `SET tcp_keepalives_idle = ${limits.databaseIdleMs / 1000}`,
@@ -113,16 +125,22 @@ const SESSION = [
   'SET client_min_messages = warning',
 ].join('; ');
 
-/** Rejects with PostgresUnusableError for a server that cannot serve as a ledger. */
-async function requireFit(client: Client, toRead: boolean): Promise<void> {
+/** What could make a server forget. Rejects with PostgresUnusableError for one that cannot serve as a ledger. */
+async function requireFit(client: Client, toRead: boolean): Promise<string | undefined> {
+  // What this session would have of synchronous_commit, had it not set it.
   const { rows } = await client.query<Server>(`SELECT
     current_setting('server_version_num')::int AS version, current_setting('server_version') AS named,
-    current_setting('synchronous_commit') AS commit, current_setting('server_encoding') AS encoding,
-    pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS readonly`);
+    (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit') AS commit,
+    current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS standby,
+    current_setting('transaction_read_only') AS readonly,
+    (SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings
+     WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off') AS risk`);
   const [server] = rows;
   if (!server) throw new PostgresUnusableError('the server says nothing of itself');
-  const fault = faultOf(server, toRead);
+  const fault = faultOf(server);
   if (fault !== undefined) throw new PostgresUnusableError(fault);
+  if (!toRead) requireDurable(server);
+  return server.risk ?? undefined;
 }
 
 interface Server {
@@ -132,22 +150,26 @@ interface Server {
   encoding: string;
   standby: boolean;
   readonly: string;
+  risk: string | null;
 }
 
-function faultOf(server: Server, toRead: boolean): string | undefined {
-  const { version, named, commit, encoding, standby, readonly } = server;
+function faultOf({ version, named, encoding }: Server): string | undefined {
   if (version < 140_000) return `PostgreSQL 14 or later is needed, and the server has ${named}`;
-  if (encoding !== 'UTF8' && encoding !== 'SQL_ASCII') {
-    return `the database has the encoding ${encoding}, and UTF8 is needed: createdb --encoding=UTF8 --template=template0`;
+  if (encoding === 'UTF8' || encoding === 'SQL_ASCII') return undefined;
+  return `the database has the encoding ${encoding}, and UTF8 is needed: createdb --encoding=UTF8 --template=template0`;
+}
+
+/** Throws PostgresUnusableError for a server that takes no writes, or could forget them. */
+function requireDurable({ standby, readonly, commit }: Server): void {
+  if (standby) {
+    throw new StandbyError('the server is a standby: name the primary, or promote it (pg_promote)');
   }
-  if (toRead) return undefined;
-  if (standby) return 'the server is a standby: name the primary, or promote it (pg_promote)';
-  if (readonly === 'on') return 'the server takes no writes (default_transaction_read_only is on)';
-  if (commit === 'off' || commit === 'local') {
-    return (
-      `synchronous_commit is ${commit}, so that a crash or a failover could forget what was sent: set it to on ` +
-      '(ALTER DATABASE … SET synchronous_commit = on; ALTER ROLE … can hide that)'
-    );
+  if (readonly === 'on') {
+    throw new StandbyError('the server takes no writes (default_transaction_read_only is on)');
   }
-  return undefined;
+  if (commit !== 'off' && commit !== 'local') return;
+  throw new PostgresUnusableError(
+    `synchronous_commit is ${commit}, so that a crash or a failover could forget what was sent: set it to on ` +
+      '(ALTER DATABASE … SET synchronous_commit = on; ALTER ROLE … can hide that)',
+  );
 }

@@ -1,6 +1,7 @@
 import { limits } from '../../../limits.ts';
 import { storedTime } from '../../../sqlite/observed-time.ts';
 import { openDatabase, type Database } from '../../../sqlite/open-database.ts';
+import { addSpending } from '../../pace/spending.ts';
 import { ledgerSchema } from '../sqlite/ledger-schema.ts';
 import { connectPostgres, type Connection } from './connect-postgres.ts';
 import { libpqSettings } from './libpq-settings.ts';
@@ -28,7 +29,7 @@ export async function copyLedger(file: string, url: string, wallNow: number): Pr
     const db = openDatabase(file, { ...ledgerSchema, migrate: true, create: false });
     try {
       const copied = await copyAll(db, connection, wallNow);
-      await renewId(db, connection);
+      await leaveFile(db, connection);
       return copied;
     } finally {
       db.close();
@@ -60,8 +61,23 @@ async function copyAll(db: Database, { client }: Connection, wallNow: number): P
       if (what !== undefined) copied[what] += page.length;
     }
   }
+  await copyPace(db, client, laterMs);
   await client.query('COMMIT');
   return copied;
+}
+
+/** What was spent of quotas counts in the database as well: otherwise a day's quota could be used twice. */
+async function copyPace(
+  db: Database,
+  client: Connection['client'],
+  laterMs: number,
+): Promise<void> {
+  const spent = db.prepare<[], string>('SELECT spent FROM pace').pluck().get();
+  if (spent === undefined) return;
+  // Locked until the copy is committed.
+  const { rows } = await client.query<{ spent: string }>('SELECT spent FROM pace FOR UPDATE');
+  const text = addSpending(rows[0]?.spent ?? '', spent, laterMs);
+  await client.query('UPDATE pace SET spent = $1, changes = changes + 1', [text]);
 }
 
 function* inPages<Row>(rows: Iterable<Row>): Generator<Row[]> {
@@ -79,11 +95,17 @@ function storableValue(value: unknown): unknown {
   return typeof value === 'string' ? storable(value) : value;
 }
 
-/** The file's id is now that of the copy: a proxy that is started on the file again is no longer the same. */
-async function renewId(db: Database, { client }: Connection): Promise<void> {
+/**
+ * The file's id is now that of the copy: a proxy that is started on the file again is no longer the same. What was spent of quotas
+ * is there, and counts once if the copy is run again.
+ */
+async function leaveFile(db: Database, { client }: Connection): Promise<void> {
   const { rows } = await client.query<{ id: string }>('SELECT id FROM ledger');
-  const renew = db.prepare('UPDATE identity SET id = lower(hex(randomblob(16))) WHERE id = ?');
-  renew.run(rows[0]?.id ?? '');
+  db.transaction(() => {
+    const renew = db.prepare('UPDATE identity SET id = lower(hex(randomblob(16))) WHERE id = ?');
+    renew.run(rows[0]?.id ?? '');
+    db.prepare('DELETE FROM pace').run();
+  })();
 }
 
 const CONTRADICTION =

@@ -92,7 +92,7 @@ function serversOf({ host, port }: Parameters): ServerAddress[] {
     const text = (ports.length > 1 ? ports[at] : ports[0]) || '5432';
     const number = Number(text);
     if (!Number.isInteger(number) || number < 1 || number > 65_535) {
-      throw configuration(`${JSON.stringify(text)} is no port of PostgreSQL (PGPORT)`);
+      throw configuration('the port of PostgreSQL (PGPORT) is a number from 1 to 65535');
     }
     return { host: each || usualHost(), port: number };
   });
@@ -110,7 +110,7 @@ function tlsOf(settings: Parameters): PostgresSettings['tls'] {
   const mode = settings['sslmode'] ?? 'prefer';
   if (!SSL_MODES.has(mode)) {
     const modes = [...SSL_MODES].join(', ');
-    throw configuration(`sslmode (PGSSLMODE) is one of ${modes}, and not ${JSON.stringify(mode)}`);
+    throw configuration(`sslmode (PGSSLMODE) has to be one of ${modes}`);
   }
   if (mode === 'disable' || mode === 'allow') return undefined;
   const ca = tlsFile(settings, 'sslrootcert', 'root.crt');
@@ -161,8 +161,8 @@ function readPassFile(
   file: string,
   { host, port, database, user }: ServerAddress & { database: string; user: string },
 ): string | undefined {
-  const found = statSync(file, { throwIfNoEntry: false });
-  if (!found?.isFile()) return undefined;
+  const found = existing(file) && statSync(file, { throwIfNoEntry: false });
+  if (!found || !found.isFile()) return undefined;
   // As libpq does: others could read it, or have written it.
   if ((found.mode & 0o077) !== 0) {
     throw configuration(`the password file ${file} is open to others: chmod 600 ${file}`);

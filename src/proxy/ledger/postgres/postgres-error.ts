@@ -10,9 +10,19 @@ export class SchemaUnusableError extends PostgresUnusableError {
   override readonly name = 'SchemaUnusableError';
 }
 
+/** The server takes no writes: a standby, which may be promoted. */
+export class StandbyError extends PostgresUnusableError {
+  override readonly name = 'StandbyError';
+}
+
 /** There is no connection to the server. The message says since when and why. */
 export class PostgresLostError extends Error {
   override readonly name = 'PostgresLostError';
+}
+
+/** The other proxies list as unknown what this one has begun, since it was silent for too long. */
+export function takenForDead(): Error {
+  return new Error('another proxy has taken this one for dead');
 }
 
 /** The server's own error: its code has five characters (PostgreSQL's manual, appendix A). */
@@ -35,16 +45,22 @@ export function isDeadlock(error: unknown): boolean {
 
 /** What an error means, and what to do where an administrator has to do something. */
 export function postgresFault(error: Error): string {
-  if (!isServerError(error)) return error.message;
-  const remedy = Object.entries(REMEDIES).find(([code]) => error.code.startsWith(code))?.[1];
+  const remedy = postgresRemedy(error);
   return `${error.message}${remedy === undefined ? '' : `. To do: ${remedy}`}`;
+}
+
+/** What an administrator has to do about an error of the server, where that is known. */
+export function postgresRemedy(error: Error): string | undefined {
+  if (!isServerError(error)) return undefined;
+  return Object.entries(REMEDIES).find(([code]) => error.code.startsWith(code))?.[1];
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
   '28': 'see pg_hba.conf of the server, PGUSER and the password (PGPASSWORD, or the file that PGPASSFILE names)',
   '3D000': 'createdb, or name another database (PGDATABASE)',
   '42501':
-    "make the proxy's user the owner of the database, or GRANT CREATE ON DATABASE … to it once",
+    'let the proxies and the commands have the same user (PGUSER), which needs GRANT CREATE ON DATABASE … until the ledger is ' +
+    'made; one that only reads needs GRANT USAGE ON SCHEMA appengine_mailer and GRANT SELECT ON ALL TABLES IN SCHEMA appengine_mailer',
   '53100': "make room on the database server's disk",
   '53300': 'raise max_connections: each proxy has four connections',
 };

@@ -34,9 +34,6 @@ const FAULTS: Readonly<Record<string, string>> = {
   'a recipient belongs to no message': `
     SELECT DISTINCT message AS name FROM recipient
     WHERE NOT EXISTS (SELECT FROM message WHERE message.name = recipient.message)`,
-  'a recipient was begun by no proxy': `
-    SELECT message || ' ' || address AS name FROM recipient
-    WHERE state = 'begun' AND NOT EXISTS (SELECT FROM owner WHERE number = recipient.owner)`,
   'a message was posted later than now': `
     SELECT name FROM message WHERE at > (SELECT observed_ms FROM clock)`,
 };

@@ -1,39 +1,36 @@
-import type { QueryResultRow } from 'pg';
 import { sleep, type Clock } from '../../../host/clock.ts';
 import { untilAborted } from '../../../host/until-aborted.ts';
 import { limits } from '../../../limits.ts';
 import { statuses } from '../../../mail/enhanced-status.ts';
 import type { ProxyJournal } from '../../proxy-journal.ts';
+import type { FigureStore } from '../figure-store.ts';
 import { DigestConflictError, type Known, type Ledger, type Settlement } from '../ledger.ts';
 import { storedName, type MessageName } from '../message-name.ts';
 import { pruneLedgerLoop } from '../prune-ledger-loop.ts';
 import { Batcher } from './batcher.ts';
 import { Bell } from './bell.ts';
+import { columns } from './columns.ts';
 import { LookLoop } from './look-loop.ts';
 import { postgresFault, PostgresLostError } from './postgres-error.ts';
-import type { PostgresSession, Statement, Task } from './postgres-session.ts';
+import { PostgresFigures } from './postgres-figures.ts';
+import { PostgresLink, type LinkOptions, type Recipients } from './postgres-link.ts';
+import type { Statement } from './postgres-session.ts';
+import { SharedPace } from './shared-pace.ts';
 import { sql } from './statements.ts';
 import { isStorable, storable } from './storable.ts';
 
 /** What a ledger in PostgreSQL is opened with. */
-export interface PostgresLedgerOptions {
+export interface PostgresLedgerOptions extends Omit<LinkOptions, 'notified'> {
   id: string;
-  name: string;
   isEmpty: boolean;
   unknown: { listed: number; found: number };
-  clock: Clock;
-  journal: ProxyJournal;
-  /** For how long a proxy may be cut off before what it was sending is listed as unknown. */
+  /** For how long a proxy may be silent before what it was sending is listed as unknown. */
   takeOverMs: number;
-  session: PostgresSession;
-  /** Opens a session, for this owner if the others have not taken it for dead. */
-  reopen: (owner: number) => Promise<PostgresSession>;
 }
 
 /**
- * The ledger of several proxies, in PostgreSQL. An INSERT decides who sends a recipient; the others wait. Each proxy holds an
- * advisory lock while it is connected: when it was not seen to hold it for `takeOverMs`, what it had begun is
- * listed as unknown. Without a connection nothing is begun; what was begun is settled when there is one again, if the others
+ * The ledger of several proxies, in PostgreSQL. An INSERT decides who sends a recipient; the others wait. Each proxy shows
+ * regularly that it is alive (LookLoop): when it has not done so for `takeOverMs`, what it had begun is listed as unknown. Without a connection nothing is begun; what was begun is settled when there is one again, if the others
  * have not taken this proxy for dead. Many posts share a statement and its commit.
  */
 export class PostgresLedger implements Ledger {
@@ -44,16 +41,8 @@ export class PostgresLedger implements Ledger {
   readonly unknown: { listed: number; found: number };
   readonly #options: PostgresLedgerOptions;
   readonly #bell = new Bell();
-  readonly #closing = new AbortController();
-  /** The connections, or why there are none. */
-  #session: PostgresSession | PostgresLostError;
-  /** The number of this proxy, also while it is cut off. */
-  #owner: number;
-  #pacing: Promise<unknown> = Promise.resolve();
-  /** Observed time as this proxy counts it, and when that was: monotonic. */
-  #time = { observed: 0, at: 0 };
-  /** Begun or not: the server's answer was lost. Nothing of these was sent. The next session begins by withdrawing them. */
-  #uncertain: Uncertain[] = [];
+  readonly #link: PostgresLink;
+  readonly #pace: SharedPace;
   readonly #lookUps: Batcher<LookUp, Remembered>;
   readonly #begins: Batcher<Begin, Set<string>>;
   readonly #settles: Batcher<Settled, string[]>;
@@ -65,6 +54,8 @@ export class PostgresLedger implements Ledger {
     this.isEmpty = options.isEmpty;
     this.unknown = options.unknown;
     this.#options = options;
+    this.#link = new PostgresLink({ ...options, notified: (message) => this.#bell.ring(message) });
+    this.#pace = new SharedPace(this.#link, options.clock);
     this.#lookUps = new Batcher(async (asked) => this.#lookUpAll(asked), {
       sizeOf: ({ names, addresses }) => names.length * (1 + addresses.length),
     });
@@ -76,8 +67,12 @@ export class PostgresLedger implements Ledger {
       keyOf: ({ name }) => name,
       sizeOf: ({ settled }) => settled.length,
     });
-    this.#owner = options.session.owner;
-    this.#session = this.#use(options.session);
+  }
+
+  figures(proxy: string): FigureStore {
+    return new PostgresFigures(proxy, this.clock, async (statement, values) =>
+      this.#link.query('house', statement, values),
+    );
   }
 
   async known(
@@ -96,13 +91,13 @@ export class PostgresLedger implements Ledger {
   ): Promise<Map<string, Known>> {
     const post = { name: storedName(message), id: message.id, digest, addresses };
     const begun = await this.#begins.add(post).catch((error: Error) => {
-      if (error instanceof PostgresLostError) this.#uncertain.push(post);
+      if (error instanceof PostgresLostError) this.#link.withdrawLater(post);
       throw error;
     });
     const others = addresses.filter((address) => !begun.has(address));
     if (others.length === 0 && addresses.length > 0) return new Map();
     try {
-      await this.#requireOwner('begin', sql.owner);
+      await this.#link.requireOwner('begin', sql.owner);
       const known = await this.known(message, others, digest);
       // `outcomes` finds the verdict where the other proxy has just settled it.
       return new Map(others.map((address) => [address, known.get(address) ?? 'elsewhere']));
@@ -121,8 +116,8 @@ export class PostgresLedger implements Ledger {
       const withdrawn = settled.filter(({ kind }) => kind === 'withdrawn');
       if (withdrawn.length > 0) {
         // Nobody tries again to withdraw them but the next session.
-        this.#uncertain.push({ name, addresses: withdrawn.map(({ address }) => address) });
-        this.#endSession(error);
+        this.#link.withdrawLater({ name, addresses: withdrawn.map(({ address }) => address) });
+        this.#link.session?.end(error);
       }
       throw error;
     });
@@ -144,35 +139,18 @@ export class PostgresLedger implements Ledger {
   async changePace<T>(
     change: (text: string, now: number) => { text: string; result: T },
   ): Promise<T> {
-    // One after the other: only other proxies can be quicker.
-    const done = this.#pacing.then(async () => this.#changePace(change));
-    this.#pacing = done.catch(() => {});
-    return done;
-  }
-
-  async #changePace<T>(
-    change: (text: string, now: number) => { text: string; result: T },
-  ): Promise<T> {
-    for (;;) {
-      const [pace] = await this.#query<Pace>('house', sql.pace, []);
-      if (!pace) throw new Error('the table pace has lost its row: see ledger fsck');
-      const now = this.#timeOf(pace.at);
-      const { text, result } = change(pace.spent, now);
-      const values = [pace.changes, text, now];
-      const changed = await this.#query('house', sql.changePace, values);
-      if (changed.length > 0) return result;
-    }
+    return this.#pace.change(change);
   }
 
   async check(): Promise<void> {
-    await this.#requireOwner('house', sql.check);
+    await this.#link.requireOwner('house', sql.check);
   }
 
   async prune(): Promise<boolean> {
-    const [clock] = await this.#query<{ now: number }>('house', sql.now, []);
+    const [clock] = await this.#link.query<{ now: number }>('house', sql.now, []);
     const forget = async (statement: Statement, ageMs: number) => {
       const before = (clock?.now ?? 0) - ageMs;
-      const [old] = await this.#query<{ count: number }>('house', statement, [before]);
+      const [old] = await this.#link.query<{ count: number }>('house', statement, [before]);
       return old?.count ?? 0;
     };
     const counts = [
@@ -180,6 +158,7 @@ export class PostgresLedger implements Ledger {
       await forget(sql.forgetUnknown, limits.historyMs),
       await forget(sql.forgetRanges, limits.historyMs),
       await forget(sql.forgetEnded, limits.unheardMs),
+      await forget(sql.forgetFigures, limits.historyMs),
     ];
     return counts.some((count) => count >= limits.purgeRows);
   }
@@ -189,103 +168,14 @@ export class PostgresLedger implements Ledger {
   }
 
   async tend(journal: ProxyJournal, stop: AbortSignal): Promise<undefined> {
-    const looks = new LookLoop(this.clock, this.#options.takeOverMs, journal);
-    const session = () => (this.#session instanceof PostgresLostError ? undefined : this.#session);
-    await Promise.all([looks.run(session, stop), pruneLedgerLoop(this, journal, stop)]);
+    const { takeOverMs } = this.#options;
+    const looks = new LookLoop(this.clock, { takeOverMs, ledger: this.name, journal });
+    const looking = looks.run(() => this.#link.session, stop);
+    await Promise.all([looking, pruneLedgerLoop(this, journal, stop)]);
   }
 
-  /** Lists as unknown what was begun and cannot be settled any more. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    if (this.#session instanceof PostgresLostError) return;
-    const wall = this.clock.wallNow();
-    // Where it fails, the other proxies find out that this one is gone.
-    await this.#withdraw(this.#session).catch(() => {});
-    await this.#session.query('house', sql.leave, [this.#owner, ENDED, wall]).catch(() => {});
-    this.#session.end(new Error('the proxy has ended'));
-  }
-
-  #use(session: PostgresSession): PostgresSession {
-    this.#owner = session.owner;
-    session.notified = (message) => this.#bell.ring(message);
-    void session.lost.then(async (reason) => this.#reconnect(reason));
-    return session;
-  }
-
-  /** Opens a session again, however long it takes until that succeeds. */
-  async #reconnect(reason: Error): Promise<void> {
-    this.#session = lost(reason);
-    if (this.#closing.signal.aborted) return;
-    const { journal, reopen } = this.#options;
-    const since = this.clock.now();
-    journal.databaseLost(this.name, reason.message);
-    for (;;) {
-      const signal = this.#closing.signal;
-      await sleep(this.clock, limits.databaseRetryMs, { signal, idle: true });
-      if (signal.aborted) return;
-      let session: PostgresSession | undefined;
-      try {
-        session = await reopen(this.#owner);
-        // A begin that fails meanwhile adds to them. None may be left once this session can begin the same recipients anew.
-        while (this.#uncertain.length > 0) await this.#withdraw(session);
-        journal.databaseBack(this.name, this.clock.now() - since, session.owner === this.#owner);
-        this.#session = this.#use(session);
-        return;
-      } catch (error) {
-        session?.end(error as Error);
-        this.#session = lost(error as Error, postgresFault(error as Error));
-      }
-    }
-  }
-
-  /** Gives back what may have been begun by statements without an answer. Others have it where they took over. */
-  async #withdraw(session: PostgresSession): Promise<void> {
-    const uncertain = this.#uncertain;
-    if (uncertain.length === 0) return;
-    this.#uncertain = [];
-    const withdrawn = uncertain.flatMap(({ name, addresses }) =>
-      addresses.map((address) => [name, address, null, null, null]),
-    );
-    const values = [session.owner, ...columns(withdrawn, 5), this.clock.wallNow()];
-    try {
-      await session.query('settle', sql.settle, values);
-    } catch (error) {
-      this.#uncertain.push(...uncertain);
-      throw error;
-    }
-  }
-
-  #endSession(reason: Error): void {
-    if (!(this.#session instanceof PostgresLostError)) this.#session.end(reason);
-  }
-
-  /**
-   * Observed time, finer than it is written down: counted on by this proxy since it last saw it, or as far as another proxy
-   * has counted it.
-   */
-  #timeOf(written: number): number {
-    const now = this.clock.now();
-    const counted = this.#time.observed + now - this.#time.at;
-    this.#time = { observed: Math.max(written, counted), at: now };
-    return Math.floor(this.#time.observed);
-  }
-
-  async #query<Row extends QueryResultRow>(
-    task: Task,
-    statement: Statement,
-    values: unknown[],
-  ): Promise<Row[]> {
-    if (this.#session instanceof PostgresLostError) throw lost(this.#session);
-    return this.#session.query<Row>(task, statement, values);
-  }
-
-  /** Rejects when the others have taken this proxy for dead; then it comes back as another owner. */
-  async #requireOwner(task: Task, statement: Statement): Promise<void> {
-    const rows = await this.#query(task, statement, [this.#owner]);
-    if (rows.length > 0) return;
-    const reason = new Error('another proxy has taken this one for dead');
-    this.#endSession(reason);
-    throw lost(reason);
+    await this.#link.close();
   }
 
   /** What is known of these recipients by any name of the message; with their digest, since it has to be the same. */
@@ -316,7 +206,7 @@ export class PostgresLedger implements Ledger {
     const known = new Map<string, Known>();
     const inOrder = STATES.flatMap((state) => found.filter((each) => each.state === state));
     for (const { address, state, owner, status, reason } of inOrder) {
-      const isOwn = state === 'begun' && owner === this.#owner;
+      const isOwn = state === 'begun' && owner === this.#link.owner;
       if (state === 'begun' && !isOwn) known.set(address, 'elsewhere');
       else if (status !== null && reason !== null) known.set(address, { status, reason });
     }
@@ -351,7 +241,7 @@ export class PostgresLedger implements Ledger {
   /** Has the other proxies tell when they have settled these recipients. */
   async #announce(name: string, addresses: readonly string[]): Promise<void> {
     const rows = addresses.map((address) => [name, address]);
-    await this.#query('read', sql.wait, [this.#owner, ...columns(rows, 2)]);
+    await this.#link.query('read', sql.wait, [this.#link.owner, ...columns(rows, 2)]);
   }
 
   async #pause(rung: Promise<void>, stop: AbortSignal): Promise<void> {
@@ -367,7 +257,7 @@ export class PostgresLedger implements Ledger {
     const rows = asked.flatMap((each) =>
       each.names.flatMap((name) => each.addresses.map((address) => [name, address])),
     );
-    const found = await this.#query<LookedUp>('read', sql.lookUp, [
+    const found = await this.#link.query<LookedUp>('read', sql.lookUp, [
       [...names],
       ...columns(rows, 2),
     ]);
@@ -385,8 +275,8 @@ export class PostgresLedger implements Ledger {
     );
     const messages = posts.map(({ name, id, digest }) => [name, id, digest]);
     const wall = this.clock.wallNow();
-    const values = [this.#owner, ...columns(messages, 3), ...columns(rows, 2), wall];
-    const begun = await this.#query<Pair>('begin', sql.begin, values);
+    const values = [this.#link.owner, ...columns(messages, 3), ...columns(rows, 2), wall];
+    const begun = await this.#link.query<Pair>('begin', sql.begin, values);
     const byName = new Map(posts.map(({ name }) => [name, new Set<string>()]));
     for (const { message, address } of begun) byName.get(message)?.add(address);
     return [...byName.values()];
@@ -398,13 +288,13 @@ export class PostgresLedger implements Ledger {
       settled.map((each) => [name, each.address, ...outcomeOf(each)]),
     );
     const wall = this.clock.wallNow();
-    const values = [this.#owner, ...columns(rows, 5), wall];
-    const hit = await this.#query<Pair>('settle', sql.settle, values);
+    const values = [this.#link.owner, ...columns(rows, 5), wall];
+    const hit = await this.#link.query<Pair>('settle', sql.settle, values);
     if (hit.length === rows.length) return all.map(() => []);
     const settled = new Set(hit.map(({ message, address }) => rowKey(message, address)));
     const others = rows.filter(([name, address]) => !settled.has(rowKey(name, address)));
-    const missed = await this.#query<Pair>('settle', sql.missed, [
-      this.#owner,
+    const missed = await this.#link.query<Pair>('settle', sql.missed, [
+      this.#link.owner,
       ...columns(others, 2),
       CUT_OFF,
       wall,
@@ -420,12 +310,7 @@ interface LookUp {
   addresses: readonly string[];
 }
 
-interface Uncertain {
-  name: string;
-  addresses: readonly string[];
-}
-
-interface Begin extends Uncertain {
+interface Begin extends Recipients {
   id: string;
   digest: Buffer;
 }
@@ -447,8 +332,6 @@ interface Found {
 /** A row of a message, with its digest, or of a recipient. */
 type LookedUp = Found & { message: string; digest: Buffer | null };
 
-type Pace = { spent: string; at: number; changes: number };
-
 type Pair = { message: string; address: string };
 
 /** What was found for all that were looked up together. */
@@ -465,18 +348,8 @@ function outcomeOf(settled: Settlement): (string | null)[] {
   return [settled.status, reason, null];
 }
 
-/** The columns of rows, as unnest takes them. */
-function columns<Value>(rows: readonly (readonly Value[])[], count: number): Value[][] {
-  return Array.from({ length: count }, (_, at) => rows.map((row) => row[at] as Value));
-}
-
 function rowKey(message: unknown, address: unknown): string {
   return `${String(message)}\0${String(address)}`;
-}
-
-function lost(reason: Error, text = reason.message): PostgresLostError {
-  if (reason instanceof PostgresLostError) return new PostgresLostError(reason.message);
-  return new PostgresLostError(`there is no connection to the server: ${text}`);
 }
 
 const STATES = ['ended', 'begun', 'sent'] as const;
@@ -484,6 +357,5 @@ const STATES = ['ended', 'begun', 'sent'] as const;
 /** Stands for a digest that a damaged ledger had lost, before it was copied. */
 const LOST_DIGEST = Buffer.alloc(32);
 
-const ENDED = 'the proxy ended before the backend answered';
 const CUT_OFF =
   'the proxy was cut off from the ledger before it could settle what the backend answered';

@@ -1,6 +1,6 @@
 import type { Connection } from './connect-postgres.ts';
 import { MIGRATION, OWNERS } from './advisory-locks.ts';
-import { SchemaUnusableError } from './postgres-error.ts';
+import { PostgresUnusableError, SchemaUnusableError } from './postgres-error.ts';
 
 /**
  * Brings the schema appengine_mailer of the database up to date, and makes it where there is none. Several proxies may do so
@@ -29,6 +29,23 @@ export async function requireSchema(connection: Pick<Connection, 'client'>): Pro
   if (missing !== undefined) throw new SchemaUnusableError(missing);
 }
 
+/**
+ * Rejects with PostgresUnusableError unless the database has the ledger with this id: a name that leads to another server now, or
+ * a database that was made anew, has forgotten what was sent.
+ */
+export async function requireLedger({ client }: Connection, id: string): Promise<void> {
+  const isThere = (await schemaOf({ client })) > 0;
+  const { rows } = isThere
+    ? await client.query<{ id: string }>('SELECT id FROM appengine_mailer.ledger')
+    : { rows: [] };
+  if (rows[0]?.id === id) return requireSchema({ client });
+  const found = rows[0] ? `another ledger (${rows[0].id})` : 'no ledger';
+  throw new PostgresUnusableError(
+    `the database has ${found}, and not the one that this proxy began with (${id}): what was sent before would be sent again. ` +
+      'To do: let PGHOST and PGDATABASE lead to the former database, or restart the proxy to use this one',
+  );
+}
+
 /** What a proxy will do to the schema; undefined for nothing. Rejects with SchemaUnusableError for a newer one. */
 export async function schemaNote({
   client,
@@ -47,7 +64,10 @@ async function schemaOf({ client }: Pick<Connection, 'client'>): Promise<number>
     WHERE nspname = 'appengine_mailer' AND relname = 'ledger') AS is`;
   const { rows } = await client.query<{ is: boolean }>(there);
   if (rows[0]?.is !== true) return 0;
-  const ledger = await client.query<{ schema: number }>('SELECT schema FROM ledger');
+  const ledger = await client.query<{ schema: number }>(
+    // By its full name: a user who may not use the schema is told so.
+    'SELECT schema FROM appengine_mailer.ledger',
+  );
   return ledger.rows[0]?.schema ?? 0;
 }
 
@@ -66,10 +86,13 @@ function newer(found: number): SchemaUnusableError {
  * recipient  owner: the proxy that has begun it, also of one that was sent. waited: another proxy waits for it. ended: it was not
  *            sent, or nobody can know; its verdict is kept for limits.unheardMs for those that wait or ask, and it is begun
  *            anew as if there was no row. A withdrawn one has no verdict
- * owner      the proxies that use the ledger, by a number that each draws when it starts. A proxy holds the advisory lock of
- *            its number for as long as it lives and is connected; missing_ms is for how long it was not seen to hold it
+ * owner      the proxies that use the ledger, by a number that each draws when it starts; missing_ms is for how long the
+ *            others have seen no look of it (look-loop.ts)
  * pace       at: the time of the last change, as the proxy counted it on since the last look; changes: how many there were
- * clock      looks: how often a proxy has added time (look.ts)
+ * clock      looks: how often a proxy has added time (look-loop.ts)
+ * proxy      the proxies that keep figures, by host and address, so that a restart goes on with them; used_at: observed time
+ * figure     proxy: whose it is; '' for those that are set, and belong to all
+ * sample     the rings of each proxy
  *
  * There is no foreign key, which would be looked up with every recipient: both are written and deleted together.
  */
@@ -140,5 +163,25 @@ CREATE TABLE clock (
   looks bigint NOT NULL DEFAULT 0
 );
 INSERT INTO clock (observed_ms, written_at) VALUES (2592000000, extract(epoch FROM now()) * 1000);
+`,
+  `
+CREATE TABLE proxy (name text COLLATE "C" PRIMARY KEY, used_at bigint NOT NULL);
+
+CREATE TABLE figure (
+  proxy text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  label text COLLATE "C" NOT NULL,
+  value bigint NOT NULL CHECK (value >= 0),
+  PRIMARY KEY (proxy, name, label)
+);
+
+CREATE TABLE sample (
+  proxy text COLLATE "C" NOT NULL,
+  step_ms bigint NOT NULL CHECK (step_ms > 0),
+  slot bigint NOT NULL CHECK (slot >= 0),
+  at bigint NOT NULL,
+  figures text NOT NULL,
+  PRIMARY KEY (proxy, step_ms, slot)
+);
 `,
 ];

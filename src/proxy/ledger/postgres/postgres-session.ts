@@ -10,7 +10,7 @@ import {
   PostgresLostError,
   PostgresUnusableError,
 } from './postgres-error.ts';
-import { migratePostgres } from './postgres-schema.ts';
+import { migratePostgres, requireLedger } from './postgres-schema.ts';
 
 /** A statement by name, which the server plans once in each session. */
 export interface Statement {
@@ -28,8 +28,14 @@ export type Task = (typeof tasks)[number];
 /** The name of the notifications, whose payload is the stored name of a message. */
 export const CHANNEL = 'appengine_mailer';
 
+/** What a proxy that has lost its session comes back with: its number, and the id of its ledger. */
+export interface Former {
+  owner: number;
+  ledgerId: string;
+}
+
 /**
- * The connections of one proxy to the server, and the advisory lock that says that the proxy is alive. When one of them is lost
+ * The connections of one proxy to the server, and the advisory lock by which they are found when it comes back. When one of them is lost
  * all are: then `lost` resolves, and whatever is under way rejects with PostgresLostError.
  */
 export class PostgresSession {
@@ -37,6 +43,8 @@ export class PostgresSession {
   readonly owner: number;
   /** Resolves with the reason when the session is lost or closed. */
   readonly lost: Promise<Error>;
+  /** See Connection. */
+  readonly risk: string | undefined;
   /** Called with the name of a message that somebody waits for, when something of it was settled. */
   notified: (message: string) => void = () => {};
   readonly #connections: Record<Task, Connection>;
@@ -54,6 +62,7 @@ export class PostgresSession {
   private constructor(connections: Record<Task, Connection>, owner: number, clock: Clock) {
     this.#connections = connections;
     this.owner = owner;
+    this.risk = connections.house.risk;
     this.#clock = clock;
     this.lost = new Promise((resolve) => {
       this.#tellLost = resolve;
@@ -66,19 +75,19 @@ export class PostgresSession {
   }
 
   /**
-   * Connects, makes or updates the tables, and takes the lock of this proxy: with the number `owner` if it still has it, or
-   * with a new one. Rejects as connectPostgres does.
+   * Connects, and takes the lock of this proxy. At first it makes or updates the tables, and draws a number; a former proxy finds
+   * its ledger there, or it rejects, and keeps its number if it still has it. Rejects as connectPostgres does.
    */
   static async open(
     settings: PostgresSettings,
     clock: Clock,
-    owner?: number,
+    former?: Former,
   ): Promise<PostgresSession> {
     const connections = await connectSessions(settings);
     const { house, ...workers } = connections;
     try {
-      await migratePostgres(house);
-      const number = (await takeAgain(house, owner)) ?? (await takeNew(house, clock));
+      await (former ? requireLedger(house, former.ledgerId) : migratePostgres(house));
+      const number = (await takeAgain(house, former?.owner)) ?? (await takeNew(house, clock));
       for (const { client } of Object.values(workers)) {
         await client.query('SELECT pg_advisory_lock_shared($1, $2)', [WORKERS, number]);
       }

@@ -4,6 +4,16 @@ import type { Statement } from './postgres-session.ts';
 /** Observed time, as it was last written down. */
 const NOW = '(SELECT observed_ms FROM clock)';
 
+/** For how long an owner was silent, with $2 milliseconds more: a look does not count a time in which nobody could look. */
+const SILENT = `missing_ms + least($2, ${2 * limits.ledgerLookMs})`;
+
+/**
+ * Whether an owner is taken for dead by the one with the number $4. One that has nothing begun has more time: a provider of
+ * computers may let an idle program stand still.
+ */
+const DEAD = `number <> $4 AND ${SILENT} >= $5 + CASE WHEN EXISTS (
+        SELECT FROM recipient WHERE recipient.owner = owner.number AND state = 'begun') THEN 0 ELSE ${limits.idleOwnerMs} END`;
+
 function statements<Name extends string>(texts: Record<Name, string>): Record<Name, Statement> {
   const named = Object.entries<string>(texts).map(([name, text]) => [name, { name, text }]);
   return Object.fromEntries(named) as Record<Name, Statement>;
@@ -23,10 +33,11 @@ export const sql = statements({
 
   /**
    * $1: owner; $2, $3, $4: name, id and digest of messages; $5, $6: message and address; $7: the wall clock. Begins those
-   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one.
+   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one. Shows that the owner is alive.
    */
   begin: `
-    WITH post AS (SELECT * FROM unnest($2::text[], $3::text[], $4::bytea[]) AS post (name, id, digest)),
+    WITH awake AS (UPDATE owner SET missing_ms = 0 WHERE number = $1 AND missing_ms > 0),
+    post AS (SELECT * FROM unnest($2::text[], $3::text[], $4::bytea[]) AS post (name, id, digest)),
     noted AS (
       INSERT INTO message (name, digest, at, doubtful)
       SELECT name, digest, ${NOW},
@@ -111,36 +122,31 @@ export const sql = statements({
     SELECT id, NOT EXISTS (SELECT FROM message) AS is_empty,
       (SELECT count(*)::integer FROM (SELECT FROM unknown LIMIT $1) AS counted) AS listed
     FROM ledger`,
-  looks: `SELECT looks::float8 AS looks FROM clock`,
+  /** $1: owner. It is alive; nothing where the others have taken it for dead. How many looks there were, and when. */
+  beat: `
+    UPDATE owner SET missing_ms = 0 WHERE number = $1
+    RETURNING (SELECT looks FROM clock)::float8 AS looks, ${NOW}::float8 AS observed`,
   /**
-   * $1: looks; $2: milliseconds; $3: the wall clock; $4: class of the locks; $5: milliseconds; $6: reason. Adds time that no
-   * other proxy has added since this one looked last, counts for how long proxies were not seen to hold their locks, and
-   * takes over from those that were missing for $5. Returns nothing when another proxy has added time.
+   * $1: looks; $2: milliseconds; $3: the wall clock; $4: owner; $5: milliseconds; $6: reason. Adds time that no other
+   * proxy has added since this one looked last, counts for how long others have not looked, and takes over from those that were
+   * silent for $5 while they had something begun. Returns nothing when another proxy has added time, or has taken this one for dead.
    */
   look: `
     WITH time AS (
-      UPDATE clock SET looks = looks + 1, observed_ms = observed_ms + $2, written_at = $3 WHERE looks = $1
-      RETURNING looks),
-    held AS MATERIALIZED (
-      SELECT objid::bigint AS number FROM pg_locks WHERE locktype = 'advisory' AND granted
-        AND classid::bigint = $4 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())),
-    seen AS MATERIALIZED (
-      SELECT number, missing_ms AS before,
-        CASE WHEN number IN (SELECT number FROM held) THEN 0
-          ELSE missing_ms + least($2, ${2 * limits.ledgerLookMs}) END AS missing
-      FROM owner, time),
+      UPDATE clock SET looks = looks + 1, observed_ms = observed_ms + $2, written_at = $3
+      WHERE looks = $1 AND EXISTS (SELECT FROM owner WHERE number = $4)
+      RETURNING looks, observed_ms),
     counted AS (
-      UPDATE owner SET missing_ms = missing FROM seen
-      WHERE seen.number = owner.number AND missing < $5 AND missing <> before),
-    gone AS (DELETE FROM owner USING seen WHERE seen.number = owner.number AND missing >= $5 RETURNING owner.number),
-    ${unknownOf('$6', '$3')}
-    SELECT time.looks::float8 AS looks, message, address,
+      UPDATE owner SET missing_ms = CASE WHEN number = $4 THEN 0 ELSE ${SILENT} END FROM time WHERE NOT (${DEAD})),
+    gone AS (DELETE FROM owner USING time WHERE ${DEAD} RETURNING number),
+    ${unknownOf('time', '$6', '$3')}
+    SELECT time.looks::float8 AS looks, observed_ms::float8 AS observed, message, address,
       CASE WHEN waited THEN pg_notify('appengine_mailer', message) END
     FROM time LEFT JOIN lost ON true ORDER BY message, address`,
   /** $1: owner; $2: reason; $3: the wall clock. The owner leaves: what it has not settled is unknown. */
   leave: `
     WITH gone AS (DELETE FROM owner WHERE number = $1 RETURNING number),
-    ${unknownOf('$2', '$3')}
+    ${unknownOf('gone', '$2', '$3')}
     SELECT message, CASE WHEN waited THEN pg_notify('appengine_mailer', message) END FROM lost`,
 
   /** $1: before; each deletes a bounded number of rows, and returns how many. */
@@ -168,13 +174,71 @@ export const sql = statements({
       RETURNING message)
     SELECT count(*)::integer AS count FROM old`,
   now: `SELECT ${NOW}::float8 AS now`,
+
+  /**
+   * $1: proxy; $2, $3, $4: names, labels and values of figures that are added to those of this proxy; $5, $6, $7: the same of
+   * figures that are set, and those of all proxies.
+   */
+  keepFigures: `
+    WITH used AS (
+      INSERT INTO proxy (name, used_at) VALUES ($1, ${NOW})
+      ON CONFLICT (name) DO UPDATE SET used_at = excluded.used_at),
+    added AS (
+      INSERT INTO figure AS kept (proxy, name, label, value)
+      SELECT $1, added.* FROM unnest($2::text[], $3::text[], $4::bigint[]) AS added (name, label, value)
+      ORDER BY name, label
+      ON CONFLICT (proxy, name, label) DO UPDATE
+        SET value = least(kept.value + excluded.value, ${Number.MAX_SAFE_INTEGER}))
+    INSERT INTO figure (proxy, name, label, value)
+    SELECT '', present.* FROM unnest($5::text[], $6::text[], $7::bigint[]) AS present (name, label, value)
+    ORDER BY name, label
+    ON CONFLICT (proxy, name, label) DO UPDATE SET value = excluded.value`,
+  /** $1: proxy; $2: how many unknown recipients to count. The figures of this proxy and of all, and the time. */
+  figures: `
+    SELECT name, label, value::float8 AS value, ${NOW}::float8 AS now
+    FROM figure WHERE proxy IN ('', $1)
+    UNION ALL
+    SELECT 'unknown_listed', '', count(*)::float8, ${NOW}::float8
+    FROM (SELECT FROM unknown LIMIT $2) AS counted
+    ORDER BY name, label`,
+  /** $1: proxy; $2: step of the ring; $3: milliseconds. Notes, once in that time, that the figures are in use. */
+  latestSample: `
+    WITH used AS (UPDATE proxy SET used_at = ${NOW} WHERE name = $1 AND used_at < ${NOW} - $3::bigint)
+    SELECT figures FROM sample WHERE proxy = $1 AND step_ms = $2 ORDER BY slot DESC LIMIT 1`,
+  /** $1: proxy; $2, $3: steps and slots of the rings; $4: figures. Does what writeSample in sqlite/samples.ts does. */
+  writeSample: `
+    WITH ring AS (
+      SELECT step_ms, slots, ${NOW} / step_ms AS slot
+      FROM unnest($2::bigint[], $3::bigint[]) AS ring (step_ms, slots)),
+    written AS (
+      INSERT INTO sample (proxy, step_ms, slot, at, figures)
+      SELECT $1, step_ms, slot, ${NOW}, $4 FROM ring
+      ON CONFLICT (proxy, step_ms, slot) DO UPDATE SET at = excluded.at, figures = excluded.figures)
+    DELETE FROM sample USING ring
+    WHERE proxy = $1 AND sample.step_ms = ring.step_ms AND (sample.slot > ring.slot OR sample.slot <
+      (SELECT max(slot) FROM sample AS kept WHERE kept.proxy = $1 AND kept.step_ms = ring.step_ms
+        AND kept.slot <= ring.slot - ring.slots))`,
+  /** $1: proxy; $2: step of the ring. */
+  samples: `
+    SELECT slot::float8 AS slot, at::float8 AS at, figures FROM sample
+    WHERE proxy = $1 AND step_ms = $2 ORDER BY sample.slot`,
+  /** $1: before. Figures of proxies that are not there any more. */
+  forgetFigures: `
+    WITH old AS (DELETE FROM proxy WHERE used_at < $1 RETURNING name),
+    figures AS (DELETE FROM figure USING old WHERE proxy = old.name),
+    samples AS (DELETE FROM sample USING old WHERE proxy = old.name)
+    SELECT count(*)::integer AS count FROM old`,
 });
 
-/** What the owners that are gone had begun is ended and listed as unknown. */
-function unknownOf(reason: string, wall: string): string {
+/**
+ * What the owners that are gone had begun is ended and listed as unknown; also what a statement has begun for an owner that was
+ * taken for dead meanwhile. Only where `by`, a part of the statement, has a row.
+ */
+function unknownOf(by: string, reason: string, wall: string): string {
   return `lost AS (
       UPDATE recipient SET state = 'ended', owner = NULL, status = '4.4.2', reason = ${reason}, ended_at = ${NOW}
-      FROM gone WHERE recipient.owner = gone.number AND state = 'begun'
+      WHERE state = 'begun' AND EXISTS (SELECT FROM ${by}) AND NOT EXISTS (
+        SELECT FROM owner WHERE number = recipient.owner AND number NOT IN (SELECT number FROM gone))
       RETURNING message, address, waited),
     listed AS (
       INSERT INTO unknown (message, address, at, reason, listed_at)

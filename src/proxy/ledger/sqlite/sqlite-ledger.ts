@@ -22,7 +22,7 @@ export class SqliteLedger implements Ledger {
   readonly file: string;
   readonly clock: Clock;
   readonly files: OpenFiles;
-  readonly figures: FigureStore;
+  readonly #figures: FigureStore;
   readonly #db: Database;
   readonly isEmpty: boolean;
   readonly unknown: { listed: number; found: number };
@@ -48,7 +48,7 @@ export class SqliteLedger implements Ledger {
       transaction: (action) => this.#transaction(action),
     }));
     const commit = async (action: () => void) => this.#commits.commit(action);
-    this.figures = new SqliteFigures(this.#db, () => this.now(), commit);
+    this.#figures = new SqliteFigures(this.#db, () => this.now(), commit);
     this.id = identityOf(this.#db);
     this.isEmpty = this.#statements.anyMessage.get() === undefined;
     const { listBegun, forgetBegun, countUnknown } = this.#statements;
@@ -61,6 +61,10 @@ export class SqliteLedger implements Ledger {
 
   get name(): string {
     return this.file;
+  }
+
+  figures(): FigureStore {
+    return this.#figures;
   }
 
   /** Observed time, in milliseconds. */

@@ -5,4 +5,4 @@
  */
 const stringWidth = (text) => text.length;
 
-export default stringWidth;
+module.exports = stringWidth;
