@@ -378,8 +378,8 @@ export const limits = {
   /** How often the proxy looks for connections whose headers take too long. */
   connectionsCheckMs: 1 * SECOND,
   /**
-   * All bodies held at once, as they were posted. Each may take its size once more: while its pieces are
-   * put together, and for HTTP v1, or with a sender who was replaced, as the message that is sent on.
+   * All bodies held at once, as they were posted. Each may take its size once more for HTTP v1, or with a sender who was
+   * replaced, as the message that is sent on; and while its pieces are put together, where its size was not announced.
    */
   requestsBytes: 512 * MiB,
   /**

@@ -16,6 +16,7 @@ import { postfix } from './relay-postfix.ts';
 import { Results } from './results.ts';
 import { scale } from './scale.ts';
 import { wakingMs } from './waking.ts';
+import { besideWriters } from './writers.ts';
 
 // `npm run bench`: the budgets of the product as ratios, measured in one run on one machine, in less than ten minutes. A
 // number after it is that of the messages of the burst.
@@ -31,6 +32,7 @@ const results = new Results();
 await handingOver();
 await backlogs();
 await farAway();
+await writers();
 await sharedLedger();
 await growth();
 await waiting();
@@ -89,6 +91,15 @@ async function farAway(): Promise<void> {
   if (skip !== false) return results.lacks('80 ms away', skip);
   const { drain, postfix: byPostfix } = await far(...FAR_BACKLOGS);
   against('80 ms away: drain by TLS, against Postfix to smtp-sink', drain, byPostfix, 10);
+}
+
+async function writers(): Promise<void> {
+  const { alone, beside } = await besideWriters();
+  results.add({
+    what: 'drain beside 8 writers that never pause, against drain alone',
+    measured: `${times(beside / alone)} (${Math.round(beside)} to ${Math.round(alone)} a s)`,
+    ...atLeast(0.5, beside / alone),
+  });
 }
 
 async function sharedLedger(): Promise<void> {

@@ -4,6 +4,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import test from 'node:test';
 import { limits } from '../../src/limits.ts';
+import { peakBytes } from '../bench/memory.ts';
 import { everyone } from '../support/controlled-deliverer.ts';
 import { formPost } from '../support/form-post.ts';
 import { LocalProxy } from '../support/local-proxy.ts';
@@ -47,12 +48,14 @@ test('a body that turns out to be too large is 413, also without a key, and the 
   assert.doesNotMatch(proxy.stderr, /defect|attention/);
 });
 
-test('a message of exactly 100 MiB is taken, and one byte more is 413, signed', async (t) => {
+test('a message of exactly 100 MiB is taken, and is in memory once; one byte more is 413, signed', async (t) => {
   const road = new Road(t);
   const { key } = road;
-  await road.proxy(['--backend', 'discard']);
+  const proxy = await road.proxy(['--backend', 'discard']);
   const bytes = Buffer.alloc(100 * 1024 * 1024, 'x\n');
   assert.equal((await signedPost(road.address, { key, bytes })).status, 200);
+  const peakMB = peakBytes(proxy.child.pid) / 1e6;
+  assert.ok(peakMB < 250, `${peakMB} MB`); // About 75 MB before it came.
   const larger = await signedPost(road.address, {
     key,
     id: 'larger',

@@ -37,29 +37,36 @@ export class RequestBodies {
     watch: ((piece: Buffer) => void) | undefined,
     work: (body: RequestBody) => Promise<T>,
   ): Promise<T> {
-    const body = new CollectedBytes();
+    const announced = Number(request.headers['content-length'] ?? 0);
+    const body = new CollectedBytes(announced);
+    let counted = 0;
+    const count = (bytes: number) => {
+      this.#held += bytes - counted;
+      counted = bytes;
+    };
     let holders = 0;
     const hold = () => {
       holders += 1;
       return () => {
         holders -= 1;
-        if (holders === 0) this.#held -= body.held;
+        if (holders === 0) count(0);
       };
     };
     const release = hold();
     try {
       // A size that is only announced does not count as held: it costs nothing, and would keep others out.
-      requireSize(Number(request.headers['content-length'] ?? 0));
+      requireSize(announced);
       await eachPiece(request, (piece) => {
         requireSize(body.size + piece.length);
-        const before = body.held;
         body.add(piece);
-        this.#held += body.held - before;
+        count(body.held);
         if (this.#held > limits.requestsBytes)
           throw new BodyRefusedError(503, 'too much mail at once');
         watch?.(piece);
       });
-      return await work({ bytes: body.whole(), hold });
+      const bytes = body.whole();
+      count(body.held);
+      return await work({ bytes, hold });
     } finally {
       release();
     }
