@@ -1,6 +1,7 @@
 import type { Clock } from '../host/clock.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
+import { bundlesHeader } from './bundle.ts';
 import type { Connection } from './connection.ts';
 import {
   CLOSED_AFTER_PROBE,
@@ -167,6 +168,7 @@ export function resultOf(
     connection.clockOffsetMs = serverTime - connection.machine.wallNow();
     return { kind: 'clock' };
   }
+  if (status === 200) connection.takesBundles = headers[bundlesHeader] !== undefined;
   return signedResult(connection, post, { status, body, ...said });
 }
 
@@ -197,9 +199,8 @@ function verdictsOf(
 ): PostResult {
   const verdicts = decodeVerdicts(body, id, recipients);
   if (!Array.isArray(verdicts)) return { kind: 'invalid-response', signed: true, ...verdicts };
-  const { note, ledger, bundles = false } = decodeExtras(body);
+  const { note, ledger } = decodeExtras(body);
   connection.ledger = ledger ?? null;
-  connection.takesBundles = bundles;
   const told = { kind: 'verdicts' as const, verdicts, ...(ledger !== undefined && { ledger }) };
   return recipients.length > 0 ? told : { ...told, note };
 }

@@ -5,6 +5,9 @@ import { FrameError, messageId } from './frame.ts';
 /** The media type of a bundle: several posts of HTTP v2 in one request, with one signature. */
 export const bundleType = 'application/vnd.appengine-mailer.v2.bundle';
 
+/** A header of signed answers to posts alone: the proxy takes bundles. */
+export const bundlesHeader = 'appengine-mailer-bundles';
+
 /** A post in a bundle: the id of its message, and what would be its body alone. */
 export interface BundledPost {
   id: string;

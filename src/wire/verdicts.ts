@@ -34,15 +34,13 @@ export interface AnswerExtras {
   note?: string | undefined;
   /** The id of the proxy's ledger. */
   ledger?: string | undefined;
-  /** Whether the proxy takes bundles (bundle.ts). */
-  bundles?: boolean;
 }
 
 /** The body of a 200. */
 export function encodeVerdicts(
   id: string,
   verdicts: readonly Verdict[],
-  { note, ledger, bundles }: AnswerExtras = {},
+  { note, ledger }: AnswerExtras = {},
 ): Buffer {
   const short = verdicts.map(
     ({ recipient, status, reason, remoteMta, inProgress, sentBefore }) => ({
@@ -54,7 +52,7 @@ export function encodeVerdicts(
       ...(sentBefore && { sent_before: true }),
     }),
   );
-  return Buffer.from(`${JSON.stringify({ id, verdicts: short, note, ledger, bundles })}\n`);
+  return Buffer.from(`${JSON.stringify({ id, verdicts: short, note, ledger })}\n`);
 }
 
 /**
@@ -116,9 +114,8 @@ function quoted(value: unknown): string {
 
 /** What an answer that is JSON says besides; what is absent or not valid is undefined. */
 export function decodeExtras(body: Buffer): AnswerExtras {
-  const { note, ledger, bundles } = parseJson(body);
+  const { note, ledger } = parseJson(body);
   return {
-    bundles: bundles === true,
     note: typeof note === 'string' ? cut(note, limits.reasonChars) : undefined,
     ledger: isLedgerId(ledger) ? ledger : undefined,
   };

@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import test, { type TestContext } from 'node:test';
 import { limits } from '../../src/limits.ts';
 import {
+  bundlesHeader,
   bundleType,
   decodeAnswers,
   encodeBundle,
@@ -186,6 +187,6 @@ test('a bundle that is not signed, malformed or too large is refused as a whole,
 
 test('answers to single posts tell that the proxy takes bundles', async (t) => {
   const proxy = await LocalProxy.start(t);
-  const { body } = await signedPost(proxy.address, { key: proxy.key });
-  assert.equal(JSON.parse(body.toString()).bundles, true);
+  const { headers } = await signedPost(proxy.address, { key: proxy.key });
+  assert.equal(headers[bundlesHeader], 'yes');
 });

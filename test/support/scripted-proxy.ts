@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import {
+  bundlesHeader,
   bundleType,
   decodeBundle,
   encodeAnswers,
@@ -10,7 +11,7 @@ import {
 } from '../../src/wire/bundle.ts';
 import { decodeFrame, type QueueReport } from '../../src/wire/frame.ts';
 import { sign } from '../../src/wire/sign.ts';
-import { encodeVerdicts, type AnswerExtras, type Verdict } from '../../src/wire/verdicts.ts';
+import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
 import { inTime } from './in-time.ts';
 
 interface Answer {
@@ -38,7 +39,8 @@ export class Received {
   /** The key that answers are signed with. */
   readonly key: string;
   /** The ledger that answers tell, and whether they tell of bundles. */
-  readonly #shown: AnswerExtras;
+  readonly #shown: string | undefined;
+  readonly #takesBundles: boolean;
 
   constructor(
     { key, ledger: shown, bundle }: Pick<ScriptedProxy, 'key' | 'ledger' | 'bundle'>,
@@ -48,7 +50,8 @@ export class Received {
   ) {
     const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body);
     this.key = key;
-    this.#shown = { ledger: shown, ...(bundle && { bundles: true }) };
+    this.#shown = shown;
+    this.#takesBundles = bundle !== undefined;
     this.ledger = ledger;
     this.id = String(request.headers['webhook-id']);
     this.timestamp = String(request.headers['webhook-timestamp']);
@@ -65,7 +68,8 @@ export class Received {
   /** Answers 200 with verdicts, well-formed and signed. */
   answer(verdictOf: (recipient: string) => Omit<Verdict, 'recipient'>): void {
     const verdicts = this.recipients.map((recipient) => ({ recipient, ...verdictOf(recipient) }));
-    this.signed(200, encodeVerdicts(this.id, verdicts, this.#shown));
+    const headers = this.#takesBundles ? { [bundlesHeader]: 'yes' } : {};
+    this.signed(200, encodeVerdicts(this.id, verdicts, { ledger: this.#shown }), { headers });
   }
 
   /** Answers 200: everything is sent. */
@@ -128,7 +132,7 @@ export class ReceivedBundle {
           status: '2.0.0',
           reason: 'sent',
         }));
-        const text = encodeVerdicts(post.id, verdicts, { bundles: true });
+        const text = encodeVerdicts(post.id, verdicts);
         return { id: post.id, status: 200, retryAfter: 0, body: text };
       }),
     );

@@ -1,5 +1,6 @@
 import type { Clock } from '../../host/clock.ts';
 import { limits } from '../../limits.ts';
+import { bundlesHeader } from '../../wire/bundle.ts';
 import { decodeFrame, FrameError, messageId } from '../../wire/frame.ts';
 import { sign, signatureHeaders } from '../../wire/sign.ts';
 import { encodeVerdicts } from '../../wire/verdicts.ts';
@@ -61,7 +62,7 @@ export async function answerFrame(
   if (bytes.length > limits.messageBytes) {
     return { status: 413, text: `the message is larger than ${limits.messageBytes} bytes` };
   }
-  const own = { ledger: ledgerId, bundles: true };
+  const own = { ledger: ledgerId };
   if (ledger !== undefined && ledger !== ledgerId) {
     // What another proxy may have sent is not known here (law 6).
     return { ...verdictsReply(id, [], own), status: 412 };
@@ -99,7 +100,7 @@ function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
   return {
     status: 200,
     text: encodeVerdicts(...answer).toString(),
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', [bundlesHeader]: 'yes' },
   };
 }
 
