@@ -62,8 +62,8 @@ export const limits = {
   /** After how long without a connection a server ends that systemd starts again with the next one. */
   intakeEndMs: 10 * MINUTE,
   /**
-   * While another program writes to the spool, the LMTP server waits so long for it at a time, and clients wait for an answer:
-   * longer than drain's transactions last. After that it serves its clients, and tries again and again for busyMs.
+   * While another program writes to the spool, the LMTP server waits this long in one call, in which no client is served.
+   * Then it serves its clients, and tries again every busyPollMs, for busyMs in all.
    */
   intakeBusyMs: 50,
   /** For how long the server opens the spool: a repair wants to be alone with it. */
@@ -77,7 +77,7 @@ export const limits = {
 
   /** How long any writer waits for another one's transaction on the spool or the ledger. */
   busyMs: 20 * SECOND,
-  /** How often a program that opens a file looks again where SQLite does not wait by itself. */
+  /** How often a program looks again where SQLite does not wait by itself, and where it has other things to do meanwhile. */
   busyPollMs: 20,
   /** How often a writer looks whether another one's transaction has ended. */
   writerPollMs: 2,
@@ -133,7 +133,7 @@ export const limits = {
   inFlightBytes: 64 * MiB,
   /** Fewer posts are in flight only after trouble, or when the proxy has asked for fewer. */
   inFlightMin: 8,
-  /** As many posts are in flight as take twice the time of a post alone, and so long besides (drain/concurrency.ts). */
+  /** Posts may take twice as long as one alone, and this much longer (drain/concurrency.ts). */
   queuedMs: 50,
   /** How often it is found out anew how long a post takes alone. */
   lookEveryMs: 1 * MINUTE,

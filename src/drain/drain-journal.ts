@@ -147,14 +147,14 @@ export const drainEvents = {
     entry: (mail: JournalMail, recipients: readonly string[], url: string, ms: number) => ({
       text:
         `${nameOf(mail)}: for ${showDuration(ms)} the proxy ${url} has been sending it to ${addressList(recipients)}; ` +
-        'it is asked on, and the message stays in the queue. Look at the proxy: its journal says what its relay does',
+        'the proxy is asked again and again. Its journal says what its relay does',
       fields: { ...mailFields(mail), MAIL_RECIPIENT: recipients },
     }),
     subject: 'The proxy has been sending message @MAIL_ID@ for a long time',
     manual: HOST,
     help: `
       The proxy has answered for an hour or longer that it is still sending message @MAIL_ID@ (Exim id
-      @EXIM_ID@). A relay that takes so long is rare, and the proxy gives up by itself. This host asks on: the
+      @EXIM_ID@). A relay that takes so long is rare, and the proxy gives up by itself. This host keeps asking: the
       message is neither lost nor sent a second time. Look at the journal of the proxy, and at its relay. If the
       proxy hangs, restart it: it lists the recipients as unknown then, and they are sent again.`,
   },

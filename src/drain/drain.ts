@@ -6,6 +6,7 @@ import { readBody } from '../spool/body.ts';
 import { endpointRecord, outageMs } from '../spool/endpoint.ts';
 import { keepHouse } from '../spool/keep-house.ts';
 import { giveUpProxies, ledgerOf, type PostedTo } from '../spool/posted-to.ts';
+import { keepLabels } from '../spool/figures.ts';
 import { takeSample } from '../spool/samples.ts';
 import { oldestQueuedAt, queuedMessages, stats } from '../spool/stats.ts';
 import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
@@ -143,6 +144,7 @@ class DrainLoop {
 
   async run(): Promise<Ending> {
     this.#giveUpProxies();
+    this.#forgetCertificates();
     this.#options.progress?.begin(queuedMessages(this.#options.spool));
     for (;;) {
       this.#turn();
@@ -272,15 +274,13 @@ class DrainLoop {
     this.alarm.wake();
   }
 
-  /**
-   * The proxy that knows what became of a message that was posted there; the proxy of its URL is asked, where it may be
-   * the one.
-   */
+  /** The proxy that knows what became of a message that was posted there; those that may be it are asked, one after the other. */
   async #holderOf(posted: PostedTo): Promise<Upstream | undefined> {
-    const holder = this.#upstreams.holderOf(posted);
-    const own = this.#upstreams.all.find(({ url }) => url === posted.url);
-    if (holder || !own || (own.endpoint.downUntil ?? 0) > this.#clock.now()) return holder;
-    await this.#probe(own);
+    for (const upstream of this.#upstreams.mayHold(posted)) {
+      const holder = this.#upstreams.holderOf(posted);
+      if (holder) return holder;
+      if ((upstream.endpoint.downUntil ?? 0) <= this.#clock.now()) await this.#probe(upstream);
+    }
     return this.#upstreams.holderOf(posted);
   }
 
@@ -356,7 +356,7 @@ class DrainLoop {
     const result = await upstream.courier.probe();
     if (result.kind === 'verdicts' || result.kind === 'slower') {
       upstream.endpoint.probePassed();
-      this.#upstreams.answered(this.#clock.now());
+      this.#upstreams.answered(upstream, this.#clock.now());
       this.#passed(upstream, 'probe-passed');
     } else if (result.kind !== 'aborted') {
       this.#endpointTrouble(upstream, diagnose(result), upstream.endpoint);
@@ -421,6 +421,12 @@ class DrainLoop {
   }
 
   /** An idle drain writes nothing, and is not woken for it: what happened last is in the sample of its next look. */
+  /** Nobody wants to hear that the certificate of a proxy expires which is not named any more. */
+  #forgetCertificates(): void {
+    const hosts = this.#options.proxies.map(({ connection }) => connection.url.host);
+    keepLabels(this.#options.spool, CERTIFICATES, hosts);
+  }
+
   #takeSampleWhenTime(): void {
     const now = this.#clock.now();
     if (now < this.#sampleAt) return;
@@ -428,8 +434,7 @@ class DrainLoop {
     const { spool } = this.#options;
     const present = this.#upstreams.all.flatMap(({ connection: { pool, url } }) => {
       const { certificateExpiresAt: value } = pool;
-      const name = 'certificate_expires';
-      return value === undefined ? [] : [{ name, label: url.host, value }];
+      return value === undefined ? [] : [{ name: CERTIFICATES, label: url.host, value }];
     });
     takeSample(spool, spool.now(), present);
   }
@@ -489,3 +494,6 @@ function unreadable(message: Claimed, text: string): Attempt {
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The figure that says when the certificate of a proxy expires, by its host. */
+const CERTIFICATES = 'certificate_expires';

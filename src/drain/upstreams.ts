@@ -91,9 +91,9 @@ export class Upstreams {
     for (const { endpoint } of this.all) endpoint.askFirst(now);
   }
 
-  /** One of them answers again. Those behind the one in use are asked anew before they are used. */
-  answered(now: number): void {
-    this.#askLaterOnesFirst(now);
+  /** One of them answers again. If it is the one in use from now on, those behind it are asked anew before they are used. */
+  answered(upstream: Upstream, now: number): void {
+    if (upstream === this.current) this.#askLaterOnesFirst(now);
   }
 
   /** An operator wants the proxies asked now; see Endpoint. */
@@ -111,6 +111,15 @@ export class Upstreams {
     );
     const { current } = this;
     return current && holders.includes(current) ? current : holders[0];
+  }
+
+  /** Those that may turn out to be it when they are asked: they showed its ledger last, or none yet, or have its URL. */
+  mayHold(posted: PostedTo): readonly Upstream[] {
+    return this.all.filter(
+      (each) =>
+        each.url === posted.url ||
+        (posted.ledger !== null && (each.connection.ledger ?? posted.ledger) === posted.ledger),
+    );
   }
 
   /** Those before the one in use; all while none is. */

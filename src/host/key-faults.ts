@@ -62,7 +62,7 @@ function tooShort(weak: readonly NamedSecret[]): KeyFault {
 }
 
 function readableByAll(file: string, what = 'key'): KeyFault[] {
-  const { mode = 0 } = statSync(file, { throwIfNoEntry: false }) ?? {};
+  const mode = modeOf(file);
   if ((mode & 0o004) === 0) return [];
   return [
     {
@@ -70,6 +70,16 @@ function readableByAll(file: string, what = 'key'): KeyFault[] {
       todo: `${privately(file, what)}, and exchange the ${what}`,
     },
   ];
+}
+
+/** The permissions of a file; none where it is not there, or in a folder that not everybody may look into. */
+function modeOf(file: string): number {
+  try {
+    return statSync(file, { throwIfNoEntry: false })?.mode ?? 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EACCES') return 0;
+    throw error;
+  }
 }
 
 /** The permissions of a file as chmod(1) takes them, such as 0640. */

@@ -19,7 +19,7 @@ export const noProgress: Progress = { begin() {}, add() {} };
  * Runs an action, and shows how far it is where standard error is a terminal: a bar, how many messages a second, and the time
  * that is left. No bar is shown for work that ends soon. The library is loaded here, so that nothing else pays for it.
  */
-export async function withProgress<T>(action: (progress: Progress) => Promise<T>): Promise<T> {
+export async function withProgress<T>(action: (progress: Progress) => T | Promise<T>): Promise<T> {
   if (!process.stderr.isTTY || process.env['TERM'] === 'dumb') return action(noProgress);
   const { default: library } = await import('cli-progress');
   const bar = new ProgressBar(library);
@@ -45,7 +45,7 @@ class ProgressBar implements Progress {
         done: this.#done,
         total: this.#total,
         elapsedMs: systemClock.now() - this.#beganAt,
-        // Where nothing was done lately it is a text in truth, and this NaN.
+        // The library gives a text and no number where nothing was done lately: then this is NaN.
         leftMs: eta * 1000,
       });
       const bar = `[${library.Format.BarFormat(progress, options)}] `;

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { exitCodes, CommandError } from './command-error.ts';
 import { readRegularFile } from './regular-file.ts';
@@ -32,7 +33,7 @@ export function spoolFolder(environment: NodeJS.ProcessEnv = process.env): strin
 export interface Sources {
   environment: NodeJS.ProcessEnv;
   /** Last of all, a file of that name in this folder. */
-  folder?: string;
+  folder?: string | undefined;
 }
 
 /** A setting as it was found. */
@@ -74,9 +75,19 @@ export function findSetting(
   return undefined;
 }
 
+/** The working directory; undefined where this account may not look into it, as where root has begun in /root and given up root. */
+export function workingFolder(): string | undefined {
+  try {
+    accessSync('.', constants.X_OK);
+    return '.';
+  } catch {
+    return undefined;
+  }
+}
+
 /** The files in which a setting may be, whether they are there or not; the working directory's too. */
 export function settingFiles(name: SettingName): string[] {
-  const folders = [process.env['CREDENTIALS_DIRECTORY'], '/etc/envdir', '.'];
+  const folders = [process.env['CREDENTIALS_DIRECTORY'], '/etc/envdir', workingFolder()];
   const files = folders.flatMap((folder) => (folder ? [join(folder, name)] : []));
   const variables = loaded.get(name);
   return variables === undefined ? files : [variables, ...files];

@@ -103,7 +103,7 @@ export class LmtpSession {
   /** Of a line that is too long only the beginning is kept. */
   #keepLine(part: Buffer): void {
     const room = limits.envelopeLineBytes + 1 - this.#line.length;
-    this.#line = Buffer.concat([this.#line, part.subarray(0, Math.max(0, room))]);
+    if (room > 0) this.#line = Buffer.concat([this.#line, part.subarray(0, room)]);
   }
 
   #answerLine(): Answer {

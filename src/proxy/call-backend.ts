@@ -11,9 +11,8 @@ import {
 
 /**
  * Calls the backend, for limits.deliveryMs at most. A recipient for whom it gives no result is unknown. Rejects only
- * with BackendUnavailableError: nothing was sent. No delivery that keeps to its own time limits takes so long. One that does goes
- * on, since nobody can take back what the backend has: all its recipients are listed as unknown then, also those whom a later
- * call of it may still reach (law 6).
+ * with BackendUnavailableError: nothing was sent. No delivery that keeps to its own time limits takes so long. One that does
+ * goes on, since nobody can take back what the backend has. All its recipients are listed as unknown then (law 6).
  */
 export async function callBackend(
   place: Place,

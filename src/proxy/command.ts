@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { durationFrom, durationText } from '../host/duration.ts';
 import { command } from '../host/command.ts';
 import { becomeOwner } from '../host/become-owner.ts';
@@ -10,7 +10,13 @@ import { anyText, wholeNumber } from '../host/option-values.ts';
 import { parseSetting, type OptionTable, type Origins, type Values } from '../host/options.ts';
 import { proxyJournal, type ProxyJournal } from './proxy-journal.ts';
 import { SdNotify } from '../host/systemd/sd-notify.ts';
-import { firstLine, readSetting, withSettings, type SettingName } from '../host/settings.ts';
+import {
+  firstLine,
+  readSetting,
+  withSettings,
+  workingFolder,
+  type SettingName,
+} from '../host/settings.ts';
 import { stopSignal } from '../host/stop-signal.ts';
 import { systemdSockets } from '../host/systemd/systemd-sockets.ts';
 import { limits } from '../limits.ts';
@@ -24,7 +30,7 @@ import {
 } from './backends/chosen-backend.ts';
 import { parseDefaultSender, type DefaultSender } from './policy/default-sender.ts';
 import { Deliverer } from './deliverer.ts';
-import { ledgerPlace, serviceFolder, type LedgerPlace } from './ledger/ledger-place.ts';
+import { ledgerPlace, type LedgerPlace } from './ledger/ledger-place.ts';
 import { lockOf, openLedger } from './ledger/open-ledger.ts';
 import { ledgerText } from './ledger/postgres/postgres-url.ts';
 import { unusableLedger } from './ledger/sqlite/open-sqlite-ledger.ts';
@@ -293,16 +299,16 @@ function tellStart({ server, ledger, journal, settings, about }: WorkingProxy): 
 
 /**
  * Gives up root for the owner of the folder of a ledger's file, with the secrets, which only root may read; for a ledger in
- * PostgreSQL, for the account of the service, or where there is none for the owner of the working directory. `before` is
- * called while it is still root. Throws unusableLedger, and CommandError 78 for a setting.
+ * PostgreSQL, for the owner of the working directory, where a file would be. `before` is called while it is still root.
+ * Throws unusableLedger, and CommandError 78 for a setting.
  */
 export async function becomeOwnerWithSecrets(
   { kind, name }: LedgerPlace,
   before = () => {},
 ): Promise<void> {
-  const file = kind === 'file' ? name : join(serviceFolder() ?? '.', 'ledger.db');
-  const unusable = (error: Error) => unusableLedger(file, error);
-  await becomeOwner(dirname(file), unusable, () => {
+  const folder = kind === 'file' ? dirname(name) : '.';
+  const unusable = (error: Error) => unusableLedger(kind === 'file' ? name : folder, error);
+  await becomeOwner(folder, unusable, () => {
     before();
     return withSettings(SECRETS);
   });
@@ -352,7 +358,7 @@ export function senderRules(
 
 function settingOfDefaultSender(): DefaultSender | undefined {
   const name = 'GMAIL_DEFAULT_SENDER';
-  const setting = readSetting(name, { environment: process.env, folder: '.' });
+  const setting = readSetting(name, { environment: process.env, folder: workingFolder() });
   return setting && parseSetting(name, firstLine(setting).toString(), parseDefaultSender);
 }
 

@@ -6,7 +6,7 @@ import { withinTime } from '../host/within-time.ts';
 import { asDeferred, statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
-import type { Verdict } from '../wire/verdicts.ts';
+import { isSurplus, type Verdict } from '../wire/verdicts.ts';
 import {
   BackendBusyError,
   BackendThrottledError,
@@ -349,7 +349,8 @@ export class Deliverer {
         this.trouble = undefined;
         this.#pacer.passed();
       }
-      await this.#giveBack(grant, grant.recipients - recipients.length);
+      const given = results.filter((result) => 'unknown' in result || !isSurplus(result)).length;
+      await this.#giveBack(grant, grant.recipients - given);
       return results;
     } catch (error) {
       if (!(error instanceof BackendUnavailableError)) throw error;

@@ -69,6 +69,12 @@ function workMetrics({ figures, keys, backend }: ProxyView): Metric[] {
       values: [{ labels: {}, value: figures.get('unknown') }],
     },
     {
+      name: 'proxy_ledger_bytes',
+      type: 'gauge',
+      help: 'Size of the ledger, which remembers what was sent in the last 30 days.',
+      values: [{ labels: {}, value: figures.get('ledger_bytes') }],
+    },
+    {
       name: 'proxy_keys',
       type: 'gauge',
       help: 'Names of keys that are in force.',

@@ -42,8 +42,8 @@ export interface NewEvent {
 }
 
 /**
- * Adds events to the histories of messages, of which the first few and the latest are kept. Two rows at the most are
- * touched for each, however long the history. Runs inside the caller's transaction.
+ * Adds events to the histories of messages, each to another one. The first few and the latest of a history are kept: two
+ * rows at the most are touched for each, however long it is. Runs inside the caller's transaction.
  */
 export function addToHistory(spool: Spool, ...events: readonly NewEvent[]): void {
   const rows = events.map(({ seq, what, status, reason }) => [seq, what, status, reason]);

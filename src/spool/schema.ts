@@ -281,4 +281,27 @@ ALTER TABLE endpoint ADD COLUMN fallback_reason TEXT
 ALTER TABLE endpoint ADD COLUMN fallback_since INTEGER
   CHECK ((fallback_since IS NULL) = (fallback_url IS NULL));
 `,
+  // How many messages wait, or are being sent, of those that were queued in a minute by the wall clock.
+  `
+CREATE TABLE waiting (minute INTEGER PRIMARY KEY, messages INTEGER NOT NULL) STRICT;
+INSERT INTO waiting (minute, messages)
+  SELECT queued_at / 60000, count(*) FROM message WHERE state IN ('queued', 'sending') GROUP BY 1;
+CREATE TRIGGER message_begins_to_wait AFTER INSERT ON message
+  WHEN NEW.state IN ('queued', 'sending') BEGIN
+  INSERT INTO waiting (minute, messages) VALUES (NEW.queued_at / 60000, 1)
+    ON CONFLICT DO UPDATE SET messages = messages + 1;
+END;
+CREATE TRIGGER message_waits_again AFTER UPDATE OF state, queued_at ON message
+  WHEN NEW.state IN ('queued', 'sending')
+    AND (OLD.state NOT IN ('queued', 'sending') OR NEW.queued_at <> OLD.queued_at) BEGIN
+  INSERT INTO waiting (minute, messages) VALUES (NEW.queued_at / 60000, 1)
+    ON CONFLICT DO UPDATE SET messages = messages + 1;
+END;
+CREATE TRIGGER message_waits_no_more AFTER UPDATE OF state, queued_at ON message
+  WHEN OLD.state IN ('queued', 'sending')
+    AND (NEW.state NOT IN ('queued', 'sending') OR NEW.queued_at <> OLD.queued_at) BEGIN
+  UPDATE waiting SET messages = messages - 1 WHERE minute = OLD.queued_at / 60000;
+  DELETE FROM waiting WHERE minute = OLD.queued_at / 60000 AND messages <= 0;
+END;
+`,
 ];

@@ -74,7 +74,7 @@ export class Spool {
       ...spoolSchema,
       migrate: access === 'drain',
       create: access !== 'operator',
-      ...LOCK_WAITS[access],
+      waitMs: LOCK_WAITS[access]?.waitMs,
     });
     this.files = new OpenFiles(this.db, LOCK_WAITS[access]);
     if (access !== 'drain') return;

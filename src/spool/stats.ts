@@ -33,6 +33,17 @@ export function messagesIn(spool: Spool, states: readonly MessageState[]): numbe
   return states.reduce((sum, state) => sum + by[state], 0);
 }
 
+/** How many messages wait or are being sent, by the minute in which they were queued: whole minutes since 1970. */
+export interface WaitingSince {
+  minute: number;
+  messages: number;
+}
+
+/** All that wait; a row for each minute in which one of them was queued. */
+export function waitingSince(spool: Spool): WaitingSince[] {
+  return spool.sql<WaitingSince>('SELECT minute, messages FROM waiting').all();
+}
+
 function counters(spool: Spool): Pick<Stats, 'counters' | 'bytes'> {
   const rows = spool
     .sql<{ name: string; messages: number; bytes: number }>(

@@ -28,7 +28,7 @@ export interface Format {
   /** Whether a missing file is made. */
   create: boolean;
   /** How long to wait each time that another program writes to the file; limits.busyMs unless told otherwise. */
-  waitMs?: number;
+  waitMs?: number | undefined;
 }
 
 /** A database cannot be used as it is; the message says why and what to do. */

@@ -15,8 +15,8 @@ export class OpenFiles {
   readonly #inodes: ReadonlyMap<string, number | undefined>;
 
   /**
-   * The database was just opened and read: from then on all three files are there. A transaction waits for those of other
-   * programs so long.
+   * The database was just opened and read: from then on all three files are there. While another program
+   * writes, a transaction waits for `waitMs` and looks every `pollMs`.
    */
   constructor(
     db: Database,
@@ -43,18 +43,19 @@ export class OpenFiles {
   /**
    * Runs the action in one IMMEDIATE transaction: all of it is committed and on disk, or nothing. Throws
    * DatabaseReplacedError before it would write into a log that is not its own any more, and when what was
-   * committed is in files that nobody else finds: then it may be lost.
+   * committed is in files that nobody else finds: then it may be lost. Within such a transaction it is a part of it.
    *
    * While another program writes, it looks at even intervals whether that has ended. SQLite's own waiting looks ever more
    * rarely, so that those who come later are served first, and a writer among several that never pause waits for seconds.
    */
   transaction<Result>(action: () => Result): Result {
+    if (this.#db.inTransaction) return this.#db.transaction(action)();
     const run = this.#db.transaction(() => {
       const result = action();
       this.requireInPlace();
       return result;
     });
-    const result = this.#db.inTransaction ? run() : this.#inTurn(() => run.immediate());
+    const result = this.#inTurn(() => run.immediate());
     this.requireInPlace();
     return result;
   }

@@ -7,7 +7,7 @@ export interface LockWait {
   pollMs?: number;
 }
 
-/** Runs an action, and again while other programs have the database locked. After that time it throws SQLite's error. */
+/** Runs an action, and again while other programs have the database locked. After `waitMs` it throws SQLite's error. */
 export function whileBusy<Result>(
   action: () => Result,
   { waitMs = limits.busyMs, pollMs = limits.busyPollMs }: LockWait = {},

@@ -70,10 +70,14 @@ export interface Bars {
 }
 
 /**
- * A plot of bars, as many a slot as there are kinds, each with a class of its own (bars0, bars1). What it shows is said in
- * its label too, for those who do not see it.
+ * A plot of bars from a time to another, as many a slot as there are kinds, each with a class of its own (bars0, bars1). What
+ * it shows is said in its label too, for those who do not see it.
  */
-export function barPlot(label: string, kinds: readonly Bars[]): Html {
+export function barPlot(
+  label: string,
+  [from, to]: readonly [string, string],
+  kinds: readonly Bars[],
+): Html {
   const slots = kinds[0]?.values.length ?? 0;
   const most = Math.max(1, ...kinds.flatMap(({ values }) => values));
   const width = (WIDTH - LEFT) / Math.max(1, slots);
@@ -90,12 +94,19 @@ export function barPlot(label: string, kinds: readonly Bars[]): Html {
       ];
     }),
   );
-  return markup`<svg role="img" aria-label="${label}" viewBox="0 0 ${WIDTH} ${TOP + HEIGHT + 2}">
-    <text x="${LEFT - 6}" y="${TOP + 4}" text-anchor="end">${shortNumber(most)}</text>
+  return markup`<svg role="img" aria-label="${label}" viewBox="0 0 ${WIDTH} ${TOP + HEIGHT + BELOW}">
+    <text x="${LEFT - 6}" y="${TOP + 8}" text-anchor="end">${shortNumber(most)}</text>
     <text x="${LEFT - 6}" y="${TOP + HEIGHT}" text-anchor="end">0</text>
+    <text x="${LEFT}" y="${TOP + HEIGHT + BELOW - 6}">${from}</text>
+    <text x="${WIDTH - 4}" y="${TOP + HEIGHT + BELOW - 6}" text-anchor="end">${to}</text>
     <line x1="${LEFT}" x2="${WIDTH}" y1="${TOP + HEIGHT + 0.5}" y2="${TOP + HEIGHT + 0.5}" />
     ${bars}
   </svg>`;
+}
+
+/** What a kind of bars is called, with a mark of its colour. */
+export function keyOf(kind: number, name: string): Html {
+  return markup`<span class="key${kind}">${name}</span>`;
 }
 
 /** A number in few characters: 9999, 12.3k, 4.5M. */
@@ -142,7 +153,7 @@ export function table(
   </div>`;
 }
 
-const [WIDTH, HEIGHT, TOP, LEFT] = [640, 110, 10, 52];
+const [WIDTH, HEIGHT, TOP, LEFT, BELOW] = [640, 190, 12, 58, 28];
 
 const STYLE = `
 :root{--ink:#1b1f24;--dim:#57606a;--paper:#fff;--card:#f4f6f8;--line:#c9d1d9;--a:#2f6fb0;--b:#b4530a;--bad:#b3261e;--good:#1a7f37}
@@ -153,18 +164,17 @@ h1{font-size:1.4rem;margin:.2rem 0}
 h2{font-size:1.1rem;margin:1.4rem 0 .4rem}
 p{margin:.3rem 0}
 .dim,caption{color:var(--dim)}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.6rem;margin:.8rem 0}
+dl{display:grid;grid-auto-flow:dense;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.6rem;margin:.8rem 0}
 dl div{background:var(--card);border-radius:.4rem;padding:.5rem .7rem}
 dl .long{grid-column:1/-1}
 dt{color:var(--dim);font-size:.85rem}
 dd{margin:0;font-size:1.15rem;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .bad{color:var(--bad);font-weight:600}
 .good{color:var(--good)}
-section.plot{display:grid;grid-template-columns:minmax(0,3fr) minmax(11rem,1fr);gap:1rem;align-items:start}
-@media(max-width:40rem){section.plot{grid-template-columns:1fr}}
+section.plot{display:grid;grid-template-columns:minmax(0,2fr) minmax(17rem,1fr);gap:1rem;align-items:start}
 section.plot h2{grid-column:1/-1;margin-bottom:0}
 svg{width:100%;height:auto;background:var(--card);border-radius:.4rem}
-svg text{fill:var(--dim);font-size:12px}
+svg text{fill:var(--dim);font-size:14px}
 svg line{stroke:var(--line)}
 .bars0{fill:var(--a)}
 .bars1{fill:var(--b)}
@@ -172,11 +182,14 @@ svg line{stroke:var(--line)}
 .key1::before{color:var(--b)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;margin:.4rem 0}
-caption{text-align:left;font-size:.9rem}
+caption{text-align:left;font-size:.9rem;padding-top:.4rem}
+main>.wide{margin-top:1.4rem}
 th,td{padding:.25rem .7rem .25rem 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
-th:first-child,td:first-child{text-align:left;overflow-wrap:anywhere}
+td{white-space:nowrap}
+th:first-child,td:first-child{text-align:left;overflow-wrap:anywhere;min-width:9rem}
 thead th{color:var(--dim);font-weight:normal}
 tbody th{font-weight:normal}
+@media(max-width:40rem){section.plot{grid-template-columns:minmax(0,1fr)}svg text{font-size:22px}}
 button{font:inherit;color:inherit;background:var(--card);border:1px solid var(--line);border-radius:.4rem;padding:.25rem .8rem}
 button:focus-visible{outline:3px solid var(--a);outline-offset:2px}
 `;

@@ -18,7 +18,8 @@ export interface Distribution {
  */
 export type Metric = { name: string; help: string } & (
   | { type: 'counter' | 'gauge' | 'info'; values: readonly MetricValue[] }
-  | { type: 'histogram'; distributions: readonly Distribution[] }
+  // A gaugehistogram says what is now, and its counts may become smaller.
+  | { type: 'histogram' | 'gaugehistogram'; distributions: readonly Distribution[] }
 );
 
 /** How metrics are written: Prometheus' text format 0.0.4, or OpenMetrics 1.0. */
@@ -54,35 +55,48 @@ function asText(lines: readonly string[]): string {
   return lines.map((each) => `${each}\n`).join('');
 }
 
-/** Prometheus has no type for information. */
+/** Prometheus' format has no type for information, and one for all histograms. */
 function prometheusLines(metric: Metric): string[] {
-  return family(seriesName(metric), metric.type === 'info' ? 'gauge' : metric.type, metric);
+  const { type } = metric;
+  if (type === 'info') return family(seriesName(metric), 'gauge', metric);
+  if (type === 'gaugehistogram') return family(seriesName(metric), 'histogram', metric);
+  return family(seriesName(metric), type, metric);
 }
 
 /** The name of the series of a metric; a histogram has _bucket, _sum and _count behind it. */
 export function seriesName({ name, type }: Pick<Metric, 'name' | 'type'>): string {
-  const suffix = { counter: '_total', info: '_info', gauge: '', histogram: '' }[type];
+  const suffix = { counter: '_total', info: '_info' }[type as string] ?? '';
   return `${PREFIX}${name}${suffix}`;
 }
 
 function family(name: string, type: string, metric: Metric): string[] {
   const series = seriesName(metric);
+  // OpenMetrics has other names for what may become smaller.
+  const g = type === 'gaugehistogram' ? 'g' : '';
   const lines =
-    metric.type === 'histogram'
-      ? metric.distributions.flatMap((each) => distributionLines(series, each))
+    'distributions' in metric
+      ? metric.distributions.flatMap((each) => distributionLines(series, each, g))
       : metric.values.map(({ labels, value }) => line(series, labels, value));
   if (lines.length === 0) return [];
   return [`# HELP ${name} ${metric.help}`, `# TYPE ${name} ${type}`, ...lines];
 }
 
-function distributionLines(series: string, { labels, buckets, sum }: Distribution): string[] {
+function distributionLines(
+  series: string,
+  { labels, buckets, sum }: Distribution,
+  g: '' | 'g',
+): string[] {
   let total = 0;
   const lines = buckets.map(({ bound, count }) => {
     total += count;
     const le = bound === Infinity ? '+Inf' : `${bound}${Number.isInteger(bound) ? '.0' : ''}`;
     return line(`${series}_bucket`, { ...labels, le }, total);
   });
-  return [...lines, line(`${series}_sum`, labels, sum), line(`${series}_count`, labels, total)];
+  return [
+    ...lines,
+    line(`${series}_${g}sum`, labels, sum),
+    line(`${series}_${g}count`, labels, total),
+  ];
 }
 
 function line(series: string, labels: Readonly<Record<string, string>>, value: number): string {

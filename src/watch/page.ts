@@ -4,7 +4,7 @@ import { limits } from '../limits.ts';
 import { rings, type RingName, type Sample } from '../sqlite/samples.ts';
 import type { FigureBook } from './figure-book.ts';
 import { Flow } from './flow.ts';
-import { barPlot, htmlDocument, markup, table, type Html } from './html.ts';
+import { barPlot, htmlDocument, keyOf, markup, table, type Html } from './html.ts';
 
 /** A value of the overview; `is` says whether it is good or bad, where it is either. */
 export interface Fact {
@@ -50,7 +50,7 @@ export function statusPage(content: PageContent): { text: string; policy: string
         <dd class="${is}">${text}</dd>
       </div> `,
   );
-  const plots = RINGS.map(([name, words]) => plot(content, words, flow[name]));
+  const plots = RINGS.map(([name, words, from]) => plot(content, [words, from], flow[name]));
   const body = markup`<header>
       <h1>${title}</h1>
       <p class="dim">
@@ -68,21 +68,24 @@ export function statusPage(content: PageContent): { text: string; policy: string
 /** A fact of more characters has a line of its own. */
 const LONG_FACT = 24;
 
-const RINGS: readonly [RingName, string][] = [
-  ['hour', 'Last hour'],
-  ['day', 'Last day'],
-  ['week', 'Last week'],
+/** What each ring is called, and when it begins. */
+const RINGS: readonly [RingName, string, string][] = [
+  ['hour', 'Last hour', '1 h ago'],
+  ['day', 'Last day', '24 h ago'],
+  ['week', 'Last week', '7 d ago'],
 ];
 
-function plot({ flows, counted, times }: PageContent, words: string, flow: Flow): Html {
+function plot(
+  { flows, counted, times }: PageContent,
+  [words, from]: readonly [string, string],
+  flow: Flow,
+): Html {
   const kinds = flows.map(({ title, figure, label }) => ({
     name: title,
     values: flow.series(figure, label),
     total: flow.total(figure, label),
   }));
-  const numbers = kinds.map(
-    ({ name, total }, at) => [markup`<span class="key${at}">${name}</span>`, total] as const,
-  );
+  const numbers = kinds.map(({ name, total }, at) => [keyOf(at, name), total] as const);
   const more = counted.map(
     ({ title, figure, label }) => [title, flow.total(figure, label)] as const,
   );
@@ -97,7 +100,7 @@ function plot({ flows, counted, times }: PageContent, words: string, flow: Flow)
   const said = kinds.map(({ name, total }) => `${total} ${name}`).join(', ');
   return markup`<section class="plot">
     <h2>${words}</h2>
-    ${barPlot(`${words}: ${said}`, kinds)}
+    ${barPlot(`${words}: ${said}`, [from, 'now'], kinds)}
     ${table(`${words} in numbers`, [], [...numbers, ...more, ...quantiles])}
   </section> `;
 }

@@ -13,7 +13,7 @@ export function spoolMetrics(view: SpoolView): Metric[] {
   ];
 }
 
-function messageMetrics({ figures, oldestQueuedAt }: SpoolView): Metric[] {
+function messageMetrics({ figures, ages, oldestQueuedAt }: SpoolView): Metric[] {
   return [
     {
       name: 'messages',
@@ -35,6 +35,12 @@ function messageMetrics({ figures, oldestQueuedAt }: SpoolView): Metric[] {
       type: 'counter',
       help: 'Messages that were accepted, or came into this state.',
       values: EVENTS.map((event) => ({ labels: { event }, value: figures.get('entered', event) })),
+    },
+    {
+      name: 'queue_age_seconds',
+      type: 'gaugehistogram',
+      help: 'How long the messages that wait or are being sent have been in the queue.',
+      distributions: [ages],
     },
     {
       name: 'oldest_queued_timestamp_seconds',

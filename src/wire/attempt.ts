@@ -164,6 +164,7 @@ export function resultOf(
     if (status === 200) return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
     return { kind: 'http', status, ...said };
   }
+  if (status === 503) connection.pool.leave(turn);
   if (status === 401) {
     connection.clockOffsetMs = serverTime - connection.machine.wallNow();
     return { kind: 'clock' };

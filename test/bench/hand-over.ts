@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -60,11 +60,12 @@ begin retry
     assert.equal(code, 0, stderr);
   }
 
-  /** Queues so many messages; returns how many seconds one run over the queue takes. */
-  async run(count: number): Promise<number> {
+  /** Queues so many messages; returns how many seconds runs over the queue take, so many at once. */
+  async run(count: number, runners = 1): Promise<number> {
     const message = bsmtp(SENDER, [RECIPIENT], MESSAGE);
     await this.exim(['-odq', '-bS'], Buffer.concat(Array.from({ length: count }, () => message)));
-    return seconds(async () => this.exim(['-q']));
+    const each = Array.from({ length: runners });
+    return seconds(async () => Promise.all(each.map(async () => this.exim(['-q']))));
   }
 
   /** Hands messages to sendmail, one process each, four at a time; Exim delivers them in the background. */
@@ -77,32 +78,51 @@ begin retry
   }
 }
 
-/** How Exim hands over to the LMTP server. */
+/** How Exim hands over to the LMTP server. The rates are in messages a second, and medians of the rounds. */
 export interface HandOverFigures {
-  /** Messages a second, against a pipe to /bin/cat: the median of the rounds. */
-  rate: number;
+  /** Against a pipe to /bin/cat, which keeps nothing: with one run of the queue, and with four at once. */
+  toCat: number;
+  fourToCat: number;
+  /** Against a pipe to dd, which writes the message into a file and syncs it: the server has to do that, too. */
+  toDd: number;
   /** CPU of the LMTP server for one message, in milliseconds. */
   cpuMs: number;
 }
 
-/** Runs of Exim's queue, by LMTP into a spool and by a pipe into /bin/cat, in turns. */
+/** Runs of Exim's queue, by LMTP into a spool and by pipes, in turns. */
 export async function handOver(): Promise<HandOverFigures> {
   return inBench(async (t) => {
     const { folder, server } = await withIntake(t);
-    const transports = `cat:\n  driver = pipe\n  command = /bin/cat\n  use_bsmtp\n  user = ${account().name}`;
-    const lmtp = new BenchExim(t, { folder, transport: 'appengine_mailer_lmtp', transports });
-    const cat = new BenchExim(t, { folder, transport: 'cat', transports });
-    await lmtp.run(WARM);
-    await cat.run(WARM);
+    mkdirSync(join(folder, 'synced'));
+    chmodSync(join(folder, 'synced'), 0o777);
+    const dd = `/bin/dd of=${folder}/synced/$message_exim_id conv=fsync status=none`;
+    const transports = [pipeTo('cat', '/bin/cat'), pipeTo('dd', dd)].join('\n');
+    const exim = async (transport: string) => {
+      const made = new BenchExim(t, { folder, transport, transports });
+      await made.run(WARM);
+      return made;
+    };
+    const lmtp = await exim('appengine_mailer_lmtp');
+    const pipes = { cat: await exim('cat'), dd: await exim('dd') };
+    const against = async (pipe: BenchExim, runners: number) => {
+      const ratios: number[] = [];
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const byLmtp = await lmtp.run(QUEUED, runners);
+        ratios.push((await pipe.run(QUEUED, runners)) / byLmtp);
+      }
+      return median(ratios);
+    };
     const before = cpuMs(server.program);
-    const ratios: number[] = [];
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const byLmtp = await lmtp.run(QUEUED);
-      ratios.push((await cat.run(QUEUED)) / byLmtp);
-    }
+    const toCat = await against(pipes.cat, 1);
     const used = cpuMs(server.program) - before;
-    return { rate: median(ratios), cpuMs: used / (ROUNDS * QUEUED) };
+    const fourToCat = await against(pipes.cat, 4);
+    const toDd = await against(pipes.dd, 1);
+    return { toCat, fourToCat, toDd, cpuMs: used / (ROUNDS * QUEUED) };
   });
+}
+
+function pipeTo(name: string, command: string): string {
+  return `${name}:\n  driver = pipe\n  command = ${command}\n  use_bsmtp\n  user = ${account().name}`;
 }
 
 /** How long a burst takes, in seconds. */

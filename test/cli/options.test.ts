@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { CommandError } from '../../src/host/command-error.ts';
+import { durationFrom } from '../../src/host/duration.ts';
 import { Origins, readOptions, variableOf, type OptionTable } from '../../src/host/options.ts';
 import { assertGolden } from '../support/golden.ts';
 import { allSettings, settingsTable } from '../support/settings-table.ts';
@@ -77,6 +78,12 @@ for (const { name, option, commands } of allSettings()) {
     assert.equal(refused({}, { [other]: wrong }).exitCode, 78);
   });
 }
+
+test('a duration that is too short is refused, and the error says what is enough', () => {
+  const parse = durationFrom(1000);
+  assert.equal(parse('1s'), 1000);
+  assert.throws(() => parse('0.9s'), /takes a duration of 1s or more and got "0\.9s"/);
+});
 
 test('an option wins over its variable, that over another variable, and an empty variable is none', () => {
   const table = {

@@ -19,23 +19,32 @@ test('control characters, from addresses, subjects or from the proxy, never reac
       recipients: [recipient],
       bytes: `Subject: ${nasty}\x07\n \x1b[1mfolded\n\nx\n`,
     },
+    { sender: `s@${nasty}.example`, recipients: [`r@${nasty}.example`] },
   ]);
   const proxy = await ScriptedProxy.start(t, road.key, (post) =>
     post.answer(() => ({ status: '4.2.2', reason: `full\n${nasty}` })),
   );
   const { stderr } = await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
   const texts = [stderr];
+  const shown = new Map<string, string>();
   for (const args of [
     ['list'],
     ['show', id],
     ['explain', id],
     ['stats'],
+    ['top', '--once'],
+    ['shape'],
+    ['shape', '--senders'],
+    ['report'],
+    ['report', '--html'],
+    ['metrics'],
     ['show', `no${nasty}`],
     ['explain', `no${nasty}`],
     ['hold', `no${nasty}`],
   ]) {
     const ended = await road.queue(...args);
     texts.push(ended.stdout.toString(), ended.stderr);
+    shown.set(args.join(' '), ended.stdout.toString());
   }
   for (const text of texts) {
     // eslint-disable-next-line no-control-regex
@@ -44,6 +53,9 @@ test('control characters, from addresses, subjects or from the proxy, never reac
   assert.match(texts.join('\n'), /\\x1b\[31m\\xffx@example\.org/, 'shown, octet by octet');
   const subjects = texts.filter((text) => text.includes('\\x07 \\x1b[1mfolded'));
   assert.equal(subjects.length, 2, 'show and explain have the subject');
+  for (const view of ['shape', 'shape --senders', 'report', 'report --html']) {
+    assert.match(shown.get(view) ?? '', /\\x1b/, `${view} shows it escaped`);
+  }
   const [message] = await road.messages();
   const listed = (message ?? {})['recipients'] as { address: string }[];
   assert.equal(listed[0]?.address, recipient, 'JSON has it as it is');

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
+import { needs } from '../support/needs.ts';
+import { onMachine } from '../support/on-machine.ts';
+import { inCheckout, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Received, type Script } from '../support/scripted-proxy.ts';
 import { Wiretap } from '../support/wiretap.ts';
@@ -231,6 +236,86 @@ test('a message that waits for a proxy that is taken from GMAIL_PROXY_URL goes t
   );
   assert.equal(stateOf(road, id)?.state, 'sent');
 });
+
+test('a message waits for a proxy that is gone: another one with its ledger is asked, although mail goes to one before it (law 6)', async (t) => {
+  const road = new Road(t);
+  const { second, urls } = await twoProxies(t, road, ['shared', 'another']);
+  const third = await ScriptedProxy.start(t, road.key, (post) => post.accept());
+  third.ledger = 'shared';
+  const [id = ''] = handIn(road.spool, [{}]);
+  const drain = road.drain([], { GMAIL_PROXY_URL: `${urls} ${third.url}` });
+  await drain.says(/> sent \(/);
+  assert.deepEqual(mailOf(second), []);
+  assert.deepEqual(
+    mailOf(third).map((post) => [post.id, post.ledger]),
+    [[id, 'shared']],
+  );
+  assert.equal((await drain.stop()).code, 0);
+});
+
+test('the second proxy was posted a message and has not answered when the first takes mail again: the second is asked, and sends it (law 6)', async (t) => {
+  const road = new Road(t);
+  const { first, second, urls } = await twoProxies(t, road, ['one', 'two']);
+  die(first);
+  second.script = (post) => (hasMail(post) ? drop(post) : post.accept());
+  const [id = ''] = handIn(road.spool, [{}]);
+  const drain = road.drain([], { GMAIL_PROXY_URL: urls });
+  await drain.says(/deferred \(4\.3\.0/);
+  [first.greet, first.script] = [(post) => post.accept(), (post) => post.accept()];
+  await first.received(1, ({ recipients }) => recipients.length === 0);
+  handIn(road.spool, [{}]);
+  await drain.says(/> sent \(/);
+  second.script = (post) => post.accept();
+  await road.queue('retry', id);
+  await drain.says(/> sent \(/, 2);
+  assert.deepEqual([mailOf(first).length, mailOf(second).at(-1)?.id], [1, id]);
+  assert.ok(drain.stderr.split('deferred (4.3.0').length < 5, drain.stderr);
+  assert.equal((await drain.stop()).code, 0);
+});
+
+test(
+  'a name has the addresses of two proxies with one ledger: when one does not answer and then takes no mail, the other answers for it (law 6)',
+  needs('root'),
+  async (t) => {
+    const road = new Road(t);
+    const proxies = [];
+    for (let nth = 0; nth < 2; nth += 1) {
+      const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
+      proxy.ledger = 'shared';
+      proxies.push(proxy);
+    }
+    const [one, two] = proxies as [ScriptedProxy, ScriptedProxy];
+    const port = Number(new URL(one.url).port);
+    const beside = createServer((socket) => {
+      const there = connect(Number(new URL(two.url).port), '127.0.0.1');
+      for (const each of [socket, there]) each.on('error', () => {});
+      socket.pipe(there).pipe(socket);
+    });
+    t.after(() => beside.close());
+    await once(beside.listen(port, '127.0.0.2'), 'listening');
+
+    const hosts = '127.0.0.1 localhost\n127.0.0.1 proxies\n127.0.0.2 proxies';
+    const args = ['drain', '--allow-insecure', '--spool', road.spool];
+    const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), ...args];
+    const [file, words] = onMachine(road.folder, { hostname: 'here', hosts }, ...program);
+    const env = { GMAIL_PROXY_URL: `http://proxies:${port}/`, GMAIL_SECRET_KEY: road.key };
+    const drain = start(t, file, words, { env, input: '' });
+    handIn(road.spool, [{}]);
+    await drain.says(/> sent \(/);
+    const [used, other] = mailOf(one).length > 0 ? [one, two] : [two, one];
+
+    used.script = (post) => (hasMail(post) ? drop(post) : post.signed(503, Buffer.from('no')));
+    const [id = ''] = handIn(road.spool, [{}]);
+    await drain.says(/the post to the proxy failed/);
+    await road.queue('retry', id);
+    await drain.says(/> sent \(/, 2);
+    assert.deepEqual(
+      mailOf(other).map((post) => [post.id, post.ledger]),
+      [[id, 'shared']],
+    );
+    assert.equal((await drain.stop()).code, 0);
+  },
+);
 
 test('when no proxy answers there is one outage, and drain --once ends with 69', async (t) => {
   const road = new Road(t);

@@ -8,6 +8,7 @@ import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
+import { until } from '../support/until.ts';
 
 test(
   'a self-signed certificate is refused and the mail waits; --ca-file trusts it (law 5)',
@@ -78,3 +79,47 @@ test('a server that does not speak TLS is a fault the operator is told of (law 5
     [0],
   );
 });
+
+test(
+  'the certificates of all proxies are metrics, and that of one which is not named any more is not',
+  needs('openssl', 'faketime'),
+  async (t) => {
+    const road = new Road(t);
+    const { key, cert, file } = await certificate(t, road.folder);
+    const open = async () => {
+      const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
+      return Forwarder.open(t, proxy.url, { key, cert });
+    };
+    const [first, second] = [await open(), await open()];
+    const hosts = [first, second].map(({ port }) => `127.0.0.1:${port}`);
+    const shown = async () => {
+      const { stdout } = await road.queue('metrics');
+      const found = stdout
+        .toString()
+        .matchAll(/certificate_expiry_timestamp_seconds\{host="(\S+)"\} (\d+)/g);
+      return Array.from(found, ([, host, at]) => {
+        assert.ok(Number(at) > Date.now() / 1000);
+        return host;
+      });
+    };
+    /** Works until these certificates are shown; a minute takes a second. */
+    const workFor = async (named: readonly string[], expected: readonly string[]) => {
+      handIn(road.spool, [{}]);
+      const GMAIL_PROXY_URL = named.map((host) => `https://${host}/`).join(' ');
+      const env = { GMAIL_PROXY_URL, ...clock('+0 x60') };
+      const drain = road.drain(['--ca-file', file], env);
+      let found: readonly (string | undefined)[] = [];
+      await until(
+        async () => {
+          found = await shown();
+          return found.length === expected.length && expected.every((host) => found.includes(host));
+        },
+        () => `${found.join()} is shown, and not ${expected.join()}`,
+      );
+      await drain.stop();
+    };
+    await workFor(hosts.slice(1), hosts.slice(1));
+    await workFor(hosts, hosts);
+    await workFor(hosts.slice(0, 1), hosts.slice(0, 1));
+  },
+);

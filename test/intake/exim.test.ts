@@ -49,13 +49,16 @@ const chunks: (Buffer | string)[] = [
   'Subject: x\r\n\r\n.\r\n..\r\nplain\r\n',
   Buffer.concat([Buffer.from('Subject: x\r\n\r\n'), all, Buffer.from('\r\n')]),
   'Subject: x\r\n\r\nlone\nLF\n.\n..dots\n\r\n',
+  // What looks like the end of a message, and commands behind it (SMTP smuggling).
+  'Subject: x\r\n\r\nend\n.\r\nMAIL FROM:<evil@x.example>\r\nRCPT TO:<one@lmtp.example>\r\nDATA\r\nx\r\n',
+  'Subject: x\r\n\r\nend\r\n.\nRSET\n\r.\r\n\n.\n\r\n',
   'Subject: x\r\n\r\na bare\rCR, two\r\rand\r\r\nmore\r\n',
   `Subject: x\r\n\r\n${'y'.repeat(100_000)}\r\n`,
   Buffer.concat([Buffer.from('Subject: x\r\n\r\n'), noise(300_000), Buffer.from('\r\n')]),
 ];
 
 test(
-  'law 2, law 3: of 22 messages, however odd, Exim hands over the same bytes by LMTP as by exim-pipe, with its id',
+  'law 2, law 3: of 24 messages, however odd, Exim hands over the same bytes by LMTP as by exim-pipe, with its id',
   needs('exim4', 'root'),
   async (t) => {
     const road = new Road(t);

@@ -110,6 +110,28 @@ const dialogues: [what: string, said: string, codes: number[]][] = [
   ['a size that is too large', 'MAIL FROM:<a@b> SIZE=104857601\r\n', [452]],
   ['RCPT without MAIL', 'RCPT TO:<a@b>\r\n', [451]],
   ['DATA without MAIL, and without RCPT', 'DATA\r\nMAIL FROM:<>\r\nDATA\r\n', [451, 250, 451]],
+  [
+    'DATA after all recipients were refused',
+    'MAIL FROM:<>\r\nRCPT TO:<a> X=1\r\nDATA\r\n',
+    [250, 455, 451],
+  ],
+  ['LHLO in a transaction, which ends it', `${TO}LHLO y\r\nDATA\r\n`, [250, 250, 250, 451]],
+  [
+    'RSET between pipelined messages',
+    `${TO}RSET\r\n${TO}DATA\r\nx\r\n.\r\nDATA\r\n`,
+    [250, 250, 250, 250, 250, 354, 250, 451],
+  ],
+  [
+    'a size that is not true',
+    'MAIL FROM:<> SIZE=1\r\nRCPT TO:<a>\r\nDATA\r\nmore than that\r\n.\r\n',
+    [250, 250, 354, 250],
+  ],
+  [
+    'a size that is no number',
+    'MAIL FROM:<> SIZE=-1\r\nMAIL FROM:<> SIZE=1e3\r\nMAIL FROM:<> SIZE\r\n',
+    [455, 455, 455],
+  ],
+  ['NUL in commands', 'NOOP\0\r\n\0\r\nMAIL FROM:<\0>\r\n', [451, 451, 250]],
   ['two senders', 'MAIL FROM:<>\r\nMAIL FROM:<>\r\n', [250, 451]],
   ['MAIL after RSET', 'MAIL FROM:<>\r\nRSET\r\nMAIL FROM:<>\r\n', [250, 250, 250]],
   ['no brackets', 'MAIL FROM:a@b\r\nMAIL FROM:<a@b\r\nMAIL\r\n', [451, 451, 451]],

@@ -68,6 +68,20 @@ void test(
     assert.match(waits, new RegExp(`^${host}: mail waits\\n`));
     assert.match(waits, /the oldest message has waited/);
 
+    // The report is mailed to root, and the metrics are in their file.
+    await machine.sh('systemctl start appengine-mailer-report appengine-mailer-metrics');
+    await machine.until(
+      `{ cat /var/mail/*; for id in $(appengine-mailer queue list --ids --state all); do appengine-mailer queue show --raw $id; done; } 2>/dev/null >/mails; grep -q 'Subject: mail report of' /mails`,
+      60,
+    );
+    const mails = await machine.sh('cat /mails');
+    assert.match(mails, /^Content-Transfer-Encoding: 8bit$/m);
+    assert.match(mails, /^hour +accepted +sent +deferred +failed$/m);
+    assert.match(
+      await machine.sh('cat /run/appengine-mailer-metrics/appengine-mailer.prom'),
+      /^appengine_mailer_drain_up 1$/m,
+    );
+
     await machine.sh('systemd-analyze verify /etc/systemd/system/appengine-mailer-*.timer');
   },
 );

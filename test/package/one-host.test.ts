@@ -85,7 +85,10 @@ void test(
       [host, proxy],
     ]) {
       await machine.sh('debconf-set-selections', { input: ANSWERS });
+      const begins = performance.now();
       for (const each of order) await machine.sh(`${INSTALL} ${machine.put(each)}`);
+      const took = Math.round((performance.now() - begins) / 1000);
+      figures(t, 'one host', { 'seconds to install both packages': took });
       await bothHaveOneKey(machine);
       await machine.sh('appengine-mailer exim enable; appengine-mailer check');
       await machine.sh('apt-get -qq -y purge appengine-mailer appengine-mailer-proxy');

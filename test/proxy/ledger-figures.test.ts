@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
+import type { FigureStore } from '../../src/proxy/ledger/figure-store.ts';
 import type { Figure } from '../../src/sqlite/figures.ts';
 import { postgresEngine, sqliteEngine, type LedgerPlace } from '../support/ledger-engines.ts';
 import { needs } from '../support/needs.ts';
@@ -14,19 +15,27 @@ const sorted = (figures: readonly Figure[]) => figures.toSorted(byName);
 const byName = (one: Figure, two: Figure) =>
   `${one.name} ${one.label}`.localeCompare(`${two.name} ${two.label}`);
 
+/** All figures but the size of the ledger, which is no matter as long as it has one. */
+async function read(store: FigureStore): Promise<Figure[]> {
+  const figures = await store.read();
+  const size = figures.find(({ name }) => name === 'ledger_bytes')?.value ?? 0;
+  assert.ok(size >= 20_000 && size < 10e6, `${size} bytes`);
+  return figures.filter(({ name }) => name !== 'ledger_bytes');
+}
+
 /** What both kinds of ledger promise of figures, each in a ledger of its own. */
 const promises: Record<string, (place: LedgerPlace, t: TestContext) => Promise<void>> = {
   'what is counted adds up, also over a restart, and what is set is replaced': async (place) => {
     const ledger = await place.open();
     const figures = ledger.figures('one');
-    assert.deepEqual(await figures.read(), [unknown(0)]);
+    assert.deepEqual(await read(figures), [unknown(0)]);
     await figures.keep([posts(2), posts(1, 'web\0two')], [queue(7)]);
     await figures.keep([posts(3)], []);
     await ledger.close();
     const again = await place.open();
     const store = again.figures('one');
     await store.keep([], [queue(4)]);
-    const [web1, ...others] = sorted(await store.read());
+    const [web1, ...others] = sorted(await read(store));
     assert.deepEqual(web1, posts(5));
     assert.equal(others[0]?.value, 1, 'a name that PostgreSQL cannot have counts too');
     assert.deepEqual(others.slice(1), [queue(4), unknown(0)]);
@@ -38,7 +47,7 @@ const promises: Record<string, (place: LedgerPlace, t: TestContext) => Promise<v
     await ledger.begin({ key: '', id: 'id' }, Buffer.alloc(32, 7), ['a@example.org']);
     const lost = { address: 'a@example.org', kind: 'unknown', reason: 'the line broke' } as const;
     await ledger.settle({ key: '', id: 'id' }, [lost]);
-    assert.deepEqual(await ledger.figures('one').read(), [unknown(1)]);
+    assert.deepEqual(await read(ledger.figures('one')), [unknown(1)]);
     await ledger.close();
   },
 
@@ -71,7 +80,7 @@ const promises: Record<string, (place: LedgerPlace, t: TestContext) => Promise<v
       const day = await figures.samples('day');
       assert.deepEqual(day.at(-1)?.figures, latest.figures);
       assert.ok(day.length < hour.length);
-      assert.equal((await figures.samples('week')).at(-1)?.figures.length, 2);
+      assert.equal((await figures.samples('week')).at(-1)?.figures.length, 3);
       await ledger.close();
     },
 };
@@ -100,8 +109,8 @@ test(
     await one.figures('one').keep([posts(2)], [queue(7)]);
     await two.figures('two').keep([posts(40)], []);
     await two.figures('two').keep([posts(2)], [queue(3)]);
-    assert.deepEqual(await one.figures('one').read(), [posts(2), queue(3), unknown(0)]);
-    assert.deepEqual(await two.figures('two').read(), [posts(42), queue(3), unknown(0)]);
+    assert.deepEqual(await read(one.figures('one')), [posts(2), queue(3), unknown(0)]);
+    assert.deepEqual(await read(two.figures('two')), [posts(42), queue(3), unknown(0)]);
     await one.figures('one').takeSample();
     assert.equal((await two.figures('two').samples('hour')).length, 0);
     await two.close();
@@ -111,8 +120,8 @@ test(
     await one.figures('one').takeSample();
     await place.letPass(2 * DAY);
     await one.prune();
-    assert.deepEqual(await one.figures('one').read(), [posts(2), queue(3), unknown(0)]);
-    assert.deepEqual(await one.figures('two').read(), [queue(3), unknown(0)]);
+    assert.deepEqual(await read(one.figures('one')), [posts(2), queue(3), unknown(0)]);
+    assert.deepEqual(await read(one.figures('two')), [queue(3), unknown(0)]);
     await one.close();
   },
 );

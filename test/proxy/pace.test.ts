@@ -249,6 +249,24 @@ test('a relay that is down uses up no quota, and one that throttles is no troubl
   await assert.rejects(proxy.post('other', ['a@x.example']), { name: 'BackendBusyError' });
 });
 
+test('recipients to whom the backend did not come use up no quota: they are posted again at once', async (t) => {
+  const proxy = new ControlledDeliverer(t, [dayQuota(3)]);
+  const all = ['a@x.example', 'b@x.example', 'c@x.example'];
+  proxy.answer = ({ recipients }) =>
+    Promise.resolve(
+      recipients.map((recipient, place) =>
+        place === 0
+          ? { recipient, status: '2.0.0', reason: 'told' }
+          : { recipient, status: '4.5.3', reason: 'the second call failed' },
+      ),
+    );
+  for (let left = all; left.length > 0; left = left.slice(1)) {
+    const [first = ''] = await proxy.post('id', left);
+    assert.match(first, /^2\.0\.0 /);
+  }
+  await assert.rejects(proxy.post('other', ['d@x.example']), { name: 'BackendBusyError' });
+});
+
 test('a message that the ledger cannot begin uses up no quota (law 6)', async (t) => {
   const proxy = new ControlledDeliverer(t, [dayQuota(2)]);
   const fault = new Error('disk full');

@@ -142,3 +142,34 @@ test(
     assert.equal(lookInto(road.spool).counters.sent, 1);
   },
 );
+
+test(
+  'root may stand in a folder that the owner of the ledger may not look into, such as /root: proxy and proxy check work',
+  needs('root'),
+  async (t) => {
+    const road = new Road(t);
+    const { uid, gid } = account();
+    const [state, own] = ['state', 'own'].map((name) => join(road.folder, name)) as [
+      string,
+      string,
+    ];
+    mkdirSync(state);
+    mkdirSync(own, { mode: 0o700 });
+    chmodSync(road.folder, 0o711); // The account passes through it.
+    chownSync(state, uid, gid);
+    const program = inCheckout('dist/bin/appengine-mailer.js');
+    const options = ['--ledger', join(state, 'ledger.db'), '--backend', 'discard'];
+    const begin = (...words: string[]) =>
+      start(t, process.execPath, [program, 'proxy', ...words, ...options], {
+        cwd: own,
+        env: { GMAIL_SECRET_KEYS: road.key },
+        input: '',
+      });
+    const proxy = begin('--listen', `unix:${join(state, 'socket')}`);
+    await proxy.says(/started/);
+    await proxy.stop();
+    const { code, stdout, stderr } = await begin('check').ended;
+    assert.deepEqual([code, stderr], [0, ''], stdout.toString());
+    assert.match(stdout.toString(), /^ok {4}keys: /m);
+  },
+);

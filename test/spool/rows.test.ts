@@ -20,6 +20,7 @@ import type { Spool } from '../../src/spool/spool.ts';
 import { requireSoundTree } from '../../src/spool/body.ts';
 import { repeatId } from '../../src/spool/repeat-id.ts';
 import { beginTransfer, exportsInto } from '../../src/spool/transfer.ts';
+import { waitingSince } from '../../src/spool/stats.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handOver } from '../support/hand-over.ts';
 import { inCheckout } from '../support/program.ts';
@@ -135,6 +136,7 @@ test('each statement of the spool has the columns, of the types, that the code e
     enqueue(spools[0], handOver({ eximId: 'three' }), NOW);
     requireSoundTree(spools[0], latestSeq.get() ?? 0);
     recordReturnRefused(spools[0], 'none', 'why');
+    waitingSince(spools[0]);
   });
   for (const [site, found] of others) columns.set(site, found);
 

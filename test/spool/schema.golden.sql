@@ -182,3 +182,25 @@ CREATE TABLE proxy (
 CREATE INDEX proxy_since ON proxy (url, since);
 
 CREATE INDEX message_posted_to ON message (posted_to) WHERE posted_to IS NOT NULL;
+
+CREATE TABLE waiting (minute INTEGER PRIMARY KEY, messages INTEGER NOT NULL) STRICT;
+
+CREATE TRIGGER message_begins_to_wait AFTER INSERT ON message
+  WHEN NEW.state IN ('queued', 'sending') BEGIN
+  INSERT INTO waiting (minute, messages) VALUES (NEW.queued_at / 60000, 1)
+    ON CONFLICT DO UPDATE SET messages = messages + 1;
+END;
+
+CREATE TRIGGER message_waits_again AFTER UPDATE OF state, queued_at ON message
+  WHEN NEW.state IN ('queued', 'sending')
+    AND (OLD.state NOT IN ('queued', 'sending') OR NEW.queued_at <> OLD.queued_at) BEGIN
+  INSERT INTO waiting (minute, messages) VALUES (NEW.queued_at / 60000, 1)
+    ON CONFLICT DO UPDATE SET messages = messages + 1;
+END;
+
+CREATE TRIGGER message_waits_no_more AFTER UPDATE OF state, queued_at ON message
+  WHEN OLD.state IN ('queued', 'sending')
+    AND (NEW.state NOT IN ('queued', 'sending') OR NEW.queued_at <> OLD.queued_at) BEGIN
+  UPDATE waiting SET messages = messages - 1 WHERE minute = OLD.queued_at / 60000;
+  DELETE FROM waiting WHERE minute = OLD.queued_at / 60000 AND messages <= 0;
+END;

@@ -5,6 +5,9 @@ export const POSTFIX = ['/opt/postfix', ''].find((root) =>
   exists(`${root}/usr/lib/postfix/sbin/master`),
 );
 
+/** Where OpenSMTPD is unpacked. */
+export const OPENSMTPD = '/opt/opensmtpd';
+
 /** Where Cyrus IMAP is unpacked, with what serves JMAP. */
 export const CYRUS = '/opt/cyrus';
 
@@ -19,6 +22,8 @@ const machine = {
   root: () => process.geteuid?.() === 0 || 'it needs root',
   exim4: () => exists('/usr/sbin/exim4') || 'it needs exim4 (Debian: exim4-daemon-light)',
   postfix: () => POSTFIX !== undefined || 'it needs Postfix (Debian: postfix, see .ci/run)',
+  opensmtpd: () =>
+    exists(`${OPENSMTPD}/usr/sbin/smtpd`) || 'it needs OpenSMTPD (Debian: opensmtpd, see .ci/run)',
   cyrus: () =>
     exists(`${CYRUS}/usr/lib/cyrus/bin/httpd`) ||
     'it needs Cyrus IMAP (Debian: cyrus-common, cyrus-caldav, see .ci/run)',

@@ -49,7 +49,7 @@ export class PrivateCyrus {
     const files = ['-C', settings, '-M', services, '-p', join(folder, 'conf', 'pid'), '-D'];
     const [command, args] = owner.command(`${PROGRAMS}/master`, ...files);
     // A process group of its own: what ends it, ends the programs that it started.
-    const env = { PATH: '/usr/bin:/bin', LD_LIBRARY_PATH: LIBRARIES, CYRUS_USER: owner.name };
+    const env = { PATH: '/usr/bin:/bin', LD_LIBRARY_PATH: libraries(), CYRUS_USER: owner.name };
     const master = new Program(spawn(command, args, { env, detached: true }));
     t.after(async () => master.stop());
     const hasStarted = () => existsSync(http) && existsSync(imap);
@@ -82,10 +82,12 @@ export class PrivateCyrus {
 const USER = 'user';
 const PASSWORD = 'password-EXAMPLE';
 const PROGRAMS = join(CYRUS, 'usr/lib/cyrus/bin');
-const LIBRARIES = readdirSync(join(CYRUS, 'usr/lib'))
-  .filter((name) => name.endsWith('-linux-gnu'))
-  .map((name) => join(CYRUS, 'usr/lib', name))
-  .join(':');
+
+/** The folders with the libraries of a Cyrus that is unpacked and not installed. */
+function libraries(): string {
+  const names = readdirSync(join(CYRUS, 'usr/lib')).filter((name) => name.endsWith('-linux-gnu'));
+  return names.map((name) => join(CYRUS, 'usr/lib', name)).join(':');
+}
 
 /** Logs in by IMAP, at which Cyrus makes the mailboxes of a new user. */
 async function makeMailboxes(path: string): Promise<void> {

@@ -108,6 +108,7 @@ test('law 5: an answer of Amazon SES fails the message only where it is about th
 
 const MAILGUN: [status: number, text: string, outcome: string][] = [
   [400, "'to' parameter is not a valid address. please check documentation", 'badAddress'],
+  [400, "'from' parameter is not a valid address. please check documentation", '4.3.0'],
   [400, "'message' parameter is not a file", '4.3.0'],
   [400, 'what nobody knows yet', '4.3.0'],
   [400, 'Message size limit exceeded', '5.3.4'],

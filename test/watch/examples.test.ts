@@ -22,9 +22,7 @@ function series(t: TestContext): Set<string> {
   const proxy = proxyMetrics({ figures: new FigureBook([]), keys: [], backend });
   const names = [...spoolMetrics(spoolView(freshSpool(t))), ...proxy].flatMap((metric) => {
     const name = seriesName(metric);
-    return metric.type === 'histogram'
-      ? [`${name}_bucket`, `${name}_sum`, `${name}_count`]
-      : [name];
+    return 'distributions' in metric ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name];
   });
   return new Set(names);
 }

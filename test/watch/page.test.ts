@@ -128,6 +128,42 @@ test('the page of a proxy shows its hosts, with names that nobody can break out 
   assert.match(text, /<td>2 h ago<\/td>\s*<td>12<\/td>/);
 });
 
+/** The page of a proxy with hosts and a day behind it. */
+function busyProxy(): { text: string; policy: string } {
+  const minute = 60_000;
+  const keys = ['', 'web1', 'web2', 'db.example.net', 'a-host-with-quite-a-long-name.example.org'];
+  const at = (slot: number) => [
+    { name: 'requests', label: '200', value: slot * 40 + ((slot * 7) % 23) },
+    { name: 'requests', label: '429', value: slot },
+    { name: 'calls', label: '', value: slot * 35 + ((slot * 5) % 17) },
+    { name: 'backend', label: '0.5', value: slot * 30 },
+    { name: 'backend', label: '5', value: slot * 5 },
+    ...keys.map((key, number) => ({ name: 'posts', label: key, value: slot * number })),
+    ...keys.map((key, number) => ({
+      name: 'verdicts',
+      label: `sent ${key}`,
+      value: slot * number,
+    })),
+  ];
+  const sampled = (stepMs: number, slots: number) =>
+    Array.from({ length: slots }, (_, slot) => {
+      return { slot: 5000 + slot, at: (5000 + slot) * stepMs, figures: at(slot) };
+    });
+  const now = 5060 * minute;
+  const present = [
+    { name: 'unknown_listed', label: '', value: 2 },
+    ...keys.map((key, number) => ({ name: 'seen_ms', label: key, value: number * 9e5 })),
+    ...keys.map((key, number) => ({ name: 'queue_length', label: key, value: number * 37 })),
+    ...keys.map((key, number) => ({ name: 'queue_oldest_ms', label: key, value: number * 8e5 })),
+  ];
+  const trouble = 'the relay smtp.example.org:587 cannot be used: 451 4.3.0 try again later';
+  return proxyPage(
+    { figures: new FigureBook([...at(60), ...present]), keys, backend: { kind: 'smtp', trouble } },
+    { hour: sampled(minute, 60), day: [], week: [] },
+    { now, wallNow: 3_700_000 },
+  );
+}
+
 test(
   'in a browser the page renews itself, is paused by the keyboard, and has names for a screen reader',
   needs('chromium'),
@@ -170,23 +206,25 @@ test(
   },
 );
 
-test('the page fits into a phone, in light and in dark', needs('chromium'), async (t) => {
+test('the pages fit into a phone, in light and in dark', needs('chromium'), async (t) => {
   const spool = freshSpool(t);
   lived(spool);
   const folder = process.env['PICTURES'] ?? scratch(t);
-  const file = join(folder, 'page.html');
-  writeFileSync(file, queuePage(spool).text);
   const browser = await BrowserPage.open(t);
-  await browser.goTo(`file://${file}`);
-  for (const [width, scheme] of [
-    [390, 'light'],
-    [390, 'dark'],
-    [1100, 'light'],
-    [1100, 'dark'],
-  ] as const) {
-    const picture = await browser.picture(width, scheme);
-    writeFileSync(join(folder, `page-${width}-${scheme}.png`), picture);
-    const isWide = await browser.evaluate('document.documentElement.scrollWidth > innerWidth');
-    assert.equal(isWide, false, `${width}`);
+  for (const [name, { text }] of Object.entries({ queue: queuePage(spool), proxy: busyProxy() })) {
+    const file = join(folder, `${name}.html`);
+    writeFileSync(file, text);
+    await browser.goTo(`file://${file}`);
+    for (const [width, scheme] of [
+      [390, 'light'],
+      [390, 'dark'],
+      [1100, 'light'],
+      [1100, 'dark'],
+    ] as const) {
+      const picture = await browser.picture(width, scheme);
+      writeFileSync(join(folder, `${name}-${width}-${scheme}.png`), picture);
+      const isWide = await browser.evaluate('document.documentElement.scrollWidth > innerWidth');
+      assert.equal(isWide, false, `${name}, ${width}`);
+    }
   }
 });

@@ -6,6 +6,7 @@ import { spoolMetrics } from '../../src/watch/spool-metrics.ts';
 import { spoolView } from '../../src/watch/spool-view.ts';
 import { metricsText } from '../../src/watch/metric.ts';
 import { operate } from '../../src/spool/operate.ts';
+import { inspectSpool } from '../../src/spool/recover/inspect-spool.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { fillSpool } from '../support/fill-spool.ts';
@@ -80,7 +81,8 @@ test(
 );
 
 function totals(text: string): string[] {
-  return text.match(/^\S+_(?:total|bucket|sum|count)\b.*$/gm) ?? [];
+  const found = text.match(/^\S+_(?:total|bucket|sum|count)\b.*$/gm) ?? [];
+  return found.filter((line) => !line.includes('queue_age'));
 }
 
 test('counters never decrease: not when an operator sends again what had failed, and not by a repair', async (t) => {
@@ -97,6 +99,40 @@ test('counters never decrease: not when an operator sends again what had failed,
   const after = await metricsOf(road);
   assert.deepEqual(totals(after), totals(before));
   assert.equal(valueOf(after, 'messages{state="held"}'), 0);
+});
+
+test('the ages of what waits are counted as messages come, go, are held and released', async (t) => {
+  const road = new Road(t);
+  const now = Date.now();
+  const minutesAgo = (minutes: number) => ({ queuedAt: now - minutes * 60_000 });
+  const ids = [1, 7, 7, 200, 4000].flatMap((age) => handIn(road.spool, [{}], minutesAgo(age)));
+  const spool = new Spool(road.spool, 'operator');
+  t.after(() => spool.close());
+  const ages = () => {
+    const text = metricsText(spoolMetrics(spoolView(spool)), 'prometheus');
+    const of = (le: string) => valueOf(text, `queue_age_seconds_bucket{le="${le}"}`) ?? -1;
+    return ['300.0', '600.0', '9600.0', '19200.0', '153600.0', '+Inf'].map(of);
+  };
+  assert.deepEqual(ages(), [1, 3, 3, 4, 4, 5]);
+  const act = (id: string | undefined, verb: 'hold' | 'release' | 'delete') =>
+    assert.equal(operate(spool, id ?? '', { verb, now: spool.now() }), 'done');
+  act(ids[1], 'hold');
+  act(ids[3], 'delete');
+  assert.deepEqual(ages(), [1, 2, 2, 2, 2, 3]);
+  act(ids[1], 'release');
+  assert.deepEqual(ages(), [1, 3, 3, 3, 3, 4]);
+  assert.deepEqual(inspectSpool(spool.db), []);
+  const text = metricsText(spoolMetrics(spoolView(spool)), 'openmetrics');
+  assert.match(text, /^# TYPE appengine_mailer_queue_age_seconds gaugehistogram$/m);
+  assert.equal(valueOf(text, 'queue_age_seconds_gcount'), 4);
+  const sum = valueOf(text, 'queue_age_seconds_gsum') ?? 0;
+  assert.ok(Math.abs(sum - 4015 * 60) < 4 * 60, `${sum}`);
+
+  const proxy = await ScriptedProxy.start(t, road.key, (post) => post.accept());
+  await road.drain(['--once'], { GMAIL_PROXY_URL: proxy.url }).ended;
+  assert.deepEqual(ages(), [0, 0, 0, 0, 0, 0]);
+  spool.db.exec('INSERT INTO waiting VALUES (1, 1)');
+  assert.deepEqual(inspectSpool(spool.db), ['the ages of what waits are not counted as they are']);
 });
 
 test('queue metrics --openmetrics, and --output into a file: whole or not at all', async (t) => {

@@ -60,7 +60,7 @@ test('queue report tells what happened since then, as text, JSON and HTML, and n
   const { stdout: text } = await road.queue('report');
   assert.match(
     text.toString(),
-    /^2 messages accepted, .*\n2 recipients sent, 1 deferrals, 2 recipients failed$/m,
+    /^2 messages accepted, .*\n2 recipients sent, 1 deferral, 2 recipients failed$/m,
   );
   for (const line of text.toString().split('\n')) assert.ok(line.length <= 80, line);
   const { stdout: html } = await road.queue('report', '--html');

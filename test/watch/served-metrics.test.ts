@@ -166,7 +166,8 @@ test(
     assert.equal(valueOf(await metricsAt(await servedAt(proxy)), posts), 2);
     assert.equal(valueOf(await metricsAt(other), posts), 0);
     await server.query(
-      `INSERT INTO unknown (message, address, at, reason, listed_at) VALUES ('id', 'a@b', 0, 'so', 0)`,
+      `INSERT INTO unknown (message, address, at, reason, listed_at)
+         SELECT 'id', 'a@b', observed_ms, 'so', 0 FROM clock`,
       [],
       'figures',
     );

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { connectSocket } from '../../src/host/net/connect-socket.ts';
 import { PassedOver } from '../../src/host/net/passed-over.ts';
@@ -54,6 +54,25 @@ for (const [what, answer] of [
     assert.equal((await attempt(connection, probe(machine), never)).kind, 'verdicts');
   });
 }
+
+test('at one address of a name a proxy answers that it takes no mail now: connections to it are not used again, and the next post goes to another address', async (t) => {
+  const proxy = await ScriptedProxy.start(t, 'a key', (post) => post.accept());
+  const broken = await ScriptedProxy.start(t, 'a key', (post) =>
+    post.signed(503, Buffer.from('the ledger is away')),
+  );
+  await serverBeside(t, proxy.url, (socket) => {
+    const there = connect(Number(new URL(broken.url).port), '127.0.0.1');
+    there.on('error', () => {});
+    socket.pipe(there).pipe(socket);
+  });
+  const url = new URL(proxy.url.replace('127.0.0.1', 'localhost'));
+  const connection = new Connection({ url, key: Buffer.from('a key') }, machine);
+  t.after(() => connection.close());
+  assert.equal((await attempt(connection, probe(machine), never)).kind, 'http');
+  assert.equal((await attempt(connection, probe(machine), never)).kind, 'verdicts');
+  assert.equal((await attempt(connection, probe(machine), never)).kind, 'verdicts');
+  assert.equal(broken.posts.length, 1);
+});
 
 test('of connections that were opened together one passes its address over, and the best address is the first again later', () => {
   const addresses = new PassedOver();

@@ -162,14 +162,14 @@ async function confirmAll(spool: Spool, reader: TransferReader): Promise<void> {
     );
   }
   decideTransfer(spool, transfer.number, 'confirmed');
-  const confirmed = await withProgress(async (progress) => {
+  const confirmed = await withProgress((progress) => {
     progress.begin(undefined);
     let done = 0;
     for (const messages of batches(reader.messages(), limits.operatorBatch, ({ size }) => size)) {
       done += confirmExported(spool, transfer.number, messages, spool.now());
       progress.add(messages.length);
     }
-    return Promise.resolve(done);
+    return done;
   });
   spool.wakeDrain();
   await print(`removed ${countOf(confirmed, 'message')} from this queue`);
@@ -186,11 +186,11 @@ async function takeBackAll(spool: Spool, file: string): Promise<void> {
         : 'this export was confirmed: its messages are in another queue',
     );
   }
-  const back = await withProgress(async (progress) => {
+  const back = await withProgress((progress) => {
     progress.begin(undefined);
     let done = 0;
     for (const { number } of open) done += returnAll(spool, number, progress);
-    return Promise.resolve(done);
+    return done;
   });
   await print(
     `took back ${countOf(back, 'message')}; remove the file, since no queue may import it now`,

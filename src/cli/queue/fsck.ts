@@ -47,9 +47,7 @@ async function inspect(folder: string): Promise<void> {
   const faults = await withSpool(folder, 'operator', async ({ db }) => {
     db.exec('BEGIN'); // Damage may end the transaction.
     const ofSchema = faultsOf(() => schemaFaults(db, spoolFile(folder), spoolSchema));
-    const ofContent = await withProgress(async (progress) =>
-      Promise.resolve(inspectSpool(db, progress)),
-    );
+    const ofContent = await withProgress((progress) => inspectSpool(db, progress));
     return [...ofSchema, ...ofContent];
   });
   await print([...new Set(faults)]);
@@ -66,7 +64,7 @@ async function repair(folder: string, untold: boolean): Promise<void> {
   await withDrainLock(folder, busy, async () => {
     if (untold) return void rebuildSpool(folder, Date.now());
     const rebuild = async () =>
-      withProgress(async (progress) => Promise.resolve(rebuildSpool(folder, Date.now(), progress)));
+      withProgress((progress) => rebuildSpool(folder, Date.now(), progress));
     return tellRebuilt(spoolFile(folder), rebuild, `nothing is wrong with the spool ${folder}`);
   });
 }

@@ -1,10 +1,11 @@
 import { command } from '../../host/command.ts';
+import { countOf } from '../../host/count-of.ts';
 import { showDuration, parseDuration } from '../../host/duration.ts';
 import { localTime } from '../../host/local-time.ts';
 import { showBytes } from '../../host/show-bytes.ts';
 import { cut } from '../../mail/cut.ts';
 import { spoolOption, withSpool } from '../../spool/with-spool.ts';
-import { barPlot, htmlDocument, markup, table } from '../../watch/html.ts';
+import { barPlot, htmlDocument, keyOf, markup, table } from '../../watch/html.ts';
 import type { Ranked } from '../../watch/ranking.ts';
 import { queueReport, type NotableMessage, type QueueReport } from '../../watch/report.ts';
 import { jsonObjectOption } from '../json-options.ts';
@@ -104,8 +105,8 @@ function totals({ total, since, until }: QueueReport): string[] {
   const { accepted, bytes, sent, deferred, failed } = total;
   return [
     `from ${localTime(since)} to ${localTime(until)}`,
-    `${accepted} messages accepted, ${showBytes(bytes)}`,
-    `${sent} recipients sent, ${deferred} deferrals, ${failed} recipients failed`,
+    `${countOf(accepted, 'message')} accepted, ${showBytes(bytes)}`,
+    `${countOf(sent, 'recipient')} sent, ${countOf(deferred, 'deferral')}, ${countOf(failed, 'recipient')} failed`,
   ];
 }
 
@@ -130,14 +131,27 @@ function row(name: string, value: string): string {
 }
 
 function reportPage(report: QueueReport): string {
-  const values = (name: 'accepted' | 'sent') => report.hours.map((hour) => hour[name]);
+  const { since, until } = report;
+  const hours = new Map(report.hours.map((hour) => [hour.at, hour]));
+  const first = Math.floor(since / HOUR);
+  const count = Math.ceil(until / HOUR) - first;
+  // Each hour has its place, also where nothing happened.
+  const values = (name: 'accepted' | 'sent') =>
+    Array.from({ length: count }, (_, at) => hours.get((first + at) * HOUR)?.[name] ?? 0);
   const label = `Messages accepted and recipients sent, by hour: ${totals(report).slice(1).join('; ')}`;
   const body = markup`<h1>Mail report</h1>
     ${totals(report).map((line) => markup`<p>${line}</p>`)}
-    ${barPlot(label, [
-      { name: 'accepted', values: values('accepted') },
-      { name: 'sent', values: values('sent') },
-    ])}
+    <p>${keyOf(0, 'accepted')} ${keyOf(1, 'sent')}</p>
+    ${barPlot(
+      label,
+      [localTime(since).slice(0, 16), localTime(until).slice(0, 16)],
+      [
+        { name: 'accepted', values: values('accepted') },
+        { name: 'sent', values: values('sent') },
+      ],
+    )}
     ${parts(report).map(([title, rows]) => table(title, [], rows))}`;
   return htmlDocument('Mail report', body).text;
 }
+
+const HOUR = 3_600_000;

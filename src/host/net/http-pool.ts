@@ -49,6 +49,8 @@ export class HttpPool {
   /** The server's URL as HTTP has it. */
   readonly url: URL;
   readonly #passedOver = new PassedOver();
+  /** Connections that were opened up to this turn are not used again. */
+  #leftTurn = -1;
   /** When the certificate of the last connection expires, in milliseconds since 1970; undefined without TLS. */
   certificateExpiresAt: number | undefined;
   readonly #limits: PoolLimits;
@@ -99,11 +101,20 @@ export class HttpPool {
     this.#passedOver.add(turn, this.machine.now());
   }
 
+  /** The server there takes nothing for now: another address goes first, and no request goes over its connections again. */
+  leave(turn: number): void {
+    if (turn !== this.#passedOver.turn) return;
+    this.passOver(turn);
+    this.#leftTurn = turn;
+    void this.#closeIdle();
+  }
+
   /** Takes a connection back, to use it again or, when its request was not answered, to close it. */
   giveBack(line: HttpLine, answered: boolean): void {
     this.#places.leave();
     line.reused = true;
-    if (answered && !line.socket.destroyed && !this.closing.aborted) this.#idle.push(line);
+    const isUsable = !line.socket.destroyed && line.turn > this.#leftTurn;
+    if (answered && isUsable && !this.closing.aborted) this.#idle.push(line);
     else void line.client.destroy();
   }
 

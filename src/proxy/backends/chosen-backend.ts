@@ -9,6 +9,7 @@ import { fileBackend } from './file.ts';
 import { jmapAccount, jmapOptions, type JmapAccount } from './jmap/jmap-options.ts';
 import { mailgunAccount, mailgunOptions, type MailgunAccount } from './mailgun/mailgun-options.ts';
 import { sesAccount, sesOptions, type SesAccount } from './ses/ses-options.ts';
+import { workingFolder } from '../../host/settings.ts';
 import { ehloName } from './smtp/ehlo-name.ts';
 import { smtpOptions, smtpRelay } from './smtp/smtp-options.ts';
 import type { SmtpRelay } from './smtp/smtp-sessions.ts';
@@ -61,7 +62,7 @@ export async function chooseBackend(
     const stray = Object.keys(options).find((name) => kind !== backend && origins.has(name));
     if (stray !== undefined) throw origins.error(stray, `is for --backend ${backend}`);
   }
-  const sources = { environment: process.env, folder: '.' };
+  const sources = { environment: process.env, folder: workingFolder() };
   if (kind === 'smtp') return { kind, relay: smtpRelay(argv, sources) };
   if (kind === 'ses') return { kind, account: sesAccount(argv, sources) };
   if (kind === 'mailgun') return { kind, account: mailgunAccount(argv, sources) };

@@ -15,10 +15,7 @@ export async function* checkPostgres(name: string): AsyncGenerator<Finding> {
     connections = Object.values(await connectSessions(libpqSettings(name)));
     const [house] = connections;
     if (!house) return;
-    const missing = await schemaNote(house);
-    yield missing === undefined
-      ? ok('ledger', `${name} can be used by several proxies`)
-      : note('ledger', `${name}: ${missing}`, RIGHT_DATABASE);
+    yield await checkTables(name, house);
     yield await checkDurability(house);
     yield await checkProxies(house);
   } catch (error) {
@@ -28,6 +25,20 @@ export async function* checkPostgres(name: string): AsyncGenerator<Finding> {
     for (const each of connections) each.destroy();
   }
 }
+
+async function checkTables(name: string, house: Connection): Promise<Finding> {
+  const missing = await schemaNote(house);
+  if (missing !== undefined) return note('ledger', `${name}: ${missing}`, RIGHT_DATABASE);
+  const { rowCount } = await house.client.query(LACKING);
+  if (rowCount === 0) return ok('ledger', `${name} can be used by several proxies`);
+  return fault('ledger', `this user may not write into ${name}`, RIGHTS);
+}
+
+/** The tables that this user may not read and write. */
+const LACKING = `SELECT relname FROM pg_class
+  WHERE relnamespace = 'appengine_mailer'::regnamespace AND relkind = 'r'
+    AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+      AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))`;
 
 function remedyOf(error: Error): string {
   const saysItself = error instanceof PostgresUnusableError || error instanceof CommandError;
@@ -69,6 +80,7 @@ async function checkProxies({ client }: Connection): Promise<Finding> {
 
 const RIGHT_DATABASE =
   'see that this is the right database (PGDATABASE): with another ledger, what was sent before may be sent again';
+const RIGHTS = 'connect as the user of the proxies (PGUSER), or GRANT it all on these tables';
 const AS_SAID = 'set that right, and run this again';
 const USABLE = 'see PGHOST, PGDATABASE, PGUSER and PGSSLMODE, and whether PostgreSQL runs';
 const REPLICAS =

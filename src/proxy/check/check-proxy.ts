@@ -23,7 +23,8 @@ import { checkLedger } from './check-ledger.ts';
  * (law 14).
  */
 export async function* checkProxy(argv: ProxyOptions, origins: Origins): AsyncGenerator<Finding> {
-  if (!origins.has('ledger')) enterServiceFolder(argv.ledger);
+  const isShared = ledgerPlace(argv.ledger).kind === 'postgres';
+  if (isShared || !origins.has('ledger')) enterServiceFolder(argv.ledger);
   const place = ledgerPlace(argv.ledger);
   await becomeOwnerWithSecrets(place);
   yield await found('keys', () => checkKeys(argv.keysFile));

@@ -8,7 +8,10 @@ import type { RingName, Sample } from '../../sqlite/samples.ts';
 export interface FigureStore {
   /** Adds to some figures, and sets others, in one commit. They may be counted twice where the answer is lost. */
   keep(added: readonly Figure[], present: readonly Figure[]): Promise<void>;
-  /** All figures, and how many recipients are listed as unknown now (`unknown_listed`, limits.unknownCounted at most). */
+  /**
+   * All figures; how many recipients are listed as unknown now (`unknown_listed`, limits.unknownCounted at most); and the size
+   * of the ledger (`ledger_bytes`). A count of its rows would grow with them.
+   */
   read(): Promise<Figure[]>;
   /** Writes all figures into each ring, if any has changed since the last sample. */
   takeSample(): Promise<void>;

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isPostgres } from './postgres/postgres-url.ts';
 
@@ -17,8 +16,3 @@ export function ledgerPlace(text: string): LedgerPlace {
 
 /** The folder of the service: its working directory, where its ledger is unless a setting names another. */
 export const SERVICE_FOLDER = '/var/lib/appengine-mailer-proxy';
-
-/** The folder whose owner is the account of the service, where it is installed. */
-export function serviceFolder(): string | undefined {
-  return existsSync(SERVICE_FOLDER) ? SERVICE_FOLDER : undefined;
-}

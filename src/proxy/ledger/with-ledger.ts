@@ -5,7 +5,7 @@ import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { withSettings, type SettingName } from '../../host/settings.ts';
 import { irregularity } from '../../host/regular-file.ts';
 import { databaseTrouble, troubleExitCode } from '../../sqlite/database-trouble.ts';
-import { ledgerPlace, SERVICE_FOLDER, serviceFolder, type LedgerPlace } from './ledger-place.ts';
+import { ledgerPlace, SERVICE_FOLDER, type LedgerPlace } from './ledger-place.ts';
 import { ledgerText } from './postgres/postgres-url.ts';
 import type { Copied } from './postgres/copy-ledger.ts';
 import type { LedgerReader } from './read-ledger.ts';
@@ -94,9 +94,8 @@ export async function becomeOwnerOfLedger(
  * account's name where the server goes by that. Throws CommandError.
  */
 export async function becomeServiceAccount(): Promise<void> {
-  const folder = serviceFolder();
-  if (folder === undefined) return;
-  await becomeOwner(folder, notPermitted, () => withSettings(['PGPASSWORD']));
+  if (!existsSync(SERVICE_FOLDER)) return;
+  await becomeOwner(SERVICE_FOLDER, notPermitted, () => withSettings(['PGPASSWORD']));
 }
 
 function notPermitted({ message }: Error): CommandError {

@@ -3,7 +3,7 @@ import { exitCodes, CommandError } from '../../host/command-error.ts';
 import { keyFaults, type KeyFault } from '../../host/key-faults.ts';
 import { parseSetting } from '../../host/options.ts';
 import { readRegularFile } from '../../host/regular-file.ts';
-import { findSetting, firstLine, type Setting } from '../../host/settings.ts';
+import { findSetting, firstLine, workingFolder, type Setting } from '../../host/settings.ts';
 import { keyHint } from '../../wire/sign.ts';
 import { parseAllowedSenders, type AllowedSenders } from './allowed-senders.ts';
 import { keyLines, type KeyLine } from './key-lines.ts';
@@ -75,7 +75,7 @@ export class Keyring {
  * GMAIL_SECRET_KEY. Throws CommandError 78 when there is none, or the file cannot be read.
  */
 export function readKeys(keysFile: string | undefined): FoundKeys {
-  const sources = { environment: process.env, folder: '.' };
+  const sources = { environment: process.env, folder: workingFolder() };
   const several =
     keysFile === undefined ? findSetting('GMAIL_SECRET_KEYS', sources) : fileOf(keysFile);
   const found = several ?? findSetting('GMAIL_SECRET_KEY', sources);

@@ -1,10 +1,10 @@
 import type { Database } from '../../sqlite/open-database.ts';
 import { messageStates } from '../spool.ts';
-import { countRows, FORGOTTEN, readCounters, type Amount } from './inspect-spool.ts';
+import { countRows, FORGOTTEN, readCounters, WAITING, type Amount } from './inspect-spool.ts';
 import type { Repair } from './repair.ts';
 
 /**
- * Sets law 8's counters of a repaired spool: what is not there and was not finished is damaged. Says how much of that
+ * Sets law 8's counters of a repaired spool, and those of ages: what is not there and was not finished is damaged. Says how much of that
  * was lost now.
  */
 export function countAnew(db: Database, repair: Repair): void {
@@ -23,6 +23,7 @@ export function countAnew(db: Database, repair: Repair): void {
        max(:count, coalesce((SELECT max(entered) FROM old_counter WHERE name = :name), 0)))`,
   );
   for (const [name, count] of messages) add.run({ name, count, bytes: bytes.get(name) });
+  db.exec(`DELETE FROM waiting; INSERT INTO waiting (minute, messages) ${WAITING}`);
   repair.lost = (messages.get('damaged') ?? 0) - amountOf(old, 'damaged', 'messages');
 }
 

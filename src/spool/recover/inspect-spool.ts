@@ -15,6 +15,7 @@ export function inspectSpool(db: Database, progress = noProgress): string[] {
     ...faultsOf(() => sqliteFaults(db)),
     ...faultsOf(() => clockFaults(db)),
     ...faultsOf(() => counterFaults(db)),
+    ...faultsOf(() => waitingFaults(db)),
     ...faultsOf(() =>
       messageFaults(db, progress).map(({ id, fault }) => `message ${id}: ${fault}`),
     ),
@@ -96,6 +97,19 @@ function counterFaults(db: Database): string[] {
     }),
   );
 }
+
+/** The table `waiting` counts what is there. */
+function waitingFaults(db: Database): string[] {
+  const counted = 'SELECT minute, messages FROM waiting';
+  const differ = db.prepare(
+    `SELECT 1 FROM (SELECT * FROM (${counted} EXCEPT ${WAITING}) UNION ALL SELECT * FROM (${WAITING} EXCEPT ${counted}))`,
+  );
+  return differ.get() === undefined ? [] : ['the ages of what waits are not counted as they are'];
+}
+
+/** What the table `waiting` should have. */
+export const WAITING = `SELECT queued_at / 60000, count(*) FROM message
+  WHERE state IN ('queued', 'sending') GROUP BY 1`;
 
 /** Messages and their bytes. */
 export type Amount = Record<(typeof UNITS)[number], number>;

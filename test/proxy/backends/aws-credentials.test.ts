@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { thisMachine } from '../../../src/host/machine.ts';
+import { limits } from '../../../src/limits.ts';
 import { BackendUnavailableError } from '../../../src/proxy/backends/backend.ts';
 import { AwsCredentials } from '../../../src/proxy/backends/ses/aws-credentials.ts';
 import { sesBackend } from '../../../src/proxy/backends/ses/ses-backend.ts';
@@ -24,6 +25,8 @@ class ScriptedMetadata {
   lifeMs = 6 * 60 * MINUTE;
   given = 0;
   isDown = false;
+  /** Requests get no answer. */
+  isSilent = false;
   readonly url: string;
 
   private constructor(url: string) {
@@ -32,6 +35,7 @@ class ScriptedMetadata {
 
   static async start(t: TestContext): Promise<ScriptedMetadata> {
     const server = createServer((request, response) => {
+      if (scripted.isSilent) return;
       const { status, body } = scripted.#answer(request);
       response.writeHead(status).end(body);
     });
@@ -175,6 +179,26 @@ test('a machine without a role, or one where that is forbidden: the mail waits, 
     roleKeys({ ...endpoint, AWS_EC2_METADATA_DISABLED: 'true' }),
     /no keys are set, and AWS_EC2_METADATA_DISABLED forbids/,
   );
+});
+
+test('a metadata service that does not answer, as beyond the hop limit: the mail waits, and the reason says so (law 5)', async (t) => {
+  const metadata = await ScriptedMetadata.start(t);
+  metadata.isSilent = true;
+  const ses = await ScriptedSes.start(t);
+  const machine = {
+    ...thisMachine,
+    timer: (ms: number, ...rest: [() => void, { idle?: boolean }?]) =>
+      thisMachine.timer(ms === limits.awsKeysMs ? 50 : ms, ...rest),
+  };
+  const environment = { AWS_EC2_METADATA_SERVICE_ENDPOINT: metadata.url };
+  const account = { ...ses.account, keys: undefined };
+  const backend = sesBackend(account, { ca: ses.server.ca, environment, machine });
+  await assert.rejects(deliverBy(backend, { recipients: ['a@example.org'] }), (error: Error) => {
+    assert.ok(error instanceof BackendUnavailableError);
+    assert.match(error.message, /no keys for Amazon SES: .*\(a container on EC2 .* hop limit of 2/);
+    return true;
+  });
+  assert.equal(ses.server.requests.length, 0);
 });
 
 test('keys of a role that Amazon refuses are renewed at once, and the message goes out', async (t) => {

@@ -188,7 +188,7 @@ test('one recipient that is refused for now holds up no other, and an account th
   const refused = await told(backend, { recipients });
   assert.ok(refused.every((line) => line.startsWith('4.3.0')));
   assert.equal(refused.length, 100);
-  assert.ok(submissions < limits.jmapRefusals + 10, String(submissions));
+  assert.ok(submissions < 30, String(submissions));
 });
 
 test('a server that fails in the middle of several submissions: those that were sent are (law 6)', async (t) => {

@@ -121,19 +121,31 @@ test('an address whose local part is not ASCII is refused alone; as the sender i
   );
 });
 
-test('a clock that is wrong delays no mail: the signature is made by the clock of Amazon (law 12)', async (t) => {
-  const ses = await ScriptedSes.start(t);
-  const [year] = [365 * 24 * 3600 * 1000];
-  const machine = { ...thisMachine, wallNow: () => Date.now() - year };
-  const backend = sesBackend(ses.account, { ca: ses.server.ca, machine });
-  const answer = ses.server.script;
-  ses.server.script = async (request) => {
-    const signed = String(request.headers['x-amz-date']).slice(0, 8);
-    if (signed === new Date().toISOString().slice(0, 10).replaceAll('-', ''))
-      return answer(request);
-    return sesError(403, 'InvalidSignatureException', 'Signature expired: it is earlier than …');
-  };
-  assert.match((await told(backend, { recipients: ['a@example.org'] })).join(), /^2\.0\.0 /);
-  assert.match((await told(backend, { recipients: ['b@example.org'] })).join(), /^2\.0\.0 /);
-  assert.equal(ses.server.requests.length, 3, 'it is corrected once');
-});
+const YEAR_MS = 365 * 24 * 3600 * 1000;
+
+for (const [type, text, aheadMs] of [
+  ['InvalidSignatureException', 'Signature expired: it is now earlier than …', -YEAR_MS],
+  ['InvalidSignatureException', 'Signature not yet current: it is still later than …', YEAR_MS],
+  ['RequestTimeTooSkewed', 'The difference to the current time is too large.', YEAR_MS],
+  ['RequestExpired', 'Request has expired.', -YEAR_MS],
+] as const) {
+  test(`a clock that is wrong delays no mail, for ${type} ${text.split(':')[0]}: the signature is made by the clock of Amazon (law 12)`, async (t) => {
+    const ses = await ScriptedSes.start(t);
+    let offMs: number = aheadMs;
+    const machine = { ...thisMachine, wallNow: () => Date.now() + offMs };
+    const backend = sesBackend(ses.account, { ca: ses.server.ca, machine });
+    const answer = ses.server.script;
+    const year = String(new Date().getUTCFullYear());
+    ses.server.script = async (request) =>
+      String(request.headers['x-amz-date']).startsWith(year)
+        ? answer(request)
+        : sesError(type === 'RequestExpired' ? 400 : 403, type, text);
+    const send = async () => (await told(backend, { recipients: ['a@example.org'] })).join();
+    assert.match(await send(), /^2\.0\.0 /);
+    assert.match(await send(), /^2\.0\.0 /);
+    assert.equal(ses.server.requests.length, 3, 'it is corrected once');
+    offMs = 0; // Somebody sets the clock right.
+    assert.match(await send(), /^2\.0\.0 /);
+    assert.equal(ses.server.requests.length, 5);
+  });
+}

@@ -21,7 +21,7 @@ export async function checkJmap(account: JmapAccount): Promise<Finding> {
 }
 
 /** Cyrus IMAP has one identity, whose address is empty, and takes every sender with it. */
-const ANY_SENDER = 'senders that it does not list';
+const ANY_SENDER = 'any sender';
 
 const REMEDY =
   'set --jmap-url, and JMAP_TOKEN or --jmap-user and JMAP_PASSWORD, right; the token or password has to allow reading mail and sending';

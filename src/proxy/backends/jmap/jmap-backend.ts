@@ -26,7 +26,7 @@ export interface JmapSurroundings {
 
 /**
  * Sends by a JMAP server (RFC 8620, RFC 8621): the message is uploaded in CRLF and imported, submitted with the true envelope, and
- * destroyed when they were sent. README.md in this folder has the facts.
+ * destroyed when it was sent. README.md in this folder has the facts.
  */
 export function jmapBackend(
   account: JmapAccount,

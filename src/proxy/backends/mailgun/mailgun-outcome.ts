@@ -39,9 +39,9 @@ function taken(id: unknown): CallOutcome {
 
 /** A 400 is about a recipient, the message, or the account, where Mailgun says so; by any other this message alone waits. */
 function badRequest(text: string, reason: string): CallOutcome {
-  if (/not a valid address|not valid address|invalid (?:recipient|address)/i.test(text)) {
-    return { kind: 'badAddress', reason };
-  }
+  const isAddress = /not a valid address|not valid address|invalid (?:recipient|address)/i;
+  // An address in From is no recipient's.
+  if (isAddress.test(text) && !/'from'/i.test(text)) return { kind: 'badAddress', reason };
   if (/too large|size limit|exceeds.*size/i.test(text)) {
     return { kind: 'refused', status: statuses.tooLarge, reason };
   }

@@ -39,7 +39,7 @@ const OF_CLOCK = /expired|not yet current|skew/i;
 /**
  * What an answer of Amazon SES to SendEmail comes to, for a message to `recipients`. Errors that it does not have a row
  * for are temporary. While the account is not proven, since nothing was sent by it, a sender that is not verified is its
- * trouble: its region may be wrong, or its identities lack. README.md in this folder has the table.
+ * trouble: its region may be wrong, or its identities are missing. README.md in this folder has the table.
  */
 export function sesOutcome(
   response: Response,

@@ -200,6 +200,9 @@ export const sql = statements({
     UNION ALL
     SELECT 'unknown_listed', '', count(*)::float8, ${NOW}::float8
     FROM (SELECT FROM unknown LIMIT $2) AS counted
+    UNION ALL
+    SELECT 'ledger_bytes', '', sum(pg_total_relation_size(oid))::float8, ${NOW}::float8
+    FROM pg_class WHERE relnamespace = 'appengine_mailer'::regnamespace AND relkind = 'r'
     ORDER BY name, label`,
   /** $1: proxy; $2: step of the ring; $3: milliseconds. Notes, once in that time, that the figures are in use. */
   latestSample: `

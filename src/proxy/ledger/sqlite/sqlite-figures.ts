@@ -34,7 +34,8 @@ export class SqliteFigures implements FigureStore {
     const rows = this.#db.prepare<[], Figure>(
       `SELECT name, label, value FROM figure
        UNION ALL SELECT 'unknown_listed', '', count(*) FROM
-         (SELECT 1 FROM unknown LIMIT ${limits.unknownCounted})`,
+         (SELECT 1 FROM unknown LIMIT ${limits.unknownCounted})
+       UNION ALL SELECT 'ledger_bytes', '', page_count * page_size FROM pragma_page_count, pragma_page_size`,
     );
     return Promise.resolve(rows.all());
   }
