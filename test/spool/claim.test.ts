@@ -12,6 +12,7 @@ import { recordDown } from '../../src/spool/endpoint.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import { findMessages } from '../../src/spool/list.ts';
 import { operate } from '../../src/spool/operate.ts';
+import { proxyNumber } from '../../src/spool/posted-to.ts';
 import { record } from '../../src/spool/record.ts';
 import { Spool } from '../../src/spool/spool.ts';
 import { stats } from '../../src/spool/stats.ts';
@@ -176,6 +177,26 @@ test('only recipients that are still pending are claimed, and the first post is 
   assert.deepEqual([second?.attempts, second?.deferrals], [1, 1]);
   const posted = spool.sql<{ at: number }>('SELECT posted_at AS at FROM message').get();
   assert.equal(posted?.at, NOW + 1);
+});
+
+test('a claim notes the proxy, but keeps one that has not answered for the message (law 6)', (t) => {
+  const spool = freshSpool(t);
+  const url = 'https://proxy.example.org/';
+  fill(spool, 'new', 'unanswered', 'damaged');
+  const before = proxyNumber(spool, { url, ledger: 'one' }, NOW);
+  const postedTo = proxyNumber(spool, { url, ledger: 'two' }, NOW);
+  const set = spool.sql('UPDATE message SET posted_to = ? WHERE exim_id = ?');
+  set.run(before, 'unanswered');
+  set.run(99, 'damaged'); // There is no such proxy.
+  const claimed = spool.transaction(() =>
+    claim(spool, { bypassBytes: 0, ...ample }, NOW + MINUTE, { postedTo }),
+  );
+  assert.deepEqual(
+    claimed.map(({ unansweredBy }) => unansweredBy),
+    [undefined, { url, ledger: 'one' }, undefined],
+  );
+  const numbers = spool.db.prepare('SELECT posted_to FROM message ORDER BY seq').pluck().all();
+  assert.deepEqual(numbers, [postedTo, before, postedTo]);
 });
 
 test('a lifetime begins with the first post, and an operator begins it anew (law 5)', (t) => {

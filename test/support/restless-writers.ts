@@ -15,11 +15,12 @@ export class RestlessWriters {
     count: number,
     work: Pick<RestlessWriter, 'folder' | 'message' | 'holdMs'>,
   ) {
-    const file = new URL('restless-writer.ts', import.meta.url);
+    // Whatever the main thread was started with.
+    const execArgv = ['--import', besideThis('tsx-in-threads.mjs').href];
     const shared = { commits: this.#commits, stop: this.#stop };
     this.#threads = Array.from({ length: count }, (_, nth) => {
       const workerData: RestlessWriter = { ...work, ...shared, name: `writer-${nth}` };
-      return new Worker(file, { workerData });
+      return new Worker(besideThis('restless-writer.ts'), { workerData, execArgv });
     });
     t.after(async () => Promise.all(this.#threads.map(async (thread) => thread.terminate())));
   }
@@ -42,4 +43,8 @@ export class RestlessWriters {
     Atomics.store(this.#stop, 0, 1);
     await Promise.all(this.#threads.map(async (thread) => once(thread, 'exit')));
   }
+}
+
+function besideThis(file: string): URL {
+  return new URL(file, import.meta.url);
 }
