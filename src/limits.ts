@@ -326,6 +326,12 @@ export const limits = {
   /** Proxies that GMAIL_PROXY_URL may name, and the length of a URL in characters. */
   proxies: 8,
   proxyUrlChars: 2048,
+  /** Messages and bytes of a bundle: several posts in one request. A message in it is small (`smallBodyBytes`). */
+  bundlePosts: 64,
+  bundleBytes: 1 * MiB,
+  /** How soon another bundle is tried after one that failed: doubling, and at most. */
+  bundleRetryMs: 1 * SECOND,
+  bundleRetryMaxMs: 10 * MINUTE,
   /** Recipients that the proxy takes in one post; proxy `--max-recipients`. */
   postRecipients: 100,
   /** One post, connecting included: at least `postBytesPerSecond` besides `postMs`. */

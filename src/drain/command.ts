@@ -74,6 +74,7 @@ export const drainCommand = command({
     };
     const times = retryTimes(argv, origins);
     const { drain } = await import('./drain.ts');
+    const { Bundler } = await import('../wire/bundler.ts');
     const { postOnceOver } = await import('../wire/post-once.ts');
     const [journal, notify, stop] = [drainJournal(), new SdNotify(), stopSignal()];
     for (const fault of secretKeyFaults()) journal.keyUnsafe(fault);
@@ -94,6 +95,7 @@ export const drainCommand = command({
         const proxies = openConnections(argv).map((connection) => ({
           connection,
           postOnce: postOnceOver(connection, argv.wire, argv.v1Success),
+          bundler: argv.wire === 'v2' ? new Bundler(connection) : undefined,
         }));
         const unserve = await serve(argv.metrics, spool, journal);
         try {

@@ -5,13 +5,18 @@ import { diagnose, resolveScope, type FaultScope, type HealthSince } from '../wi
 import type { PostOnce } from '../wire/post-once.ts';
 import { postUntilSettled } from '../wire/post-until-settled.ts';
 import { probe } from '../wire/probe.ts';
+import type { Bundled } from '../wire/bundler.ts';
 import { isInProgress, type Verdict } from '../wire/verdicts.ts';
 import type { Attempt, Trouble } from './attempt.ts';
 import type { Endpoint } from './endpoint.ts';
 
+/** Posts a message with others, if it can. */
+export type PostBundled = (post: PostRequest, stop: AbortSignal) => Promise<Bundled>;
+
 /** Posts messages to an endpoint and finds out where the fault is when one does not pass. */
 export class Courier {
   readonly #postOnce: PostOnce;
+  readonly #postBundled: PostBundled;
   readonly #endpoint: Endpoint;
   readonly #stop: AbortSignal;
   readonly #giveUp: AbortSignal;
@@ -20,13 +25,14 @@ export class Courier {
 
   /** `stop` ends asking for what is in progress, `giveUp` ends posts in flight. */
   constructor(
-    postOnce: PostOnce,
+    { postOnce, postBundled }: { postOnce: PostOnce; postBundled: PostBundled },
     endpoint: Endpoint,
     clock: Clock,
     { stop, giveUp }: { stop: AbortSignal; giveUp: AbortSignal },
   ) {
     this.#clock = clock;
     this.#postOnce = postOnce;
+    this.#postBundled = postBundled;
     this.#endpoint = endpoint;
     this.#stop = stop;
     this.#giveUp = giveUp;
@@ -51,7 +57,11 @@ export class Courier {
     let unanswered = message.unansweredBy !== undefined;
     let startedAt = this.#clock.now();
     const once = async (post: PostRequest) => {
-      const result = await this.#postOnce(post, post.ask ? this.#stop : this.#giveUp);
+      const signal = post.ask ? this.#stop : this.#giveUp;
+      // One that was tried before goes alone: it may be the one for which a bundle fails.
+      const bundled = message.attempts === 0 ? await this.#postBundled(post, signal) : {};
+      unanswered ||= bundled.maybeSent ?? false;
+      const result = bundled.result ?? (await this.#postOnce(post, signal));
       unanswered ||=
         result.kind === 'verdicts' ? result.verdicts.some(isInProgress) : mayBeSent(result);
       if (result.kind !== 'verdicts') return result;

@@ -2,6 +2,7 @@ import type { Progress } from '../host/progress.ts';
 import type { SdNotify } from '../host/systemd/sd-notify.ts';
 import type { watchSpool } from '../spool/watch-spool.ts';
 import type { Spool } from '../spool/spool.ts';
+import type { Bundler } from '../wire/bundler.ts';
 import type { Connection } from '../wire/connection.ts';
 import type { PostOnce } from '../wire/post-once.ts';
 import type { DrainJournal } from './drain-journal.ts';
@@ -13,6 +14,8 @@ export interface ProxyAccess {
   connection: Connection;
   /** Posts a message over the connection. */
   postOnce: PostOnce;
+  /** Posts small messages together; undefined where each goes alone. */
+  bundler?: Bundler | undefined;
 }
 
 /** What a drain works with, and how it works. */

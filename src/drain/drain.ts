@@ -13,7 +13,7 @@ import { spoolFault, spoolTroubleStatus } from '../spool/with-spool.ts';
 import { watchSpool } from '../spool/watch-spool.ts';
 import { diagnose, type Diagnosis } from '../wire/diagnose.ts';
 import type { QueueReport } from '../wire/frame.ts';
-import type { PostOnce } from '../wire/post-once.ts';
+import type { PostRequest } from '../wire/attempt.ts';
 import { Alarm } from './alarm.ts';
 import type { Attempt } from './attempt.ts';
 import { spoolBackoffMs } from './backoff.ts';
@@ -110,17 +110,22 @@ class DrainLoop {
   }
 
   /** As a spool remembers it, so that the first message is posted for its ledger. */
-  #upstreamOf({ connection, postOnce }: ProxyAccess): Upstream {
+  #upstreamOf({ connection, postOnce, bundler }: ProxyAccess): Upstream {
     const { spool, stop } = this.#options;
     const url = connection.url.href;
     connection.ledger ??= ledgerOf(spool, url) ?? undefined;
     const endpoint = new Endpoint();
     const signals = { stop, giveUp: this.#giveUp.signal };
-    const telling: PostOnce = async (post, signal) => {
+    const telling = (post: PostRequest): PostRequest => {
       this.#tellAt = this.#clock.now() + limits.tellQueueMs;
-      return postOnce({ ...post, queue: this.#queue }, signal);
+      return { ...post, queue: this.#queue };
     };
-    const courier = new Courier(telling, endpoint, this.#clock, signals);
+    const posting = {
+      postOnce: async (post: PostRequest, signal: AbortSignal) => postOnce(telling(post), signal),
+      postBundled: async (post: PostRequest, signal: AbortSignal) =>
+        bundler?.post(telling(post), signal) ?? {},
+    };
+    const courier = new Courier(posting, endpoint, this.#clock, signals);
     return { url, connection, endpoint, courier };
   }
 

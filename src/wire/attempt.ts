@@ -1,6 +1,7 @@
 import type { Clock } from '../host/clock.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
+import { bundlesHeader } from './bundle.ts';
 import type { Connection } from './connection.ts';
 import {
   CLOSED_AFTER_PROBE,
@@ -84,12 +85,14 @@ export async function attempt(
   } catch (error) {
     return { kind: 'unreadable', text: (error as Error).message };
   }
-  const first = connection.url.protocol === 'https:' ? undefined : firstProbe(connection);
+  const first = firstProbe(connection);
   const response = await exchange(connection, { ...request, fresh: post.fresh }, stop, first);
   return response.kind === 'response' ? resultOf(connection, post, request, response) : response;
 }
 
-function firstProbe(connection: Connection): FirstProbe<PostFailure> {
+/** What goes first over each connection without TLS. */
+export function firstProbe(connection: Connection): FirstProbe<PostFailure> | undefined {
+  if (connection.url.protocol === 'https:') return undefined;
   let post: PostRequest;
   let request: Request;
   return {
@@ -109,7 +112,7 @@ function firstProbe(connection: Connection): FirstProbe<PostFailure> {
 
 /** The request of a post, signed now. Throws what reading the message's bytes throws. */
 function signedRequest(
-  { key, clockOffsetMs, machine }: Connection,
+  connection: Connection,
   { id, envelope, bytes, size, ...options }: PostRequest,
 ): Request {
   const frame = encodeFrame(envelope, options);
@@ -119,12 +122,20 @@ function signedRequest(
       yield* bytes;
     },
   };
+  return requestOf(connection, v2Type, { id, body, length: frame.length + size });
+}
+
+/** A request of a media type, signed now. Throws what reading its body throws. */
+export function requestOf(
+  { key, clockOffsetMs, machine }: Connection,
+  type: string,
+  { id, body, length }: { id: string; body: Iterable<Buffer>; length: number },
+): Request {
   const timestamp = String(Math.floor((machine.wallNow() + clockOffsetMs) / 1000));
-  const length = frame.length + size;
   return {
     method: 'POST',
     headers: {
-      'content-type': v2Type,
+      'content-type': type,
       'content-length': String(length),
       [signatureHeaders.id]: id,
       [signatureHeaders.timestamp]: timestamp,
@@ -136,32 +147,49 @@ function signedRequest(
   };
 }
 
-function resultOf(
+/** What a response comes to that is about one post, or about a whole bundle; a 200 is about one. */
+export function resultOf(
   connection: Connection,
-  { id, envelope }: PostRequest,
+  post: Pick<PostRequest, 'id' | 'envelope'>,
   request: Request,
   { status, headers, body, turn }: Response,
 ): PostResult {
-  const serverTime = signedTime(connection, id, request, { headers, body });
-  if (serverTime === undefined) connection.pool.passOver(turn);
-  else if (status === 503) connection.pool.leave(turn);
-  if (status === 200) {
-    if (serverTime === undefined) {
-      return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
-    }
-    return verdictsOf(connection, id, envelope.recipients, body);
-  }
-  if (status === 412 && serverTime !== undefined) return otherLedger(connection, body);
-  if (status === 401 && serverTime !== undefined) {
-    connection.clockOffsetMs = serverTime - connection.machine.wallNow();
-    return { kind: 'clock' };
-  }
+  const serverTime = signedTime(connection, post.id, request, { headers, body });
   const said = {
     text: plainText(headers, body),
     retryAfterMs: retryAfterMs(headers, connection.machine),
   };
-  if (status === 429 && serverTime !== undefined) return { kind: 'slower', ...said };
-  return { kind: 'http', status, ...said, ...(serverTime !== undefined && { signed: true }) };
+  if (serverTime === undefined) {
+    connection.pool.passOver(turn);
+    if (status === 200) return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
+    return { kind: 'http', status, ...said };
+  }
+  if (status === 503) connection.pool.leave(turn);
+  if (status === 401) {
+    connection.clockOffsetMs = serverTime - connection.machine.wallNow();
+    return { kind: 'clock' };
+  }
+  if (status === 200) connection.takesBundles = headers[bundlesHeader] !== undefined;
+  return signedResult(connection, post, { status, body, ...said });
+}
+
+/** What an answer comes to that is signed with our key. */
+export function signedResult(
+  connection: Connection,
+  { id, envelope }: Pick<PostRequest, 'id' | 'envelope'>,
+  { status, body, ...said }: SignedAnswer,
+): PostResult {
+  if (status === 200) return verdictsOf(connection, id, envelope.recipients, body);
+  if (status === 412) return otherLedger(connection, body);
+  if (status === 429) return { kind: 'slower', ...said };
+  return { kind: 'http', status, ...said, signed: true };
+}
+
+interface SignedAnswer {
+  status: number;
+  body: Buffer;
+  text: string;
+  retryAfterMs: number | undefined;
 }
 
 function verdictsOf(

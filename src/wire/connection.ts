@@ -26,6 +26,8 @@ export class Connection {
   clockOffsetMs = 0;
   /** The id of the server's ledger by its latest signed answer; null: it tells none; undefined: there was no answer yet. */
   ledger: string | null | undefined;
+  /** Whether its latest answer told that it takes bundles. */
+  takesBundles = false;
 
   /** Throws WebProxySettingError when the variable that is for the URL cannot be used. */
   constructor({ url, key, ca }: Destination, machine: Machine = thisMachine) {

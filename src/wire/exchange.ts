@@ -19,6 +19,8 @@ export interface Request {
   fresh?: boolean | undefined;
   /** The server may do it twice if it is sent twice. */
   onlyOnce?: boolean;
+  /** Is given each piece of the answer as it arrives, if the status is 200. */
+  watch?: (piece: Buffer) => void;
   /** How long it may take in all its stages; undefined: postTimeMs of what it sends. */
   withinMs?: number;
 }
@@ -31,6 +33,9 @@ export interface FirstProbe<Fault> {
   request: () => Pick<Request, 'method' | 'headers' | 'body'>;
   fault: (response: Response) => Fault | undefined;
 }
+
+/** What is sent of a request over a connection. */
+type Sent = Pick<Request, 'method' | 'path' | 'headers' | 'body' | 'watch'>;
 
 /** The answer of an HTTP server, whole. */
 export interface Response {
@@ -162,7 +167,7 @@ class Exchange<Fault> {
 
   async #send(
     { client, turn }: HttpLine,
-    { method, path, headers: given, body }: Pick<Request, 'method' | 'path' | 'headers' | 'body'>,
+    { method, path, headers: given, body, watch }: Sent,
     signal: AbortSignal,
   ): Promise<Response> {
     const { pathname, search } = this.#pool.url;
@@ -176,7 +181,10 @@ class Exchange<Fault> {
     this.#answer = 'beginning';
     const { statusCode: status, headers } = response;
     const answer = new CollectedBytes();
-    for await (const piece of response.body as AsyncIterable<Buffer>) answer.add(piece);
+    for await (const piece of response.body as AsyncIterable<Buffer>) {
+      answer.add(piece);
+      if (status === 200) watch?.(piece);
+    }
     return { kind: 'response', status, headers, body: answer.whole(), turn };
   }
 

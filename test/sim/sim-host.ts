@@ -5,6 +5,7 @@ import { drain } from '../../src/drain/drain.ts';
 import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { store } from '../../src/spool/enqueue.ts';
 import { Spool, spoolFile } from '../../src/spool/spool.ts';
+import { Bundler } from '../../src/wire/bundler.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { postOnceOver } from '../../src/wire/post-once.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
@@ -121,7 +122,8 @@ export class SimHost {
     const proxies = world.proxyAddresses(this).map((address) => {
       const url = new URL(`http://${address}/`);
       const connection = new Connection({ url, key: this.key }, program.machine);
-      return { connection, postOnce: postOnceOver(connection, 'v2') };
+      const bundler = new Bundler(connection);
+      return { connection, postOnce: postOnceOver(connection, 'v2'), bundler };
     });
     this.#stop = new AbortController();
     const options = {

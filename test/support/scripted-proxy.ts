@@ -1,6 +1,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import {
+  bundlesHeader,
+  bundleType,
+  decodeBundle,
+  encodeAnswers,
+  encodePart,
+  type BundledPost,
+} from '../../src/wire/bundle.ts';
 import { decodeFrame, type QueueReport } from '../../src/wire/frame.ts';
 import { sign } from '../../src/wire/sign.ts';
 import { encodeVerdicts, type Verdict } from '../../src/wire/verdicts.ts';
@@ -30,11 +38,12 @@ export class Received {
   readonly response: ServerResponse;
   /** The key that answers are signed with. */
   readonly key: string;
-  /** The ledger that answers tell. */
+  /** The ledger that answers tell, and whether they tell of bundles. */
   readonly #shown: string | undefined;
+  readonly #takesBundles: boolean;
 
   constructor(
-    { key, ledger: shown }: Pick<ScriptedProxy, 'key' | 'ledger'>,
+    { key, ledger: shown, bundle }: Pick<ScriptedProxy, 'key' | 'ledger' | 'bundle'>,
     request: IncomingMessage,
     response: ServerResponse,
     body: Buffer,
@@ -42,6 +51,7 @@ export class Received {
     const { envelope, fixSender, ask, ledger, queue, bytes } = decodeFrame(body);
     this.key = key;
     this.#shown = shown;
+    this.#takesBundles = bundle !== undefined;
     this.ledger = ledger;
     this.id = String(request.headers['webhook-id']);
     this.timestamp = String(request.headers['webhook-timestamp']);
@@ -58,7 +68,8 @@ export class Received {
   /** Answers 200 with verdicts, well-formed and signed. */
   answer(verdictOf: (recipient: string) => Omit<Verdict, 'recipient'>): void {
     const verdicts = this.recipients.map((recipient) => ({ recipient, ...verdictOf(recipient) }));
-    this.signed(200, encodeVerdicts(this.id, verdicts, { ledger: this.#shown }));
+    const headers = this.#takesBundles ? { [bundlesHeader]: 'yes' } : {};
+    this.signed(200, encodeVerdicts(this.id, verdicts, { ledger: this.#shown }), { headers });
   }
 
   /** Answers 200: everything is sent. */
@@ -95,6 +106,47 @@ export class Received {
   }
 }
 
+/** A bundle as a scripted proxy received it. */
+export class ReceivedBundle {
+  readonly id: string;
+  readonly signature: string;
+  readonly posts: readonly BundledPost[];
+  readonly response: ServerResponse;
+  readonly key: string;
+
+  constructor(key: string, { headers }: IncomingMessage, response: ServerResponse, body: Buffer) {
+    this.key = key;
+    this.id = String(headers['webhook-id']);
+    this.signature = String(headers['webhook-signature']);
+    this.posts = decodeBundle(body);
+    this.response = response;
+  }
+
+  /** Answers that some of the posts were sent, in a part of their own; a test may give it another key or id. */
+  accept(posts: readonly BundledPost[], { key = this.key, id = this.id } = {}): void {
+    const body = encodeAnswers(
+      posts.map((post) => {
+        const { recipients } = decodeFrame(post.body).envelope;
+        const verdicts = recipients.map((recipient) => ({
+          recipient,
+          status: '2.0.0',
+          reason: 'sent',
+        }));
+        const text = encodeVerdicts(post.id, verdicts);
+        return { id: post.id, status: 200, retryAfter: 0, body: text };
+      }),
+    );
+    this.part(body, { key, id });
+  }
+
+  /** Sends any bytes as a part, well-formed and signed. */
+  part(body: Buffer, { key = this.key, id = this.id } = {}): void {
+    const timestamp = String(Math.floor(Date.now() / 1000));
+    const signature = sign(Buffer.from(key), { id, timestamp, body: [body] });
+    this.response.write(encodePart({ timestamp, signature, body }));
+  }
+}
+
 /** Answers a post in whatever way the test wants. */
 export type Script = (post: Received) => void | Promise<void>;
 
@@ -107,6 +159,9 @@ export class ScriptedProxy {
   /** The id of its ledger, which its answers tell where there is one. */
   ledger: string | undefined;
   script: Script;
+  /** All bundles that came; without a script for them it is an older proxy, which takes none. */
+  readonly bundles: ReceivedBundle[] = [];
+  bundle: ((bundle: ReceivedBundle) => void) | undefined;
   url = '';
   #waiting = new Set<() => void>();
   readonly #greeted = new WeakSet<Socket>();
@@ -157,6 +212,11 @@ export class ScriptedProxy {
       for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     } catch {
       return; // The client went away.
+    }
+    if (this.bundle && request.headers['content-type'] === bundleType) {
+      const received = new ReceivedBundle(this.key, request, response, Buffer.concat(chunks));
+      this.bundles.push(received);
+      return this.bundle(received);
     }
     const post = new Received(this, request, response, Buffer.concat(chunks));
     const isFirst = !this.#greeted.has(request.socket);

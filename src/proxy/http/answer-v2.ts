@@ -1,5 +1,6 @@
 import type { Clock } from '../../host/clock.ts';
 import { limits } from '../../limits.ts';
+import { bundlesHeader } from '../../wire/bundle.ts';
 import { decodeFrame, FrameError, messageId } from '../../wire/frame.ts';
 import { sign, signatureHeaders } from '../../wire/sign.ts';
 import { encodeVerdicts } from '../../wire/verdicts.ts';
@@ -33,7 +34,11 @@ export const WRONG_SIGNATURE: Reply = {
   text: "the signature is of none of the proxy's keys",
 };
 
-function headersFault({ id, timestamp }: SignatureCheck, arrivedAt: number): Reply | undefined {
+/** The answer to a request whose id or timestamp is wrong. */
+export function headersFault(
+  { id, timestamp }: SignatureCheck,
+  arrivedAt: number,
+): Reply | undefined {
   if (!messageId.test(id)) {
     return { status: 400, text: `the webhook-id does not match ${messageId}` };
   }
@@ -45,8 +50,9 @@ function headersFault({ id, timestamp }: SignatureCheck, arrivedAt: number): Rep
   };
 }
 
-async function answerFrame(
-  { body, client }: Post,
+/** Answers one post whose signature was right. Rejects as replyToError takes it. */
+export async function answerFrame(
+  { body, client }: Pick<Post, 'body' | 'client'>,
   id: string,
   key: Key,
   { deliverer, rate, note, ledgerId }: Service,
@@ -76,7 +82,8 @@ async function answerFrame(
   return verdictsReply(id, verdicts, own);
 }
 
-function replyToError(error: unknown): Reply {
+/** The answer to an error of answerFrame; throws any other one, which is a defect. */
+export function replyToError(error: unknown): Reply {
   if (error instanceof FrameError) return { status: 400, text: error.message };
   if (error instanceof DigestConflictError) return { status: 409, text: error.message };
   if (error instanceof BackendBusyError) {
@@ -93,11 +100,12 @@ function verdictsReply(...answer: Parameters<typeof encodeVerdicts>): Reply {
   return {
     status: 200,
     text: encodeVerdicts(...answer).toString(),
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', [bundlesHeader]: 'yes' },
   };
 }
 
-function signed(reply: Reply, id: string, key: Key, clock: Clock): Reply {
+/** The answer, signed with the key that signed the request. */
+export function signed(reply: Reply, id: string, key: Key, clock: Clock): Reply {
   const timestamp = String(Math.floor(clock.wallNow() / 1000));
   const signature = sign(key.secret, { id, timestamp, body: [Buffer.from(reply.text)] });
   return {

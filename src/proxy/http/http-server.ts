@@ -3,7 +3,9 @@ import type { Duplex } from 'node:stream';
 import { sleep, systemClock, type Clock } from '../../host/clock.ts';
 import type { ProxyJournal } from '../proxy-journal.ts';
 import { limits } from '../../limits.ts';
+import { bundleType } from '../../wire/bundle.ts';
 import { v2Type } from '../../wire/frame.ts';
+import { answerBundle } from './answer-bundle.ts';
 import { answerV1 } from './answer-v1.ts';
 import { answerV2, WRONG_SIGNATURE } from './answer-v2.ts';
 import { clientAddress } from './client-address.ts';
@@ -158,7 +160,7 @@ export class HttpServer {
       error === request.errored ? undefined : this.#defect(error),
     );
     if (!reply) return; // The client is gone.
-    this.#logRefusal(request, reply, client);
+    this.#logRefusal(request.headers['webhook-id'] as string | undefined, reply, client);
     (await this.#opened())?.deliverer.figures.count('requests', String(reply.status));
     await this.#send(request, response, reply);
   }
@@ -186,16 +188,22 @@ export class HttpServer {
   async #answerPost(request: IncomingMessage, client: string, service: Service): Promise<Reply> {
     const arrivedAt = this.#clock.wallNow();
     const { headers } = request;
-    const isV2 = mediaType(request) === v2Type;
+    const type = mediaType(request);
+    const isV2 = type === v2Type || type === bundleType;
     const check = isV2 ? checkSignature(headers, service.keys) : undefined;
     if (isV2 && !check) return WRONG_SIGNATURE;
     const { withinRequest = async (_, answer) => answer() } = service;
     try {
       return await this.#bodies.with(request, check?.watch, async (body) => {
         const post = { headers, client, arrivedAt, body };
-        return withinRequest(headers, async () =>
-          check ? answerV2(post, check, service) : answerV1(post, service),
-        );
+        return withinRequest(headers, async () => {
+          if (!check) return answerV1(post, service);
+          if (type === v2Type) return answerV2(post, check, service);
+          return answerBundle(post, check, service, {
+            answered: (id, reply) => this.#logRefusal(id, reply, client),
+            failed: (error) => void this.#defect(error),
+          });
+        });
       });
     } catch (error) {
       if (!(error instanceof BodyRefusedError)) throw error;
@@ -204,14 +212,9 @@ export class HttpServer {
     }
   }
 
-  #logRefusal(
-    { headers }: IncomingMessage,
-    { status, text, key, isTold }: Reply,
-    client: string,
-  ): void {
+  #logRefusal(id: string | undefined, { status, text, key, isTold }: Reply, client: string): void {
     if (status < 400 || status === 404 || isTold) return;
     if (key === undefined && !this.#unauthenticated.take()) return;
-    const id = headers['webhook-id'] as string | undefined;
     this.#journal.refused({ from: client, id, status, reason: text, key });
   }
 
@@ -219,9 +222,14 @@ export class HttpServer {
   async #send(
     request: IncomingMessage,
     response: ServerResponse,
-    { status, text, headers, key }: Reply,
+    { status, text, headers, key, parts }: Reply,
   ): Promise<void> {
     if (this.#stopping || key === undefined) response.setHeader('connection', 'close');
+    if (parts) {
+      response.writeHead(status, headers);
+      for await (const part of parts) response.write(part);
+      return void response.end();
+    }
     const content = status === 204 ? undefined : Buffer.from(text);
     response.writeHead(status, { ...(content && contentHeaders(content)), ...headers });
     const written = request.method === 'HEAD' ? undefined : content;

@@ -8,6 +8,8 @@ export interface Reply {
   status: number;
   text: string;
   headers?: Record<string, string>;
+  /** The body in parts that come as they are known, instead of the text. */
+  parts?: AsyncIterable<Buffer>;
   /** The name of the key that signed the request; undefined when no key did, or when nobody looked. */
   key?: string | undefined;
   /** The journal has told it in words of its own, and not for each request. */
