@@ -8,6 +8,7 @@ import {
   exchange,
   type FirstProbe,
   type NoResponse,
+  type Repeated,
   type Request,
   type Response,
   type ResponseHeaders,
@@ -30,17 +31,23 @@ export interface PostRequest extends FrameOptions {
 }
 
 /** What one post came to, as facts; what they mean is decided by `diagnose` and by the caller. */
-export type PostResult =
-  /**
-   * A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe;
-   * `ledger`: the id of its ledger, where it has told it.
-   */
-  | {
-      kind: 'verdicts';
-      verdicts: Verdict[];
-      note?: string | undefined;
-      ledger?: string | undefined;
-    }
+export type PostResult = PostVerdicts | PostFailure;
+
+/**
+ * A well-formed answer, signed with our key, about exactly this post; `note`: what the proxy tells people, to a probe;
+ * `ledger`: the id of its ledger, where it has told it.
+ */
+interface PostVerdicts {
+  kind: 'verdicts';
+  verdicts: Verdict[];
+  note?: string | undefined;
+  ledger?: string | undefined;
+}
+
+/** An answer that is not verdicts. */
+export type PostFailure = Repeated & NoVerdicts;
+
+type NoVerdicts =
   /** The proxy, by its signature, has another ledger than the one that the post was for, and has begun nothing. */
   | { kind: 'other-ledger' }
   /** The proxy, by its signature, asks for fewer posts, and has begun nothing. */
@@ -66,9 +73,6 @@ export type PostResult =
   /** The first probe over the connection was not answered by the proxy: nothing of the post was sent. */
   | { kind: 'probe-failed'; failure: PostFailure }
   | NoResponse;
-
-/** An answer that is not verdicts. */
-export type PostFailure = Exclude<PostResult, { kind: 'verdicts' }>;
 
 /**
  * Makes one signed attempt of HTTP v2 (src/wire/README.md), as `exchange` does. Without TLS anybody may have
@@ -152,6 +156,20 @@ export function resultOf(
   connection: Connection,
   post: Pick<PostRequest, 'id' | 'envelope'>,
   request: Request,
+  response: Response & Repeated,
+): PostResult {
+  return ofRepeated(responseResult(connection, post, request, response), response.repeated);
+}
+
+/** The result of a request that may have been `repeated`. Verdicts are whole without that: the ledger knows the earlier one. */
+export function ofRepeated(result: PostResult, repeated = false): PostResult {
+  return repeated && result.kind !== 'verdicts' ? { ...result, repeated } : result;
+}
+
+function responseResult(
+  connection: Connection,
+  post: Pick<PostRequest, 'id' | 'envelope'>,
+  request: Request,
   { status, headers, body, turn }: Response,
 ): PostResult {
   const serverTime = signedTime(connection, post.id, request, { headers, body });
@@ -217,9 +235,9 @@ function otherLedger(connection: Connection, body: Buffer): PostResult {
 
 /** Whether a proxy may have sent the message of a post that brought no verdicts, or may still do so. */
 export function mayBeSent(failure: PostFailure): boolean {
+  if (failure.repeated) return true;
   if (failure.kind === 'network') {
-    if (failure.code === CLOSED_AFTER_PROBE) return false;
-    return failure.stage === 'request' || failure.repeated === true;
+    return failure.stage === 'request' && failure.code !== CLOSED_AFTER_PROBE;
   }
   // A web server answers 5xx although the proxy behind it may have got the post.
   if (failure.kind === 'http') return failure.status >= 500 && !failure.signed;

@@ -3,6 +3,7 @@ import { limits } from '../limits.ts';
 import {
   firstProbe,
   mayBeSent,
+  ofRepeated,
   requestOf,
   resultOf,
   signedResult,
@@ -83,12 +84,13 @@ export class Bundler {
     const id = newId(connection.machine);
     const request = requestOf(connection, bundleType, { id, body: [body], length: body.length });
     const answers = new SignedAnswers(connection.key, id, request);
-    const watch = (piece: Buffer) => {
+    const watch = (piece: Buffer, repeated: boolean) => {
       for (const answer of answers.add(piece)) {
         const asked = open.get(answer.id);
         if (!asked) continue;
         open.delete(answer.id);
-        asked.settle({ result: resultOfAnswer(connection, asked.post, answer) });
+        const result = resultOfAnswer(connection, asked.post, answer);
+        asked.settle({ result: ofRepeated(result, repeated) });
       }
     };
     const first = firstProbe(connection);

@@ -19,8 +19,8 @@ export interface Request {
   fresh?: boolean | undefined;
   /** The server may do it twice if it is sent twice. */
   onlyOnce?: boolean;
-  /** Is given each piece of the answer as it arrives, if the status is 200. */
-  watch?: (piece: Buffer) => void;
+  /** Is given each piece of the answer as it arrives, if the status is 200, and whether the request is repeated. */
+  watch?: (piece: Buffer, repeated: boolean) => void;
   /** How long it may take in all its stages; undefined: postTimeMs of what it sends. */
   withinMs?: number;
 }
@@ -57,8 +57,7 @@ export type NoResponse =
   /**
    * No complete answer; `code` is that of Node, OpenSSL or undici, or CLOSED_AFTER_PROBE. `stage` is what
    * went wrong: connecting to the server, its greeting included, or the request and its answer. `webProxy` is
-   * the variable that names the web proxy, where that is the trouble. `repeated`: two connections broke, the
-   * second of them new.
+   * the variable that names the web proxy, where that is the trouble.
    */
   | {
       kind: 'network';
@@ -66,12 +65,17 @@ export type NoResponse =
       webProxy?: string | undefined;
       code: string;
       text: string;
-      repeated?: boolean;
     }
   /** The body of the request could not be read, or not be made of the message. */
   | { kind: 'unreadable'; text: string }
   /** The caller gave up waiting. */
   | { kind: 'aborted' };
+
+/** What is common to all that a request can come to. */
+export interface Repeated {
+  /** The request had been sent, in part at least, over another connection, which broke before the answer: it may have arrived. */
+  repeated?: boolean;
+}
 
 /**
  * One HTTP request and its answer, of either version of the interface. Never throws, never follows a
@@ -80,14 +84,24 @@ export type NoResponse =
  * unless it may be made only once. With a `probe` the request is sent only over a connection over which
  * the server has answered that; where it answered wrongly, the fault is returned.
  */
-export async function exchange<Fault = never>(
+export async function exchange<Fault extends object = never>(
   { pool }: { pool: HttpPool },
   request: Request,
   stop: AbortSignal,
   probe?: FirstProbe<Fault>,
+): Promise<(Response | NoResponse | Fault) & Repeated> {
+  const running = new Exchange(pool, request, probe);
+  const result = await responseOf(running, pool, request, stop);
+  return running.repeated ? { ...result, repeated: true } : result;
+}
+
+async function responseOf<Fault extends object>(
+  running: Exchange<Fault>,
+  pool: HttpPool,
+  request: Request,
+  stop: AbortSignal,
 ): Promise<Response | NoResponse | Fault> {
   const stops = [stop, pool.closing];
-  const running = new Exchange(pool, request, probe);
   try {
     return await withinTime(
       request.withinMs ?? postTimeMs(request.length),
@@ -96,19 +110,20 @@ export async function exchange<Fault = never>(
       async (signal) => running.run(signal),
     );
   } catch (error) {
-    const { unreadable, stage, repeated } = running;
+    const { unreadable, stage } = running;
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
     if (running.turn !== undefined) pool.passOver(running.turn);
     const webProxy = error instanceof WebProxyError ? error.variable : undefined;
-    return { kind: 'network', stage, webProxy, ...cause(error), repeated };
+    return { kind: 'network', stage, webProxy, ...cause(error) };
   }
 }
 
 /** An exchange that is under way, and how far it got. */
-class Exchange<Fault> {
+class Exchange<Fault extends object> {
   stage: 'connecting' | 'request' = 'connecting';
+  /** See Repeated. */
   repeated = false;
   /** Of the connection over which it went last. */
   turn: number | undefined;
@@ -138,7 +153,7 @@ class Exchange<Fault> {
         const wasIdle = error instanceof IdleClosedError;
         if (wasIdle && line.probed && !line.reused) throw new ClosedAfterProbeError();
         if (!this.#isStale(line, wasIdle) || signal.aborted) throw error;
-        this.repeated = !wasIdle;
+        this.repeated ||= !wasIdle && this.#isSending();
       } finally {
         this.#pool.giveBack(line, this.#answer === 'whole');
       }
@@ -157,6 +172,11 @@ class Exchange<Fault> {
     const response = await this.#send(line, { ...this.#request, body: this.#body() }, signal);
     this.#answer = 'whole';
     return response;
+  }
+
+  /** Whether the request itself is on its way, and not only the first probe. */
+  #isSending(): boolean {
+    return this.stage === 'request';
   }
 
   /** Whether the connection was dead before the request was sent, so that it may be sent once more. */
@@ -183,7 +203,7 @@ class Exchange<Fault> {
     const answer = new CollectedBytes();
     for await (const piece of response.body as AsyncIterable<Buffer>) {
       answer.add(piece);
-      if (status === 200) watch?.(piece);
+      if (status === 200) watch?.(piece, this.repeated);
     }
     return { kind: 'response', status, headers, body: answer.whole(), turn };
   }

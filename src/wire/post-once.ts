@@ -1,5 +1,5 @@
 import { limits } from '../limits.ts';
-import { attempt as attemptV2, type PostRequest, type PostResult } from './attempt.ts';
+import { attempt as attemptV2, ofRepeated, type PostRequest, type PostResult } from './attempt.ts';
 import type { Connection } from './connection.ts';
 import { attemptV1, SENT } from './v1/v1.ts';
 
@@ -28,7 +28,8 @@ export function postOnceOver(
     const used = connection.clockOffsetMs;
     const result = await attempt(post, stop);
     const isNew = Math.abs(connection.clockOffsetMs - used) > limits.toleranceMs / 2;
-    return result.kind === 'clock' && isNew ? attempt(post, stop) : result;
+    if (result.kind !== 'clock' || !isNew) return result;
+    return ofRepeated(await attempt(post, stop), result.repeated);
   };
 }
 

@@ -192,6 +192,36 @@ test('a signed refusal, as of a proxy whose relay is down, shows that nothing wa
   assert.equal((await drain.stop()).code, 0);
 });
 
+for (const [what, refuse] of [
+  ['a signed 503', (post) => post.signed(503, Buffer.from('the relay is down'))],
+  ['429 from a load balancer', ({ response }) => void response.writeHead(429).end()],
+] as const satisfies [string, Script][]) {
+  test(`a connection breaks after the proxy has taken the message, and the new one is answered by ${what}: the message waits for that proxy, and is sent once (law 6)`, async (t) => {
+    const road = new Road(t);
+    const { first, second, urls } = await twoProxies(t, road, ['one', 'two']);
+    first.script = (post) => post.accept();
+    handIn(road.spool, [{}]);
+    const drain = road.drain([], { GMAIL_PROXY_URL: urls });
+    await drain.says(/> sent \(/);
+    let taken = 0;
+    first.script = (post) => {
+      if (hasMail(post)) taken += 1;
+      // It is sent then, and nobody hears of it.
+      return taken === 1 && hasMail(post) ? drop(post) : refuse(post);
+    };
+    first.greet = (post) => (taken < 2 ? post.accept() : refuse(post));
+    const [id = ''] = handIn(road.spool, [{}]);
+    await drain.says(/deferred \(4\.3\.0 it was posted to/);
+    assert.deepEqual(mailOf(second), []);
+
+    [first.greet, first.script] = [(post) => post.accept(), (post) => post.accept()];
+    await drain.says(/> sent \(/, 2);
+    assert.deepEqual(mailOf(second), []);
+    assert.equal(stateOf(road, id)?.state, 'sent');
+    assert.equal((await drain.stop()).code, 0);
+  });
+}
+
 test('a proxy with another ledger is at the same URL: it refuses what was posted for the first ledger, nothing is sent twice, and new mail goes on (law 6)', async (t) => {
   const [road, other] = [new Road(t), new Road(t)];
   let proxy = await road.proxy();
