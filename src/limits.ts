@@ -136,7 +136,7 @@ export const limits = {
   /** Posts may take twice as long as one alone, and this much longer (drain/concurrency.ts). */
   queuedMs: 50,
   /** How often it is found out anew how long a post takes alone. */
-  lookEveryMs: 1 * MINUTE,
+  measureEveryMs: 1 * MINUTE,
   /** While there are fewer posts in flight, those that take longer than `slowPostMs` do not count. */
   inFlightSlow: 64,
   /** Messages that the proxy is still sending when others take their places. */

@@ -6,12 +6,12 @@ export interface Concurrency {
   readonly limit: number;
   /** Each post that passes adds one, so that they double with each round trip, until they wait too long. */
   readonly isRising: boolean;
-  /** How long a post takes while few are in flight; undefined before the first look. */
+  /** How long a post takes while few are in flight; undefined before the first measurement. */
   readonly aloneMs: number | undefined;
-  /** When the next look is due. */
-  readonly looksAt: number;
-  /** During a look, the limit that holds again after it. */
-  readonly looksFrom: number | undefined;
+  /** When the next measurement of that is due. */
+  readonly measuresAt: number;
+  /** During a measurement, the limit that holds again after it. */
+  readonly limitAfter: number | undefined;
   /** The posts that were begun since the last change of the limit, and have passed. */
   readonly round: Round;
 }
@@ -38,8 +38,8 @@ export const oneAtOnce: Concurrency = {
   limit: 1,
   isRising: true,
   aloneMs: undefined,
-  looksAt: -Infinity,
-  looksFrom: undefined,
+  measuresAt: -Infinity,
+  limitAfter: undefined,
   round: { since: -Infinity, posts: 0, sumMs: 0, inFlight: 0, inFlightBefore: 0 },
 };
 
@@ -47,26 +47,30 @@ export const oneAtOnce: Concurrency = {
  * How many posts may be in flight after one has passed. Pure. As congestion control by delay does (TCP Vegas, LEDBAT of
  * RFC 6817), it compares how long posts take with how long they take alone: so many are in flight that they take twice as
  * long and limits.queuedMs more. That keeps busy what is far away, or fast, or has few connections to its relay, and leaves
- * no long queue there. Means are compared, since some posts are slow by themselves. Once in limits.lookEveryMs there is a
- * look: for one round no more than limits.inFlightMin are in flight. Nothing grows beyond double of what was in flight (as
- * in RFC 7661).
+ * no long queue there. Means are compared, since some posts are slow by themselves. Once in limits.measureEveryMs there is
+ * a measurement: for one round no more than limits.inFlightMin are in flight. Nothing grows beyond double of what was in
+ * flight (as in RFC 7661).
  */
 export function afterPost(before: Concurrency, post: PassedPost): Concurrency {
-  const { limit, isRising, aloneMs, looksFrom } = before;
+  const { limit, isRising, aloneMs, limitAfter } = before;
   const { now } = post;
   const round = withPost(before.round, post);
   const most = Math.min(Math.max(limit, 2 * mostInFlight(round)), limits.inFlight);
-  const risen = isRising && looksFrom === undefined ? Math.min(limit + 1, most) : limit;
+  const risen = isRising && limitAfter === undefined ? Math.min(limit + 1, most) : limit;
   if (round.posts < Math.max(limit, limits.inFlightMin)) return { ...before, limit: risen, round };
 
   const meanMs = round.sumMs / round.posts;
   const next = { ...before, limit: risen, round: roundAfter(round, now) };
-  if (aloneMs === undefined || looksFrom !== undefined) {
-    const looked = { aloneMs: meanMs, looksAt: now + limits.lookEveryMs, looksFrom: undefined };
-    return { ...next, ...looked, limit: looksFrom ?? risen };
+  if (aloneMs === undefined || limitAfter !== undefined) {
+    const measured = {
+      aloneMs: meanMs,
+      measuresAt: now + limits.measureEveryMs,
+      limitAfter: undefined,
+    };
+    return { ...next, ...measured, limit: limitAfter ?? risen };
   }
-  if (now >= before.looksAt) {
-    return { ...next, limit: Math.min(risen, limits.inFlightMin), looksFrom: risen };
+  if (now >= before.measuresAt) {
+    return { ...next, limit: Math.min(risen, limits.inFlightMin), limitAfter: risen };
   }
   const growth = (2 * aloneMs + limits.queuedMs) / meanMs;
   if (isRising && growth >= 1) return next;

@@ -187,9 +187,9 @@ export class Endpoint {
     return Math.floor(this.#concurrency.limit);
   }
 
-  /** From here on each post that passes adds one again. */
+  /** From here on each post that passes adds one again. This ends a measurement, after which the old limit would hold again. */
   #limitTo(limit: number): void {
-    this.#concurrency = { ...this.#concurrency, limit, isRising: true };
+    this.#concurrency = { ...this.#concurrency, limit, isRising: true, limitAfter: undefined };
   }
 
   get #placesLeft(): number {

@@ -94,11 +94,11 @@ for (const [name, proxy, atLeast, atMost] of [
 ] as const) {
   test(`${name}: between ${atLeast} and ${atMost} posts are in flight`, () => {
     const posting = new Posting(proxy);
-    posting.run(limits.lookEveryMs);
+    posting.run(limits.measureEveryMs);
     for (let turn = 0; turn < 10; turn += 1) {
       posting.run(1000);
-      const { limit, looksFrom = limit } = posting.concurrency;
-      assert.ok(looksFrom >= atLeast && looksFrom <= atMost, String(looksFrom));
+      const { limit, limitAfter = limit } = posting.concurrency;
+      assert.ok(limitAfter >= atLeast && limitAfter <= atMost, String(limitAfter));
     }
   });
 }
@@ -122,7 +122,7 @@ test('a relay that has become slower for good is kept busy again when its old ti
   const posting = new Posting({ awayMs: 2, places: 20, sendMs: () => ms });
   posting.run(10_000);
   ms = 800;
-  posting.run(2 * limits.lookEveryMs);
+  posting.run(2 * limits.measureEveryMs);
   const rate = posting.run(60_000);
   assert.ok(rate > 0.95 * (20 / 0.8), String(rate));
 });

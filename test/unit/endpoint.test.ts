@@ -25,6 +25,12 @@ function passAll(endpoint: Endpoint, now: number): number {
   return posts.length;
 }
 
+function passOne(endpoint: Endpoint, now: number): void {
+  const post = endpoint.begin(now);
+  endpoint.postPassed(now, 0);
+  post.end();
+}
+
 test('one post goes first; then the posts in flight double with each round trip, up to 256', () => {
   const endpoint = new Endpoint();
   const rounds = Array.from({ length: 10 }, (_, now) => passAll(endpoint, now));
@@ -232,6 +238,29 @@ test('posts that break halve how many may be in flight, down to one and never to
   assert.equal(endpoint.capacity(0), 1);
   endpoint.postPassed(0, 0);
   assert.equal(endpoint.capacity(0), 2, 'it grows again');
+});
+
+test('fewer posts during a measurement stay fewer after it: the limit does not return to what it was before', () => {
+  for (const halve of [
+    (endpoint: Endpoint) => endpoint.halveConcurrency(),
+    (endpoint: Endpoint, now: number) =>
+      fill(endpoint, now).forEach((post, nth) => {
+        if (nth === 0) post.slowDown(now, undefined);
+        post.end();
+      }),
+  ]) {
+    const endpoint = new Endpoint();
+    for (let round = 0; round < 9; round += 1) passAll(endpoint, 0);
+    assert.equal(endpoint.capacity(0), 256);
+    const now = limits.measureEveryMs;
+    while (endpoint.capacity(now) > limits.inFlightMin) passOne(endpoint, now);
+    halve(endpoint, now);
+    assert.equal(endpoint.capacity(now), limits.inFlightMin / 2);
+    for (let count = 1; count <= limits.inFlightMin; count += 1) {
+      passOne(endpoint, now);
+      assert.ok(endpoint.capacity(now) <= limits.inFlightMin / 2 + count);
+    }
+  }
 });
 
 test('more posts in flight than the new limit leave no capacity, and never less than none', () => {
