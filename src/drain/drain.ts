@@ -76,7 +76,7 @@ class DrainLoop {
   readonly #giveUp = new AbortController();
   readonly #reports: SenderReports;
   readonly #inFlight = new Map<number, Claimed>();
-  /** Of these, what the proxy has and is asked for: it takes up no bytes, and nobody's place. */
+  /** Of these, what the proxy has and is asked for: its bytes are not counted (in memory it has limits.smallBodyBytes at most), and it takes nobody's place. */
   readonly #asked = new Set<number>();
   /** Attempts that ended and are not yet recorded, and what happened to the endpoint meanwhile. */
   #attempts: Attempt[] = [];
