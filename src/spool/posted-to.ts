@@ -90,10 +90,11 @@ export function giveUpProxies(
   now: number,
 ): GivenUp[] {
   const before = now - limits.ledgerGoneMs;
-  const present = `WITH present AS (SELECT number, ledger FROM proxy AS shown
+  const present = `WITH present AS (SELECT number, ledger FROM proxy
     WHERE iif(url IN (SELECT value FROM json_each(:urls)),
       ledger = '' OR
-        NOT EXISTS (SELECT 1 FROM proxy WHERE url = shown.url AND since > shown.since AND since <= :before),
+        NOT EXISTS (SELECT 1 FROM proxy AS later
+          WHERE later.url = proxy.url AND later.since > proxy.since AND later.since <= :before),
       :inUseSince > :before AND
         EXISTS (SELECT 1 FROM json_each(:urls) WHERE value NOT IN (SELECT url FROM proxy))))`;
   const when = { urls: JSON.stringify(urls), inUseSince, before };

@@ -51,7 +51,7 @@ export class OpenFiles {
   transaction<Result>(action: () => Result): Result {
     if (this.#db.inTransaction) return this.#db.transaction(action)();
     const run = this.#db.transaction(() => {
-      this.#setTimeout(this.#lockWait.waitMs);
+      this.#setBusyMs(this.#lockWait.waitMs);
       const result = action();
       this.requireInPlace();
       return result;
@@ -64,18 +64,18 @@ export class OpenFiles {
   /** Only the beginning is tried again: a COMMIT that waits for readers, as without a log, is left to SQLite. */
   #inTurn<Result>(run: () => Result): Result {
     const once = () => {
-      this.#setTimeout(0);
+      this.#setBusyMs(0);
       return run();
     };
     try {
       return whileBusy(once, this.#lockWait);
     } finally {
-      this.#setTimeout(this.#lockWait.waitMs);
+      this.#setBusyMs(this.#lockWait.waitMs);
     }
   }
 
   /** How long SQLite itself waits for other programs. */
-  #setTimeout(ms: number): void {
+  #setBusyMs(ms: number): void {
     this.#db.pragma(`busy_timeout = ${ms}`);
   }
 
@@ -83,13 +83,13 @@ export class OpenFiles {
   cutLog(): void {
     try {
       this.requireInPlace();
-      this.#setTimeout(0);
+      this.#setBusyMs(0);
       this.#db.pragma('wal_checkpoint(PASSIVE)'); // Writers need not wait for this part.
       this.#db.pragma('wal_checkpoint(TRUNCATE)');
     } catch {
       // The next operation on the database fails and reports what is wrong.
     } finally {
-      this.#setTimeout(this.#lockWait.waitMs);
+      this.#setBusyMs(this.#lockWait.waitMs);
     }
   }
 
