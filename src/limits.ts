@@ -81,7 +81,7 @@ export const limits = {
   busyPollMs: 20,
   /** How often a writer looks whether another one's transaction has ended. */
   writerPollMs: 2,
-  /** The same for drain, which has to take turns with many. */
+  /** The same for drain, which has many others beside it. */
   drainPollMs: 0.25,
   /** The write-ahead log is cut back to this size after a checkpoint. */
   walBytes: 16 * MiB,

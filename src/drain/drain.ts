@@ -90,6 +90,8 @@ class DrainLoop {
   /** Something is due that is too large for the bytes left in flight: it waits for a delivery to end. */
   #tooLarge = false;
   #keepHouseAt = 0;
+  /** Observed time. */
+  readonly #startedAt: number;
   #sampleAt = 0;
   /** What posts tell the proxy of the queue, and until when that is told; when a probe tells it at the latest: monotonic. */
   #queue: QueueReport | undefined;
@@ -101,6 +103,7 @@ class DrainLoop {
   constructor(options: DrainOptions) {
     this.#options = options;
     this.#clock = options.spool.clock;
+    this.#startedAt = options.spool.now();
     this.#tellAt = this.#clock.now() + limits.tellQueueMs;
     this.alarm = new Alarm(this.#clock);
     const upstreams = options.proxies.map((proxy) => this.#upstreamOf(proxy));
@@ -137,7 +140,8 @@ class DrainLoop {
   /** What waits for a proxy that does not come back may go to any other one. */
   #giveUpProxies(): void {
     const { spool, journal } = this.#options;
-    for (const { url, messages } of giveUpProxies(spool, this.#urls, spool.now())) {
+    const urls = { urls: this.#urls, inUseSince: this.#startedAt };
+    for (const { url, messages } of giveUpProxies(spool, urls, spool.now())) {
       journal.proxyGivenUp(url, messages);
     }
   }
@@ -420,13 +424,13 @@ class DrainLoop {
     if (more) this.#keepHouseAt = now + limits.housekeepingStepMs;
   }
 
-  /** An idle drain writes nothing, and is not woken for it: what happened last is in the sample of its next look. */
   /** Nobody wants to hear that the certificate of a proxy expires which is not named any more. */
   #forgetCertificates(): void {
     const hosts = this.#options.proxies.map(({ connection }) => connection.url.host);
     keepLabels(this.#options.spool, CERTIFICATES, hosts);
   }
 
+  /** An idle drain writes nothing, and is not woken for it: what happened last is in the sample of its next look. */
   #takeSampleWhenTime(): void {
     const now = this.#clock.now();
     if (now < this.#sampleAt) return;

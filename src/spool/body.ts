@@ -25,13 +25,14 @@ export function readSmallBodies(
   const small = messages.filter(({ size }) => size <= limits.smallBodyBytes);
   try {
     const rows = spool
-      .sql<{ seq: number; digest: Buffer; bytes: Buffer }>(
-        `SELECT seq, digest, bytes FROM message JOIN body ON message = seq AND part = 0
+      .sql<{ seq: number; size: number; digest: Buffer; bytes: Buffer }>(
+        `SELECT seq, size, digest, bytes FROM message JOIN body ON message = seq AND part = 0
          WHERE seq IN (SELECT value FROM json_each(?))`,
       )
       .all(JSON.stringify(small.map(({ seq }) => seq)));
-    const whole = rows.filter(({ digest, bytes }) =>
-      digest.equals(hash('sha256', bytes, 'buffer')),
+    const whole = rows.filter(
+      ({ size, digest, bytes }) =>
+        bytes.length === size && digest.equals(hash('sha256', bytes, 'buffer')),
     );
     return new Map(whole.map(({ seq, bytes }) => [seq, bytes]));
   } catch {
@@ -117,7 +118,7 @@ function* readParts(spool: Spool, seq: number, size: number): Generator<Buffer> 
   const message = spool
     .sql<{ digest: Buffer }>('SELECT digest FROM message WHERE seq = ?')
     .get(seq);
-  if (!message || !requireWhole(message).digest.equals(hashed.digest())) {
+  if (read !== size || !message || !requireWhole(message).digest.equals(hashed.digest())) {
     throw new DatabaseUnusableError('the spool has other bytes of the message than Exim wrote');
   }
 }

@@ -67,6 +67,12 @@ export function makeWaitingDue(spool: Spool, { url, ledger }: PostedTo, now: num
     .run({ url, ledger: ledger ?? '', now });
 }
 
+/** The URLs of all proxies, and since when drain has these; in observed time. */
+export interface UrlsInUse {
+  urls: readonly string[];
+  inUseSince: number;
+}
+
 /** A proxy for which no message waits any more, and how many did. */
 export interface GivenUp extends PostedTo {
   messages: number;
@@ -74,14 +80,24 @@ export interface GivenUp extends PostedTo {
 
 /**
  * Lets messages go to any proxy that waited for one which does not come back: neither it nor another one with its ledger is
- * there. One is there while an operator has its URL among the `urls` in use, unless that URL has shown another ledger for
- * limits.ledgerGoneMs. Forgets proxies that are of no use any more.
+ * there. One is there while an operator has its URL among the `urls`, in use since `inUseSince`, unless that URL has shown
+ * another ledger for limits.ledgerGoneMs. One whose URL is not among them may be there under a new URL that was not posted to
+ * yet, for as long. Forgets proxies that are of no use any more.
  */
-export function giveUpProxies(spool: Spool, urls: readonly string[], now: number): GivenUp[] {
-  const present = `WITH present AS (SELECT number, ledger FROM proxy AS shown
-    WHERE url IN (SELECT value FROM json_each(:urls)) AND (ledger = '' OR
-      NOT EXISTS (SELECT 1 FROM proxy WHERE url = shown.url AND since > shown.since AND since <= :before)))`;
-  const when = { urls: JSON.stringify(urls), before: now - limits.ledgerGoneMs };
+export function giveUpProxies(
+  spool: Spool,
+  { urls, inUseSince }: UrlsInUse,
+  now: number,
+): GivenUp[] {
+  const before = now - limits.ledgerGoneMs;
+  const present = `WITH present AS (SELECT number, ledger FROM proxy
+    WHERE iif(url IN (SELECT value FROM json_each(:urls)),
+      ledger = '' OR
+        NOT EXISTS (SELECT 1 FROM proxy AS later
+          WHERE later.url = proxy.url AND later.since > proxy.since AND later.since <= :before),
+      :inUseSince > :before AND
+        EXISTS (SELECT 1 FROM json_each(:urls) WHERE value NOT IN (SELECT url FROM proxy))))`;
+  const when = { urls: JSON.stringify(urls), inUseSince, before };
   return spool.transaction(() => {
     const givenUp = spool
       .sql<PostedTo & { number: number }>(

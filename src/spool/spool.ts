@@ -44,7 +44,7 @@ export const WAKE = 'wake-';
 /** Who opens the spool: what he may do to its file, and how long he waits for another program that writes to it. */
 export type Access = 'drain' | 'pipe' | 'intake' | 'operator';
 
-/** Drain takes turns with many writers; the LMTP server must not keep its clients waiting. */
+/** Drain has many writers beside it; the LMTP server must not keep its clients waiting. */
 const LOCK_WAITS: Partial<Record<Access, LockWait>> = {
   drain: { pollMs: limits.drainPollMs },
   intake: { waitMs: limits.intakeBusyMs },

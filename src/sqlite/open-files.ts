@@ -51,6 +51,7 @@ export class OpenFiles {
   transaction<Result>(action: () => Result): Result {
     if (this.#db.inTransaction) return this.#db.transaction(action)();
     const run = this.#db.transaction(() => {
+      this.#setBusyMs(this.#lockWait.waitMs);
       const result = action();
       this.requireInPlace();
       return result;
@@ -60,26 +61,35 @@ export class OpenFiles {
     return result;
   }
 
+  /** Only the beginning is tried again: a COMMIT that waits for readers, as without a log, is left to SQLite. */
   #inTurn<Result>(run: () => Result): Result {
-    this.#db.pragma('busy_timeout = 0');
+    const once = () => {
+      this.#setBusyMs(0);
+      return run();
+    };
     try {
-      return whileBusy(run, this.#lockWait);
+      return whileBusy(once, this.#lockWait);
     } finally {
-      this.#db.pragma(`busy_timeout = ${this.#lockWait.waitMs}`);
+      this.#setBusyMs(this.#lockWait.waitMs);
     }
+  }
+
+  /** How long SQLite itself waits for other programs. */
+  #setBusyMs(ms: number): void {
+    this.#db.pragma(`busy_timeout = ${ms}`);
   }
 
   /** Copies the log into the file, as far as nobody reads an older state, and if nobody does, empties it. */
   cutLog(): void {
     try {
       this.requireInPlace();
-      this.#db.pragma('busy_timeout = 0');
+      this.#setBusyMs(0);
       this.#db.pragma('wal_checkpoint(PASSIVE)'); // Writers need not wait for this part.
       this.#db.pragma('wal_checkpoint(TRUNCATE)');
     } catch {
       // The next operation on the database fails and reports what is wrong.
     } finally {
-      this.#db.pragma(`busy_timeout = ${this.#lockWait.waitMs}`);
+      this.#setBusyMs(this.#lockWait.waitMs);
     }
   }
 

@@ -81,3 +81,12 @@ test('small bodies are read together, those alone that are as they were stored (
   };
   assert.equal(readSmallBodies(spool, messages).size, 0, 'each is left to readBody then');
 });
+
+test('bytes of another length than the message has are damage, and are not posted', (t) => {
+  const { spool } = spoolWith(t, 100);
+  for (const size of [95, 105]) {
+    spool.sql('UPDATE message SET size = ?').run(size);
+    assert.equal(readSmallBodies(spool, [{ seq: 1, size }]).size, 0);
+    assert.throws(() => [...readBody(spool, 1, size)], /other bytes|lost part/);
+  }
+});

@@ -23,8 +23,9 @@ function postWithoutAnswer(spool: Spool, proxy: PostedTo): void {
   spool.sql(`UPDATE message SET posted_to = ? WHERE posted_to IS NULL`).run(number);
 }
 
-const givenUp = (spool: Spool, urls: string[], now: number) =>
-  giveUpProxies(spool, urls, now).map(({ url }) => url);
+/** As a drain that has been at work for long sees it. */
+const givenUp = (spool: Spool, urls: string[], now: number, inUseSince = NOW - 2 * LONG) =>
+  giveUpProxies(spool, { urls, inUseSince }, now).map(({ url }) => url);
 
 test('law 6: what a proxy may have sent waits while another one has its ledger, also when its own URL shows a new one', (t) => {
   const spool = freshSpool(t);
@@ -67,4 +68,19 @@ test('a proxy that showed no ledger is waited for by its URL, whatever it shows 
   show(spool, 'a', 'one', NOW + 1);
   assert.deepEqual(givenUp(spool, ['a'], NOW + 2 * LONG), []);
   assert.deepEqual(givenUp(spool, ['b'], NOW + 2 * LONG), ['a']);
+});
+
+test('law 6: a URL that is written in another way is waited for until it tells its ledger, as long as a lost ledger', (t) => {
+  const spool = freshSpool(t);
+  show(spool, 'b', 'two', NOW);
+  postWithoutAnswer(spool, { url: 'a', ledger: 'one' });
+  const urls = ['A', 'b'];
+  assert.deepEqual(givenUp(spool, urls, NOW, NOW), [], 'A was not asked yet');
+  assert.deepEqual(givenUp(spool, urls, NOW + LONG, NOW), ['a'], 'A does not answer');
+
+  const renamed = freshSpool(t);
+  postWithoutAnswer(renamed, { url: 'a', ledger: 'one' });
+  assert.deepEqual(givenUp(renamed, ['A'], NOW, NOW), []);
+  show(renamed, 'A', 'one', NOW);
+  assert.deepEqual(givenUp(renamed, ['A'], NOW + 2 * LONG, NOW), [], 'it has the ledger');
 });

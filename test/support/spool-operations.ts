@@ -104,7 +104,7 @@ export const spoolOperations: Record<string, (spool: Spool, id: string) => void>
     unansweredBy(spool, 1);
     ledgerOf(spool, url);
     makeWaitingDue(spool, { url, ledger: 'one' }, NOW);
-    giveUpProxies(spool, [other], NOW);
+    giveUpProxies(spool, { urls: [other], inUseSince: 0 }, NOW);
   },
   hold: (spool, id) => operate(spool, id, { verb: 'hold', now: NOW }),
   release: (spool, id) => {
