@@ -70,7 +70,10 @@ export const limits = {
   intakeSpoolMs: 5 * SECOND,
   /** For how long a message that came without an id of its mail server is known by its bytes and its envelope. */
   repeatMs: 1 * HOUR,
-  /** How many messages with the same bytes are looked at to find one that was for some of the same recipients. */
+  /**
+   * How many messages with the same bytes are looked at to find one that was for some of the same recipients: the first by
+   * the hash of their recipients, and not the latest.
+   */
   repeatsLookedAt: 20,
 
   // SQLite files: spool and ledger (sqlite/)
@@ -473,6 +476,8 @@ export const limits = {
   databaseConnectMs: 10 * SECOND,
   databaseStatementMs: 10 * SECOND,
   databaseAnswerMs: 15 * SECOND,
+  /** How long a proxy may take to find or make its tables and to take its locks: several statements, each of which may wait. */
+  databaseOpenMs: 2 * MINUTE,
   /** How soon a server that was lost, or that was not there at the start, is tried again. */
   databaseRetryMs: 1 * SECOND,
   /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
@@ -565,8 +570,8 @@ export const limits = {
   /** How soon a renewal is tried again that failed, or brought keys that end soon; how long one answer may take. */
   awsKeysRetryMs: 10 * SECOND,
   awsKeysMs: 5 * SECOND,
-  /** How long the token is valid that the instance metadata service gives for one reading, in seconds. */
-  awsTokenSeconds: 60,
+  /** How long the token is valid that the instance metadata service gives for one reading: whole seconds. */
+  awsTokenMs: 60 * SECOND,
 
   // The appengine backend
 

@@ -110,7 +110,17 @@ export class Deliverer {
       const logged = new Set([...refused.keys(), ...unlogged]);
       const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to));
       const digest = each[0]?.digest;
-      const others = await this.#outcomes({ ...message, digest }, elsewhere, POST_AGAIN, timeUp);
+      const others = await this.#outcomes(
+        { ...message, digest },
+        elsewhere,
+        POST_AGAIN,
+        timeUp,
+      ).catch((error: Error) => {
+        // Some of the post may be sent here, so that it must not be answered as one of which nothing was.
+        const isMixed = elsewhere.length < recipients.length;
+        if (!isMixed || !(error instanceof BackendUnavailableError)) throw error;
+        return new Map(elsewhere.map((to) => [to, inProgress(to)]));
+      });
       const verdicts = envelope.recipients
         .map((to) => refused.get(to) ?? others.get(to) ?? this.#answer(message, to, tasks.get(to)))
         .map((verdict) => this.#softened(verdict));

@@ -10,7 +10,8 @@ import type { Spool } from './spool.ts';
  * then repeats, or a new one. A client that was not answered for all recipients repeats the message for the others alone.
  *
  * The id is `lmtp-`, a hash of bytes and sender, a hash of the recipients, and when the first of them came, in observed
- * time. So an exact repeat is found among any number of messages with the same bytes, and others among a few of these.
+ * time. So an exact repeat is found among any number of messages with the same bytes, and others among the
+ * limits.repeatsLookedAt of these that are first by the hash of their recipients, and not the latest.
  */
 export function repeatId(
   spool: Spool,
@@ -42,9 +43,12 @@ export function repeatId(
   return overlapping?.eximId ?? exact + until;
 }
 
-/** Observed time in as many digits as it ever has, so that the order of the texts is that of the times. */
+/**
+ * Observed time in as many digits as it ever has, so that the order of the texts is that of the times. A time before the
+ * first one, as there is in the first hour of a spool, is the first.
+ */
 function timeText(ms: number): string {
-  return String(Math.floor(ms)).padStart(14, '0');
+  return String(Math.max(0, Math.floor(ms))).padStart(14, '0');
 }
 
 /** 16 hexadecimal digits. */

@@ -14,6 +14,7 @@ import { OWNERS } from '../../src/proxy/ledger/postgres/advisory-locks.ts';
 import { openPostgresLedger } from '../../src/proxy/ledger/postgres/open-postgres-ledger.ts';
 import { PostgresLostError } from '../../src/proxy/ledger/postgres/postgres-error.ts';
 import type { PostgresLedger } from '../../src/proxy/ledger/postgres/postgres-ledger.ts';
+import { sql } from '../../src/proxy/ledger/postgres/statements.ts';
 import { proxyJournal } from '../../src/proxy/proxy-journal.ts';
 import { needs } from '../support/needs.ts';
 import { PostgresServer } from '../support/postgres.ts';
@@ -220,6 +221,13 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
 
       // It wakes up: the backend took the message, and the ledger has another's result.
       one.status = '5.0.0';
+      const lost: string[][] = [];
+      const settle = one.ledger.settle.bind(one.ledger);
+      inner.mock.method(one.ledger, 'settle', async (...args: Parameters<typeof settle>) => {
+        const result = await settle(...args);
+        if (args[0].id === 'id') lost.push(result);
+        return result;
+      });
       answer();
       assert.deepEqual(
         await first,
@@ -236,9 +244,10 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
       );
       assert.deepEqual(await one.post('new', [a]), ['5.0.0 told']);
       await until(
-        () => one.journal.some((line) => line.includes('while this one was cut off')),
-        () => 'what it could not settle is told',
+        () => lost.length > 0,
+        () => 'it does not settle',
       );
+      assert.deepEqual(lost, [[]], 'it is known that they were sent');
       assert.deepEqual(await unknown(), listed, 'once');
       const states = await query(`SELECT state, status FROM recipient WHERE message = 'web1/id'`);
       const settled = { state: 'sent', status: '2.0.0' };
@@ -272,6 +281,113 @@ test('proxies with one ledger', needs('postgres'), async (t) => {
         [{ message: 'web1/id', address: a }],
         'once',
       );
+    },
+  );
+
+  for (const isCutOff of [true, false]) {
+    await t.test(
+      `law 6: what a proxy has sent that was taken for dead is not sent again, ${isCutOff ? 'when it is back' : 'where its connections stay'}`,
+      async (inner) => {
+        const { one, two, query, cutOff, letBack } = await twoProxies(inner);
+        const { first, answer } = await beginAt(one, [a]);
+        if (isCutOff) await cutOff();
+        else one.stop.abort(); // It looks no more.
+        const [told = ''] = await two.post('id', [a]);
+        assert.match(told, /^4\.4\.2 the proxy that was sending it ended/);
+        answer();
+        assert.deepEqual(await first, ['2.0.0 told']);
+        if (isCutOff) await letBack();
+        const sent = `SELECT FROM recipient WHERE message = 'web1/id' AND state = 'sent'`;
+        await until(
+          async () => (await query(sent)).length > 0,
+          () => one.journal.join('\n'),
+        );
+        assert.deepEqual(await two.post('id', [a]), ['2.0.0 told']);
+        assert.equal(two.calls.length, 0, 'it was sent before');
+        assert.deepEqual(await query('SELECT FROM unknown'), [], 'it is known');
+        // The same once more, as when the answer to the statement was lost.
+        const settled = { address: a, kind: 'sent', status: '2.0.0', reason: 'told' } as const;
+        assert.deepEqual(await two.ledger.settle({ key: 'web1', id: 'id' }, [settled]), []);
+        assert.deepEqual(await query('SELECT FROM unknown'), []);
+        assert.doesNotMatch(one.journal.join('\n'), /it cannot be known/);
+      },
+    );
+  }
+
+  await t.test(
+    'law 6: what another proxy has begun is not settled by the one that was taken for dead',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner);
+      const { first, answer } = await beginAt(one, [a]);
+      one.stop.abort();
+      await two.post('id', [a]);
+      const backend = new AbortController();
+      Object.assign(two, { status: '5.1.1', backend: backend.signal });
+      const second = two.post('id', [a]);
+      await until(
+        () => two.calls.length > 0,
+        () => 'no call',
+      );
+      answer();
+      assert.deepEqual(await first, ['2.0.0 told']);
+      const states = async () => query('SELECT state, status FROM recipient');
+      assert.deepEqual(await states(), [{ state: 'begun', status: null }]);
+      backend.abort();
+      assert.deepEqual(await second, ['5.1.1 told']);
+      assert.deepEqual(await states(), [{ state: 'ended', status: '5.1.1' }]);
+      assert.equal((await query('SELECT FROM unknown')).length, 1, 'it stays listed');
+    },
+  );
+
+  await t.test(
+    'one look adds at most half of --take-over to the time for which another proxy was silent',
+    async (inner) => {
+      const { one, two, query } = await twoProxies(inner, { takeOverMs: 60_000 });
+      const { first, answer } = await beginAt(one, [a]);
+      const missing = async () => query('SELECT missing_ms::integer AS ms FROM owner ORDER BY ms');
+      // As a proxy with --take-over 1s looks after it stood still for 5 s.
+      const [looker] = await query<{ number: number }>(
+        'SELECT number FROM owner WHERE number NOT IN (SELECT owner FROM recipient)',
+      );
+      const [clock] = await query<{ looks: string }>('SELECT looks FROM clock');
+      const values = [clock?.looks, 5000, 0, looker?.number, 1000, 'silent'];
+      await server.query(sql.look.text, values, `shared${count}`);
+      assert.deepEqual(await missing(), [{ ms: 0 }, { ms: 500 }]);
+      answer();
+      assert.deepEqual(await first, ['2.0.0 told']);
+      assert.equal(two.calls.length, 0);
+    },
+  );
+
+  await t.test(
+    'law 6: a proxy begins nothing while a look is taking it for dead',
+    async (inner) => {
+      const { one, query } = await twoProxies(inner, { takeOverMs: 60_000 });
+      const taken = query('BEGIN; DELETE FROM owner; SELECT pg_sleep(0.5); COMMIT');
+      const sleeper = `FROM pg_stat_activity WHERE wait_event = 'PgSleep'
+        AND datname = current_database()`;
+      await untilRows(query, `SELECT pid ${sleeper}`);
+      await assert.rejects(one.post('id', [a]), /another proxy has taken this one for dead/);
+      await taken;
+      assert.deepEqual([one.calls.length, await query('SELECT FROM recipient')], [0, []]);
+    },
+  );
+
+  await t.test(
+    'a post of which a part was sent is answered when the database is lost while it waits for another proxy',
+    async (inner) => {
+      const { one, two } = await twoProxies(inner, { takeOverMs: 60_000 });
+      const { first, answer } = await beginAt(one, [a]);
+      inner.mock.method(two.ledger, 'outcomes', async () =>
+        Promise.reject(new PostgresLostError('cut off')),
+      );
+      assert.deepEqual(await two.post('id', [a, b]), [
+        '4.4.0 it is still being sent',
+        '2.0.0 told',
+      ]);
+      await assert.rejects(two.post('id', [a]), /cut off/, 'nothing of it was sent');
+      answer();
+      assert.deepEqual(await first, ['2.0.0 told']);
     },
   );
 

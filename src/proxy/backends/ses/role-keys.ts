@@ -51,7 +51,7 @@ async function instanceKeys(ask: Ask): Promise<Response> {
   const token = await ask({
     method: 'PUT',
     path: '/latest/api/token',
-    headers: { 'x-aws-ec2-metadata-token-ttl-seconds': String(limits.awsTokenSeconds) },
+    headers: { 'x-aws-ec2-metadata-token-ttl-seconds': String(limits.awsTokenMs / 1000) },
   }).catch((error: Error) => {
     throw new Error(`${error.message} (a container on EC2 reaches it with a hop limit of 2 alone)`);
   });

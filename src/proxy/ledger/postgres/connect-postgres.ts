@@ -1,4 +1,5 @@
 import { Client, type ClientConfig } from 'pg';
+import { systemClock, type Clock } from '../../../host/clock.ts';
 import { connectSocket } from '../../../host/net/connect-socket.ts';
 import { withinTime } from '../../../host/within-time.ts';
 import { limits } from '../../../limits.ts';
@@ -14,8 +15,8 @@ export interface Connection {
   isDirect: boolean;
   /** Which settings of the server could make it forget what it has committed, as words; undefined for none. */
   risk?: string | undefined;
-  /** Ends it at once, whatever is under way. */
-  destroy(): void;
+  /** Ends it at once; what is under way rejects with the reason. */
+  destroy(reason?: Error): void;
 }
 
 /**
@@ -24,15 +25,18 @@ export interface Connection {
  */
 export async function connectPostgres(
   settings: PostgresSettings,
-  { toRead = false } = {},
+  { toRead = false, clock = systemClock }: { toRead?: boolean; clock?: Clock } = {},
 ): Promise<Connection & { server: ServerAddress }> {
   let fault: unknown;
   for (const server of settings.servers) {
     let connection: Connection | undefined;
     try {
-      connection = await connectTo(settings, server);
-      const risk = await requireFit(connection.client, toRead);
-      return { ...connection, server, risk };
+      const opened = await connectTo(settings, server, clock);
+      connection = opened;
+      const risk = await whileAnswered([opened], limits.databaseAnswerMs, clock, async () =>
+        requireFit(opened.client, toRead),
+      );
+      return { ...opened, server, risk };
     } catch (error) {
       connection?.destroy();
       fault = error;
@@ -45,21 +49,44 @@ export async function connectPostgres(
 export async function connectTo(
   settings: PostgresSettings,
   server: ServerAddress,
+  clock: Clock = systemClock,
 ): Promise<Connection> {
   const tls = isSocket(server) ? undefined : settings.tls;
   try {
-    return await open(settings, server, tls?.options);
+    return await open(settings, server, tls?.options, clock);
   } catch (error) {
     const hasNone = (error as Error).message === 'The server does not support SSL connections';
     if (!tls?.orPlain || !hasNone) throw error;
-    return open(settings, server, undefined);
+    return open(settings, server, undefined, clock);
   }
+}
+
+/**
+ * Does work that asks the server through these connections. After `ms` it rejects and they are ended: a server that falls
+ * silent, or that is cut off, ends nothing itself.
+ */
+export async function whileAnswered<T>(
+  connections: readonly Pick<Connection, 'destroy'>[],
+  ms: number,
+  clock: Clock,
+  work: () => Promise<T>,
+): Promise<T> {
+  return withinTime(ms, 'the server gave no answer', { clock }, async (timeUp) => {
+    const late = new Promise<never>((_, reject) => {
+      timeUp.addEventListener('abort', () => {
+        for (const each of connections) each.destroy(timeUp.reason as Error);
+        reject(timeUp.reason as Error);
+      });
+    });
+    return Promise.race([work(), late]);
+  });
 }
 
 async function open(
   settings: PostgresSettings,
   server: ServerAddress,
   ssl: ClientConfig['ssl'],
+  clock: Clock,
 ): Promise<Connection> {
   const { host, port } = server;
   const to = isSocket(server) ? { path: `${host}/.s.PGSQL.${port}` } : server;
@@ -83,15 +110,23 @@ async function open(
   client.on('error', () => {});
   try {
     await client.connect();
-    await client.query(SESSION);
-    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-    const pid = rows[0]?.pid ?? 0;
+    const pid = await whileAnswered([socket], limits.databaseAnswerMs, clock, async () =>
+      setUp(client),
+    );
     const { processID } = client as unknown as { processID: number };
-    return { client, pid, isDirect: pid === processID, destroy: () => socket.destroy() };
+    const destroy = (reason?: Error) => socket.destroy(reason);
+    return { client, pid, isDirect: pid === processID, destroy };
   } catch (error) {
     socket.destroy();
     throw error;
   }
+}
+
+/** Sets up the session. Returns the process that serves it. */
+async function setUp(client: Client): Promise<number> {
+  await client.query(SESSION);
+  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  return rows[0]?.pid ?? 0;
 }
 
 /** The client asks for a password only where the server does. */

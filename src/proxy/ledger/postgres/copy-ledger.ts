@@ -97,7 +97,8 @@ function storableValue(value: unknown): unknown {
 
 /**
  * The file's id is now that of the copy: a proxy that is started on the file again is no longer the same. What was spent of quotas
- * is there, and counts once if the copy is run again.
+ * is there, and is forgotten here, so that it counts once if the copy is run again. After a crash between the two commits it
+ * counts twice: less is sent then than the provider would take.
  */
 async function leaveFile(db: Database, { client }: Connection): Promise<void> {
   const { rows } = await client.query<{ id: string }>('SELECT id FROM ledger');

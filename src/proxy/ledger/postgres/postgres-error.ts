@@ -15,7 +15,7 @@ export class StandbyError extends PostgresUnusableError {
   override readonly name = 'StandbyError';
 }
 
-/** There is no connection to the server. The message says since when and why. */
+/** There is no connection to the server. The message says why. */
 export class PostgresLostError extends Error {
   override readonly name = 'PostgresLostError';
 }
@@ -32,7 +32,8 @@ export function isServerError(error: unknown): error is Error & { code: string }
 
 /**
  * Whether an error ends the connection, so that nobody knows what came of a statement that was sent: anything but an answer of
- * the server that lets the session go on. Its classes 57P (it stops, or an administrator ended the session), 08 and 58 end it.
+ * the server that lets the session go on. Its classes 57P (it stops, or an administrator ended the session), 08 and 58 end it;
+ * after XX (a defect of its own) nobody knows how far it got.
  */
 export function endsConnection(error: unknown): boolean {
   return !isServerError(error) || /^(?:57P|08|58|XX)/.test(error.code);

@@ -4,6 +4,7 @@ import { limits } from '../../../limits.ts';
 import { figuresJson, figuresOfJson, type Figure } from '../../../sqlite/figures.ts';
 import { rings, type RingName, type Sample } from '../../../sqlite/samples.ts';
 import type { FigureStore } from '../figure-store.ts';
+import { columns } from './columns.ts';
 import type { Statement } from './postgres-session.ts';
 import { sql } from './statements.ts';
 import { storable } from './storable.ts';
@@ -72,9 +73,6 @@ type StoredSample = Omit<Sample, 'figures'> & { figures: string };
 
 /** Names, labels and values of figures. */
 function columnsOf(figures: readonly Figure[]): unknown[][] {
-  return [
-    figures.map(({ name }) => name),
-    figures.map(({ label }) => storable(label)),
-    figures.map(({ value }) => Math.round(value)),
-  ];
+  const rows = figures.map(({ name, label, value }) => [name, storable(label), Math.round(value)]);
+  return columns(rows, 3);
 }

@@ -84,7 +84,7 @@ export class PostgresLink {
     // Where it fails, the other proxies find out that this one is gone.
     await this.#withdraw(session).catch(() => {});
     await session.query('house', sql.leave, [this.owner, ENDED, wall]).catch(() => {});
-    session.end(new Error('the proxy has ended'));
+    session.end(new Error(HAS_ENDED));
   }
 
   #use(session: PostgresSession): PostgresSession {
@@ -108,23 +108,28 @@ export class PostgresLink {
     const failed = (error: Error) => {
       this.#session = lost(error, postgresFault(error));
     };
-    const comeBack = async () => this.#comeBack();
-    const session = await keepTrying(comeBack, { clock, stop, failed, tell });
-    if (!session) return;
-    journal.databaseBack(name, clock.now() - since, session.owner === this.owner);
-    this.#session = this.#use(session);
+    const comeBack = async () => this.#comeBack(since);
+    await keepTrying(comeBack, { clock, stop, failed, tell });
   }
 
-  async #comeBack(): Promise<PostgresSession> {
+  /** Opens a session and uses it, unless this proxy ends meanwhile. `since`: when the last one was lost. */
+  async #comeBack(since: number): Promise<void> {
     const session = await this.#options.reopen(this.owner);
     try {
       // A begin that fails meanwhile adds to them. None may be left once this session can begin the same recipients anew.
       while (this.#uncertain.length > 0) await this.#withdraw(session);
-      return session;
     } catch (error) {
       session.end(error as Error);
       throw error;
     }
+    if (this.#closing.signal.aborted) {
+      session.end(new Error(HAS_ENDED));
+      return;
+    }
+    // In the same step as the last look at them: what is begun from now on is begun by this session.
+    const { clock, journal, name } = this.#options;
+    journal.databaseBack(name, clock.now() - since, session.owner === this.owner);
+    this.#session = this.#use(session);
   }
 
   /** Gives back what may have been begun by statements without an answer. Others have it where they took over. */
@@ -150,4 +155,5 @@ function lost(reason: Error, text = reason.message): PostgresLostError {
   return new PostgresLostError(`there is no connection to the server: ${text}`);
 }
 
+const HAS_ENDED = 'the proxy has ended';
 const ENDED = 'the proxy ended before the backend answered';

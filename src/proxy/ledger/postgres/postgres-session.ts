@@ -1,8 +1,8 @@
 import type { QueryResultRow } from 'pg';
-import type { Clock } from '../../../host/clock.ts';
+import { systemClock, type Clock } from '../../../host/clock.ts';
 import { limits } from '../../../limits.ts';
 import { OWNERS, WORKERS } from './advisory-locks.ts';
-import { connectPostgres, connectTo, type Connection } from './connect-postgres.ts';
+import { connectPostgres, connectTo, whileAnswered, type Connection } from './connect-postgres.ts';
 import type { PostgresSettings } from './libpq-settings.ts';
 import {
   endsConnection,
@@ -83,18 +83,15 @@ export class PostgresSession {
     clock: Clock,
     former?: Former,
   ): Promise<PostgresSession> {
-    const connections = await connectSessions(settings);
-    const { house, ...workers } = connections;
+    const connections = await connectSessions(settings, clock);
+    const all = Object.values(connections);
     try {
-      await (former ? requireLedger(house, former.ledgerId) : migratePostgres(house));
-      const number = (await takeAgain(house, former?.owner)) ?? (await takeNew(house, clock));
-      for (const { client } of Object.values(workers)) {
-        await client.query('SELECT pg_advisory_lock_shared($1, $2)', [WORKERS, number]);
-      }
-      await house.client.query(`LISTEN ${CHANNEL}`);
+      const number = await whileAnswered(all, limits.databaseOpenMs, clock, async () =>
+        takeUp(connections, clock, former),
+      );
       return new PostgresSession(connections, number, clock);
     } catch (error) {
-      for (const each of Object.values(connections)) each.destroy();
+      for (const each of all) each.destroy();
       throw error;
     }
   }
@@ -162,12 +159,13 @@ export class PostgresSession {
 /** A connection for each task, to the same server. Rejects as connectPostgres does, and for a pooler that is not fit. */
 export async function connectSessions(
   settings: PostgresSettings,
+  clock: Clock = systemClock,
 ): Promise<Record<Task, Connection>> {
-  const { server, ...house } = await connectPostgres(settings);
+  const { server, ...house } = await connectPostgres(settings, { clock });
   const opened: Connection[] = [house];
   try {
-    while (opened.length < tasks.length) opened.push(await connectTo(settings, server));
-    await requireSessions(opened);
+    while (opened.length < tasks.length) opened.push(await connectTo(settings, server, clock));
+    await whileAnswered(opened, limits.databaseOpenMs, clock, async () => requireSessions(opened));
   } catch (error) {
     for (const each of opened) each.destroy();
     throw error;
@@ -200,6 +198,21 @@ async function requireSessions(connections: readonly Connection[]): Promise<void
 const POOLER =
   'a pooler in transaction mode (PgBouncer) is in between, where locks and notifications get lost: connect to the server ' +
   'itself, or to a pool in session mode (pool_mode = session)';
+
+/** Finds or makes the ledger, and takes the locks of this proxy. Returns its number. */
+async function takeUp(
+  { house, ...workers }: Record<Task, Connection>,
+  clock: Clock,
+  former?: Former,
+): Promise<number> {
+  await (former ? requireLedger(house, former.ledgerId) : migratePostgres(house));
+  const number = (await takeAgain(house, former?.owner)) ?? (await takeNew(house, clock));
+  for (const { client } of Object.values(workers)) {
+    await client.query('SELECT pg_advisory_lock_shared($1, $2)', [WORKERS, number]);
+  }
+  await house.client.query(`LISTEN ${CHANNEL}`);
+  return number;
+}
 
 /** Takes the lock of an owner again; undefined when another proxy has taken this one for dead. */
 async function takeAgain({ client }: Connection, owner?: number): Promise<number | undefined> {

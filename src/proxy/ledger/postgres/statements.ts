@@ -4,14 +4,17 @@ import type { Statement } from './postgres-session.ts';
 /** Observed time, as it was last written down. */
 const NOW = '(SELECT observed_ms FROM clock)';
 
-/** For how long an owner was silent, with $2 milliseconds more: a look does not count a time in which nobody could look. */
-const SILENT = `missing_ms + least($2, ${2 * limits.ledgerLookMs})`;
+/**
+ * For how long an owner was silent, with $2 milliseconds more: a look does not count a time in which nobody could look, and
+ * no single look makes out that somebody was silent for the whole of $5.
+ */
+const SILENT = `missing_ms + least($2, ${2 * limits.ledgerLookMs}, $5::bigint / 2)`;
 
 /**
  * Whether an owner is taken for dead by the one with the number $4. One that has nothing begun has more time: a provider of
  * computers may let an idle program stand still.
  */
-const DEAD = `number <> $4 AND ${SILENT} >= $5 + CASE WHEN EXISTS (
+const DEAD = `number <> $4 AND ${SILENT} >= $5::bigint + CASE WHEN EXISTS (
         SELECT FROM recipient WHERE recipient.owner = owner.number AND state = 'begun') THEN 0 ELSE ${limits.idleOwnerMs} END`;
 
 function statements<Name extends string>(texts: Record<Name, string>): Record<Name, Statement> {
@@ -33,7 +36,8 @@ export const sql = statements({
 
   /**
    * $1: owner; $2, $3, $4: name, id and digest of messages; $5, $6: message and address; $7: the wall clock. Begins those
-   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one. Shows that the owner is alive.
+   * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one. Shows that the owner is
+   * alive, whose row is locked, so that a look which takes it for dead at the same time comes before or after.
    */
   begin: `
     WITH awake AS (UPDATE owner SET missing_ms = 0 WHERE number = $1 AND missing_ms > 0),
@@ -43,7 +47,7 @@ export const sql = statements({
       SELECT name, digest, ${NOW},
         EXISTS (SELECT FROM gap WHERE post.name BETWEEN low AND high OR post.id BETWEEN low AND high)
         OR EXISTS (SELECT FROM message WHERE message.name = post.id AND doubtful)
-      FROM post WHERE EXISTS (SELECT FROM owner WHERE number = $1) ORDER BY name
+      FROM post WHERE EXISTS (SELECT FROM owner WHERE number = $1 FOR KEY SHARE) ORDER BY name
       ON CONFLICT (name) DO UPDATE SET at = excluded.at, digest = excluded.digest
         WHERE message.digest IN (excluded.digest, decode(repeat('00', 32), 'hex'))
       RETURNING name, doubtful),
@@ -66,7 +70,8 @@ export const sql = statements({
 
   /**
    * $1: owner; $2, $3: message and address; $4, $5: status and reason, or NULL; $6: why it is unknown, or NULL; $7: the wall
-   * clock. Settles those that this owner still has, and tells those who wait.
+   * clock. Settles those that this owner still has, and tells those who wait. Recipients to whom it was sent are settled as well where
+   * the owner was taken for dead (unknownOf) and nobody has begun them since: they are not unknown any more, and it is not sent again.
    */
   settle: `
     WITH outcome AS (
@@ -78,8 +83,13 @@ export const sql = statements({
         ended_at = CASE WHEN outcome.status LIKE '2.%' THEN NULL ELSE ${NOW} END
       FROM outcome
       WHERE recipient.message = outcome.message AND recipient.address = outcome.address
-        AND recipient.owner = $1 AND recipient.state = 'begun'
-      RETURNING recipient.message, recipient.address, waited, doubt),
+        AND (recipient.owner = $1 AND recipient.state = 'begun'
+          OR recipient.owner IS NULL AND recipient.state = 'ended' AND outcome.status LIKE '2.%')
+      RETURNING recipient.message, recipient.address, owner, waited, doubt),
+    cleared AS (
+      DELETE FROM unknown WHERE number IN (
+        SELECT max(number) FROM settled JOIN unknown USING (message, address)
+        WHERE owner IS NULL GROUP BY message, address)),
     listed AS (
       INSERT INTO unknown (message, address, at, reason, listed_at)
       SELECT message, address, ${NOW}, doubt, $7 FROM settled WHERE doubt IS NOT NULL)
@@ -88,13 +98,14 @@ export const sql = statements({
 
   /**
    * $1: owner; $2, $3: message and address; $4: reason; $5: the wall clock. Lists as unknown, unless they are listed, those
-   * that this owner could not settle; but not those that an attempt without an answer has settled. Returns them.
+   * that this owner could not settle; but not those that an attempt without an answer has settled, nor those that were sent,
+   * by this proxy under its former number or by another one. Returns them.
    */
   missed: `
     WITH missed AS (
       SELECT * FROM unnest($2::text[], $3::text[]) AS missed (message, address)
       WHERE NOT EXISTS (SELECT FROM recipient WHERE recipient.message = missed.message
-        AND recipient.address = missed.address AND owner = $1 AND state <> 'begun')),
+        AND recipient.address = missed.address AND (state = 'sent' OR owner = $1 AND state = 'ended'))),
     listed AS (
       INSERT INTO unknown (message, address, at, reason, listed_at)
       SELECT message, address, ${NOW}, $4, $5 FROM missed
@@ -149,7 +160,7 @@ export const sql = statements({
     ${unknownOf('gone', '$2', '$3')}
     SELECT message, CASE WHEN waited THEN pg_notify('appengine_mailer', message) END FROM lost`,
 
-  /** $1: before; each deletes a bounded number of rows, and returns how many. */
+  /** $1: before; all of these return how many they delete, and those with a LIMIT delete so many at most. */
   forgetMessages: `
     WITH old AS (
       DELETE FROM message WHERE name IN (
