@@ -70,8 +70,9 @@ export const sql = statements({
 
   /**
    * $1: owner; $2, $3: message and address; $4, $5: status and reason, or NULL; $6: why it is unknown, or NULL; $7: the wall
-   * clock. Settles those that this owner still has, and tells those who wait. Recipients to whom it was sent are settled as well where
-   * the owner was taken for dead (unknownOf) and nobody has begun them since: they are not unknown any more, and it is not sent again.
+   * clock. Settles those that this owner still has, and tells those who wait. Recipients to whom it was sent are settled as
+   * well where the owner was taken for dead (unknownOf) and nobody has begun them since: they are not unknown any more, and
+   * it is not sent again.
    */
   settle: `
     WITH outcome AS (
