@@ -196,7 +196,7 @@ const WRITERS = {
   'bin/exim-pipe.ts':
     'one line, made printable by exim-pipe; loads nothing before its signals are set',
   'cli/queue/top.ts': 'one screen, whose texts are made printable by queue top',
-  'drain/command.ts': 'progress on a terminal, made printable there',
+  'host/progress.ts': 'progress on a terminal: numbers and words of its own',
   'bin/demo.ts': 'the demonstration, of its own mail',
   'bin/build-appengine.ts': 'a tool of the checkout',
 };
