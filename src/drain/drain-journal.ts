@@ -254,9 +254,9 @@ export const drainEvents = {
     manual: HOST,
     help: `
       These messages were posted to a proxy that did not answer whether it sent them, and only its ledger
-      knows. It is not waited for any more, because GMAIL_PROXY_URL does not name this proxy any more, or
-      because it has had another ledger for 4 hours. The messages are posted to the proxy in use. Nobody
-      can know whether some of them arrive twice.`,
+      knows. It is not waited for any more, because GMAIL_PROXY_URL does not name it any more and names no
+      proxy that may have its ledger, or because it has had another ledger for 4 hours. The messages are
+      posted to the proxy in use. Nobody can know whether some of them arrive twice.`,
   },
   operatorFault: {
     id: '197c6f0af7417a27022c6b1a93049984',

@@ -84,15 +84,16 @@ test(
   'an answer that never ends is given up after a minute, and the mail waits (law 5)',
   needs('faketime'),
   async (t) => {
-    const road = new Road(t);
-    handIn(road.spool, [{}]);
-    const silent = await ScriptedProxy.start(t, road.key, () => {});
-    const dripping = await greetedServer(t, Buffer.from(road.key), (socket) => {
+    const roads = [new Road(t), new Road(t)] as const;
+    const silent = await ScriptedProxy.start(t, roads[0].key, () => {});
+    const dripping = await greetedServer(t, Buffer.from(roads[1].key), (socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
       const drip = setInterval(() => socket.write('X: y\r\n'), 20);
       socket.on('close', () => clearInterval(drip));
     });
-    for (const url of [silent.url, dripping.url.href]) {
+    for (const [at, url] of [silent.url, dripping.url.href].entries()) {
+      const road = roads[at] ?? assert.fail();
+      handIn(road.spool, [{}]);
       const env = { GMAIL_PROXY_URL: url, ...clock('+0 x40') };
       const { code, stderr } = await road.drain(['--once'], env).ended;
       assert.equal(code, 69);
