@@ -61,6 +61,8 @@ export class Courier {
       // One that was tried before goes alone: it may be the one for which a bundle fails.
       const bundled = message.attempts === 0 ? await this.#postBundled(post, signal) : {};
       unanswered ||= bundled.maybeSent ?? false;
+      // What passed while its bundle was under way says nothing of the post that goes alone now.
+      if (bundled.maybeSent !== undefined) startedAt = this.#clock.now();
       const result = bundled.result ?? (await this.#postOnce(post, signal));
       unanswered ||=
         result.kind === 'verdicts' ? result.verdicts.some(isInProgress) : mayBeSent(result);

@@ -80,9 +80,9 @@ export interface GivenUp extends PostedTo {
 
 /**
  * Lets messages go to any proxy that waited for one which does not come back: neither it nor another one with its ledger is
- * there. One is there while an operator has its URL among the `urls`, in use since `inUseSince`, unless that URL has shown
- * another ledger for limits.ledgerGoneMs. One whose URL is not among them may be there under a new URL that was not posted to
- * yet, for as long. Forgets proxies that are of no use any more.
+ * there. One is there while an operator has its URL among the `urls`, unless that URL has shown another ledger for
+ * limits.ledgerGoneMs. One whose URL is not among them may be there under a new URL that was not posted to yet, for as long
+ * after `inUseSince`. Forgets proxies that are of no use any more.
  */
 export function giveUpProxies(
   spool: Spool,

@@ -30,11 +30,14 @@ export interface Bundled {
   maybeSent?: boolean;
 }
 
-/** A post that waits for its bundle, and then for its answer. */
-interface Waiting extends BundledPost {
+/** A post that waits for its answer. */
+interface Open {
   post: PostRequest;
   settle: (bundled: Bundled) => void;
 }
+
+/** A post that waits for its bundle. */
+interface Waiting extends BundledPost, Open {}
 
 /**
  * Puts small messages that are posted in the same moment into one request. A message that gets no answer in it, whatever
@@ -73,22 +76,24 @@ export class Bundler {
     for (const bundle of inBundles(waiting)) {
       // One message alone is no bundle.
       if (bundle.length === 1) for (const { settle } of bundle) settle({});
-      else void this.#send(bundle, stop);
+      else void this.#send(encodeBundle(bundle), openOf(bundle), stop);
     }
   }
 
-  async #send(bundle: readonly Waiting[], stop: AbortSignal): Promise<void> {
+  async #send(bytes: Buffer, open: Map<string, Open>, stop: AbortSignal): Promise<void> {
     const connection = this.#connection;
-    const open = new Map(bundle.map((each) => [each.id, each]));
-    const body = encodeBundle(bundle);
     const id = newId(connection.machine);
-    const request = requestOf(connection, bundleType, { id, body: [body], length: body.length });
+    const body = [bytes];
+    const request = requestOf(connection, bundleType, { id, body, length: bytes.length });
     const answers = new SignedAnswers(connection.key, id, request);
+    let isRefused = false;
     const watch = (piece: Buffer, repeated: boolean) => {
+      body.length = 0; // Once there is an answer, the request is not repeated.
       for (const answer of answers.add(piece)) {
         const asked = open.get(answer.id);
         if (!asked) continue;
         open.delete(answer.id);
+        isRefused ||= answer.status === 503;
         const result = resultOfAnswer(connection, asked.post, answer);
         asked.settle({ result: ofRepeated(result, repeated) });
       }
@@ -96,6 +101,7 @@ export class Bundler {
     const first = firstProbe(connection);
     const response = await exchange(connection, { ...request, watch }, stop, first);
     this.#note(open.size === 0);
+    if (isRefused && response.kind === 'response') connection.pool.leave(response.turn);
     for (const { settle } of open.values()) settle({ maybeSent: maybeSentBy(response) });
 
     function maybeSentBy(failure: typeof response): boolean {
@@ -110,6 +116,8 @@ export class Bundler {
   #note(passed: boolean): void {
     if (passed) return void (this.#failures = 0);
     const { machine } = this.#connection;
+    // Those that were in flight when one failed are no further ones in a row.
+    if (machine.now() < this.#pausedUntil) return;
     const waitMs = Math.min(limits.bundleRetryMs * 2 ** this.#failures, limits.bundleRetryMaxMs);
     this.#failures = Math.min(this.#failures + 1, 30);
     this.#pausedUntil = machine.now() + waitMs;
@@ -170,20 +178,24 @@ function bodyOf({ envelope, bytes, ...options }: PostRequest): Buffer | undefine
   }
 }
 
+function openOf(bundle: readonly Waiting[]): Map<string, Open> {
+  return new Map(bundle.map(({ id, post, settle }) => [id, { post, settle }]));
+}
+
 function inBundles(waiting: readonly Waiting[]): Waiting[][] {
   const bundles: Waiting[][] = [];
   let bytes = Infinity;
   for (const each of waiting) {
-    bytes += each.body.length + LINE_BYTES;
+    bytes += each.body.length + LINE_MOST;
     const last = bundles.at(-1);
     if (last && last.length < limits.bundlePosts && bytes <= limits.bundleBytes) last.push(each);
     else {
       bundles.push([each]);
-      bytes = each.body.length + LINE_BYTES;
+      bytes = each.body.length + LINE_MOST;
     }
   }
   return bundles;
 }
 
 /** More than the line before a post has. */
-const LINE_BYTES = 80;
+const LINE_MOST = 80;

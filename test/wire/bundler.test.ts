@@ -4,10 +4,11 @@ import test, { type TestContext } from 'node:test';
 import { thisMachine } from '../../src/host/machine.ts';
 import { limits } from '../../src/limits.ts';
 import { attempt, type PostRequest } from '../../src/wire/attempt.ts';
-import { encodePart } from '../../src/wire/bundle.ts';
+import { encodeAnswers, encodePart } from '../../src/wire/bundle.ts';
 import { Bundler, type Bundled } from '../../src/wire/bundler.ts';
 import { Connection } from '../../src/wire/connection.ts';
 import { ScriptedProxy, type ReceivedBundle } from '../support/scripted-proxy.ts';
+import { until } from '../support/until.ts';
 
 const key = Buffer.from('a secret key');
 const never = new AbortController().signal;
@@ -200,6 +201,38 @@ test('after a bundle that failed there is none for a second, then two, and at mo
   };
   assert.deepEqual(ends(await post(few)), Array(3).fill('verdicts'));
   assert.deepEqual(ends(await post(few)), Array(3).fill('verdicts'), 'that is forgotten');
+});
+
+test('bundles that fail together, as when the proxy dies, are one failure in a row', async (t) => {
+  const { proxy, post, move } = await bundling(t, ({ response }) => response.writeHead(400).end());
+  const many = Array.from({ length: 3 * limits.bundlePosts }, (_, at) => postOf(`many-${at}`));
+  await post(many);
+  assert.equal(proxy.bundles.length, 3);
+  move(1000);
+  await post(few);
+  assert.equal(proxy.bundles.length, 4);
+});
+
+test('a proxy that answers one post of a bundle that it takes no mail is left, as after a post alone', async (t) => {
+  const { proxy, connection, post } = await bundling(t, (bundle) => {
+    const [first, ...others] = bundle.posts;
+    const text = Buffer.from('the relay is down');
+    bundle.part(encodeAnswers([{ id: first?.id ?? '', status: 503, retryAfter: 0, body: text }]));
+    bundle.accept(others);
+    bundle.response.end();
+  });
+  const left = t.mock.method(connection.pool, 'leave');
+  assert.deepEqual(ends(await post(few)), ['http', 'verdicts', 'verdicts']);
+  await until(
+    () => left.mock.callCount() === 1,
+    () => 'the address was not left',
+  );
+  proxy.bundle = (bundle) => {
+    bundle.accept(bundle.posts);
+    bundle.response.end();
+  };
+  assert.deepEqual(ends(await post(few)), Array(3).fill('verdicts'));
+  assert.equal(left.mock.callCount(), 1);
 });
 
 test('who stops waiting gives up the bundle', async (t) => {

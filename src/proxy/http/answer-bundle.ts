@@ -19,20 +19,21 @@ export async function answerBundle(
   service: Service,
   { answered, failed }: BundleWatch,
 ): Promise<Reply> {
-  const { bytes, hold } = post.body;
+  const { body: whole, ...about } = post;
+  const { bytes, part } = whole;
   const { clock } = service.deliverer;
   const key = await check.find(bytes);
   if (!key) return WRONG_SIGNATURE;
   const posts = headersFault(check, post.arrivedAt) ?? postsOf(bytes);
   if (!Array.isArray(posts)) return signed(posts, check.id, key, clock);
-  const release = hold();
-  const answers = posts.map(async ({ id, body }) => {
-    const alone = { ...post, body: { bytes: body, hold } };
-    const reply = await answerFrame(alone, id, key, service).catch(replyToError);
+  const answerOne = async (id: string, alone: Post): Promise<Answer> => {
+    const release = alone.body.hold();
+    const reply = await answerFrame(alone, id, key, service).catch(replyToError).finally(release);
     answered(id, { ...reply, key: key.name });
     return { id, reply };
-  });
-  void Promise.allSettled(answers).then(release);
+  };
+  // One that is slow keeps its own bytes, and not those of the others.
+  const answers = posts.map(({ id, body }) => answerOne(id, { ...about, body: part(body) }));
   const encoded = (some: readonly Answer[]) => {
     const timestamp = String(Math.floor(clock.wallNow() / 1000));
     const body = encodeAnswers(some.map(bundledAnswer));

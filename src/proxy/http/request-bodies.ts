@@ -22,6 +22,8 @@ export interface RequestBody {
   bytes: Buffer;
   /** Counts the body as held until the function that it returns is called. */
   hold: () => () => void;
+  /** A copy of a part of it, which is held and counted by itself. */
+  part: (bytes: Buffer) => RequestBody;
 }
 
 /** Reads bodies into memory, within a limit for each and one for all that are held at once. */
@@ -39,19 +41,7 @@ export class RequestBodies {
   ): Promise<T> {
     const announced = Number(request.headers['content-length'] ?? 0);
     const body = new CollectedBytes(announced);
-    let counted = 0;
-    const count = (bytes: number) => {
-      this.#held += bytes - counted;
-      counted = bytes;
-    };
-    let holders = 0;
-    const hold = () => {
-      holders += 1;
-      return () => {
-        holders -= 1;
-        if (holders === 0) count(0);
-      };
-    };
+    const { count, hold } = this.#counter();
     const release = hold();
     try {
       // A size that is only announced does not count as held: it costs nothing, and would keep others out.
@@ -66,10 +56,38 @@ export class RequestBodies {
       });
       const bytes = body.whole();
       count(body.held);
-      return await work({ bytes, hold });
+      return await work({ bytes, hold, part: this.#part });
     } finally {
       release();
     }
+  }
+
+  /** A field, so that a part keeps nothing of the request that it came with. */
+  readonly #part = (some: Buffer): RequestBody => {
+    const { count, hold } = this.#counter();
+    const bytes = Buffer.from(some);
+    const holdPart = () => {
+      count(bytes.length);
+      return hold();
+    };
+    return { bytes, hold: holdPart, part: this.#part };
+  };
+
+  /** Counts bytes as held until nobody holds them any more. */
+  #counter(): { count: (bytes: number) => void; hold: RequestBody['hold'] } {
+    let [counted, holders] = [0, 0];
+    const count = (bytes: number) => {
+      this.#held += bytes - counted;
+      counted = bytes;
+    };
+    const hold = () => {
+      holders += 1;
+      return () => {
+        holders -= 1;
+        if (holders === 0) count(0);
+      };
+    };
+    return { count, hold };
   }
 }
 
