@@ -72,7 +72,7 @@ export async function scale(): Promise<Record<string, number>> {
     return {
       'enqueue, median': ratio('enqueue', median),
       'enqueue, p99': ratio('enqueue', (values) => quantile(values, 0.99)),
-      'claim, read and record 64': ratio('claim', median),
+      'claim, read and record 256': ratio('claim', median),
       'first page of list': ratio('list', median),
       stats: ratio('stats', median),
       'start of drain': ratio('start', fastest),
