@@ -46,8 +46,8 @@ export const oneAtOnce: Concurrency = {
 /**
  * How many posts may be in flight after one has passed. Pure. As congestion control by delay does (TCP Vegas, LEDBAT of
  * RFC 6817), it compares how long posts take with how long they take alone: so many are in flight that they take twice as
- * long and limits.queuedMs more. That keeps busy what is far away, or fast, or has few connections to its relay, and leaves
- * no long queue there. Means are compared, since some posts are slow by themselves. Once in limits.measureEveryMs there is
+ * long and limits.queuedMs more. So a proxy is kept busy, whether it is far away, fast, or slow by its relay, and no long
+ * queue grows there. Means are compared, since some posts are slow by themselves. Once in limits.measureEveryMs there is
  * a measurement: for one round no more than limits.inFlightMin are in flight. Nothing grows beyond double of what was in
  * flight (as in RFC 7661).
  */

@@ -76,7 +76,10 @@ class DrainLoop {
   readonly #giveUp = new AbortController();
   readonly #reports: SenderReports;
   readonly #inFlight = new Map<number, Claimed>();
-  /** Of these, what the proxy has and is asked for: its bytes are not counted (in memory it has limits.smallBodyBytes at most), and it takes nobody's place. */
+  /**
+   * Of these, what the proxy has and is asked for. It takes nobody's place, and its bytes are not counted: in memory it has
+   * limits.smallBodyBytes at most.
+   */
   readonly #asked = new Set<number>();
   /** Attempts that ended and are not yet recorded, and what happened to the endpoint meanwhile. */
   #attempts: Attempt[] = [];

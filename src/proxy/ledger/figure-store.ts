@@ -2,8 +2,8 @@ import type { Figure } from '../../sqlite/figures.ts';
 import type { RingName, Sample } from '../../sqlite/samples.ts';
 
 /**
- * Where a ledger keeps the figures of a proxy. Where several proxies share the ledger, what is added is of this proxy alone,
- * and what is set of all together. Every method rejects as those of Ledger.
+ * Where a ledger keeps the figures of a proxy. If several proxies share the ledger, each has its own counts, and all have
+ * the same values of what is set. Every method rejects as those of Ledger.
  */
 export interface FigureStore {
   /** Adds to some figures, and sets others, in one commit. They may be counted twice where the answer is lost. */

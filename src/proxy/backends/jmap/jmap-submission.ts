@@ -76,7 +76,7 @@ export class JmapSubmission {
     return inBatches(batches, async (batch) => this.submit(batch));
   }
 
-  /** What is submitted in place of a submission that was refused; undefined: nothing. */
+  /** The recipients of the submissions that replace a refused one; undefined where none does. */
   #batches(
     error: JmapError,
     recipients: readonly string[],

@@ -16,8 +16,8 @@ type Query = <Row extends QueryResultRow>(
 ) => Promise<Row[]>;
 
 /**
- * The figures of one proxy in a ledger that several share. What a proxy counts is its own, by its name, so that a sum over
- * all proxies counts nothing twice; what is set says how a host is, whichever proxy it told that, and is that of all.
+ * The figures of one proxy in a ledger that several share. Each proxy has its own counts, by its name, so that a sum over all
+ * proxies counts nothing twice. All share the values that are set: they are the state of a host, which may tell any proxy.
  */
 export class PostgresFigures implements FigureStore {
   readonly #proxy: string;

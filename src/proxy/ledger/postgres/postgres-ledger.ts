@@ -31,8 +31,8 @@ export interface PostgresLedgerOptions extends Omit<LinkOptions, 'notified'> {
 /**
  * The ledger of several proxies, in PostgreSQL. An INSERT decides who sends a recipient; the others wait. Each proxy
  * shows regularly that it is alive (LookLoop): when it has not done so for `takeOverMs`, what it had begun is listed as
- * unknown. Without a connection nothing is begun; what was begun is settled when there is one again. Where the others have
- * taken this proxy for dead, only what was sent and nobody has begun again is. Many posts share a statement and its commit.
+ * unknown. Without a connection nothing is begun, and what was begun is settled when there is one again. If the others have
+ * taken this proxy for dead, it can still record that a recipient was sent, unless another proxy has begun it anew. Many posts share a statement and its commit.
  */
 export class PostgresLedger implements Ledger {
   readonly id: string;

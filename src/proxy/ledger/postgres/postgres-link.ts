@@ -27,8 +27,8 @@ export interface LinkOptions {
 }
 
 /**
- * A proxy's link to the server: one session after the other. When one is lost, another is opened, however long that takes. What the
- * proxy had begun is still its own then, unless the others have taken it for dead.
+ * A proxy's link to the server: one session after the other. When one is lost, another is opened, however long that takes.
+ * What the proxy had begun is still its own then, unless the others have taken it for dead.
  */
 export class PostgresLink {
   /** The number of this proxy, also while it is cut off. */
@@ -126,7 +126,7 @@ export class PostgresLink {
       session.end(new Error(HAS_ENDED));
       return;
     }
-    // In the same step as the last look at them: what is begun from now on is begun by this session.
+    // No await may stand between the end of the loop and this: a begin that fails there would be withdrawn too late.
     const { clock, journal, name } = this.#options;
     journal.databaseBack(name, clock.now() - since, session.owner === this.owner);
     this.#session = this.#use(session);
