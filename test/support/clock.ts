@@ -1,4 +1,4 @@
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { FAKETIME } from './needs.ts';
 
 /**
@@ -26,8 +26,14 @@ export function setClock(file: string, aheadMs: number): void {
   renameSync(`${file}.new`, file);
 }
 
-/** Removes what libfaketime leaves behind of a process that was killed. */
-export function forgetClock(pid = 0): void {
-  rmSync(`/dev/shm/faketime_shm_${pid}`, { force: true });
-  rmSync(`/dev/shm/sem.faketime_sem_${pid}`, { force: true });
+/**
+ * Removes what libfaketime leaves behind of processes that were killed, children of programs among them: it finds no way past that
+ * of a process of the same number and another user.
+ */
+export function forgetClocks(): void {
+  for (const name of readdirSync('/dev/shm')) {
+    const [, pid] = /^(?:sem\.)?faketime_(?:sem|shm)_(\d+)$/.exec(name) ?? [];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(`/dev/shm/${name}`, { force: true });
+  }
 }

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { forgetClock } from './clock.ts';
+import { forgetClocks } from './clock.ts';
 import { inTime } from './in-time.ts';
 import type { TestContext } from 'node:test';
 
@@ -106,6 +106,7 @@ export function start(
   args: readonly string[],
   { env = {}, cwd, input }: { env?: NodeJS.ProcessEnv; cwd?: string; input?: Buffer | string } = {},
 ): Program {
+  if (env['LD_PRELOAD']) forgetClocks();
   const child = spawn('/usr/bin/setpriv', [...DIES_WITH_TEST, file, ...args], {
     cwd,
     env: { PATH, ...env },
@@ -114,7 +115,7 @@ export function start(
   child.stdin.on('error', () => {}); // A program that does not read all of its input is no fault.
   if (input !== undefined) child.stdin.end(input);
   const program = new Program(child);
-  void program.ended.then(() => forgetClock(child.pid));
+  if (env['LD_PRELOAD']) void program.ended.then(forgetClocks);
   t.after(async () => {
     child.stdin.destroy();
     if (child.exitCode === null && child.signalCode === null) await program.stop('SIGKILL');
