@@ -134,6 +134,8 @@ export const limits = {
   /** Posts in flight at most, whatever their round trips allow, and bytes of their messages. */
   inFlight: 256,
   inFlightBytes: 64 * MiB,
+  /** Messages that drain claims and records in one turn: with more, the proxy would have nothing to do meanwhile. */
+  turnMessages: 64,
   /** Fewer posts are in flight only after trouble, or when the proxy has asked for fewer. */
   inFlightMin: 8,
   /** Posts may take twice as long as one alone, and this much longer (drain/concurrency.ts). */

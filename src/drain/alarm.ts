@@ -1,12 +1,10 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../host/clock.ts';
 
-/**
- * What a loop waits on: a time, or being woken. A wake while nobody waits is kept. The loop goes on after
- * everything else that happened in the same moment, so that one round of it handles all of that.
- */
+/** What a loop waits on: a time, or being woken. A wake while nobody waits is kept. */
 export class Alarm {
   readonly #clock: Clock;
-  #woken = false;
+  #isWoken = false;
   #resolve: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -14,22 +12,35 @@ export class Alarm {
   }
 
   wake(): void {
-    if (this.#woken) return;
-    this.#woken = true;
-    setImmediate(() => this.#resolve?.());
+    this.#isWoken = true;
+    this.#resolve?.();
   }
 
-  /** Waits until woken, or for so many milliseconds. */
+  /**
+   * Waits until woken, or for so many milliseconds, and then for everything else that happens in the same moment, so that one
+   * round of the loop handles all of that; and until what the round before has begun to post is written, since the program
+   * that answers it can work while this one commits.
+   */
   async wait(ms: number): Promise<void> {
+    if (!this.#isWoken) await this.#waitLong(ms);
+    for (let turn = 0; turn < TURNS; turn += 1) await setImmediate();
+    this.#isWoken = false;
+  }
+
+  async #waitLong(ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const stopTimer = this.#clock.timer(Math.max(0, ms), resolve);
       this.#resolve = () => {
         stopTimer();
         resolve();
       };
-      if (this.#woken) setImmediate(this.#resolve);
     });
     this.#resolve = undefined;
-    this.#woken = false;
   }
 }
+
+/**
+ * Turns of Node's event loop in which a post gets written: in one its bundle is made, and in the next undici looks whether the
+ * connection is dead.
+ */
+const TURNS = 3;

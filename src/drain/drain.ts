@@ -215,10 +215,12 @@ class DrainLoop {
     const isNews = this.#attempts.length > 0 || this.#events.length > 0;
     if (capacity.messages === 0 && !isNews) return;
 
-    const plan = planTurn(this.#facts(capacity), this.#options, () => this.#clock.random());
+    const facts = this.#facts(capacity);
+    const plan = planTurn(facts, this.#options, () => this.#clock.random());
     const { claimed, queued } = commitTurn(spool, plan);
-    progress?.add(this.#attempts.length);
-    this.#attempts = [];
+    progress?.add(facts.attempts.length);
+    this.#attempts = this.#attempts.slice(facts.attempts.length);
+    if (this.#attempts.length > 0) this.alarm.wake();
     this.#events = [];
     this.#tooLarge = capacity.messages > 0 && claimed.length === 0;
 
@@ -236,7 +238,8 @@ class DrainLoop {
     const { spool } = this.#options;
     const isDue = (nextDueAt(spool) ?? Infinity) <= spool.now();
     const posted = [...this.#inFlight.values()].filter(({ seq }) => !this.#asked.has(seq));
-    return { messages: isDue ? this.#postsLeft : 0, ...capacityLeft(posted) };
+    const messages = Math.min(this.#postsLeft, limits.turnMessages);
+    return { messages: isDue ? messages : 0, ...capacityLeft(posted) };
   }
 
   #facts(capacity: Capacity): TurnFacts {
@@ -245,7 +248,7 @@ class DrainLoop {
     const { downUntil, current } = this.#upstreams;
     return {
       now,
-      attempts: this.#attempts,
+      attempts: this.#attempts.slice(0, limits.turnMessages),
       events: this.#events,
       endpoint: endpointRecord(spool),
       outageMs: outageMs(spool, now),

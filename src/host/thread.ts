@@ -47,7 +47,7 @@ export class Thread<Arguments extends readonly unknown[], Result> {
     worker.ref();
     let answer: ThreadAnswer | undefined;
     try {
-      const answers = withinTime(this.#options.ms, 'the work did not end', {}, async (signal) => {
+      const answers = withinTime(this.#options.ms, 'the work did not end', {}, async ({ signal }) => {
         worker.postMessage(args, []);
         return once(worker, 'message', { signal }).catch((error: Error) => {
           throw signal.aborted ? signal.reason : error;

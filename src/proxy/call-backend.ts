@@ -1,5 +1,4 @@
 import type { Clock } from '../host/clock.ts';
-import { untilAborted } from '../host/until-aborted.ts';
 import { withinTime } from '../host/within-time.ts';
 import { limits } from '../limits.ts';
 import {
@@ -22,8 +21,8 @@ export async function callBackend(
   const unknown = (reason: string) =>
     delivery.recipients.map((recipient) => ({ recipient, unknown: reason }));
   try {
-    const results = await withinTime(limits.deliveryMs, 'no end', { clock }, async (timeUp) =>
-      Promise.race([place.deliver(delivery), untilAborted(timeUp)]),
+    const results = await withinTime(limits.deliveryMs, 'no end', { clock }, async (limit) =>
+      Promise.race([place.deliver(delivery), limit.reached]),
     );
     if (!results) return unknown('the backend took too long');
     const given = new Map(results.map((result) => [result.recipient, result]));

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ProxyJournal } from './proxy-journal.ts';
 import type { Clock } from '../host/clock.ts';
-import { untilAborted } from '../host/until-aborted.ts';
-import { withinTime } from '../host/within-time.ts';
+import { withinTime, type TimeLimit } from '../host/within-time.ts';
 import { asDeferred, statusClass, statuses } from '../mail/enhanced-status.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import { limits } from '../limits.ts';
@@ -100,9 +99,9 @@ export class Deliverer {
     const { envelope } = message;
     const refused = refusedRecipients(envelope.recipients, this.recipientsMax);
     const recipients = envelope.recipients.filter((recipient) => !refused.has(recipient));
-    const work = async (timeUp: AbortSignal) => {
+    const work = async (limit: TimeLimit) => {
       const tasks = this.#tasksFor(message, recipients, waitMs);
-      await this.#wait(message, tasks, timeUp);
+      await this.#wait(message, tasks, limit);
       const each = [...tasks.values()];
       if (each.length > 0 && each.every((task) => !task.begun && !task.verdicts)) this.#busy();
 
@@ -114,7 +113,7 @@ export class Deliverer {
         { ...message, digest },
         elsewhere,
         POST_AGAIN,
-        timeUp,
+        limit,
       ).catch((error: Error) => {
         // Some of the post may be sent here, so that it must not be answered as one of which nothing was.
         const isMixed = elsewhere.length < recipients.length;
@@ -140,11 +139,11 @@ export class Deliverer {
     recipients: readonly string[],
     waitMs: number = limits.answerMs,
   ): Promise<Verdict[]> {
-    const work = async (timeUp: AbortSignal) => {
+    const work = async (limit: TimeLimit) => {
       const tasks = this.#tasks.of(message, recipients);
-      await this.#wait(message, tasks, timeUp);
+      await this.#wait(message, tasks, limit);
       const elsewhere = recipients.filter((to) => tasks.get(to)?.elsewhere.has(to) ?? true);
-      const others = await this.#outcomes(message, elsewhere, NOTHING_KNOWN, timeUp);
+      const others = await this.#outcomes(message, elsewhere, NOTHING_KNOWN, limit);
       return recipients
         .map((to) => others.get(to) ?? this.#answer(message, to, tasks.get(to)))
         .map((verdict) => this.#softened(verdict));
@@ -203,11 +202,11 @@ export class Deliverer {
   async #wait(
     message: MessageName,
     tasks: Map<string, DeliveryTask>,
-    timeUp: AbortSignal,
+    limit: TimeLimit,
   ): Promise<void> {
     const done = Array.from(new Set(tasks.values()), async (task) => task.done);
     try {
-      await Promise.race([Promise.all(done), untilAborted(timeUp)]);
+      await Promise.race([Promise.all(done), limit.reached]);
     } catch (error) {
       for (const [recipient, task] of tasks) {
         if (task.failed) this.#tasks.forget(message, recipient, task);
@@ -300,8 +299,9 @@ export class Deliverer {
     if (key === '') return sent;
     const others = [...this.#tasks.of({ key: '', id }, recipients)];
     const same = others.filter(([, task]) => task.digest.equals(digest));
+    if (same.length === 0) return sent;
     const done = Promise.allSettled(same.map(async ([, task]) => task.done));
-    const work = async (timeUp: AbortSignal) => Promise.race([done, untilAborted(timeUp)]);
+    const work = async (limit: TimeLimit) => Promise.race([done, limit.reached]);
     if (!(await withinTime(reserveMs(waitMs), 'no end', { startTimer: this.#earlyTimer }, work))) {
       throw new BackendBusyError('the same message is still being sent');
     }
@@ -331,7 +331,7 @@ export class Deliverer {
   }
 
   async #reserve(waitMs: number): Promise<Place> {
-    const work = async (giveUp: AbortSignal) => this.#backend.reserve(giveUp);
+    const work = async (giveUp: TimeLimit) => this.#backend.reserve(giveUp);
     try {
       return await withinTime(reserveMs(waitMs), 'no room', { startTimer: this.#earlyTimer }, work);
     } catch (error) {
@@ -405,11 +405,11 @@ export class Deliverer {
     { digest, ...message }: MessageName & { digest?: Buffer | undefined },
     recipients: readonly string[],
     absent: SentRecord,
-    timeUp: AbortSignal,
+    limit: TimeLimit,
   ): Promise<Map<string, Verdict>> {
     if (recipients.length === 0) return new Map();
     const known = await this.#ledger
-      .outcomes(message, recipients, timeUp, digest)
+      .outcomes(message, recipients, limit.signal, digest)
       .catch((error: Error) => this.#ledgerFailed(error));
     const verdicts = recipients.map((to) => outcomeVerdict(to, known.get(to) ?? absent));
     return new Map(verdicts.map((verdict) => [verdict.recipient, verdict]));

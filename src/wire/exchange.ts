@@ -107,7 +107,7 @@ async function responseOf<Fault extends object>(
       request.withinMs ?? postTimeMs(request.length),
       'no answer',
       { signals: stops, clock: pool.machine },
-      async (signal) => running.run(signal),
+      async ({ signal }) => running.run(signal),
     );
   } catch (error) {
     const { unreadable, stage } = running;

@@ -135,7 +135,7 @@ test('a backend without a free place is busy: nothing was begun, and the ledger 
   const { backend } = proxy;
   proxy.backend = {
     async reserve(giveUp) {
-      await once(giveUp, 'abort');
+      await once(giveUp.signal, 'abort');
       throw new BackendBusyError('no room');
     },
   };
@@ -237,7 +237,7 @@ test('a post that found no place for one recipient comes again, and joins the de
   await called(1);
   proxy.backend = {
     async reserve(giveUp) {
-      await once(giveUp, 'abort');
+      await once(giveUp.signal, 'abort');
       throw new BackendBusyError('no room');
     },
   };

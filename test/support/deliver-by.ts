@@ -5,7 +5,7 @@ export async function deliverBy(
   backend: Backend,
   but: Partial<Delivery> & Pick<Delivery, 'recipients'>,
 ): Promise<Result[]> {
-  const place = await backend.reserve(new AbortController().signal);
+  const place = await backend.reserve(new AbortController());
   return place.deliver({
     key: 'web1',
     id: '0193d2b8c0de7000800000000000000a',

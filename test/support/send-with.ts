@@ -42,6 +42,6 @@ export async function deliverWith(
   delivery: Delivery,
   giveUp = new AbortController().signal,
 ): Promise<Result[]> {
-  const place = await backend.reserve(giveUp);
+  const place = await backend.reserve({ signal: giveUp });
   return place.deliver(delivery);
 }

@@ -7,7 +7,7 @@ import { limits } from '../../limits.ts';
  * Returns the reply that refuses, undefined when there is none. Rejects when there is no answer.
  */
 export async function tryLmtp(path: string): Promise<string | undefined> {
-  return withinTime(limits.intakeAnswerMs, 'no answer', {}, async (inTime) => {
+  return withinTime(limits.intakeAnswerMs, 'no answer', {}, async ({ signal: inTime }) => {
     const socket = await connectSocket({ path }, inTime);
     const end = () => socket.destroy(inTime.reason as Error);
     inTime.addEventListener('abort', end, { once: true });

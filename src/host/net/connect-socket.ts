@@ -35,7 +35,7 @@ export async function connectSocket(
   signal: AbortSignal,
   find: Lookup = findAddresses,
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', { signals: [signal] }, async (inTime) => {
+  return withinTime(limits.connectMs, 'no connection', { signals: [signal] }, async ({ signal: inTime }) => {
     if ('path' in to) return firstToConnect([to], inTime);
     const { host, port, passedOver = 0 } = to;
     const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);

@@ -32,7 +32,7 @@ export async function openChannel(
     limits.connectMs,
     'no connection',
     { signals, clock: machine },
-    async (signal) => {
+    async ({ signal }) => {
       const path = unixPathOf(url);
       if (path !== undefined) return machine.connect({ path }, signal);
       const to = { ...hostPort(url), passedOver: passedOver?.() ?? 0 };

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { Places } from '../../host/net/places.ts';
+import type { TimeLimit } from '../../host/within-time.ts';
 import type { Verdict } from '../../wire/verdicts.ts';
 import type { AllowedSenders } from '../policy/allowed-senders.ts';
 import type { PostedMessage } from '../ledger/message-name.ts';
@@ -40,13 +41,16 @@ export interface Place {
   release(): void;
 }
 
+/** Until when somebody waits; its signal is made when it is asked for. */
+export type GiveUp = Pick<TimeLimit, 'signal'>;
+
 /** A way to send mail on. */
 export interface Backend {
   /**
    * Waits until a delivery can begin at once, for example for a connection. Rejects with BackendBusyError when
-   * `giveUp` aborts before that, and with BackendUnavailableError when the backend cannot work.
+   * `giveUp` is reached before that, and with BackendUnavailableError when the backend cannot work.
    */
-  reserve(giveUp: AbortSignal): Promise<Place>;
+  reserve(giveUp: GiveUp): Promise<Place>;
   /**
    * Runs `answer`, which answers a request with these headers, so that the deliveries that it begins can use what
    * the headers say. Only for a backend that needs something of the request itself.
@@ -64,7 +68,7 @@ export function limited(count: number, deliver: Deliver): Backend {
   const places = new Places(count);
   return {
     async reserve(giveUp) {
-      await places.enter(giveUp).catch((error: Error) => {
+      await places.enter(giveUp.signal).catch((error: Error) => {
         throw new BackendBusyError(error.message);
       });
       return {

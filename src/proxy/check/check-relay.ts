@@ -20,7 +20,7 @@ export async function checkRelay(relay: SmtpRelay): Promise<Finding[]> {
   const found: Finding[] = [];
   const answers = () => found.push(ok('connection', `${where} answers`));
   try {
-    await withinTime(limits.checkRelayMs, 'no answer', {}, async (timeUp) => {
+    await withinTime(limits.checkRelayMs, 'no answer', {}, async ({ signal: timeUp }) => {
       const client = new SmtpClient({
         ...server,
         socket: await thisMachine.connect(server, timeUp),

@@ -145,7 +145,7 @@ test('no more connections are open at once than the limit says, and they are use
     deliverBy(backend, { recipients: [`r${number}@example.org`] }),
   );
   await taken;
-  await assert.rejects(backend.reserve(AbortSignal.abort()), BackendBusyError);
+  await assert.rejects(backend.reserve({ signal: AbortSignal.abort() }), BackendBusyError);
   answer();
   const results = (await Promise.all(deliveries)).flat();
   assert.equal(

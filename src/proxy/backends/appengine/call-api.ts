@@ -42,7 +42,7 @@ export async function callApi(
   const lateMs = deadlineMs + limits.appengineGraceMs;
   let sent: ClientRequest | undefined;
   try {
-    return await withinTime(lateMs, 'no answer', {}, async (signal) => {
+    return await withinTime(lateMs, 'no answer', {}, async ({ signal }) => {
       signal.addEventListener('abort', () => sent?.destroy());
       try {
         const socket = await connectSocket(api, signal);

@@ -52,7 +52,7 @@ export function smtpBackend(relay: SmtpRelay, machine: Machine = thisMachine): B
 
   return {
     async reserve(giveUp) {
-      const session = await sessions.take(giveUp).catch(unavailable);
+      const session = await sessions.take(giveUp.signal).catch(unavailable);
       return {
         deliver: async (delivery) => deliver(session, delivery),
         release: () => void sessions.giveBack(session),

@@ -71,7 +71,7 @@ export async function whileAnswered<T>(
   clock: Clock,
   work: () => Promise<T>,
 ): Promise<T> {
-  return withinTime(ms, 'the server gave no answer', { clock }, async (timeUp) => {
+  return withinTime(ms, 'the server gave no answer', { clock }, async ({ signal: timeUp }) => {
     const late = new Promise<never>((_, reject) => {
       timeUp.addEventListener('abort', () => {
         for (const each of connections) each.destroy(timeUp.reason as Error);
@@ -90,7 +90,7 @@ async function open(
 ): Promise<Connection> {
   const { host, port } = server;
   const to = isSocket(server) ? { path: `${host}/.s.PGSQL.${port}` } : server;
-  const socket = await withinTime(limits.databaseConnectMs, 'no connection', {}, async (timeUp) =>
+  const socket = await withinTime(limits.databaseConnectMs, 'no connection', {}, async ({ signal: timeUp }) =>
     connectSocket(to, timeUp),
   );
   const password = settings.password(server);
