@@ -1,5 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../host/clock.ts';
+import { turnsOfLoop } from '../host/turns-of-loop.ts';
 
 /** What a loop waits on: a time, or being woken. A wake while nobody waits is kept. */
 export class Alarm {
@@ -23,7 +23,7 @@ export class Alarm {
    */
   async wait(ms: number): Promise<void> {
     if (!this.#isWoken) await this.#waitLong(ms);
-    for (let turn = 0; turn < TURNS; turn += 1) await setImmediate();
+    await turnsOfLoop(TURNS);
     this.#isWoken = false;
   }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../host/clock.ts';
+import { turnsOfLoop } from '../host/turns-of-loop.ts';
 import { limits } from '../limits.ts';
 import { isBusy } from './is-corruption.ts';
 import type { Database } from './open-database.ts';
@@ -17,7 +18,7 @@ export interface Patience {
 }
 
 /**
- * Commits what many ask for in one transaction, so that they share its fsync: one turn of the event loop collects the
+ * Commits what many ask for in one transaction, so that they share its fsync: a few turns of the event loop collect the
  * actions, and each of them can fail without the others.
  */
 export class GroupCommit {
@@ -47,7 +48,7 @@ export class GroupCommit {
         failed: reject,
         until: this.#patience ? this.#patience.clock.now() + this.#patience.waitMs : -Infinity,
       });
-      if (!this.#isPlanned) setImmediate(() => this.#commitAll());
+      if (!this.#isPlanned) void turnsOfLoop(TURNS).then(() => this.#commitAll());
       this.#isPlanned = true;
     });
   }
@@ -76,6 +77,9 @@ export class GroupCommit {
     return this.#waiting;
   }
 }
+
+/** Turns of the event loop in which actions are collected. More bring no larger transactions. */
+const TURNS = 3;
 
 interface Waiting {
   action: () => void;
