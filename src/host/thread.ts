@@ -47,12 +47,17 @@ export class Thread<Arguments extends readonly unknown[], Result> {
     worker.ref();
     let answer: ThreadAnswer | undefined;
     try {
-      const answers = withinTime(this.#options.ms, 'the work did not end', {}, async ({ signal }) => {
-        worker.postMessage(args, []);
-        return once(worker, 'message', { signal }).catch((error: Error) => {
-          throw signal.aborted ? signal.reason : error;
-        });
-      });
+      const answers = withinTime(
+        this.#options.ms,
+        'the work did not end',
+        {},
+        async ({ signal }) => {
+          worker.postMessage(args, []);
+          return once(worker, 'message', { signal }).catch((error: Error) => {
+            throw signal.aborted ? signal.reason : error;
+          });
+        },
+      );
       [answer] = (await answers) as [ThreadAnswer];
     } finally {
       if (answer) this.#rest(worker);

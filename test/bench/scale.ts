@@ -71,7 +71,7 @@ export async function scale(): Promise<Record<string, number>> {
     };
     return {
       'enqueue, median': ratio('enqueue', median),
-      'enqueue, p99': ratio('enqueue', (values) => quantile(values, 0.99)),
+      'enqueue, p99': ratio('enqueue', p99),
       'claim, read and record 256': ratio('claim', median),
       'first page of list': ratio('list', median),
       stats: ratio('stats', median),
@@ -83,6 +83,16 @@ export async function scale(): Promise<Record<string, number>> {
 }
 
 const fastest = (values: readonly number[]) => Math.min(...values);
+
+/** The median of that of each fifth: a moment in which this machine did something else counts for one of them. */
+function p99(values: readonly number[]): number {
+  const size = Math.ceil(values.length / 5);
+  return median(
+    Array.from({ length: 5 }, (_, nth) =>
+      quantile(values.slice(nth * size, (nth + 1) * size), 0.99),
+    ),
+  );
+}
 
 /** Drain from its start until it has sent 1,000 messages. */
 async function drained(road: Road) {

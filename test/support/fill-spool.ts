@@ -10,13 +10,13 @@ import { handOver } from './hand-over.ts';
 export function fillSpool(
   spool: Spool,
   rows: number,
-  { now, message }: { now: number; message?: Buffer | string },
+  { now, message, host = 0 }: { now: number; message?: Buffer | string; host?: number },
 ): void {
   enqueue(spool, handOver({ eximId: 'many-1', message }), now - rows);
   for (let first = 2; first <= rows; first += BATCH) {
     const last = Math.min(rows, first + BATCH - 1);
     spool.transaction(() => {
-      for (const like of LIKES) spool.sql(like).run({ first, last });
+      for (const like of LIKES) spool.sql(like).run({ first, last, host });
     });
   }
   spool.db.pragma('wal_checkpoint(TRUNCATE)');
@@ -27,7 +27,7 @@ const LIKES = [
   `WITH RECURSIVE number (n) AS (VALUES (CAST(:first AS INTEGER)) UNION ALL SELECT n + 1 FROM number WHERE n < :last)
    INSERT INTO message
      (seq, id, exim_id, digest, sender, size, state, queued_at, due_at, renewed_at, outage_ms)
-   SELECT n, printf('%012x70008%015x', queued_at + n, n), 'many-' || n, digest, sender, size, state, queued_at + n,
+   SELECT n, printf('%012x7%03x8%015x', queued_at + n, :host, n), 'many-' || n, digest, sender, size, state, queued_at + n,
      due_at + n, renewed_at + n, outage_ms
    FROM number, message WHERE seq = 1`,
   `INSERT INTO body (message, part, bytes) SELECT seq, part, bytes FROM message, body

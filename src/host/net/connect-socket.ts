@@ -35,21 +35,26 @@ export async function connectSocket(
   signal: AbortSignal,
   find: Lookup = findAddresses,
 ): Promise<Socket> {
-  return withinTime(limits.connectMs, 'no connection', { signals: [signal] }, async ({ signal: inTime }) => {
-    if ('path' in to) return firstToConnect([to], inTime);
-    const { host, port, passedOver = 0 } = to;
-    const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);
-    const turns = byTurns(addresses);
-    const late = passedOver % Math.max(1, turns.length);
-    return firstToConnect(
-      [...turns.slice(late), ...turns.slice(0, late)].map(({ address, family }) => ({
-        host: address,
-        port,
-        family,
-      })),
-      inTime,
-    );
-  });
+  return withinTime(
+    limits.connectMs,
+    'no connection',
+    { signals: [signal] },
+    async ({ signal: inTime }) => {
+      if ('path' in to) return firstToConnect([to], inTime);
+      const { host, port, passedOver = 0 } = to;
+      const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);
+      const turns = byTurns(addresses);
+      const late = passedOver % Math.max(1, turns.length);
+      return firstToConnect(
+        [...turns.slice(late), ...turns.slice(0, late)].map(({ address, family }) => ({
+          host: address,
+          port,
+          family,
+        })),
+        inTime,
+      );
+    },
+  );
 }
 
 /** Where one attempt goes. */

@@ -90,8 +90,11 @@ async function open(
 ): Promise<Connection> {
   const { host, port } = server;
   const to = isSocket(server) ? { path: `${host}/.s.PGSQL.${port}` } : server;
-  const socket = await withinTime(limits.databaseConnectMs, 'no connection', {}, async ({ signal: timeUp }) =>
-    connectSocket(to, timeUp),
+  const socket = await withinTime(
+    limits.databaseConnectMs,
+    'no connection',
+    {},
+    async ({ signal: timeUp }) => connectSocket(to, timeUp),
   );
   const password = settings.password(server);
   const client = new Client({
