@@ -47,14 +47,22 @@ export function encodeEntry({ text, priority, fields }: Entry): Buffer {
     ...fields,
   };
   const pairs = Object.entries(all).flatMap(([name, value]) =>
-    value === undefined ? [] : [value].flat().map((each) => encodeField(name, String(each))),
+    value === undefined ? [] : [value].flat().map((each) => [name, String(each)] as const),
   );
-  return Buffer.concat(pairs);
+  const hasLongValue = pairs.some(([, value]) => value.includes('\n'));
+  if (hasLongValue) return Buffer.concat(pairs.map(encodeField));
+  // One buffer takes a fraction of the time that one for each field takes, and there is an entry for each attempt.
+  return Buffer.from(pairs.map(lineOf).join(''));
 }
 
-function encodeField(name: string, value: string): Buffer {
+function lineOf([name, value]: readonly [string, string]): string {
+  return `${name}=${value}\n`;
+}
+
+function encodeField(field: readonly [string, string]): Buffer {
+  const [name, value] = field;
+  if (!value.includes('\n')) return Buffer.from(lineOf(field));
   const bytes = Buffer.from(value);
-  if (!bytes.includes('\n')) return Buffer.concat([Buffer.from(`${name}=`), bytes, LF]);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(bytes.length));
   return Buffer.concat([Buffer.from(`${name}\n`), length, bytes, LF]);
