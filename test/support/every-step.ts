@@ -31,6 +31,8 @@ export interface StruckTest {
   fault: Fault;
   /** The short form tries only every so manieth step, from one that the seed chooses. */
   stride?: number;
+  /** Between these, where it matters most, the short form tries every step. */
+  closely?: readonly [from: number, to: number];
   /** How often something has to be seen: less proves nothing. */
   atLeast?: Record<string, number>;
 }
@@ -40,7 +42,7 @@ export interface StruckTest {
  * no step left to strike at, some of these runs at the same time. `prepare` makes what all runs share.
  */
 export function everyStep(
-  { title, fault, stride: short = 1, atLeast = {} }: StruckTest,
+  { title, fault, stride: short = 1, closely = [1, 1], atLeast = {} }: StruckTest,
   prepare: (t: TestContext) => Attempt | Promise<Attempt>,
 ): void {
   const stride = LONG ? 1 : short;
@@ -48,12 +50,12 @@ export function everyStep(
     const base = realpathSync(scratch(t)); // The library compares paths as the kernel has them.
     const library = await faultLibrary(t, base);
     const attempt = await prepare(t);
-    const first = 1 + random(t).below(stride);
     const seen = Object.fromEntries(Object.keys(atLeast).map((name) => [name, 0]));
-    let [runs, through] = [0, false];
+    let [next, runs, through] = [1 + random(t).below(stride), 0, false];
     const inTurn = async () => {
       while (!through) {
-        const number = first + stride * runs;
+        const number = next;
+        next = stepAfter(number, stride, closely);
         runs += 1;
         const folder = join(base, `step-${number}`);
         mkdirSync(folder);
@@ -85,4 +87,9 @@ export function everyStep(
       assert.ok((seen[name] ?? 0) >= least, `${name} only ${seen[name]} times: nothing is proven`);
     }
   });
+}
+
+function stepAfter(step: number, stride: number, [from, to]: readonly [number, number]): number {
+  if (step >= from && step < to) return step + 1;
+  return step < from ? Math.min(step + stride, from) : step + stride;
 }
