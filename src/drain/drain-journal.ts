@@ -217,14 +217,15 @@ export const drainEvents = {
   fallback: {
     id: '2dfac591030d5adb2c87a78e171362e3',
     priority: priorities.warning,
-    /** Another proxy than the first takes the mail. */
+    /** Another proxy than the first, or another address of its name, takes the mail. */
     entry: (fallback: Omit<Fallback, 'since'>) => ({ text: fallbackText(fallback) }),
-    subject: 'Mail goes to another proxy than the first',
+    subject: 'Mail goes to another proxy or address than the first',
     manual: HOST,
     help: `
-      GMAIL_PROXY_URL names several proxies, and the first one does not answer. The line says why, and
-      which proxy takes the mail meanwhile. The first one is asked again about once a minute, and used
-      again when it answers.
+      GMAIL_PROXY_URL names several proxies, or the name in it has several addresses, and the first one
+      does not take mail. The line says why, and which proxy, or which address, takes the mail meanwhile.
+      The first proxy is asked again about once a minute, and used again when it answers; new
+      connections try the first address again, after 10 minutes at the latest.
 
       A message that was posted to a proxy without an answer waits for this proxy, or for one that has
       the same ledger: another one could send it a second time. To see what is wrong:
@@ -234,12 +235,13 @@ export const drainEvents = {
     id: 'b723d500d43eae56902566ec9d5badff',
     priority: priorities.notice,
     entry: (url: string) => ({
-      text: `mail goes to the proxy ${url} again, the first of GMAIL_PROXY_URL`,
+      text: `mail goes to the first proxy again, ${url}`,
     }),
-    subject: 'Mail goes to the first proxy again',
+    subject: 'Mail goes to the first proxy or address again',
     manual: HOST,
     help: `
-      The first proxy of GMAIL_PROXY_URL takes mail again. Nothing has to be done.`,
+      The first proxy of GMAIL_PROXY_URL, or the first address of its name, takes mail again. Nothing has
+      to be done.`,
   },
   proxyGivenUp: {
     id: '79f2f305de96ce9bad32be6543bd540f',

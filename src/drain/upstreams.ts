@@ -42,12 +42,12 @@ export class Upstreams {
     return Math.min(...this.all.map(({ endpoint }) => endpoint.downUntil ?? Infinity));
   }
 
-  /** That posts go to another one than the first, and why; null while they go to the first. */
+  /** That posts go to another one than the first, or to another address of its name, and why; null while they do not. */
   get fallback(): Omit<Fallback, 'since'> | null {
     const { current } = this;
     const [first] = this.all;
-    if (!current || !first || current === first) return null;
-    return { url: current.url, reason: faultOf(first) };
+    if (!current || !first) return null;
+    return current === first ? otherAddress(first) : { url: current.url, reason: faultOf(first) };
   }
 
   /** Why none answers: each one's trouble, with its URL where there are several. */
@@ -144,6 +144,13 @@ export class Upstreams {
 function holds({ url, connection: { ledger } }: Upstream, posted: PostedTo): boolean {
   const isLedgerKnown = posted.ledger !== null && ledger !== undefined;
   return isLedgerKnown ? ledger === posted.ledger : url === posted.url;
+}
+
+function otherAddress({ url, connection }: Upstream): Omit<Fallback, 'since'> | null {
+  const { reached, insteadOf = [] } = connection.pool.used ?? {};
+  if (!reached || insteadOf.length === 0) return null;
+  const reasons = insteadOf.map(([address, fault]) => `${url} at ${address}: ${fault}`);
+  return { url: `${url} at ${reached.address}`, reason: reasons.join('; ') };
 }
 
 function faultOf({ url, fault = 'it has not answered' }: Upstream): string {

@@ -1,6 +1,9 @@
 import type { Spool } from './spool.ts';
 
-/** Posts go to another proxy than the first of GMAIL_PROXY_URL: to which, why, and since when in observed time. */
+/**
+ * Posts go to another proxy than the first of GMAIL_PROXY_URL, or to another address of its name: to which ("URL" or
+ * "URL at ADDRESS"), why, and since when in observed time.
+ */
 export interface Fallback {
   url: string;
   reason: string;

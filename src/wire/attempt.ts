@@ -170,7 +170,7 @@ function responseResult(
   connection: Connection,
   post: Pick<PostRequest, 'id' | 'envelope'>,
   request: Request,
-  { status, headers, body, turn }: Response,
+  { status, headers, body, opening }: Response,
 ): PostResult {
   const serverTime = signedTime(connection, post.id, request, { headers, body });
   const said = {
@@ -178,11 +178,11 @@ function responseResult(
     retryAfterMs: retryAfterMs(headers, connection.machine),
   };
   if (serverTime === undefined) {
-    connection.pool.passOver(turn);
+    connection.pool.passOver(opening, `HTTP ${status}, not signed with our key`);
     if (status === 200) return { kind: 'invalid-response', signed: false, fault: UNSIGNED };
     return { kind: 'http', status, ...said };
   }
-  if (status === 503) connection.pool.leave(turn);
+  if (status === 503) connection.pool.leave(opening, `HTTP 503 ${said.text}`.trim());
   if (status === 401) {
     connection.clockOffsetMs = serverTime - connection.machine.wallNow();
     return { kind: 'clock' };

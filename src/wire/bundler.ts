@@ -86,14 +86,14 @@ export class Bundler {
     const body = [bytes];
     const request = requestOf(connection, bundleType, { id, body, length: bytes.length });
     const answers = new SignedAnswers(connection.key, id, request);
-    let isRefused = false;
+    let refusal: string | undefined;
     const watch = (piece: Buffer, repeated: boolean) => {
       body.length = 0; // Once there is an answer, the request is not repeated.
       for (const answer of answers.add(piece)) {
         const asked = open.get(answer.id);
         if (!asked) continue;
         open.delete(answer.id);
-        isRefused ||= answer.status === 503;
+        if (answer.status === 503) refusal ??= `HTTP 503 ${textOf(answer.body)}`.trim();
         const result = resultOfAnswer(connection, asked.post, answer);
         asked.settle({ result: ofRepeated(result, repeated) });
       }
@@ -101,7 +101,8 @@ export class Bundler {
     const first = firstProbe(connection);
     const response = await exchange(connection, { ...request, watch }, stop, first);
     this.#note(open.size === 0);
-    if (isRefused && response.kind === 'response') connection.pool.leave(response.turn);
+    if (refusal !== undefined && response.kind === 'response')
+      connection.pool.leave(response.opening, refusal);
     for (const { settle } of open.values()) settle({ maybeSent: maybeSentBy(response) });
 
     function maybeSentBy(failure: typeof response): boolean {
@@ -158,9 +159,13 @@ function resultOfAnswer(
   post: PostRequest,
   { status, body, retryAfter }: BundledAnswer,
 ): PostResult {
-  const text = body.toString('utf8').trim().slice(0, limits.reasonChars);
+  const text = textOf(body);
   const retryAfterMs = retryAfter === 0 ? undefined : retryAfter * 1000;
   return signedResult(connection, post, { status, body, text, retryAfterMs });
+}
+
+function textOf(body: Buffer): string {
+  return body.toString('utf8').trim().slice(0, limits.reasonChars);
 }
 
 /** Whether it may go with others: a new message with bytes that are few. */

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { CollectedBytes } from '../host/collected-bytes.ts';
 import type { HttpLine, HttpPool } from '../host/net/http-pool.ts';
+import type { Opening } from '../host/net/passed-over.ts';
 import { IdleClosedError } from '../host/net/idle-closed-error.ts';
 import { WebProxyError } from '../host/net/web-proxy.ts';
 import { withinTime } from '../host/within-time.ts';
@@ -44,7 +45,7 @@ export interface Response {
   headers: ResponseHeaders;
   body: Buffer;
   /** That of its connection; see HttpPool.passOver. */
-  turn: number;
+  opening: Opening;
 }
 
 export type ResponseHeaders = Record<string, string | string[] | undefined>;
@@ -114,9 +115,10 @@ async function responseOf<Fault extends object>(
     if (unreadable) return { kind: 'unreadable', text: unreadable.message };
     if (stage === 'connecting') stops.push(pool.openNoMore);
     if (stops.some(({ aborted }) => aborted)) return { kind: 'aborted' };
-    if (running.turn !== undefined) pool.passOver(running.turn);
+    const { code, text } = cause(error);
+    if (running.opening) pool.passOver(running.opening, text);
     const webProxy = error instanceof WebProxyError ? error.variable : undefined;
-    return { kind: 'network', stage, webProxy, ...cause(error) };
+    return { kind: 'network', stage, webProxy, code, text };
   }
 }
 
@@ -126,7 +128,7 @@ class Exchange<Fault extends object> {
   /** See Repeated. */
   repeated = false;
   /** Of the connection over which it went last. */
-  turn: number | undefined;
+  opening: Opening | undefined;
   /** Why the body of the request could not be read. */
   unreadable: Error | undefined;
   /** How much of the answer over the present connection has arrived. */
@@ -144,9 +146,9 @@ class Exchange<Fault extends object> {
   async run(signal: AbortSignal): Promise<Response | Fault> {
     for (let fresh = this.#request.fresh === true; ; fresh = true) {
       this.stage = 'connecting';
-      this.turn = undefined;
+      this.opening = undefined;
       const line = await this.#pool.take(fresh, signal);
-      this.turn = line.turn;
+      this.opening = line.opening;
       try {
         return await this.#over(line, signal);
       } catch (error) {
@@ -186,7 +188,7 @@ class Exchange<Fault extends object> {
   }
 
   async #send(
-    { client, turn }: HttpLine,
+    { client, opening }: HttpLine,
     { method, path, headers: given, body, watch }: Sent,
     signal: AbortSignal,
   ): Promise<Response> {
@@ -205,7 +207,7 @@ class Exchange<Fault extends object> {
       answer.add(piece);
       if (status === 200) watch?.(piece, this.repeated);
     }
-    return { kind: 'response', status, headers, body: answer.whole(), turn };
+    return { kind: 'response', status, headers, body: answer.whole(), opening };
   }
 
   *#body(): Generator<Buffer> {

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import test, { type TestContext } from 'node:test';
+import { statusText } from '../../src/drain/status-text.ts';
 import { handIn } from '../support/hand-in.ts';
 import { lookInto } from '../support/look-into.ts';
 import { needs } from '../support/needs.ts';
 import { onMachine } from '../support/on-machine.ts';
-import { inCheckout, start } from '../support/program.ts';
+import { appengineMailer, inCheckout, start } from '../support/program.ts';
 import { Road } from '../support/road.ts';
 import { ScriptedProxy, type Received, type Script } from '../support/scripted-proxy.ts';
 import { Wiretap } from '../support/wiretap.ts';
@@ -64,7 +65,7 @@ test('the first proxy is down: the second takes the mail, and the first again wh
   [first.greet, first.script] = [(post) => post.accept(), (post) => post.accept()];
   await first.received(1, ({ recipients }) => recipients.length === 0);
   const [late = ''] = handIn(road.spool, [{}]);
-  await drain.says(/mail goes to the proxy \S+ again, the first of GMAIL_PROXY_URL/);
+  await drain.says(/mail goes to the first proxy again, http\S+/);
   await drain.says(/> sent \(/, 2);
   assert.deepEqual(
     mailOf(first).map(({ id }) => id),
@@ -304,7 +305,7 @@ test('the second proxy was posted a message and has not answered when the first 
 });
 
 test(
-  'a name has the addresses of two proxies with one ledger: when one does not answer and then takes no mail, the other answers for it (law 6)',
+  'a name has the addresses of two proxies with one ledger: when one does not answer and then takes no mail, the other answers for it (law 6), and journal, status, queue stats and check tell so',
   needs('root'),
   async (t) => {
     const road = new Road(t);
@@ -327,9 +328,9 @@ test(
     const hosts = '127.0.0.1 localhost\n127.0.0.1 proxies\n127.0.0.2 proxies';
     const args = ['drain', '--allow-insecure', '--spool', road.spool];
     const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), ...args];
-    const [file, words] = onMachine(road.folder, { hostname: 'here', hosts }, ...program);
+    const [file, onIt] = onMachine(road.folder, { hostname: 'here', hosts }, ...program);
     const env = { GMAIL_PROXY_URL: `http://proxies:${port}/`, GMAIL_SECRET_KEY: road.key };
-    const drain = start(t, file, words, { env, input: '' });
+    const drain = start(t, file, onIt, { env, input: '' });
     handIn(road.spool, [{}]);
     await drain.says(/> sent \(/);
     const [used, other] = mailOf(one).length > 0 ? [one, two] : [two, one];
@@ -343,6 +344,26 @@ test(
       mailOf(other).map((post) => [post.id, post.ledger]),
       [[id, 'shared']],
     );
+
+    const [first, second] = used === one ? ['127.0.0.1', '127.0.0.2'] : ['127.0.0.2', '127.0.0.1'];
+    const at = (address: string) => `${env.GMAIL_PROXY_URL} at ${address}`;
+    const told = `mail goes to ${at(second)}, because the first proxy does not take it: ${at(first)}: `;
+    await drain.says(new RegExp(told));
+    const look = lookInto(road.spool);
+    const asked = { env: { GMAIL_SECRET_KEY: road.key } };
+    const words = ['check', '--spool', road.spool, '--proxy-url', dead];
+    const said = [
+      statusText(look, look.shown.now, Date.now()),
+      (await road.queue('stats')).stdout.toString(),
+      /^.*progress.*$/m.exec((await appengineMailer(t, words, asked).ended).stdout.toString())?.[0],
+    ];
+    for (const text of said) assert.ok(text?.includes(told), text);
+
+    [used.script, other.script] = [(post) => post.accept(), drop];
+    handIn(road.spool, [{}]);
+    await drain.says(/mail goes to the first proxy again, http\S+/);
+    assert.equal(lookInto(road.spool).endpoint.fallback, null);
+    assert.equal(drain.stderr.match(/mail goes to/g)?.length, 2, 'each change is told once');
     assert.equal((await drain.stop()).code, 0);
   },
 );

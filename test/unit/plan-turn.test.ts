@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { Attempt } from '../../src/drain/attempt.ts';
-import { planTurn, type EndpointEvent, type TurnFacts } from '../../src/drain/plan-turn.ts';
+import {
+  planTurn,
+  type EndpointEvent,
+  type ProxyInUse,
+  type TurnFacts,
+} from '../../src/drain/plan-turn.ts';
 import type { Claimed } from '../../src/spool/claim.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
 
@@ -92,6 +97,13 @@ test('each attempt has its outcome, in their order, by the random number of its 
 const down = { downSince: NOW - 60 * SECOND, passedAt: NOW - 90 * SECOND, fallback: null };
 const askedInMs = 1500.4;
 
+const url = 'http://proxies:8025/';
+const first = { url, fallback: null };
+const at = (address: string) => ({ url: `${url} at ${address}`, reason: 'so' });
+const atOther = { ...quiet.endpoint, fallback: { ...at('192.0.2.2'), since: NOW - SECOND } };
+const passedAt = (uses: ProxyInUse): EndpointEvent[] => [{ kind: 'post-passed', uses }];
+const up = { to: 'up', downMs: undefined } as const;
+
 /** What happened to an endpoint, and how its record changes. */
 const rows: [
   name: string,
@@ -130,6 +142,26 @@ const rows: [
     'the wait for a known outage changes',
     { askedInMs, endpoint: down },
     { to: 'down', reason: undefined, asksAt: NOW + 1500 },
+  ],
+  [
+    'another address of the name is used',
+    { events: passedAt({ url, fallback: at('192.0.2.2') }) },
+    { ...up, uses: { url, fallback: at('192.0.2.2') } },
+  ],
+  [
+    'the other address is used as before',
+    { events: passedAt({ url, fallback: at('192.0.2.2') }), endpoint: atOther },
+    up,
+  ],
+  [
+    'a third address is used',
+    { events: passedAt({ url, fallback: at('192.0.2.3') }), endpoint: atOther },
+    { ...up, uses: { url, fallback: at('192.0.2.3') } },
+  ],
+  [
+    'the first address is used again',
+    { events: passedAt(first), endpoint: atOther },
+    { ...up, uses: first },
   ],
 ];
 for (const [name, facts, change] of rows) {

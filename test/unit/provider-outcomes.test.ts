@@ -9,7 +9,13 @@ import type { Response } from '../../src/wire/exchange.ts';
 
 function answer(status: number, body: unknown, headers: Record<string, string> = {}): Response {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return { kind: 'response', status, headers, body: Buffer.from(text), turn: 0 };
+  return {
+    kind: 'response',
+    status,
+    headers,
+    body: Buffer.from(text),
+    opening: { turn: 0, insteadOf: [] },
+  };
 }
 
 /** `sent`, `5.7.1`, `unavailable 10 s`, and so on. */

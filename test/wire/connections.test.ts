@@ -140,6 +140,7 @@ test(
     assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
     assert.equal((await attempt(connection, request, never)).kind, 'verdicts');
     assert.deepEqual([...new Set(tunnel.asked)], ['mail.example.org:443']);
+    assert.equal(connection.pool.used?.reached, undefined, 'the address there is not known');
 
     const untrusting = new Connection({ url, key });
     t.after(() => untrusting.close());

@@ -12,7 +12,24 @@ export interface HostPort {
   port: number;
   /** So many of the addresses of the name, the best first, are tried after the others. */
   passedOver?: number;
+  /** Is told where a connection leads. */
+  reached?: ((reached: Reached) => void) | undefined;
 }
+
+/** The address of a name that took a connection. */
+export interface Reached {
+  address: string;
+  /**
+   * Those of its family that failed before. The other family is left out: its address is mostly one of the same server, and
+   * many networks carry only one family.
+   */
+  failed: FailedAddress[];
+  /** No other address was tried before it. */
+  isFirst: boolean;
+}
+
+/** An address, and what is wrong with it. */
+export type FailedAddress = [address: string, fault: string];
 
 /** A Unix socket, by its path. */
 export interface UnixPath {
@@ -41,7 +58,7 @@ export async function connectSocket(
     { signals: [signal] },
     async ({ signal: inTime }) => {
       if ('path' in to) return firstToConnect([to], inTime);
-      const { host, port, passedOver = 0 } = to;
+      const { host, port, passedOver = 0, reached } = to;
       const addresses = await unlessAborted(find(host), inTime, `looking up the name ${host}`);
       const turns = byTurns(addresses);
       const late = passedOver % Math.max(1, turns.length);
@@ -52,6 +69,7 @@ export async function connectSocket(
           family,
         })),
         inTime,
+        reached,
       );
     },
   );
@@ -60,9 +78,13 @@ export async function connectSocket(
 /** Where one attempt goes. */
 type Address = (HostPort & { family: number }) | UnixPath;
 
-async function firstToConnect(addresses: Address[], signal: AbortSignal): Promise<Socket> {
+async function firstToConnect(
+  addresses: Address[],
+  signal: AbortSignal,
+  reached?: HostPort['reached'],
+): Promise<Socket> {
   const attempts = new Map<Socket, Address>();
-  const failures: { text: string; code: string }[] = [];
+  const failures: { text: string; code: string; address: Address }[] = [];
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<Socket>((resolve, reject) => {
@@ -79,12 +101,13 @@ async function firstToConnect(addresses: Address[], signal: AbortSignal): Promis
         attempts.set(socket, address);
         socket.once('connect', () => {
           attempts.delete(socket);
+          if ('host' in address) reached?.(reachedAt(address, failures, attempts.size));
           resolve(socket);
         });
         // It stays: an error that comes while nobody else listens must not end the program.
         socket.on('error', (error: NodeJS.ErrnoException) => {
           if (!attempts.delete(socket)) return;
-          failures.push({ text: textOf(error), code: error.code ?? error.name });
+          failures.push({ text: textOf(error), code: error.code ?? error.name, address });
           if (addresses.length > 0) next();
           else if (attempts.size === 0) reject(allFailed(failures));
         });
@@ -100,6 +123,17 @@ async function firstToConnect(addresses: Address[], signal: AbortSignal): Promis
     attempts.clear();
     for (const socket of losers) socket.destroy();
   }
+}
+
+function reachedAt(
+  { host, family }: Exclude<Address, UnixPath>,
+  failures: readonly { text: string; address: Address }[],
+  unanswered: number,
+): Reached {
+  const failed = failures.flatMap(({ text, address }): FailedAddress[] =>
+    'host' in address && address.family === family ? [[address.host, text]] : [],
+  );
+  return { address: host, failed, isFirst: failures.length + unanswered === 0 };
 }
 
 /** The address families by turns, beginning with that of the best address (RFC 8305 4). */

@@ -4,9 +4,10 @@ import { TLSSocket } from 'node:tls';
 import request from 'undici/lib/api/api-request.js';
 import Client from 'undici/lib/dispatcher/client.js';
 import { limits } from '../../limits.ts';
+import type { Reached } from './connect-socket.ts';
 import { IdleClosedError } from './idle-closed-error.ts';
 import { openChannel, type Route } from './open-channel.ts';
-import { PassedOver } from './passed-over.ts';
+import { PassedOver, type Opening } from './passed-over.ts';
 import { Places } from './places.ts';
 import { unixPathOf } from './unix-path.ts';
 
@@ -19,8 +20,7 @@ export interface HttpLine {
   socket: Socket;
   /** It was taken before, and has had requests. */
   reused: boolean;
-  /** See PassedOver. */
-  turn: number;
+  opening: Opening;
   /** The server has answered a probe over it (FirstProbe in wire/exchange.ts). */
   probed: boolean;
 }
@@ -57,6 +57,8 @@ export class HttpPool {
   readonly #places: Places;
   readonly #openNoMore = new AbortController();
   readonly #closing = new AbortController();
+  /** How the connection was opened that was the last one to be answered for the first time. */
+  used: Opening | undefined;
   #idle: HttpLine[] = [];
 
   constructor(route: Route, machine: Machine, poolLimits: PoolLimits = ofPosts) {
@@ -96,24 +98,25 @@ export class HttpPool {
     }
   }
 
-  /** What answered over a connection of that turn is not the server, or it did not answer: another address goes first. */
-  passOver(turn: number): void {
-    this.#passedOver.add(turn, this.machine.now());
+  /** What answered over a connection that was opened so is not the server, or it did not answer: another address goes first. */
+  passOver(opening: Opening, fault: string): void {
+    this.#passedOver.add(opening, fault, this.machine.now());
   }
 
   /** The server there takes nothing for now: another address goes first, and no request goes over its connections again. */
-  leave(turn: number): void {
-    if (turn !== this.#passedOver.turn) return;
-    this.passOver(turn);
-    this.#leftTurn = turn;
+  leave(opening: Opening, fault: string): void {
+    if (opening.turn !== this.#passedOver.turn) return;
+    this.passOver(opening, fault);
+    this.#leftTurn = opening.turn;
     void this.#closeIdle();
   }
 
   /** Takes a connection back, to use it again or, when its request was not answered, to close it. */
   giveBack(line: HttpLine, answered: boolean): void {
     this.#places.leave();
+    if (answered && !line.reused) this.#noteUse(line.opening);
     line.reused = true;
-    const isUsable = !line.socket.destroyed && line.turn > this.#leftTurn;
+    const isUsable = !line.socket.destroyed && line.opening.turn > this.#leftTurn;
     if (answered && isUsable && !this.closing.aborted) this.#idle.push(line);
     else void line.client.destroy();
   }
@@ -129,6 +132,13 @@ export class HttpPool {
     await this.#closeIdle();
   }
 
+  /** That the same address was faster than the better ones does not say that these are well again. */
+  #noteUse(opening: Opening): void {
+    const { reached, insteadOf } = opening;
+    const isSame = reached?.address === this.used?.reached?.address;
+    if (!isSame || reached?.isFirst || insteadOf.length > 0) this.used = opening;
+  }
+
   async #closeIdle(): Promise<void> {
     await Promise.all(this.#idle.splice(0).map(async ({ client }) => client.destroy()));
   }
@@ -136,12 +146,14 @@ export class HttpPool {
   async #open(signal: AbortSignal): Promise<HttpLine> {
     const { turn } = this.#passedOver;
     const signals = [signal, this.openNoMore];
-    const socket = await openChannel(this.route, signals, this.machine);
+    let at: Reached | undefined;
+    const route = { ...this.route, reached: (reached: Reached) => (at = reached) };
+    const socket = await openChannel(route, signals, this.machine);
     this.certificateExpiresAt = expiryOf(socket) ?? this.certificateExpiresAt;
-    return this.#lineOn(socket, turn);
+    return this.#lineOn(socket, this.#passedOver.opening(turn, at));
   }
 
-  #lineOn(socket: Socket, turn: number): HttpLine {
+  #lineOn(socket: Socket, opening: Opening): HttpLine {
     let connects = 0;
     const client = new Client(this.url.origin, {
       // undici connects again by itself when a connection has died.
@@ -160,7 +172,7 @@ export class HttpPool {
       bodyTimeout: 0,
       maxResponseSize: this.#limits.answerBytes,
     });
-    const line = { client, socket, turn, reused: false, probed: false };
+    const line = { client, socket, opening, reused: false, probed: false };
     socket.once('close', () => {
       this.#idle = this.#idle.filter((each) => each !== line);
     });

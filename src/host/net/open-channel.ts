@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { limits } from '../../limits.ts';
 import { thisMachine, type Machine } from '../machine.ts';
+import type { HostPort } from './connect-socket.ts';
 import { secureSocket } from './secure-socket.ts';
 import { unixPathOf } from './unix-path.ts';
 import { connectThrough, hostPort, type WebProxy } from './web-proxy.ts';
@@ -16,6 +17,8 @@ export interface Route {
   ca?: string[] | undefined;
   /** How many of its addresses are tried after the others. */
   passedOver?: () => number;
+  /** Is told which of its addresses a connection leads to; not through a web proxy, which tells none. */
+  reached?: HostPort['reached'];
 }
 
 /**
@@ -24,7 +27,7 @@ export interface Route {
  * WebProxyError where the web proxy is the trouble.
  */
 export async function openChannel(
-  { url, webProxy, ca, passedOver }: Route,
+  { url, webProxy, ca, passedOver, reached }: Route,
   signals: readonly AbortSignal[],
   machine: Machine = thisMachine,
 ): Promise<Socket> {
@@ -35,7 +38,7 @@ export async function openChannel(
     async ({ signal }) => {
       const path = unixPathOf(url);
       if (path !== undefined) return machine.connect({ path }, signal);
-      const to = { ...hostPort(url), passedOver: passedOver?.() ?? 0 };
+      const to = { ...hostPort(url), passedOver: passedOver?.() ?? 0, reached };
       const socket = await (webProxy
         ? connectThrough(webProxy, to, signal, machine)
         : machine.connect(to, signal));
