@@ -23,7 +23,7 @@ export class Alarm {
    */
   async wait(ms: number): Promise<void> {
     if (!this.#isWoken) await this.#waitLong(ms);
-    await turnsOfLoop(TURNS);
+    await turnsOfLoop(TURNS_TO_WRITE);
     this.#isWoken = false;
   }
 
@@ -40,7 +40,7 @@ export class Alarm {
 }
 
 /**
- * Turns of Node's event loop in which a post gets written: in one its bundle is made, and in the next undici looks whether the
- * connection is dead.
+ * Turns of Node's event loop in which a post gets written: in one its bundle is made, in the next undici looks whether the
+ * connection is dead, and in the third it is written in any case.
  */
-const TURNS = 3;
+const TURNS_TO_WRITE = 3;

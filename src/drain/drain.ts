@@ -166,7 +166,8 @@ class DrainLoop {
     this.#stopBy = Math.min(this.#stopBy, this.#clock.now() + limits.stopMs);
     if (this.#isIdle) return 'stopped';
     if (this.#clock.now() < this.#stopBy) return undefined;
-    if (this.#inFlight.size === 0 && !this.#reports.submitting) return 'stopped';
+    const canRecord = this.#attempts.length > 0 && this.#spoolTrouble.failures === 0;
+    if (this.#inFlight.size === 0 && !this.#reports.submitting && !canRecord) return 'stopped';
     this.#giveUp.abort();
     return undefined;
   }
@@ -182,7 +183,10 @@ class DrainLoop {
     return this.#inFlight.size === 0 && this.#attempts.length === 0 && !this.#reports.busy;
   }
 
-  /** One round: records the attempts that ended, claims what is due in the same transaction, posts it. */
+  /**
+   * One round: records attempts that ended, claims what is due in the same transaction, and posts it; limits.turnMessages of each at
+   * most.
+   */
   #turn(): void {
     const { spool, journal, notify, once, stop } = this.#options;
     const fault = () => `${spoolTroubleStatus}: ${this.#spoolTrouble.text}`;

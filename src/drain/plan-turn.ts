@@ -44,9 +44,9 @@ export interface EndpointFailure {
 export interface TurnFacts {
   /** Observed time. */
   now: number;
-  /** Attempts that ended since the last turn. */
+  /** Attempts that ended and are not recorded yet, the oldest first, limits.turnMessages at most. */
   attempts: readonly Attempt[];
-  /** What happened to the endpoint since then, in its order. */
+  /** What happened to the endpoint since the last turn, in its order. */
   events: readonly EndpointEvent[];
   /** What the spool remembers of the endpoint, and how long that was down altogether. */
   endpoint: Pick<EndpointRecord, 'downSince' | 'passedAt' | 'fallback'>;

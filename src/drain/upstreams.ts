@@ -1,3 +1,4 @@
+import { limits } from '../limits.ts';
 import type { Fallback } from '../spool/endpoint.ts';
 import type { PostedTo } from '../spool/posted-to.ts';
 import type { Connection } from '../wire/connection.ts';
@@ -150,7 +151,8 @@ function otherAddress({ url, connection }: Upstream): Omit<Fallback, 'since'> | 
   const { reached, insteadOf = [] } = connection.pool.used ?? {};
   if (!reached || insteadOf.length === 0) return null;
   const reasons = insteadOf.map(([address, fault]) => `${url} at ${address}: ${fault}`);
-  return { url: `${url} at ${reached.address}`, reason: reasons.join('; ') };
+  const at = `${url} at ${reached.address}`.slice(0, limits.proxyUrlChars);
+  return { url: at, reason: reasons.join('; ') };
 }
 
 function faultOf({ url, fault = 'it has not answered' }: Upstream): string {

@@ -8,7 +8,10 @@ export class TimeUpError extends Error {
   readonly code = 'ETIMEDOUT';
 }
 
-/** The end of the time that work has. Either is made when it is asked for, since most work needs one of them or none. */
+/**
+ * The end of the time that work has. Its signal and its promise are made when they are first asked for: most work needs
+ * one of them or none, and a signal takes longer than many a step of the work.
+ */
 export interface TimeLimit {
   /** Aborts with the reason. */
   readonly signal: AbortSignal;

@@ -48,7 +48,7 @@ export class GroupCommit {
         failed: reject,
         until: this.#patience ? this.#patience.clock.now() + this.#patience.waitMs : -Infinity,
       });
-      if (!this.#isPlanned) void turnsOfLoop(TURNS).then(() => this.#commitAll());
+      if (!this.#isPlanned) void turnsOfLoop(TURNS_TO_COLLECT).then(() => this.#commitAll());
       this.#isPlanned = true;
     });
   }
@@ -79,7 +79,7 @@ export class GroupCommit {
 }
 
 /** Turns of the event loop in which actions are collected. More bring no larger transactions. */
-const TURNS = 3;
+const TURNS_TO_COLLECT = 3;
 
 interface Waiting {
   action: () => void;

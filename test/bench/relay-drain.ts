@@ -47,7 +47,7 @@ export function drainsToShared(proxies: 1 | 3): Relaying {
           queue(road, each, host);
           return road;
         });
-        return seconds(async () => Promise.all(roads.map(async (road) => drainOnce(road))));
+        return seconds(async () => Promise.all(roads.map(async (road) => drainOnce(road, each))));
       };
       await drainAll([0, 1, 2], WARM_UP);
       return { seconds: await drainAll([3, 4, 5], Math.floor(count / 3)) };
@@ -72,7 +72,7 @@ export async function drained(
 ): Promise<Relayed> {
   queue(road, count);
   const before = cpuMs(proxy);
-  const relayed = await drainOnce(road, more);
+  const relayed = await drainOnce(road, count, more);
   const proxyMs = cpuMs(proxy) - before;
   return { ...relayed, cpuMs: { ...relayed.cpuMs, proxy: proxyMs } };
 }
@@ -84,8 +84,12 @@ function queue(road: Road, count: number, host = 0): void {
   spool.close();
 }
 
-/** Runs drain until all that is queued is sent. */
-async function drainOnce(road: Road, more: NodeJS.ProcessEnv = {}): Promise<Relayed> {
+/** Runs drain until the messages that are queued, so many, are sent. */
+async function drainOnce(
+  road: Road,
+  count: number,
+  more: NodeJS.ProcessEnv = {},
+): Promise<Relayed> {
   // Its journal goes to a file, as those of the others.
   const program = [process.execPath, inCheckout('dist/bin/appengine-mailer.js'), 'drain', '--once'];
   const script = '"$@" 2>"$0"; code=$?; times; exit $code';
@@ -97,8 +101,7 @@ async function drainOnce(road: Road, more: NodeJS.ProcessEnv = {}): Promise<Rela
     assert.equal(code, 0, `see ${road.folder}/log`);
     drainMs = cpuMsOfTimes(stdout);
   });
-  const { queued, sending, sent, accepted } = await road.stats();
-  assert.deepEqual({ queued, sending, sent }, { queued: 0, sending: 0, sent: accepted });
+  assert.equal((await road.stats())['sent'], count);
   return { seconds: took, cpuMs: { drain: drainMs } };
 }
 

@@ -11,7 +11,7 @@ import { median, quantile } from './statistics.ts';
 
 const FEW = 1000;
 const MANY = 1_000_000;
-const TURNS = 30;
+const TURNS = 120;
 const DRAINS = 3;
 const MESSAGE = `Subject: bench\n\n${`${'x'.repeat(79)}\n`.repeat(12)}`;
 
@@ -38,7 +38,7 @@ export async function scale(): Promise<Record<string, number>> {
           note(which, what, performance.now() - start);
         };
         // As many come as go.
-        for (let more = 0; more < limits.inFlight; more += 1) {
+        for (let more = 0; more < limits.turnMessages; more += 1) {
           nth += 1;
           const mail = handOver({ eximId: `bench-${nth}`, message: MESSAGE });
           time('enqueue', () => enqueue(spool, mail, spool.now()));
@@ -72,7 +72,7 @@ export async function scale(): Promise<Record<string, number>> {
     return {
       'enqueue, median': ratio('enqueue', median),
       'enqueue, p99': ratio('enqueue', p99),
-      'claim, read and record 256': ratio('claim', median),
+      'claim, read and record 64': ratio('claim', median),
       'first page of list': ratio('list', median),
       stats: ratio('stats', median),
       'start of drain': ratio('start', fastest),

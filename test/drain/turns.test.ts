@@ -8,14 +8,23 @@ import { drainJournal } from '../../src/drain/drain-journal.ts';
 import { SdNotify } from '../../src/host/systemd/sd-notify.ts';
 import { enqueue } from '../../src/spool/enqueue.ts';
 import type { Spool } from '../../src/spool/spool.ts';
+import { stats } from '../../src/spool/stats.ts';
+import { limits } from '../../src/limits.ts';
 import { Connection } from '../../src/wire/connection.ts';
-import { postOnceOver } from '../../src/wire/post-once.ts';
+import { postOnceOver, type PostOnce } from '../../src/wire/post-once.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
 import { handIn } from '../support/hand-in.ts';
 import { handOver } from '../support/hand-over.ts';
+import { inTime } from '../support/in-time.ts';
 import { usualRetryTimes } from '../support/retry-times.ts';
 import { ScriptedProxy } from '../support/scripted-proxy.ts';
 import { ScriptedSmtp } from '../support/scripted-smtp.ts';
+
+interface CountedOptions {
+  proxy?: string;
+  smtpPort?: number;
+  postOnce?: PostOnce;
+}
 
 /** A drain in the test's own process, whose turns can be counted. */
 class CountedDrain {
@@ -26,7 +35,7 @@ class CountedDrain {
   constructor(
     t: TestContext,
     options: Pick<DrainOptions, 'spool' | 'once' | 'journal'>,
-    { proxy = 'http://127.0.0.1:1/', smtpPort = 1 },
+    { proxy = 'http://127.0.0.1:1/', smtpPort = 1, postOnce }: CountedOptions,
   ) {
     const notify = new SdNotify({});
     // Each turn gives a sign of life.
@@ -34,7 +43,7 @@ class CountedDrain {
     const connection = new Connection({ url: new URL(proxy), key: Buffer.from('a key') });
     this.ending = drain({
       ...options,
-      proxies: [{ connection, postOnce: postOnceOver(connection, 'v2') }],
+      proxies: [{ connection, postOnce: postOnce ?? postOnceOver(connection, 'v2') }],
       notify,
       reports: {
         server: { host: '127.0.0.1', port: smtpPort },
@@ -148,4 +157,70 @@ test('house-keeping that fails is tried again when it is time, and mail goes on 
   }
   counted.stop();
   assert.equal(await counted.ending, 'stopped');
+});
+
+/** A drain with more posts in flight than one turn records; they are answered by `answer`, or given up. */
+async function manyInFlight(t: TestContext) {
+  const spool = freshSpool(t);
+  spool.transaction(() => {
+    for (let number = 0; number < 2000; number += 1) {
+      enqueue(spool, handOver({ eximId: `many-${number}` }), spool.now());
+    }
+  });
+  const held = new EventEmitter<{ many: []; answer: [] }>();
+  held.setMaxListeners(0);
+  const many = once(held, 'many');
+  let [posts, isAnswering] = [0, false];
+  const postOnce: PostOnce = async ({ envelope }, signal) => {
+    posts += 1;
+    // By then so many may be in flight.
+    if (posts <= 1500) await pause(20);
+    else if (!isAnswering) {
+      if (posts === 1500 + 2 * limits.turnMessages + 1) held.emit('many');
+      await once(held, 'answer', { signal }).catch(() => {});
+    }
+    if (signal.aborted) return { kind: 'aborted' };
+    const verdict = { status: '2.0.0', reason: 'ok' };
+    const verdicts = envelope.recipients.map((recipient) => ({ recipient, ...verdict }));
+    return { kind: 'verdicts', verdicts };
+  };
+  const journal = drainJournal(() => {});
+  const counted = new CountedDrain(t, { spool, once: false, journal }, { postOnce });
+  await inTime(many, () => `${posts} posts`);
+  const answer = () => {
+    isAnswering = true;
+    held.emit('answer');
+  };
+  return { spool, counted, answer };
+}
+
+test('what is answered in one moment is recorded in several turns at once, so that each is short', async (t) => {
+  const { spool, counted, answer } = await manyInFlight(t);
+  const before = stats(spool).counters.sent;
+  const sizes: number[] = [];
+  let sent = before;
+  const transaction = spool.transaction.bind(spool);
+  spool.transaction = (action) => {
+    const result = transaction(action);
+    const now = stats(spool).counters.sent;
+    if (now > sent) sizes.push(now - sent);
+    sent = now;
+    return result;
+  };
+  answer();
+  await counted.turns();
+  assert.ok(sent - before > 2 * limits.turnMessages, `${sent - before}`);
+  assert.ok(Math.max(...sizes) <= limits.turnMessages, sizes.join());
+  counted.stop();
+  assert.equal(await counted.ending, 'stopped');
+});
+
+test('a drain that is stopped records all that it gives up, also more than one turn does (law 7)', async (t) => {
+  const { stopMs } = limits;
+  t.after(() => Object.assign(limits, { stopMs }));
+  const { spool, counted } = await manyInFlight(t);
+  Object.assign(limits, { stopMs: 100 }); // Shortened.
+  counted.stop();
+  assert.equal(await counted.ending, 'stopped');
+  assert.equal(stats(spool).counters.sending, 0);
 });

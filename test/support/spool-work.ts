@@ -19,10 +19,10 @@ export const spoolWork = {
   enqueue: (spool, nth, now) => enqueue(spool, handOver({ eximId: `more-${nth}` }), now),
   'enqueue again': (spool, nth, now) => enqueue(spool, handOver({ eximId: `many-${nth}` }), now),
   'claim, read and record': (spool, _nth, now) => {
-    const room = { messages: limits.inFlight, bytes: limits.inFlightBytes, bypassBytes: 0 };
+    const room = { messages: limits.turnMessages, bytes: limits.inFlightBytes, bypassBytes: 0 };
     const claimed = spool.transaction(() => claim(spool, room, now));
-    assert.equal(claimed.length, limits.inFlight);
-    assert.equal(readSmallBodies(spool, claimed).size, limits.inFlight);
+    assert.equal(claimed.length, limits.turnMessages);
+    assert.equal(readSmallBodies(spool, claimed).size, limits.turnMessages);
     const verdict = { position: 0, state: 'sent', status: '2.0.0', reason: 'ok' } as const;
     const rest = { charged: true, warnings: 0, dueAt: now, lastStatus: '2.0.0', lastReason: 'ok' };
     const outcomes = claimed.map(({ seq }) => ({ seq, verdicts: [verdict], ...rest }));

@@ -32,9 +32,10 @@ test('a wake while nobody waits is kept, once; one while the loop waits ends tha
   alarm.wake();
   await alarm.wait(LONG_MS);
   let isOver = false;
-  const waiting = alarm.wait(LONG_MS).then(() => {
+  const waiting = (async () => {
+    await alarm.wait(LONG_MS);
     isOver = true;
-  });
+  })();
   for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   assert.ok(!isOver);
   alarm.wake();

@@ -49,8 +49,8 @@ export function encodeEntry({ text, priority, fields }: Entry): Buffer {
   const pairs = Object.entries(all).flatMap(([name, value]) =>
     value === undefined ? [] : [value].flat().map((each) => [name, String(each)] as const),
   );
-  const hasLongValue = pairs.some(([, value]) => value.includes('\n'));
-  if (hasLongValue) return Buffer.concat(pairs.map(encodeField));
+  const hasLineBreak = pairs.some(([, value]) => value.includes('\n'));
+  if (hasLineBreak) return Buffer.concat(pairs.map(encodeField));
   // One buffer takes a fraction of the time that one for each field takes, and there is an entry for each attempt.
   return Buffer.from(pairs.map(lineOf).join(''));
 }
