@@ -1,17 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { debianRoot, type Release } from './debian-root.ts';
+import { processTree } from './process-tree.ts';
 import { inCheckout } from './program.ts';
 import { until } from './until.ts';
 
@@ -180,12 +173,9 @@ export class Machine {
 
   #findInit(): number | undefined {
     const { pid } = this.#nspawn ?? {};
-    if (!pid || !existsSync(`/proc/${pid}`)) return undefined;
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
-    return children
-      .filter((child) => child !== '')
-      .map(Number)
-      .find((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'systemd');
+    return pid === undefined
+      ? undefined
+      : processTree(pid).find(({ name }) => name === 'systemd')?.pid;
   }
 
   async #end(t: TestContext): Promise<void> {
