@@ -97,7 +97,8 @@ void test(
     for (const left of [/proxy check/, /web server/]) assert.match(proxy, left);
     assert.doesNotMatch(proxy, /dpkg-reconfigure/);
     for (const unit of ['appengine-mailer', 'appengine-mailer-proxy']) {
-      assert.equal(await machine.sh(`systemctl show -P ActiveState ${unit}`), 'active\n');
+      // dpkg-reconfigure does not wait for a service that is restarted with its socket.
+      await machine.until(`systemctl is-active --quiet ${unit}`);
     }
     await machine.sh(`sh ${machine.put(inCheckout('debian/tests/delivers'))}`);
   },
