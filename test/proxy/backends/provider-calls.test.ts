@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import { thisMachine, type Machine } from '../../../src/host/machine.ts';
+import type { HostPort } from '../../../src/host/net/connect-socket.ts';
 import { limits } from '../../../src/limits.ts';
 import {
   BackendBusyError,
@@ -163,7 +164,9 @@ test('connections are opened by the machine alone, which tries all addresses of 
   const machine = {
     ...thisMachine,
     connect: async (...given: Parameters<typeof thisMachine.connect>) => {
-      opened.push(given[0]);
+      const { reached, ...to } = given[0] as HostPort;
+      assert.equal(typeof reached, 'function');
+      opened.push(to);
       return thisMachine.connect(...given);
     },
   };
