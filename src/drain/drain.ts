@@ -184,8 +184,8 @@ class DrainLoop {
   }
 
   /**
-   * One round: records attempts that ended, claims what is due in the same transaction, and posts it; limits.turnMessages of each at
-   * most.
+   * One round: records attempts that ended, claims messages that are due in the same transaction, and posts these. It takes
+   * limits.turnMessages of each at most.
    */
   #turn(): void {
     const { spool, journal, notify, once, stop } = this.#options;

@@ -43,7 +43,7 @@ export class Upstreams {
     return Math.min(...this.all.map(({ endpoint }) => endpoint.downUntil ?? Infinity));
   }
 
-  /** That posts go to another one than the first, or to another address of its name, and why; null while they do not. */
+  /** That posts go to another one than the first, or to another address of its name, and why; null otherwise. */
   get fallback(): Omit<Fallback, 'since'> | null {
     const { current } = this;
     const [first] = this.all;

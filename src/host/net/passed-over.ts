@@ -20,7 +20,7 @@ export class PassedOver {
   turn = 0;
   #count = 0;
   #until = -Infinity;
-  /** What was wrong with each, in the order in which they are tried. */
+  /** The fault of each address that is passed over, in the order in which the addresses are tried. */
   readonly #faults = new Map<string, string>();
 
   count(now: number): number {
