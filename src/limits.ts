@@ -485,6 +485,8 @@ export const limits = {
   /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
   databaseIdleMs: 10 * SECOND,
   databaseProbes: 3,
+  /** How long the server's plan of a statement is used, before it is made anew for the size that the tables have then. */
+  databasePlanMs: 10 * SECOND,
   /** Recipients, or messages without any, that one statement writes or looks up. */
   databaseRows: 1000,
   /** How often a statement is tried that the server ended because of others (a deadlock). */

@@ -143,8 +143,9 @@ function missingPassword(user: string): never {
 /**
  * A commit is on the disk when it is answered, also after somebody changed the server's or the user's setting: what a session
  * has set itself stays. Statements look rows up by index, whatever the planner thinks of tables that have just grown (law 11),
- * and are planned once. A server whose client is gone must find that out soon, as the client's locks last until then; these
- * settings do nothing on a Unix socket, where the system tells it.
+ * and are planned once for limits.databasePlanMs. There are no bitmap scans, which visit again and again what is dead. A server
+ * whose client is gone must find that out soon, as the client's locks last until then; these settings do nothing on a Unix
+ * socket, where the system tells it.
  */
 const SESSION = [
   'SET search_path = appengine_mailer',
@@ -157,6 +158,7 @@ const SESSION = [
   `SET tcp_user_timeout = ${limits.databaseIdleMs * limits.databaseProbes}`,
   'SET jit = off',
   'SET enable_seqscan = off',
+  'SET enable_bitmapscan = off',
   'SET enable_hashjoin = off',
   'SET enable_mergejoin = off',
   'SET plan_cache_mode = force_generic_plan',

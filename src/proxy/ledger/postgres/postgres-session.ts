@@ -56,6 +56,8 @@ export class PostgresSession {
     begin: Promise.resolve(),
     settle: Promise.resolve(),
   };
+  /** When the plans of each connection are to be made anew, by the clock. */
+  readonly #planAgainAt: Record<Task, number> = { house: 0, read: 0, begin: 0, settle: 0 };
   #tellLost: (reason: Error) => void = () => {};
   #reason: Error | undefined;
 
@@ -115,16 +117,26 @@ export class PostgresSession {
     statement: Statement,
     values: unknown[],
   ): Promise<Row[]> {
+    const { client } = this.#connections[task];
     for (let tries = 1; ; tries += 1) {
       try {
-        const { rows } = await this.#answer(async () =>
-          this.#connections[task].client.query<Row>({ ...statement, values }),
-        );
-        return rows;
+        return await this.#answer(async () => {
+          await this.#discardOldPlans(task);
+          const { rows } = await client.query<Row>({ ...statement, values });
+          return rows;
+        });
       } catch (error) {
         if (!isDeadlock(error) || tries >= limits.databaseTries) throw error;
       }
     }
+  }
+
+  /** A plan is made for tables as large as they are then: one for a few rows reads all of many. */
+  async #discardOldPlans(task: Task): Promise<void> {
+    const now = this.#clock.now();
+    if (now < this.#planAgainAt[task]) return;
+    await this.#connections[task].client.query('DISCARD PLANS');
+    this.#planAgainAt[task] = now + limits.databasePlanMs;
   }
 
   /** Ends all connections at once, and with them the lock. */

@@ -22,7 +22,11 @@ function statements<Name extends string>(texts: Record<Name, string>): Record<Na
   return Object.fromEntries(named) as Record<Name, Statement>;
 }
 
-/** Each is one transaction. Rows are locked in the order of their keys, so that two batches cannot wait for each other. */
+/**
+ * Each is one transaction. Rows are locked in the order of their keys, so that two batches cannot wait for each other. What
+ * is found by its key has its state in a CASE: otherwise the planner may go by the index of the begun, which has what was sent
+ * since the last vacuum, too.
+ */
 export const sql = statements({
   /** $1: looks; $2: names of messages; $3, $4: message and address. Digests, and what is known of the recipients. */
   lookUp: `
@@ -37,7 +41,8 @@ export const sql = statements({
   /**
    * $1: owner; $2, $3, $4: name, id and digest of messages; $5, $6: message and address; $7: the wall clock. Begins those
    * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one. Shows that the owner is
-   * alive, whose row is locked, so that a look which takes it for dead at the same time comes before or after.
+   * alive, whose row is locked, so that a look which takes it for dead at the same time comes before or after. IS TRUE has the
+   * names hashed; as a join each would be compared with each.
    */
   begin: `
     WITH awake AS (UPDATE owner SET missing_ms = 0 WHERE number = $1 AND missing_ms > 0),
@@ -54,8 +59,8 @@ export const sql = statements({
     begun AS (
       INSERT INTO recipient AS known (message, address, state, owner)
       SELECT message, address, 'begun', $1
-      FROM unnest($5::text[], $6::text[]) AS new (message, address) JOIN noted ON noted.name = new.message
-      ORDER BY message, address
+      FROM unnest($5::text[], $6::text[]) AS new (message, address)
+      WHERE (message IN (SELECT name FROM noted)) IS TRUE ORDER BY message, address
       ON CONFLICT (message, address) DO UPDATE SET state = 'begun', owner = excluded.owner, waited = false,
           status = NULL, reason = NULL, ended_at = NULL
         WHERE known.state = 'ended' OR (known.state = 'begun' AND known.owner = excluded.owner)
@@ -84,8 +89,8 @@ export const sql = statements({
         ended_at = CASE WHEN outcome.status LIKE '2.%' THEN NULL ELSE ${NOW} END
       FROM outcome
       WHERE recipient.message = outcome.message AND recipient.address = outcome.address
-        AND (recipient.owner = $1 AND recipient.state = 'begun'
-          OR recipient.owner IS NULL AND recipient.state = 'ended' AND outcome.status LIKE '2.%')
+        AND CASE recipient.state WHEN 'begun' THEN recipient.owner = $1
+          WHEN 'ended' THEN recipient.owner IS NULL AND outcome.status LIKE '2.%' ELSE false END
       RETURNING recipient.message, recipient.address, owner, waited, doubt),
     cleared AS (
       DELETE FROM unknown WHERE number IN (
@@ -118,7 +123,7 @@ export const sql = statements({
   wait: `
     UPDATE recipient SET waited = true FROM unnest($2::text[], $3::text[]) AS asked (message, address)
     WHERE recipient.message = asked.message AND recipient.address = asked.address
-      AND state = 'begun' AND owner <> $1 AND NOT waited`,
+      AND CASE state WHEN 'begun' THEN owner <> $1 AND NOT waited ELSE false END`,
 
   pace: `
     SELECT spent, greatest(at, observed_ms)::float8 AS at, changes::float8 AS changes FROM pace, clock`,
