@@ -9,12 +9,13 @@ import { inBench } from './in-bench.ts';
 import { ledgerScale } from './ledger-scale.ts';
 import { memoryMB } from './memory.ts';
 import { pipeCpu } from './pipe-cpu.ts';
-import { drainsToShared, drainToDiscard, drainToShared, drainToSmtp } from './relay-drain.ts';
+import { drainToDiscard, drainToShared, drainToSmtp } from './relay-drain.ts';
 import { exim } from './relay-exim.ts';
 import { nullmailer } from './relay-nullmailer.ts';
 import { postfix } from './relay-postfix.ts';
 import { Results } from './results.ts';
 import { scale } from './scale.ts';
+import { threeProxies } from './three-proxies.ts';
 import { wakingMs } from './waking.ts';
 import { besideWriters } from './writers.ts';
 
@@ -24,7 +25,6 @@ import { besideWriters } from './writers.ts';
 const BACKLOG = 20_000;
 /** The others are bounded by their time: their rate is the same with fewer messages. */
 const SHARED_BACKLOG = 6000;
-const HOSTS_BACKLOG = 18_000;
 const FAR_BACKLOGS = [20_000, 1200] as const;
 const SHORT_BACKLOG = 500;
 const BURST = Number(process.argv[2] ?? 1000);
@@ -101,11 +101,7 @@ async function farAway(): Promise<void> {
 
 async function writers(): Promise<void> {
   const { alone, beside } = await besideWriters();
-  results.add({
-    what: 'drain beside 8 writers that never pause, against drain alone',
-    measured: `${times(beside / alone)} (${Math.round(beside)} to ${Math.round(alone)} a s)`,
-    ...atLeast(0.5, beside / alone),
-  });
+  against('drain beside 8 writers that never pause, against drain alone', beside, alone, 0.5);
 }
 
 async function sharedLedger(): Promise<void> {
@@ -114,8 +110,7 @@ async function sharedLedger(): Promise<void> {
   const own = await rateOf(drainToDiscard, SHARED_BACKLOG);
   const shared = await rateOf(drainToShared, SHARED_BACKLOG);
   against('ledger in PostgreSQL, against SQLite', shared, own, 0.8);
-  const three = await rateOf(drainsToShared(3), HOSTS_BACKLOG);
-  const one = await rateOf(drainsToShared(1), HOSTS_BACKLOG);
+  const { one, three } = await threeProxies();
   against('three hosts: three proxies, against one', three, one, 1);
 }
 

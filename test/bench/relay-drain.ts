@@ -26,34 +26,6 @@ export const drainToShared: Relaying = async (count) =>
     return drained(road, proxy, count);
   });
 
-/**
- * Three hosts, with a third of the messages each, to proxies with one ledger in PostgreSQL: one, or three. It is measured when
- * each proxy has worked for a while: Node.js compiles what is used often, in each process for itself.
- */
-export function drainsToShared(proxies: 1 | 3): Relaying {
-  return async (count) =>
-    inBench(async (t) => {
-      const server = await PostgresServer.start(t);
-      const addresses: string[] = [];
-      while (addresses.length < proxies) {
-        const road = new Road(t);
-        await road.proxy(['--backend', 'discard'], server.environment, 'postgres:');
-        addresses.push(road.address);
-      }
-      const drainAll = async (hosts: readonly number[], each: number) => {
-        const roads = hosts.map((host) => {
-          const road = new Road(t);
-          road.address = addresses[host % proxies] ?? road.address;
-          queue(road, each, host);
-          return road;
-        });
-        return seconds(async () => Promise.all(roads.map(async (road) => drainOnce(road, each))));
-      };
-      await drainAll([0, 1, 2], WARM_UP);
-      return { seconds: await drainAll([3, 4, 5], Math.floor(count / 3)) };
-    });
-}
-
 /** Drain, to a proxy that relays to the sink. */
 export const drainToSmtp: Relaying = async (count) =>
   inBench(async (t) => {
@@ -78,14 +50,14 @@ export async function drained(
 }
 
 /** Queues messages with ids that those of another host do not have. */
-function queue(road: Road, count: number, host = 0): void {
+export function queue(road: Road, count: number, host = 0): void {
   const spool = new Spool(road.spool, 'drain');
   fillSpool(spool, count, { now: spool.now(), message: MESSAGE, host });
   spool.close();
 }
 
 /** Runs drain until the messages that are queued, so many, are sent. */
-async function drainOnce(
+export async function drainOnce(
   road: Road,
   count: number,
   more: NodeJS.ProcessEnv = {},
@@ -104,6 +76,3 @@ async function drainOnce(
   assert.equal((await road.stats())['sent'], count);
   return { seconds: took, cpuMs: { drain: drainMs } };
 }
-
-/** Messages of each host before the measurement. */
-const WARM_UP = 2000;

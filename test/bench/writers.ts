@@ -4,7 +4,7 @@ import { stats } from '../../src/spool/stats.ts';
 import { fillSpool } from '../support/fill-spool.ts';
 import { RestlessWriters } from '../support/restless-writers.ts';
 import { Road } from '../support/road.ts';
-import { MESSAGE } from './backlog.ts';
+import { MESSAGE, type Rate } from './backlog.ts';
 import { inBench } from './in-bench.ts';
 
 const BACKLOG = 40_000;
@@ -12,7 +12,7 @@ const WRITERS = 8;
 const SECONDS = 6;
 
 /** How many messages drain sends in a second: alone, and beside eight writers that never pause. */
-export async function besideWriters(): Promise<{ alone: number; beside: number }> {
+export async function besideWriters(): Promise<{ alone: Rate; beside: Rate }> {
   return inBench(async (t) => {
     const road = new Road(t);
     const filled = new Spool(road.spool, 'drain');
@@ -37,9 +37,10 @@ export async function besideWriters(): Promise<{ alone: number; beside: number }
   });
 }
 
-async function rate(spool: Spool): Promise<number> {
+async function rate(spool: Spool): Promise<Rate> {
   const before = stats(spool).counters.sent;
   const start = performance.now();
   await sleep(SECONDS * 1000);
-  return ((stats(spool).counters.sent - before) * 1000) / (performance.now() - start);
+  const sent = stats(spool).counters.sent - before;
+  return { perSecond: (sent * 1000) / (performance.now() - start) };
 }
