@@ -86,7 +86,12 @@ export const limits = {
   writerPollMs: 2,
   /** The same for drain, which has many others beside it. */
   drainPollMs: 0.25,
-  /** The write-ahead log is cut back to this size after a checkpoint. */
+  /**
+   * The commit that brings the write-ahead log to so many pages of 4 KB copies it into the file. At SQLite's own 1,000 one
+   * hand-over in thirty would wait for that.
+   */
+  walPages: 4000,
+  /** The log is cut back to this size, which has room for those, after it was copied. */
   walBytes: 16 * MiB,
   /** A log that is larger is reported, again every `faultRepeatMs`: some program reads an old state without end. */
   logAlarmBytes: 256 * MiB,

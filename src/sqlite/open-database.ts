@@ -69,6 +69,7 @@ export function openDatabase(file: string, format: Format): Database.Database {
       throw new DatabaseUnusableError(`the ${format.name} ${file} was just replaced: try again`);
     }
     db.pragma('synchronous = FULL');
+    db.pragma(`wal_autocheckpoint = ${limits.walPages}`);
     db.pragma(`journal_size_limit = ${limits.walBytes}`);
     whileBusy(() => adopt(db, file, format), { waitMs });
     return db;

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import test, { type TestContext } from 'node:test';
+import { enqueue } from '../../src/spool/enqueue.ts';
+import { spoolFile } from '../../src/spool/spool.ts';
 import { figures, LONG } from '../support/figures.ts';
 import { fillSpool } from '../support/fill-spool.ts';
 import { freshSpool } from '../support/fresh-spool.ts';
+import { handOver } from '../support/hand-over.ts';
 import { pagesOf } from '../support/pages-of.ts';
 import { spoolWork } from '../support/spool-work.ts';
 
@@ -26,6 +30,18 @@ test(
     }
   },
 );
+
+test('of a hundred hand-overs, one at most waits while the log is copied into the file', (t) => {
+  const spool = freshSpool(t);
+  const changedAt = () => statSync(spoolFile(spool.folder), { bigint: true }).mtimeNs;
+  let copied = 0;
+  for (let nth = 0; nth < 600; nth += 1) {
+    const before = changedAt();
+    enqueue(spool, handOver({ eximId: `log-${nth}` }), NOW);
+    if (changedAt() !== before) copied += 1;
+  }
+  assert.ok(copied > 0 && copied <= 6, `${copied} of 600`);
+});
 
 async function measured(t: TestContext, rows: number) {
   const spool = freshSpool(t);

@@ -185,8 +185,8 @@ function idsOfOthers(spool: Spool): Set<unknown> {
 }
 
 /**
- * Whether a new log may have been copied into the file: SQLite does so when it has a thousand frames, and counts in its
- * header how often it was used anew since (file format, 4.1).
+ * Whether a new log may have been copied into the file: SQLite does so when it has a thousand frames, where nobody says
+ * otherwise, and counts in its header how often it was used anew since (file format, 4.1).
  */
 function logWasCopied(file: string): boolean {
   const log = readFileSync(`${file}-wal`);
@@ -198,7 +198,7 @@ function writeDurably(file: string, content: Buffer): void {
   writeFileSync(file, content, { flush: true });
 }
 
-/** Where SQLite begins to copy a log: PRAGMA wal_autocheckpoint. */
+/** Where others begin to copy a log, such as sqlite3 or an earlier version of this program: PRAGMA wal_autocheckpoint. */
 const COPIED_BYTES = 1000 * PAGE_BYTES;
 const PREFIX = 'rescued-';
 const RESCUED = /^rescued-[0-9a-f]{32}$/;
