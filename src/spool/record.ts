@@ -78,18 +78,21 @@ function recordAttempts(
 ): ReadonlyMap<number, MessageState> {
   const rows = outcomes.map(
     ({ seq, charged, unanswered = false, dueAt, lastStatus, lastReason }) => {
-      return { seq, charge: Number(charged), unanswered, dueAt, lastStatus, lastReason };
+      return [seq, Number(charged), unanswered, dueAt, lastStatus, lastReason];
     },
   );
   const updated = spool
     .sql<{ seq: number; state: MessageState }>(
-      `UPDATE message SET state = next, due_at = iif(next = 'queued', value ->> 'dueAt', NULL),
-         finished_at = iif(next = 'queued', NULL, :now), attempts = attempts + (value ->> 'charge'),
-         deferrals = deferrals + (value ->> 'charge'), last_status = value ->> 'lastStatus',
-         last_reason = value ->> 'lastReason', posted_to = iif(value ->> 'unanswered', posted_to, NULL)
-       FROM (SELECT value, (SELECT ${STATE} FROM recipient WHERE message = value ->> 'seq') AS next
+      `WITH outcome AS MATERIALIZED (
+         SELECT value ->> 0 AS message, value ->> 1 AS charge, value ->> 2 AS unanswered, value ->> 3 AS retry_at,
+           value ->> 4 AS status, value ->> 5 AS reason,
+           (SELECT ${STATE} FROM recipient WHERE message = value ->> 0) AS next
          FROM json_each(:rows))
-       WHERE seq = value ->> 'seq' AND next IS NOT NULL RETURNING seq, state`,
+       UPDATE message SET state = next, due_at = iif(next = 'queued', retry_at, NULL),
+         finished_at = iif(next = 'queued', NULL, :now), attempts = attempts + charge,
+         deferrals = deferrals + charge, last_status = status, last_reason = reason,
+         posted_to = iif(unanswered, posted_to, NULL)
+       FROM outcome WHERE seq = outcome.message AND next IS NOT NULL RETURNING seq, state`,
     )
     .all({ now, rows: jsonText(rows) });
   const states = new Map(updated.map(({ seq, state }) => [seq, state]));

@@ -7,12 +7,12 @@ import { plansOf } from '../support/plans-of.ts';
 import { NOW, spoolOperations } from '../support/spool-operations.ts';
 
 /**
- * A table of one row or a fixed few may be read whole, and the index of what is listed, or of notices, from
- * its beginning, for the first that fits; nothing else may, and nothing may be sorted but the recipients of
- * one message (the last term of a summary's order).
+ * A table of one row or a fixed few may be read whole, also the rows that a statement is given or makes itself, and the
+ * index of what is listed, or of notices, from its beginning, for the first that fits; nothing else may, and nothing may
+ * be sorted but the recipients of one message (the last term of a summary's order).
  */
 const wholeTable =
-  /^SCAN (?!counter$|endpoint$|figure$|(?:proxy|old)\b|json_each VIRTUAL|message USING INDEX message_listed$|notice USING COVERING INDEX notice_due$)/;
+  /^SCAN (?!counter$|endpoint$|figure$|(?:proxy|old|outcome)\b|json_each VIRTUAL|message USING INDEX message_listed$|notice USING COVERING INDEX notice_due$)/;
 const sorted = /TEMP B-TREE FOR (?!LAST TERM OF ORDER BY).*ORDER BY/;
 
 for (const [verb, run] of Object.entries(spoolOperations)) {
