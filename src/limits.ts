@@ -88,7 +88,7 @@ export const limits = {
   drainPollMs: 0.25,
   /**
    * The commit that brings the write-ahead log to so many pages of 4 KB copies it into the file. At SQLite's own 1,000 one
-   * hand-over in thirty would wait for that.
+   * hand-over in seventy waits for that.
    */
   walPages: 4000,
   /** The log is cut back to this size, which has room for those, after it was copied. */
@@ -490,7 +490,10 @@ export const limits = {
   /** The server asks after a silent connection when it was silent for so long, then as often, and gives it up after so many. */
   databaseIdleMs: 10 * SECOND,
   databaseProbes: 3,
-  /** How long the server's plan of a statement is used, before it is made anew for the size that the tables have then. */
+  /**
+   * How long the server's plan of a statement is used, before it is made anew for the size that the tables have then. In this
+   * time a ledger that was empty can grow: it is slower meanwhile.
+   */
   databasePlanMs: 10 * SECOND,
   /** Recipients, or messages without any, that one statement writes or looks up. */
   databaseRows: 1000,

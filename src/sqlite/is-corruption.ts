@@ -11,6 +11,11 @@ export function isSqliteError(error: unknown): error is Error & { code: string }
   return error instanceof Database.SqliteError;
 }
 
+/** Whether the disk has no room for what was to be written. */
+export function isFull(error: unknown): boolean {
+  return isSqliteError(error) && error.code === 'SQLITE_FULL';
+}
+
 /** Whether others hold a database for too long. */
 export function isBusy(error: unknown): boolean {
   return isSqliteError(error) && error.code.startsWith('SQLITE_BUSY');

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { limits } from '../limits.ts';
+import { isFull } from './is-corruption.ts';
 import { DatabaseReplacedError, inode, type Database } from './open-database.ts';
 import { whileBusy, type LockWait } from './while-busy.ts';
 
@@ -69,6 +70,10 @@ export class OpenFiles {
     };
     try {
       return whileBusy(once, this.#lockWait);
+    } catch (error) {
+      // SQLite copies the log after a commit only; when the disk has no room for that, the next try finds it in the log.
+      if (isFull(error)) this.cutLog();
+      throw error;
     } finally {
       this.#setBusyMs(this.#lockWait.waitMs);
     }

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { Spool } from '../../src/spool/spool.ts';
 import { figures, LONG, timeLimit } from '../support/figures.ts';
+import { fillSpool } from '../support/fill-spool.ts';
 import { Intake } from '../support/lmtp.ts';
 import { mountedImage, type Inside } from '../support/mounted.ts';
 import { needs } from '../support/needs.ts';
@@ -13,6 +15,7 @@ import { signedPost } from '../support/signed-post.ts';
 import { until } from '../support/until.ts';
 
 const ROUNDS = LONG ? 40 : 3;
+const QUEUED = 800;
 
 /** A small disk of its own for a spool, or a ledger, and the programs that work on it. */
 class Disk {
@@ -81,6 +84,15 @@ class Disk {
     return this.run(inCheckout('exim/exim-pipe'), [eximId, '--spool', this.folder], input);
   }
 
+  /** Queues so many messages. */
+  async queue(count: number): Promise<void> {
+    const spool = new Spool(this.road.spool, 'drain');
+    fillSpool(spool, count, { now: spool.now(), message: `Subject: x\n\n${'x'.repeat(4000)}\n` });
+    spool.close();
+    const { code, stderr } = await this.run('cp', ['-a', `${this.road.spool}/.`, this.folder]);
+    assert.equal(code, 0, stderr);
+  }
+
   /** Starts the LMTP server on the disk; its socket is elsewhere. */
   async intake(): Promise<Intake> {
     const { t, folder } = this.road;
@@ -140,6 +152,23 @@ test(
     const trouble = drain.stderr.match(/cannot be written/g)?.length ?? 0;
     figures(t, 'a disk that fills up', { accepted, refused, 'drain stopped sending': trouble });
     assert.ok(refused >= ROUNDS);
+    assert.equal((await drain.stop()).code, 0);
+  },
+);
+
+test(
+  'law 7: drain sends what is queued when the disk has become full meanwhile',
+  { ...needs('root', 'ext4'), timeout: 120_000 },
+  async (t) => {
+    const disk = await Disk.of(t);
+    await disk.queue(QUEUED);
+    await disk.road.proxy(['--backend', 'discard']);
+    const drain = disk.start('drain', '--spool', disk.folder);
+    await drain.says(/ sent /, QUEUED / 4);
+    process.kill(drain.child.pid ?? 0, 'SIGSTOP');
+    await disk.fill();
+    process.kill(drain.child.pid ?? 0, 'SIGCONT');
+    await drain.says(/ sent /, QUEUED);
     assert.equal((await drain.stop()).code, 0);
   },
 );

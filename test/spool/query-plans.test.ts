@@ -28,6 +28,10 @@ for (const [verb, run] of Object.entries(spoolOperations)) {
         assert.doesNotMatch(step, wholeTable, sql);
         assert.doesNotMatch(step, sorted, sql);
       }
+      // SQLite puts the same subquery into each place that uses its result, unless it is materialized.
+      const subqueries = steps.filter((step) => step.startsWith('CORRELATED SCALAR'));
+      const isOfBatch = sql.includes('json_each(:rows)');
+      assert.ok(!isOfBatch || new Set(subqueries).size === subqueries.length, sql);
     }
   });
 }

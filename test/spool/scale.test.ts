@@ -31,7 +31,7 @@ test(
   },
 );
 
-test('of a hundred hand-overs, one at most waits while the log is copied into the file', (t) => {
+test('of a hundred small hand-overs, one at most waits while the log is copied into the file', (t) => {
   const spool = freshSpool(t);
   const changedAt = () => statSync(spoolFile(spool.folder), { bigint: true }).mtimeNs;
   let copied = 0;

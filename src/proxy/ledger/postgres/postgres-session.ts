@@ -12,7 +12,7 @@ import {
 } from './postgres-error.ts';
 import { migratePostgres, requireLedger } from './postgres-schema.ts';
 
-/** A statement by name, which the server plans once in each session. */
+/** A statement by name, which the server plans once in limits.databasePlanMs. */
 export interface Statement {
   name: string;
   text: string;

@@ -23,9 +23,10 @@ function statements<Name extends string>(texts: Record<Name, string>): Record<Na
 }
 
 /**
- * Each is one transaction. Rows are locked in the order of their keys, so that two batches cannot wait for each other. What
- * is found by its key has its state in a CASE: otherwise the planner may go by the index of the begun, which has what was sent
- * since the last vacuum, too.
+ * Each is one transaction. Those of a post lock rows in the order of their keys, so that two batches cannot wait for each other;
+ * `look` and `leave` do not, and the one that the server ends because of them is tried again. Where rows are found by their
+ * keys, the condition on the state is within a CASE: the planner cannot match that with the index recipient_begun, which still
+ * has the entries of all that was sent since the last vacuum.
  */
 export const sql = statements({
   /** $1: looks; $2: names of messages; $3, $4: message and address. Digests, and what is known of the recipients. */
@@ -41,8 +42,8 @@ export const sql = statements({
   /**
    * $1: owner; $2, $3, $4: name, id and digest of messages; $5, $6: message and address; $7: the wall clock. Begins those
    * that nobody has begun or sent, unless the owner was taken for dead or the digest is another one. Shows that the owner is
-   * alive, whose row is locked, so that a look which takes it for dead at the same time comes before or after. IS TRUE has the
-   * names hashed; as a join each would be compared with each.
+   * alive, whose row is locked, so that a look which takes it for dead at the same time comes before or after. IS TRUE keeps IN
+   * from being made a join, which would compare each name with each.
    */
   begin: `
     WITH awake AS (UPDATE owner SET missing_ms = 0 WHERE number = $1 AND missing_ms > 0),
@@ -68,8 +69,8 @@ export const sql = statements({
     suspect AS (
       INSERT INTO unknown (message, address, at, reason, listed_at)
       SELECT message, address, ${NOW}, 'the ledger was damaged, and may have known that it was sent', $7
-      FROM begun JOIN noted ON noted.name = begun.message
-      WHERE doubtful AND NOT EXISTS (SELECT FROM unknown
+      FROM begun
+      WHERE (message IN (SELECT name FROM noted WHERE doubtful)) IS TRUE AND NOT EXISTS (SELECT FROM unknown
         WHERE unknown.message = begun.message AND unknown.address = begun.address))
     SELECT message, address FROM begun`,
 
@@ -121,7 +122,8 @@ export const sql = statements({
 
   /** $1: owner; $2, $3: message and address. Has those that send these recipients tell when they are done. */
   wait: `
-    UPDATE recipient SET waited = true FROM unnest($2::text[], $3::text[]) AS asked (message, address)
+    UPDATE recipient SET waited = true
+    FROM (SELECT * FROM unnest($2::text[], $3::text[]) AS asked (message, address) ORDER BY message, address) AS asked
     WHERE recipient.message = asked.message AND recipient.address = asked.address
       AND CASE state WHEN 'begun' THEN owner <> $1 AND NOT waited ELSE false END`,
 
