@@ -17,8 +17,8 @@ const STARTS = 9;
 /** How much more a ledger of 10,000,000 takes than one of 1,000, each in turn: ratios. */
 export async function ledgerScale(): Promise<Record<string, number>> {
   return inBench(async (t) => {
-    const ledgers = [FEW, MANY].map((rows) => {
-      return { file: ledgerOf(t, rows), startMs: [], seconds: [], rssBytes: [] } as Measured;
+    const ledgers = [FEW, MANY].map((rows): Measured => {
+      return { file: ledgerOf(t, rows), startMs: [], seconds: [], rssBytes: [] };
     });
     for (let turn = 0; turn < STARTS; turn += 1) {
       for (const { file, startMs, seconds, rssBytes } of ledgers) {

@@ -37,6 +37,8 @@ test('law 11: a statement finds its rows by an index', needs('postgres'), async 
       name,
     );
   }
+  const ofLook = plans['look']?.filter((node) => node['Index Name'] === 'recipient_begun');
+  assert.equal(ofLook?.filter((node) => node['Index Cond'] === undefined).length, 1);
   for (const name of ['lookUp', 'begin', 'settle', 'missed', 'wait']) {
     const reads = plans[name]?.filter(
       (node) => isRead(node) && node['Relation Name'] === 'recipient',
