@@ -143,10 +143,9 @@ function missingPassword(user: string): never {
 /**
  * A commit is on the disk when it is answered, also after somebody changed the server's or the user's setting: what a session
  * has set itself stays. Statements look rows up by index, whatever the planner thinks of tables that have just grown (law 11),
- * and are planned once in limits.databasePlanMs. A bitmap scan would not mark the index entries of dead rows, and visit them again
- * each time. A server
- * whose client is gone must find that out soon, as the client's locks last until then; these settings do nothing on a Unix
- * socket, where the system tells it.
+ * and are planned once in limits.databasePlanMs. There are no bitmap scans: they do not mark the index entries of dead rows, and
+ * visit them again each time. A server whose client is gone must find that out soon, as the client's locks last until then;
+ * these settings do nothing on a Unix socket, where the system tells it.
  */
 const SESSION = [
   'SET search_path = appengine_mailer',

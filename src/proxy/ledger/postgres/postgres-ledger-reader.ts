@@ -32,8 +32,8 @@ export class PostgresLedgerReader implements LedgerReader {
     try {
       connection = await connectPostgres(libpqSettings(name), { toRead: true });
       await requireSchema(connection);
-      // Some commands read all rows, which takes its time, and the planner knows best how.
-      await connection.client.query(FREELY);
+      // Some commands read all rows: that takes its time, and goes fastest as the server likes to plan it.
+      await connection.client.query(ANY_PLAN);
       return new PostgresLedgerReader(connection);
     } catch (error) {
       connection?.destroy();
@@ -143,7 +143,7 @@ type NumberedRow = UnknownRow & { number: string };
 type StatsRow = Record<'messages' | 'unknown' | 'begun' | 'sent', number> &
   Record<'oldestUnknownAt' | 'oldestPostedAt' | 'latestPostedAt', number | null>;
 
-const FREELY =
+const ANY_PLAN =
   'SET statement_timeout = 0; RESET enable_seqscan; RESET enable_bitmapscan; RESET enable_hashjoin; RESET enable_mergejoin';
 
 const UNKNOWN = `SELECT number, message, address, reason, listed_at::float8 AS at,
