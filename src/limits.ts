@@ -87,11 +87,9 @@ export const limits = {
   /** The same for drain, which has many others beside it. */
   drainPollMs: 0.25,
   /**
-   * The commit that brings the write-ahead log to so many pages of 4 KB copies it into the file. At SQLite's own 1,000 one
-   * hand-over in seventy waits for that.
+   * The commit that brings the write-ahead log to this size, or to half of what is kept free on a small disk, copies it into
+   * the file, and the log is cut back to this. At SQLite's own 4 MB one hand-over in seventy waits for that.
    */
-  walPages: 4000,
-  /** The log is cut back to this size, which has room for those, after it was copied. */
   walBytes: 16 * MiB,
   /** A log that is larger is reported, again every `faultRepeatMs`: some program reads an old state without end. */
   logAlarmBytes: 256 * MiB,

@@ -10,9 +10,11 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { limits } from '../limits.ts';
+import { freeSpace } from '../host/free-space.ts';
 import { requireRootGivenUp } from '../host/give-up-root.ts';
 import { irregularity } from '../host/regular-file.ts';
 import Database, { NoBinaryError } from './better-sqlite3.ts';
+import { FRAME_BYTES } from './recover/wal.ts';
 import { whileBusy } from './while-busy.ts';
 
 export type { Database } from 'better-sqlite3';
@@ -69,14 +71,25 @@ export function openDatabase(file: string, format: Format): Database.Database {
       throw new DatabaseUnusableError(`the ${format.name} ${file} was just replaced: try again`);
     }
     db.pragma('synchronous = FULL');
-    db.pragma(`wal_autocheckpoint = ${limits.walPages}`);
-    db.pragma(`journal_size_limit = ${limits.walBytes}`);
+    limitLog(db, dirname(file));
     whileBusy(() => adopt(db, file, format), { waitMs });
     return db;
   } catch (error) {
     db.close();
     throw error;
   }
+}
+
+/**
+ * The log and what its copy adds to the file find room in what is kept free, also on a small disk: otherwise nothing could be
+ * copied, and drain could record nothing.
+ */
+function limitLog(db: Database.Database, folder: string): void {
+  const { leastBytes } = freeSpace(folder);
+  // Some file systems do not tell how large they are.
+  const bytes = leastBytes > 0 ? Math.min(limits.walBytes, leastBytes / 2) : limits.walBytes;
+  db.pragma(`wal_autocheckpoint = ${Math.max(1, Math.floor(bytes / FRAME_BYTES))}`);
+  db.pragma(`journal_size_limit = ${Math.floor(bytes)}`);
 }
 
 /**

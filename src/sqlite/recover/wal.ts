@@ -118,5 +118,6 @@ export const PAGE_BYTES = 4096;
 export const INDEX_BYTES = 100;
 const LOG_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
-const FRAME_BYTES = FRAME_HEADER_BYTES + PAGE_BYTES;
+/** What a page takes in the log. */
+export const FRAME_BYTES = FRAME_HEADER_BYTES + PAGE_BYTES;
 const LOG_MAGIC = 0x377f0682;
