@@ -50,7 +50,8 @@ const faults: Record<string, { fault: Fault; reason: RegExp }> = {
   'is down': { fault: down, reason: /: there is no connection to the server/ },
   'holds a lock for too long': {
     fault: locked,
-    reason: /: canceling statement due to statement timeout/,
+    reason:
+      /: canceling statement due to statement timeout\. To do: see whether another session holds a lock/,
   },
   'does not answer': { fault: suspended, reason: /the server gave no answer within 15 s/ },
 };

@@ -64,4 +64,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'made; one that only reads needs GRANT USAGE ON SCHEMA appengine_mailer and GRANT SELECT ON ALL TABLES IN SCHEMA appengine_mailer',
   '53100': "make room on the database server's disk",
   '53300': 'raise max_connections: each proxy has four connections',
+  '57014':
+    'see whether another session holds a lock on the tables (pg_blocking_pids, pg_stat_activity), or whether the server is too slow',
 };
