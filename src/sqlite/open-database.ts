@@ -80,16 +80,20 @@ export function openDatabase(file: string, format: Format): Database.Database {
   }
 }
 
-/**
- * The log and what its copy adds to the file find room in what is kept free, also on a small disk: otherwise nothing could be
- * copied, and drain could record nothing.
- */
 function limitLog(db: Database.Database, folder: string): void {
+  const bytes = logLimitBytes(folder);
+  db.pragma(`wal_autocheckpoint = ${Math.max(1, Math.floor(bytes / FRAME_BYTES))}`);
+  db.pragma(`journal_size_limit = ${bytes}`);
+}
+
+/**
+ * How large the log of a file in this folder becomes before it is copied into the file. Both find room in what is kept free,
+ * also on a small disk: otherwise nothing could be copied, and drain could record nothing.
+ */
+export function logLimitBytes(folder: string): number {
   const { leastBytes } = freeSpace(folder);
   // Some file systems do not tell how large they are.
-  const bytes = leastBytes > 0 ? Math.min(limits.walBytes, leastBytes / 2) : limits.walBytes;
-  db.pragma(`wal_autocheckpoint = ${Math.max(1, Math.floor(bytes / FRAME_BYTES))}`);
-  db.pragma(`journal_size_limit = ${Math.floor(bytes)}`);
+  return leastBytes > 0 ? Math.min(limits.walBytes, Math.floor(leastBytes / 2)) : limits.walBytes;
 }
 
 /**

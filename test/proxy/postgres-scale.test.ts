@@ -39,11 +39,12 @@ test('law 11: a statement finds its rows by an index', needs('postgres'), async 
   }
   const ofLook = plans['look']?.filter((node) => node['Index Name'] === 'recipient_begun');
   assert.equal(ofLook?.filter((node) => node['Index Cond'] === undefined).length, 1);
-  for (const name of ['lookUp', 'begin', 'settle', 'missed', 'wait']) {
-    const reads = plans[name]?.filter(
+  for (const name of ['lookUp', 'settle', 'missed', 'wait']) {
+    const reads = (plans[name] ?? []).filter(
       (node) => isRead(node) && node['Relation Name'] === 'recipient',
     );
-    for (const { 'Index Name': index, 'Index Cond': by = '' } of reads ?? []) {
+    assert.ok(reads.length > 0, name);
+    for (const { 'Index Name': index, 'Index Cond': by = '' } of reads) {
       assert.ok(index === 'recipient_pkey' && /message = .*address = /.test(by), `${name}: ${by}`);
     }
   }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { makeFile } from '../../sqlite/open-database.ts';
+import { dirname, join } from 'node:path';
+import { logLimitBytes, makeFile } from '../../sqlite/open-database.ts';
 import { PageFile } from '../../sqlite/recover/page-file.ts';
-import { PAGE_BYTES } from '../../sqlite/recover/wal.ts';
+import { FRAME_BYTES, PAGE_BYTES } from '../../sqlite/recover/wal.ts';
 import { readRows } from '../../sqlite/recover/read-rows.ts';
 import { isRefusal } from '../../sqlite/is-corruption.ts';
 import { readRegularFile } from '../../host/regular-file.ts';
@@ -186,11 +186,13 @@ function idsOfOthers(spool: Spool): Set<unknown> {
 
 /**
  * Whether a new log may have been copied into the file: SQLite does so when it has a thousand frames, where nobody says
- * otherwise, and counts in its header how often it was used anew since (file format, 4.1).
+ * otherwise, and this program on a small disk earlier. SQLite counts in the log's header how often it was used anew since
+ * (file format, 4.1).
  */
 function logWasCopied(file: string): boolean {
   const log = readFileSync(`${file}-wal`);
-  return log.readUInt32BE(12) > 0 || log.length > COPIED_BYTES;
+  const copiedBytes = Math.min(COPIED_BYTES, logLimitBytes(dirname(file)) - FRAME_BYTES);
+  return log.readUInt32BE(12) > 0 || log.length > copiedBytes;
 }
 
 function writeDurably(file: string, content: Buffer): void {
